@@ -1,0 +1,1 @@
+"""Mask generators: numpy and OpenCV only, no Lightning."""

@@ -1,0 +1,73 @@
+"""The one convention of this project.
+
+image: float (B, 3, H, W), RGB, [-1, 1].  mask: float (B, 1, H, W), exactly 0 or 1, **1 = hole**.
+
+Everything that erases or pastes pixels calls :func:`erase` and :func:`composite`; a foreign polarity, range or colour
+order is converted at the edge, by a stated argument, and never guessed.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class InpaintingBatch(NamedTuple):
+    """What every data module yields. ``image`` (B, 3, H, W), ``mask`` (B, 1, H, W), ``name`` one string an image."""
+
+    image: Tensor
+    mask: Tensor
+    name: list[str] | tuple[str, ...] | str
+
+
+def erase(image: Tensor, mask: Tensor, fill: float | Tensor = 0.0) -> Tensor:
+    """Replace the hole by ``fill``: a grey value in [-1, 1] or a tensor that broadcasts to ``image``.
+
+    >>> erase(torch.ones(1, 3, 1, 2), torch.tensor([[[[0.0, 1.0]]]]), fill=-1)[0, 0]
+    tensor([[ 1., -1.]])
+    """
+    return torch.where(mask == 1, torch.as_tensor(fill, dtype=image.dtype, device=image.device), image)
+
+
+def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """``prediction`` in the hole, ``image`` elsewhere: known pixels come back bit for bit.
+
+    >>> composite(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2), torch.tensor([[[[0.0, 1.0]]]]))[0, 0]
+    tensor([[1., 0.]])
+    """
+    return torch.where(mask == 1, prediction.to(image.dtype), image)
+
+
+def check(image: Tensor, mask: Tensor) -> None:
+    """Refuse what does not follow the convention.
+
+    Raises:
+        ValueError: Saying what was given, what is allowed and what to do.
+    """
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise ValueError(f"image has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB.")
+    if mask.shape != (image.shape[0], 1, *image.shape[2:]):
+        expected = (image.shape[0], 1, *image.shape[2:])
+        raise ValueError(f"mask has shape {tuple(mask.shape)}; expected {expected}, one channel at the size of the image.")
+    low, high = image.amin().item(), image.amax().item()
+    if not (low >= -1 and high <= 1):
+        raise ValueError(f"image has values in [{low:g}, {high:g}]; expected [-1, 1]. Divide 8-bit values by 127.5, take 1.")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        low, high = mask.amin().item(), mask.amax().item()
+        raise ValueError(
+            f"mask has values in [{low:g}, {high:g}] beside 0 (known) and 1 (hole). Divide an 8-bit mask by 255 and threshold it."
+        )
+
+
+def hole_box(mask: Tensor) -> tuple[int, int, int, int]:
+    """Bounding box (top, left, bottom, right), ends excluded, of the hole of one mask (..., H, W); all 0 without a hole.
+
+    >>> mask = torch.zeros(1, 4, 6); mask[:, 1:3, 2:5] = 1
+    >>> hole_box(mask)
+    (1, 2, 3, 5)
+    """
+    hole = mask.reshape(-1, *mask.shape[-2:]).amax(0) > 0
+    rows, columns = hole.any(1).nonzero(), hole.any(0).nonzero()
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
