@@ -1,0 +1,125 @@
+"""What the methods without parameters share: no training, image by image, Laplace's equation.
+
+All of them run test, predict, benchmark and compare like any other method.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.linalg import splu
+from torch import Tensor
+
+from lit_inpaint.module import InpaintingModule
+from masks.convention import InpaintingBatch
+
+
+class UnfillableError(ValueError):
+    """One image that a method cannot complete. ``index`` is its place in the batch, ``reason`` one clause."""
+
+    def __init__(self, reason: str, index: int, name: str | None = None) -> None:
+        super().__init__(f"{name or f'image {index} of the batch'}: {reason}")
+        self.reason, self.index = reason, index
+
+
+class ClassicalModule(InpaintingModule):
+    """A method without parameters.
+
+    An image without a hole comes back as it is; one without a known pixel raises :class:`UnfillableError`, which
+    validate, test and predict raise again with the image's name.
+    """
+
+    trainable: ClassVar[bool] = False
+    averaged: ClassVar[tuple[str, ...]] = ()
+
+    def training_step(self, batch: InpaintingBatch, batch_idx: int) -> NoReturn:
+        raise ValueError(f"{type(self).__name__} has no parameters to fit; use test, predict, benchmark or inpaint.")
+
+    def configure_optimizers(self) -> NoReturn:
+        self.training_step(InpaintingBatch(torch.empty(0), torch.empty(0), ""), 0)
+
+    def validation_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+        return self._naming(super().validation_step, batch, batch_idx)
+
+    def test_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+        return self._naming(super().test_step, batch, batch_idx)
+
+    def predict_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+        return self._naming(super().predict_step, batch, batch_idx)
+
+    def _naming(self, step: Any, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+        try:
+            return step(batch, batch_idx)
+        except UnfillableError as error:
+            name = batch.name if isinstance(batch.name, str) else batch.name[error.index]
+            raise UnfillableError(error.reason, error.index, name) from None
+
+
+class PerImage(ClassicalModule):
+    """A classical method that runs on one NumPy image at a time, on the CPU, wherever the tensors live."""
+
+    @abstractmethod
+    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+        """Complete one image: (H, W, 3) float64 in [-1, 1] and (H, W) in, (H, W, 3) out. Not all pixels are hole."""
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+        refuse_without_known_pixels(mask)
+        filled = erased.clone()
+        for index, hole in enumerate(mask[:, 0].cpu().numpy() == 1):
+            if hole.any():
+                image = erased[index].double().permute(1, 2, 0).cpu().numpy()
+                filled[index] = torch.from_numpy(self.fill_one(image, hole)).permute(2, 0, 1).to(erased)
+        return filled
+
+
+def refuse_without_known_pixels(mask: Tensor) -> None:
+    """Raise :class:`UnfillableError` for the first mask of (B, 1, H, W) that is all hole."""
+    empty = mask.flatten(1).amin(1) == 1
+    if bool(empty.any()):
+        raise UnfillableError("every pixel is hole; there is nothing to continue or copy", int(empty.nonzero()[0]))
+
+
+def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """[-1, 1] to 0..255, rounded to the nearest: an image that came from 8 bits is recovered exactly."""
+    return np.rint((image.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def from_bytes(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """0..255 to [-1, 1]."""
+    return image / 127.5 - 1
+
+
+def harmonic_fill(image: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Solve Laplace's equation in the hole: every hole pixel becomes the mean of its neighbours (4, or fewer at the
+    border of the image, where the normal derivative is 0). A sparse direct solve, exact to rounding.
+
+    Args:
+        image: (H, W, C); what lies in the hole is not read.
+        hole: (H, W), not all True.
+    """
+    number = np.full(hole.shape, -1)
+    number[hole] = np.arange(hole.sum())
+    diagonal = np.zeros(hole.sum())
+    right = np.zeros((hole.sum(), image.shape[2]))
+    rows, columns = [], []
+    for axis in (0, 1):
+        ahead, behind = [slice(None)] * 2, [slice(None)] * 2
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        for pixel, neighbour in ((tuple(ahead), tuple(behind)), (tuple(behind), tuple(ahead))):
+            own, other = number[pixel][hole[pixel]], number[neighbour][hole[pixel]]
+            diagonal[own] += 1
+            rows.append(own[other >= 0])
+            columns.append(other[other >= 0])
+            right[own[other < 0]] += image[neighbour][hole[pixel]][other < 0]
+    row, column = np.concatenate([*rows, number[hole]]), np.concatenate([*columns, number[hole]])
+    values = np.concatenate([np.full(len(row) - len(diagonal), -1.0), diagonal])
+    laplace = coo_matrix((values, (row, column))).tocsc()
+    filled = image.astype(np.float64)
+    # The matrix is symmetric and diagonally dominant, so the ordering for symmetric patterns needs no pivoting.
+    solver = splu(laplace, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    filled[hole] = solver.solve(right)
+    return filled

@@ -1,0 +1,23 @@
+"""The biharmonic equation: the smoothest surface through the hole's border and its slopes (Damelin and Hoang 2018)."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.restoration import inpaint_biharmonic
+
+from lit_inpaint.classical import PerImage
+
+
+class Biharmonic(PerImage):
+    """scikit-image's ``inpaint_biharmonic``, in floating point."""
+
+    year: ClassVar[int] = 2018
+    paper: ClassVar[str] = "Damelin, Hoang, On surface completion and image inpainting by biharmonic functions, IJMMS"
+
+    def __init__(self, **optimisation: Any) -> None:
+        super().__init__(**optimisation)
+        self.save_hyperparameters()
+
+    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+        return inpaint_biharmonic(erased, hole, channel_axis=-1)

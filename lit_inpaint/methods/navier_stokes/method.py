@@ -1,0 +1,30 @@
+"""Bertalmio, Bertozzi and Sapiro 2001: isophotes as the streamlines of a fluid."""
+
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_inpaint.classical import PerImage, from_bytes, to_bytes
+
+
+class NavierStokes(PerImage):
+    """OpenCV's ``INPAINT_NS``, a fast-marching form of the paper; :class:`~lit_inpaint.methods.Bertalmio` is the PDE of
+    2000. It works on 8 bits: the image is rounded to 0..255 on the way in, and the hole comes back on that grid.
+
+    Args:
+        radius: Pixels around each filled pixel that are averaged.
+    """
+
+    year: ClassVar[int] = 2001
+    paper: ClassVar[str] = "Bertalmio, Bertozzi, Sapiro, Navier-Stokes, fluid dynamics, and image inpainting, CVPR"
+
+    def __init__(self, radius: float = 3.0, **optimisation: Any) -> None:
+        super().__init__(**optimisation)
+        self.save_hyperparameters()
+        self.radius = radius
+
+    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+        filled = cv2.inpaint(to_bytes(erased), hole.astype(np.uint8), self.radius, cv2.INPAINT_NS)
+        return from_bytes(filled)  # type: ignore[arg-type]
