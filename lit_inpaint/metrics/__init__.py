@@ -1,0 +1,60 @@
+"""Metrics under names that say their definition: docs/metrics.md has the table."""
+
+import difflib
+from collections.abc import Callable
+
+from torch import Tensor
+
+from lit_inpaint.metrics.mean import ImageMean
+from lit_inpaint.metrics.pixel import (
+    l1_hole,
+    l1_mean,
+    l1_relative_sum,
+    l1_relative_target,
+    psnr,
+    psnr_hole,
+    psnr_pooled,
+    round_to_8_bits,
+)
+from lit_inpaint.metrics.ssim import ssim, ssim_uniform7
+
+CHEAP = ("psnr", "psnr_hole", "ssim", "l1_hole")  # logged by every method in every validation and test
+
+__all__ = [
+    "CHEAP",
+    "NAMES",
+    "ImageMean",
+    "definition",
+    "l1_hole",
+    "l1_mean",
+    "l1_relative_sum",
+    "l1_relative_target",
+    "metric",
+    "psnr",
+    "psnr_hole",
+    "psnr_pooled",
+    "round_to_8_bits",
+    "ssim",
+    "ssim_uniform7",
+]
+
+NAMES = tuple(name for name in __all__ if hasattr(globals().get(name), "definition"))
+
+
+def metric(name: str) -> Callable[..., Tensor]:
+    """The function (prediction, target, mask=None) of that name: (B, 3, H, W) in [-1, 1] to (B,), nan = undefined.
+
+    >>> import torch
+    >>> metric("l1_mean")(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
+    tensor([0.5000, 0.5000])
+    """
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, 1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise ValueError(f"unknown metric {name!r}; allowed: {', '.join(NAMES)}{hint}")
+    return globals()[name]
+
+
+def definition(name: str) -> str:
+    """What the number of that name is, with its version: a part of every protocol's hash."""
+    return metric(name).definition  # type: ignore[attr-defined]

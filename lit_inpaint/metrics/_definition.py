@@ -1,0 +1,24 @@
+"""What a metric's name means, in words that go into the hash of a protocol."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+F = TypeVar("F", bound=Callable)
+
+
+def defined(text: str, *, higher_is_better: bool, of_set: bool = False) -> Callable[[F], F]:
+    """Give a metric its definition: its version, then its formula. Whoever changes a value raises the version.
+
+    Args:
+        text: "<version>: <formula and what is left out>".
+        higher_is_better: Which end of the scale wins.
+        of_set: True where the number belongs to the whole set of images and is no mean of one value an image.
+    """
+
+    def give(function: F) -> F:
+        function.definition = f"{function.__name__}/{text}"  # type: ignore[attr-defined]
+        function.higher_is_better = higher_is_better  # type: ignore[attr-defined]
+        function.of_set = of_set  # type: ignore[attr-defined]
+        return function
+
+    return give

@@ -1,0 +1,51 @@
+"""From one value an image to the number of a table, exact on any number of processes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from lit_inpaint.metrics.pixel import round_to_8_bits
+
+
+class ImageMean(Metric):
+    """Mean of a metric over the images on which it is defined; ``psnr_pooled`` takes its logarithm after the mean.
+
+    Sums are kept in double precision and added over processes; give every image to exactly one process (Lightning's
+    ``UnrepeatedDistributedSampler``: a padding sampler would count some twice).
+
+    Args:
+        name: Of a metric with one value an image, as :func:`lit_inpaint.metrics.metric` takes it.
+        round_first: Round both images to 8 bits, as what is measured would be stored.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+    left_out: Tensor
+
+    def __init__(self, name: str, round_first: bool = True) -> None:
+        super().__init__()
+        from lit_inpaint.metrics import metric  # the lookup is in the package that exports this class
+
+        self.name, self.round_first = name, round_first
+        self.function: Callable[..., Tensor] = metric(name)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("left_out", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
+        """Images (B, 3, H, W) in [-1, 1], mask (B, 1, H, W)."""
+        if self.round_first:
+            prediction, target = round_to_8_bits(prediction), round_to_8_bits(target)
+        values = self.function(prediction, target, mask)
+        defined = ~values.isnan()
+        self.total += values[defined].double().sum()
+        self.count += defined.sum()
+        self.left_out += (~defined).sum()
+
+    def compute(self) -> Tensor:
+        """The mean; nan if no image defines it."""
+        mean = self.total / self.count
+        return -10 * torch.log10(mean) if self.name == "psnr_pooled" else mean

@@ -1,0 +1,114 @@
+"""Metrics that compare pixel with pixel.
+
+Every function takes ``prediction`` and ``target`` (B, 3, H, W) in [-1, 1] and ``mask`` (B, 1, H, W), 1 = hole, and
+returns one value an image, (B,), nan where it is undefined. Formulas are written for images in [0, 1].
+"""
+
+import torch
+from torch import Tensor
+
+from lit_inpaint.metrics._definition import defined
+
+
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """The nearest of the 256 levels that a PNG stores, still in [-1, 1].
+
+    >>> round_to_8_bits(torch.tensor([-1.0, 0.0, 0.003, 1.2])).add(1).mul(127.5)
+    tensor([  0., 128., 128., 255.])
+    """
+    return image.float().clamp(-1, 1).add(1).mul(127.5).round().div(127.5).sub(1)
+
+
+def _need_mask(mask: Tensor | None, name: str) -> Tensor:
+    if mask is None:
+        raise ValueError(f"{name} is measured in the hole; give mask (B, 1, H, W), 1 = hole.")
+    return mask
+
+
+def _hole_mean(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the pixels and channels of the hole; 0 / 0 = nan for an empty one."""
+    mask = mask.to(error.dtype)
+    return (error * mask).flatten(1).sum(1) / (mask.flatten(1).sum(1) * error.shape[1])
+
+
+def _decibel(squared_error: Tensor) -> Tensor:
+    return torch.where(squared_error > 0, -10 * torch.log10(squared_error), torch.nan)
+
+
+@defined("1: mean |a - b| over the pixels and channels of the hole, [0, 1]; an empty hole is left out",
+         higher_is_better=False)  # fmt: skip
+def l1_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean absolute error in the hole; mmagic's 'l1 error' is 100 times this.
+
+    >>> half = torch.tensor([[[[0.0, 1.0]]]])
+    >>> l1_hole(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2), half)
+    tensor([0.5000])
+    """
+    return _hole_mean((prediction - target).abs() / 2, _need_mask(mask, "l1_hole"))
+
+
+@defined("1: mean |a - b| over all pixels and channels, [0, 1]", higher_is_better=False)
+def l1_mean(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean absolute error of the whole image (MAT).
+
+    >>> l1_mean(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2))
+    tensor([0.5000])
+    """
+    return ((prediction - target).abs() / 2).flatten(1).mean(1)
+
+
+@defined("1: sum |a - b| / sum (a + b) over all pixels and channels, [0, 1]; two black images are left out",
+         higher_is_better=False)  # fmt: skip
+def l1_relative_sum(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The 'L1' of AOT-GAN and the 'MAE' of EdgeConnect.
+
+    >>> l1_relative_sum(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2))  # 0.5 / (0.5 + 1)
+    tensor([0.3333])
+    """
+    return (prediction - target).abs().flatten(1).sum(1) / (prediction + target + 2).flatten(1).sum(1)
+
+
+@defined("1: sum |a - b| / sum b (b the truth) over all pixels and channels, [0, 1]; a black truth is left out",
+         higher_is_better=False)  # fmt: skip
+def l1_relative_target(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The 'mae' of ICT's log.
+
+    >>> l1_relative_target(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2))
+    tensor([0.5000])
+    """
+    total = (target + 1).flatten(1).sum(1)
+    return torch.where(total > 0, (prediction - target).abs().flatten(1).sum(1) / total, torch.nan)
+
+
+@defined("1: 10 log10(1 / MSE) of each image over all pixels and channels, [0, 1]; an image without error is left out",
+         higher_is_better=True)  # fmt: skip
+def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio in dB, an image at a time, as papers do.
+
+    >>> psnr(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2))  # MSE 0.01
+    tensor([20.])
+    """
+    return _decibel(psnr_pooled(prediction, target))
+
+
+@defined("1: 10 log10(1 / MSE) of each image over the pixels and channels of the hole, [0, 1]; an empty hole or one "
+         "without error is left out", higher_is_better=True)  # fmt: skip
+def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio in dB, in the hole alone.
+
+    >>> half = torch.tensor([[[[0.0, 1.0]]]])
+    >>> psnr_hole(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2), half)
+    tensor([20.])
+    """
+    return _decibel(_hole_mean(((prediction - target) / 2).square(), _need_mask(mask, "psnr_hole")))
+
+
+@defined("1: 10 log10(1 / mean of the images' MSE) over all pixels and channels, [0, 1]",
+         higher_is_better=True, of_set=True)  # fmt: skip
+def psnr_pooled(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The squared error of each image; :class:`ImageMean` averages it first and takes the logarithm last.
+
+    >>> psnr_pooled(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2))
+    tensor([0.0100])
+    """
+    return ((prediction - target) / 2).square().flatten(1).mean(1)
