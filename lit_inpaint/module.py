@@ -54,7 +54,8 @@ class InpaintingModule(L.LightningModule, ABC):
         self.accumulate, self.clip_norm, self.non_finite = accumulate, clip_norm, non_finite
         self.generator_updates = 0
         self.skipped = 0
-        self._counted_batch: int | None = None
+        self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
+        self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
         self._metrics: dict[str, ImageMean] = {}
 
     # ---- from an image and a mask to a completed image ------------------------------------------------------------
@@ -146,7 +147,6 @@ class InpaintingModule(L.LightningModule, ABC):
         ``minimise`` may be called several times (a penalty as a backward of its own): gradients add up, and the step is
         taken when the block ends. Nothing is stepped if the block raises, and ``requires_grad`` is restored.
         """
-        self._count_batch()
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         others = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         backward_done, ready = [], (self.trainer.fit_loop.epoch_loop.batch_idx + 1) % self.accumulate == 0
@@ -173,7 +173,7 @@ class InpaintingModule(L.LightningModule, ABC):
         elif backward_done and ready:
             if self.clip_norm is not None:
                 self.clip_gradients(optimizer, gradient_clip_val=self.clip_norm, gradient_clip_algorithm="norm")
-            optimizer._on_before_step = optimizer._on_after_step = lambda: None  # _count_batch has counted already
+            optimizer._on_before_step = optimizer._on_after_step = lambda: None  # counted in on_train_batch_start
             optimizer.step()
             optimizer.zero_grad()
             if any(id(p) in own for name in self.averaged for p in getattr(self, name).parameters()):
@@ -181,14 +181,6 @@ class InpaintingModule(L.LightningModule, ABC):
                 for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                     if hasattr(callback, "on_generator_update"):
                         callback.on_generator_update(self.trainer, self)
-
-    def _count_batch(self) -> None:
-        """Count this batch in ``trainer.global_step``, once, however many optimisers step in it."""
-        loop = self.trainer.fit_loop.epoch_loop
-        if self._counted_batch != loop.total_batch_idx:
-            self._counted_batch = loop.total_batch_idx
-            loop.manual_optimization.optim_step_progress.increment_ready()
-            loop.manual_optimization.optim_step_progress.increment_completed()
 
     def _is_finite(self, loss: Tensor) -> bool:
         """Whether the loss is finite on every rank, so that all ranks take the same branch."""
@@ -205,9 +197,17 @@ class InpaintingModule(L.LightningModule, ABC):
         return False
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Draws inside a model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
+        """Count the batch in ``trainer.global_step``, once, however many optimisers will step in it, and make the draws
+        inside the model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        torch.manual_seed(_key(seed, self.trainer.fit_loop.epoch_loop.total_batch_idx, self.global_rank))
+        torch.manual_seed(_key(seed, self.trainer.global_step, self.global_rank))
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # "step" is Lightning's key for the x-axis: without it curves are one behind the checkpoints' names.
+        self.log_dict({"step": float(self.trainer.global_step), "generator_updates": float(self.generator_updates)})
 
     # ---- evaluation: equal for every method ------------------------------------------------------------------------
 
@@ -234,7 +234,8 @@ class InpaintingModule(L.LightningModule, ABC):
         self._metrics = {name: ImageMean(name).to(self.device) for name in CHEAP}
 
     def _log_metrics(self, stage: str) -> None:
-        self.log_dict({f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()}, sync_dist=False)
+        values = {f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()}
+        self.log_dict(values | {"step": float(self.trainer.global_step)}, sync_dist=False)
 
     def on_validation_epoch_start(self) -> None:
         self._start_metrics()
@@ -256,13 +257,20 @@ class InpaintingModule(L.LightningModule, ABC):
         checkpoint["skipped"] = self.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fitting goes on from the raw weights; everything else uses the averaged ones where the file has them."""
         self.generator_updates = checkpoint.get("generator_updates", 0)
         self.skipped = checkpoint.get("skipped", 0)
+        fitting = self._trainer is not None and self._trainer.state.fn == "fit"
+        averaged = {} if fitting or self.weights == "raw" else checkpoint.get("ema", {})
+        for name, state in averaged.items():
+            checkpoint["state_dict"].update({f"{name}.{key}": value for key, value in state.items()})
+        self.loaded_weights = "ema" if averaged else "raw"
 
 
 def parameter_counts(module: nn.Module) -> dict[str, int]:
     """Trainable parameters of each network of a method, by attribute."""
-    return {name: sum(p.numel() for p in child.parameters()) for name, child in module.named_children() if any(True for _ in child.parameters())}
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in module.named_children()}
+    return {name: count for name, count in counts.items() if count}
 
 
 def keyed_generators(seed: int, names: Sequence[str], number: int) -> list[torch.Generator]:

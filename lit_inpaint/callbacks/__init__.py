@@ -1,0 +1,6 @@
+"""What a run can switch on: averages, panels, throughput."""
+
+from lit_inpaint.callbacks.ema import EMA
+from lit_inpaint.callbacks.throughput import Throughput
+
+__all__ = ["EMA", "Throughput"]

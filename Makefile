@@ -1,0 +1,33 @@
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test lint bench clean
+PYTHON ?= python3
+BIN := .venv/bin
+# Photographs and backbones for tests and results, where they lie beside the checkout.
+export LIT_INPAINT_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
+export LIT_INPAINT_WEIGHTS ?= $(if $(wildcard ../shared/weights),$(abspath ../shared/weights))
+export OMP_NUM_THREADS ?= 2
+
+help:  ## print the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: .venv/installed  ## make .venv and install lit-inpaint with what its tests need
+
+.venv/installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+quickstart: install  ## train a small DeepFillV2, compare it with the classics, write runs/quickstart/compare.html
+	$(BIN)/python -m experiments.quickstart
+
+test: install  ## the tests (12 minutes at most on 2 cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup
+
+test-all: install  ## the tests with the slow ones, as .ci/run
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:  ## remove what can be made again, runs excepted
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

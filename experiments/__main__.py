@@ -1,0 +1,5 @@
+"""``python -m experiments`` is ``lit-inpaint``."""
+
+from experiments.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""lit-inpaint: a dispatcher that imports nothing heavy, so that help answers at once."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+HELP = """\
+lit-inpaint: train, sweep and compare image inpainting methods on equal terms.
+
+Begin here
+  lit-inpaint fit --config quickstart          train a small DeepFillV2 on photographs that need no download
+  lit-inpaint inpaint --method Telea --image photo.jpg --mask mask.png --out filled.png
+  lit-inpaint methods                          every method: year, paper, parameters, weights
+
+{commands}
+
+A config or protocol is looked up in the current folder, then among those installed: `quickstart` and
+`deepfillv2/places2.yaml` both work. `lit-inpaint COMMAND --help` explains one command.
+Mistakes are one line and exit code 2; LIT_INPAINT_TRACEBACK=1 shows where they come from.
+"""
+
+COMMANDS = {  # name: (module with main(argv), one line of help); the order is that of --help
+    "Train": {
+        "fit": ("experiments.lightning_cli", "train a method; --print_config shows every setting"),
+        "validate": ("experiments.lightning_cli", "evaluate a checkpoint on the validation images"),
+        "test": ("experiments.lightning_cli", "evaluate a checkpoint on the test images"),
+        "predict": ("experiments.lightning_cli", "complete the images of a data set with a checkpoint"),
+    },
+    "Compare": {
+        "benchmark": ("experiments.benchmark", "methods and checkpoints under one protocol: a record each"),
+        "compare": ("experiments.compare", "records and training curves as one page, Markdown, CSV, LaTeX"),
+        "methods": ("experiments.methods", "what there is, with parameters; --json for programs"),
+    },
+    "Use": {
+        "inpaint": ("experiments.inpaint", "fill the holes of your own file or folder"),
+    },
+    "Data": {
+        "masks": ("experiments.masks_command", "write, show and measure masks"),
+        "prepare": ("experiments.prepare", "check a data set's folder and write its lists"),
+    },
+}
+
+
+def help_text() -> str:
+    groups = [
+        "\n".join([title, *(f"  {name:<12} {line}" for name, (_, line) in commands.items())])
+        for title, commands in COMMANDS.items()
+    ]
+    return HELP.format(commands="\n\n".join(groups))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command; ends the process with its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        print(help_text(), end="")
+        sys.exit(0)
+    modules = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
+    command, rest = argv[0], argv[1:]
+    if command not in modules:
+        from difflib import get_close_matches
+
+        close = get_close_matches(command, modules, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(modules)}."
+        fail(f"there is no command '{command}'. {hint}")
+    _check_own_packages()
+    try:
+        module = importlib.import_module(modules[command])
+        code = module.main([command, *rest]) if module.__name__.endswith("lightning_cli") else module.main(rest)
+    except KeyboardInterrupt:
+        print("lit-inpaint: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("LIT_INPAINT_TRACEBACK"):
+            raise
+        fail(str(error))
+    sys.exit(code)
+
+
+def fail(message: str) -> None:
+    """One line on stderr, exit code 2."""
+    print("lit-inpaint: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def _check_own_packages() -> None:
+    """A file of the user's named like one of our packages shadows it under ``python -m``: say so, not a traceback."""
+    home = Path(__file__).resolve().parents[1]
+    for name in ("masks", "datamodules", "lit_inpaint"):
+        package = importlib.util.find_spec(name)
+        if package and package.origin and Path(package.origin).resolve().parents[1] != home:
+            fail(f"{package.origin} hides the package '{name}' of lit-inpaint; rename it or run from another folder.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""fit / validate / test / predict: LightningCLI with our defaults, one-line errors and safe checkpoints."""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+import datamodules
+import lit_inpaint.methods
+import masks
+from experiments.find import INSTALLED, find_yaml
+from experiments.run_folder import KeepConfig
+from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint
+from lit_inpaint.module import InpaintingModule
+
+# Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
+set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+
+
+class Parser(LightningArgumentParser):
+    """Prints the innermost cause of an error and the nearest allowed name, not 45 lines of usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        raise ValueError(innermost(message))
+
+
+def innermost(message: str) -> str:
+    """The sentence of jsonargparse's nested report that a person needs, with the nearest allowed name."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    unknown = re.findall(r"(?:Key|Option|key) '?\"?([\w.]+)\"?'? is not (?:expected|accepted)", message)
+    unknown += re.findall(r"[Uu]nrecognized arguments:\s*-*([\w.]+)", message)
+    if unknown:
+        key = unknown[-1].split(".")[-1]
+        return f"there is no setting '{unknown[-1]}'. {_nearest_setting(key, message)}"
+    if match := re.search(r"Does not validate against any of.*|Expected a .*|No such file.*|Unable to load.*", message):
+        keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)
+        return f"{keys[-1] + ': ' if keys else ''}{match.group(0)}"
+    return " ".join(lines[-3:])
+
+
+def _nearest_setting(key: str, message: str) -> str:
+    import inspect
+
+    allowed: set[str] = set()
+    for cls in [L.Trainer, *_known_classes().values()]:
+        if cls is L.Trainer or cls.__name__ in message or f"{cls.__module__}.{cls.__name__}" in message:
+            allowed |= {p for p in inspect.signature(cls.__init__).parameters if p not in {"self", "optimisation", "kwargs"}}
+    return nearest(key, allowed) if len(allowed) < 25 else nearest(key, allowed).split(" Allowed")[0]
+
+
+def _known_classes() -> dict[str, type]:
+    found: dict[str, type] = dict(method_classes())
+    for package in (datamodules, masks):
+        found |= {name: getattr(package, name) for name in package.__all__}
+    return found
+
+
+class InpaintCLI(LightningCLI):
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--init_from", type=str | None, default=None, help="start from the weights of this checkpoint")
+        parser.add_argument(
+            "--weights",
+            type=str,
+            default="ema",
+            choices=["ema", "raw"],
+            help="evaluate the averaged weights where the checkpoint has them, or the raw ones",
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lets the checkpoint's class and arguments silently win over the command line; see main()."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.config.subcommand]
+        trainer = config.trainer
+        several = trainer.devices not in ("auto", 1, "1") or trainer.num_nodes > 1
+        if trainer.strategy == "auto" and (several or torch.cuda.device_count() > 1):
+            trainer.strategy = "ddp_find_unused_parameters_true"
+        checkpoint = config.get("ckpt_path")
+        if checkpoint and checkpoint not in {"last", "best", "hpc"}:
+            refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
+
+    def after_instantiate_classes(self) -> None:
+        config = self.config[self.config.subcommand]
+        if isinstance(self.model, InpaintingModule):
+            self.model.weights = config.weights
+            if self.config.subcommand == "fit" and not self.model.trainable:
+                raise ValueError(
+                    f"{type(self.model).__name__} has no parameters to fit; use `lit-inpaint benchmark` or `inpaint`."
+                )
+            if config.init_from:
+                load_weights(self.model, Path(config.init_from))
+
+
+def load_weights(model: InpaintingModule, path: Path) -> None:
+    """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew."""
+    checkpoint = read_checkpoint(path)
+    state = {key: value for key, value in checkpoint["state_dict"].items()}
+    mine = model.state_dict()
+    problems = [f"missing {k}" for k in mine if k not in state] + [f"unexpected {k}" for k in state if k not in mine]
+    problems += [
+        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}" for k, v in mine.items() if k in state and state[k].shape != v.shape
+    ]
+    if problems:
+        raise ValueError(f"{path} does not fit {type(model).__name__}: {len(problems)} differences, first: {problems[0]}.")
+    model.load_state_dict(state)
+
+
+def refuse_differences(model: dict[str, Any], path: Path) -> None:
+    """A resumed run keeps its class and arguments: name the first difference and the way to change one."""
+    checkpoint = read_checkpoint(path)
+    name = model["class_path"].split(".")[-1]
+    if name != checkpoint["method"]:
+        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {name}.")
+    saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
+    for key in saved:
+        if key in given and given[key] != saved[key]:
+            raise ValueError(
+                f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to go on "
+                "as before, or start a new run with these weights: --init_from instead of --ckpt_path."
+            )
+
+
+def prepare_arguments(argv: list[str]) -> list[str]:
+    """Find configurations by name; put what a checkpoint says of the model before what the user says."""
+    out, index = [argv[0]], 1
+    checkpoint = None
+    while index < len(argv):
+        word = argv[index]
+        name, equals, value = word.partition("=")
+        if name in {"-c", "--config", "--ckpt_path"} and not equals and index + 1 < len(argv):
+            index += 1
+            value = argv[index]
+        if name in {"-c", "--config"} and value:
+            out += ["--config", str(find_yaml(value))]
+        elif name == "--ckpt_path" and value:
+            if value not in {"last", "best", "hpc", "null"} and not Path(value).is_file():
+                raise ValueError(f"there is no checkpoint {value}.")
+            checkpoint = None if value == "null" else value
+            out += ["--ckpt_path", value]
+        else:
+            out.append(word)
+        index += 1
+    if checkpoint and Path(checkpoint).is_file():
+        saved = read_checkpoint(Path(checkpoint))
+        cls = method_classes().get(saved["method"])
+        if cls is None:
+            raise ValueError(f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first.")
+        model = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": hyper_parameters(saved)}
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+            yaml.safe_dump({"model": model}, file)
+        out[1:1] = ["--config", file.name]
+    return out
+
+
+def main(argv: list[str]) -> int:
+    """``argv`` begins with the subcommand."""
+    defaults = {"default_config_files": [str(INSTALLED / "trainer.yaml")], "parser_mode": "omegaconf+"}
+    InpaintCLI(
+        L.LightningModule,
+        L.LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        parser_class=Parser,
+        parser_kwargs={"parser_mode": "omegaconf+", **{name: defaults for name in ("fit", "validate", "test", "predict")}},
+        save_config_callback=KeepConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        seed_everything_default=0,
+        args=prepare_arguments(argv),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""One folder a run, in which nothing is ever overwritten: config, metrics, W&B, checkpoints, run.json."""
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+
+
+def next_free(path: Path) -> Path:
+    """``path``, or name-1, name-2, ... if it exists.
+
+    >>> next_free(Path("/nowhere/config.yaml")).name
+    'config.yaml'
+    """
+    numbered = (path.with_stem(f"{path.stem}-{n}") for n in range(1, 1_000_000))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
+
+
+class SegmentedCSVLogger(CSVLogger):
+    """metrics.csv in the run folder; a restart writes metrics-1.csv, metrics-2.csv, ... beside it.
+
+    Lightning's own deletes the rows of the run that it continues.
+    """
+
+    def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 50) -> None:
+        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None and rank_zero_only.rank == 0:
+            folder = Path(self.save_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            writer = ExperimentWriter.__new__(ExperimentWriter)
+            writer.NAME_METRICS_FILE = next_free(folder / "metrics.csv").name  # type: ignore[misc]
+            writer.NAME_HPARAMS_FILE = next_free(folder / "hparams.yaml").name  # type: ignore[misc]
+            ExperimentWriter.__init__(writer, log_dir=str(folder))
+            self._experiment = writer
+        return super().experiment
+
+    def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml and run.json say it all."""
+
+
+class RunWandbLogger(WandbLogger):
+    """W&B, offline unless WANDB_MODE says otherwise; one id over all restarts of a run folder; never ends a run.
+
+    Args:
+        save_dir: The run folder; ``wandb sync <run folder>/wandb/offline-run-*`` uploads it later.
+        project: On W&B.
+        group: Runs of one sweep share it.
+        log_model: Upload checkpoints as well.
+    """
+
+    def __init__(self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False) -> None:
+        folder = Path(save_dir)
+        mode = os.environ.get("WANDB_MODE", "offline")
+        id_file = folder / "wandb_id.txt"
+        run_id = id_file.read_text().strip() if id_file.is_file() else uuid.uuid4().hex[:8]
+        if rank_zero_only.rank == 0 and not id_file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            id_file.write_text(run_id + "\n")
+        super().__init__(
+            save_dir=save_dir,
+            project=project,
+            name=folder.name,
+            id=run_id,
+            group=group or os.environ.get("WANDB_RUN_GROUP"),
+            resume="allow",
+            offline=mode != "online",
+            log_model=log_model,
+        )
+        import wandb
+
+        self._wandb_init["settings"] = wandb.Settings(init_timeout=10, console="off", silent=True)
+        if mode == "disabled":
+            self._wandb_init["mode"] = "disabled"
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None and rank_zero_only.rank == 0:
+            try:
+                return super().experiment
+            except Exception as error:  # no network, no key, no service: the run matters more than its log
+                rank_zero_warn(
+                    f"W&B could not be reached ({' '.join(str(error).split())[:120]}); this run is logged offline. "
+                    f"Later: wandb sync {self.save_dir}/wandb/offline-run-*"
+                )
+                self._wandb_init["mode"] = "offline"
+                self._offline = True
+        return super().experiment
+
+
+class KeepConfig(SaveConfigCallback):
+    """config.yaml of the run, as parsed; a restart writes config-1.yaml, config-2.yaml, ..."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **(kwargs | {"save_to_log_dir": False}))
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            folder = Path(trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, next_free(folder / "config.yaml"), skip_none=False)
+
+
+class RunRecord(L.Callback):
+    """run.json and the loggers' config: method, data set, masks, seed, global batch and the hash of the ``val`` protocol,
+    under the same keys for every method, so that dashboards can be compared."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        from experiments.protocol import protocol_hash
+        from lit_inpaint.metrics import CHEAP
+        from lit_inpaint.module import parameter_counts
+
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        digest, _ = protocol_hash(data, "val", CHEAP)
+        record = {
+            "method": type(pl_module).__name__,
+            "dataset": type(data).__name__,
+            "mask": repr(getattr(data, "mask", None)),
+            "image_size": getattr(data, "image_size", None),
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "global_batch": getattr(data, "batch_size", 1) * trainer.world_size,
+            "val_protocol_hash": digest,
+            "parameters": parameter_counts(pl_module),
+        }
+        for logger in trainer.loggers:
+            logger.log_hyperparams(record)
+        if trainer.is_global_zero:
+            path = next_free(Path(trainer.default_root_dir) / "run.json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,37 @@
+"""Checkpoints that are either complete or not there."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target, flush to the disk, then rename: after a kill the old file or the new one is whole.
+
+    Lightning writes into the temporary folder and moves; where that is another file system the move is a copy, and a
+    kill leaves a truncated checkpoint. It also swallows PermissionError: here every failure is raised with its path.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        path = Path(path)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for stale in path.parent.glob(f".{path.name}.*.part"):
+                stale.unlink(missing_ok=True)  # of a killed run
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OSError(error.errno, f"Cannot write the checkpoint {path}: {error.strerror}. The previous one is whole.") from error

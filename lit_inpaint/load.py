@@ -1,0 +1,100 @@
+"""From a name or a checkpoint to a method that is ready to complete images."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jsonargparse import ArgumentParser
+
+import lit_inpaint.methods
+from lit_inpaint.module import InpaintingModule
+
+
+def method_classes() -> dict[str, type[InpaintingModule]]:
+    """Every method by class name: those of :mod:`lit_inpaint.methods` and whatever subclasses the user has imported."""
+    found = {name: getattr(lit_inpaint.methods, name) for name in lit_inpaint.methods.__all__}
+    pending = list(InpaintingModule.__subclasses__())
+    while pending:
+        cls = pending.pop()
+        pending += cls.__subclasses__()
+        if not getattr(cls, "__abstractmethods__", None):
+            found.setdefault(cls.__name__, cls)
+    return found
+
+
+def load_method(
+    name_or_checkpoint: str | Path, weights: Literal["ema", "raw"] = "ema", device: str | torch.device = "cpu"
+) -> InpaintingModule:
+    """A method in evaluation mode.
+
+    Args:
+        name_or_checkpoint: A class name for a method without parameters ("Telea"), else the path of a checkpoint.
+        weights: "ema" uses the averaged weights where the checkpoint has them, "raw" never does. The returned module
+            says which in ``loaded_weights``: "ema", "raw" or "none" (no parameters).
+
+    Raises:
+        ValueError: Unknown name, missing file, not a checkpoint of a method, or a method that needs one.
+    """
+    classes, path = method_classes(), Path(name_or_checkpoint)
+    if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
+        method = _from_checkpoint(path, classes, weights)
+    elif (name := str(name_or_checkpoint)) in classes:
+        if classes[name].trainable or classes[name].imports:
+            raise ValueError(f"{name} has trained parameters: give the path of one of its checkpoints, not the name alone.")
+        method = classes[name]()
+    else:
+        raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
+    return method.eval().to(device)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The plain content of a checkpoint, read with ``weights_only=True``: no code of the file is run."""
+    if not path.is_file():
+        raise ValueError(f"There is no checkpoint {path}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint of tensors and plain values ({reason}); nothing in it was run."
+        ) from error
+    if not isinstance(checkpoint, dict) or not {"method", "state_dict", "hyper_parameters"} <= set(checkpoint):
+        raise ValueError(
+            f"{path} is not a checkpoint of a method trained here. `lit-inpaint import-weights` turns the released weights "
+            "of a paper into one."
+        )
+    return checkpoint
+
+
+def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments that a checkpoint holds, without Lightning's own entries."""
+    return {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
+
+
+def _from_checkpoint(path: Path, classes: dict[str, type[InpaintingModule]], weights: Literal["ema", "raw"]) -> InpaintingModule:
+    checkpoint = read_checkpoint(path)
+    name = checkpoint["method"]
+    if name not in classes:
+        raise ValueError(f"{path} holds a {name}, which is not known here. Import the module that defines it first.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(classes[name], "method")
+    config = parser.parse_object({"method": {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}})
+    method: InpaintingModule = parser.instantiate_classes(config).method
+    method.weights = weights
+    method.on_load_checkpoint(checkpoint)
+    method.load_state_dict(checkpoint["state_dict"])
+    return method
+
+
+def _path_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def nearest(name: str, allowed: Any) -> str:
+    """The sentence that ends an error about an unknown name: the nearest allowed one, and all of them if few."""
+    from difflib import get_close_matches
+
+    lower = {str(a).lower(): str(a) for a in allowed}
+    close = get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    hint = f"Did you mean '{lower[close[0]]}'? " if close else ""
+    return f"{hint}Allowed: {', '.join(sorted(map(str, allowed)))}."
