@@ -1,0 +1,187 @@
+"""LaMa's holes (Suvorov et al. 2022; ``saicinpainting/training/data/masks.py`` of advimman/lama)."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from masks.combine import AreaBounded, Mixture
+from masks.generator import Mask, MaskGenerator
+from masks.shapes import Box, Point, Shape, ShapeGenerator, Stroke, integer, shrink
+
+# Angles are 0.01 + {0, 1, 2, 3} radians: max_angle: 4 of every published file counts whole radians.
+_DIRECTIONS = [(math.sin(0.01 + k), math.cos(0.01 + k)) for k in range(4)]
+
+
+@dataclass(frozen=True)
+class LaMaStrokes(ShapeGenerator):
+    """Polygonal chains of 1-5 segments, each with its own width (``make_random_irregular_mask``).
+
+    Args:
+        times: Fewest and most chains, as the published files write them. The program draws up to one more.
+        length: Segments are 10 to ``length`` + 9 pixels long before the image's border cuts them.
+        width: Segments are 5 to ``width`` + 4 pixels wide.
+        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+    """
+
+    times: tuple[int, int] = (1, 5)
+    length: int = 200
+    width: int = 100
+    size: int = 256
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.times[0] <= self.times[1] and self.length >= 1 and self.width >= 1):
+            raise ValueError(
+                f"LaMaStrokes got times={self.times}, length={self.length}, width={self.width}; "
+                "expected times [fewest, most] from 1 on and positive pixels."
+            )
+
+    def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
+        scale = shrink(height, width, self.size)
+        chains = integer(rng.random(), self.times[0], self.times[1] + 1)
+        starts = rng.random((chains, 3)).tolist()
+        segments = [1 + int(5 * u) for _, _, u in starts]
+        draws = iter(rng.random((sum(segments), 3)).tolist())
+        strokes: list[Shape] = []
+        for chain, (u_x, u_y, _) in enumerate(starts):
+            x, y = int(u_x * width), int(u_y * height)
+            points: list[Point] = [(x, y)]
+            widths: list[int] = []
+            for _ in range(segments[chain]):
+                u_angle, u_length, u_width = next(draws)
+                sine, cosine = _DIRECTIONS[int(4 * u_angle)]
+                length = (10 + int(u_length * self.length)) * scale
+                # At even chains the angle is 2 pi - angle: the sine changes its sign.
+                x = min(max(int(x + (length * sine if chain % 2 else -length * sine)), 0), width)
+                y = min(max(int(y + length * cosine), 0), height)
+                points.append((x, y))
+                widths.append(max(1, int((5 + int(u_width * self.width)) * scale)))
+            strokes.append(Stroke(points, widths))
+        return strokes
+
+
+@dataclass(frozen=True)
+class LaMaBoxes(ShapeGenerator):
+    """Rectangles (``make_random_rectangle_mask``).
+
+    Args:
+        times: Fewest and most boxes.
+        side: Shortest and longest side in pixels; the longest also stays below the room between the margins.
+        margin: Pixels next to the border that stay known.
+        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+    """
+
+    times: tuple[int, int] = (1, 4)
+    side: tuple[int, int] = (30, 150)
+    margin: int = 10
+    size: int = 256
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.times[0] <= self.times[1] and 1 <= self.side[0] <= self.side[1] and self.margin >= 0):
+            raise ValueError(
+                f"LaMaBoxes got times={self.times}, side={self.side}, margin={self.margin}; "
+                "expected [fewest, most] and [shortest, longest] from 1 on and a margin from 0 on."
+            )
+        if self.side[0] + 2 * self.margin >= self.size:
+            raise ValueError(f"LaMaBoxes: side {self.side[0]} and two margins {self.margin} do not fit into {self.size}.")
+
+    def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
+        scale = shrink(height, width, self.size)
+        low, margin = max(1, int(self.side[0] * scale)), int(self.margin * scale)
+        high = min(int(self.side[1] * scale), min(height, width) - 2 * margin - 1)
+        boxes: list[Shape] = []
+        for u in rng.random((integer(rng.random(), *self.times), 4)).tolist():
+            columns, rows = integer(u[0], low, high), integer(u[1], low, high)
+            left = integer(u[2], margin, width - margin - columns)
+            top = integer(u[3], margin, height - margin - rows)
+            boxes.append(Box(top, left, top + rows, left + columns))
+        return boxes
+
+
+@dataclass(frozen=True)
+class LaMaTraining(MaskGenerator):
+    """LaMa's training holes at 256: strokes or boxes, one to one, not capped (``abl-04-256-mh-dist.yaml``).
+
+    Args:
+        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+    """
+
+    size: int = 256
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
+        return Mixture((LaMaStrokes(size=self.size), LaMaBoxes(size=self.size)))(height, width, rng)
+
+
+@dataclass(frozen=True)
+class _LaMaEvaluation(MaskGenerator):
+    """An evaluation law of LaMa (``configs/data_gen/random_<name>_<size>.yaml``).
+
+    Args:
+        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+    """
+
+    size: int = 256
+    cap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.size not in (256, 512):
+            raise ValueError(f"{type(self).__name__} got size={self.size}; LaMa published its laws at 256 and 512.")
+        if not 0 < self.cap <= 1:
+            raise ValueError(f"{type(self).__name__} got cap={self.cap:g}; expected a hole share above 0 and at most 1.")
+
+    @abstractmethod
+    def law(self) -> MaskGenerator:
+        """The generator before the cap."""
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
+        return AreaBounded(self.law(), 0, self.cap)(height, width, rng)
+
+
+# The files give strokes the weight 1 and boxes 0.3.
+_WEIGHTS = (1.0, 0.3)
+
+
+@dataclass(frozen=True)
+class LaMaThin(_LaMaEvaluation):
+    __doc__ = f"Many thin strokes. {_LaMaEvaluation.__doc__}"
+
+    def law(self) -> MaskGenerator:
+        if self.size == 256:
+            return LaMaStrokes((4, 50), length=40, width=10, size=256)
+        return LaMaStrokes((4, 70), length=100, width=20, size=512)
+
+
+@dataclass(frozen=True)
+class LaMaMedium(_LaMaEvaluation):
+    __doc__ = f"Strokes of medium width, or boxes. {_LaMaEvaluation.__doc__}"
+
+    def law(self) -> MaskGenerator:
+        if self.size == 256:
+            boxes = LaMaBoxes((1, 5), side=(10, 50), margin=0, size=256)
+            return Mixture((LaMaStrokes((4, 5), length=100, width=50, size=256), boxes), _WEIGHTS)
+        boxes = LaMaBoxes((1, 5), side=(30, 150), margin=0, size=512)
+        return Mixture((LaMaStrokes((4, 10), length=200, width=100, size=512), boxes), _WEIGHTS)
+
+
+@dataclass(frozen=True)
+class LaMaThick(_LaMaEvaluation):
+    __doc__ = f"Few broad strokes, or boxes. {_LaMaEvaluation.__doc__}"
+
+    def law(self) -> MaskGenerator:
+        if self.size == 256:
+            boxes = LaMaBoxes((1, 3), side=(30, 150), margin=10, size=256)
+            return Mixture((LaMaStrokes((1, 5), length=200, width=100, size=256), boxes), _WEIGHTS)
+        boxes = LaMaBoxes((1, 4), side=(30, 300), margin=10, size=512)
+        return Mixture((LaMaStrokes((1, 5), length=450, width=250, size=512), boxes), _WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Wide(LaMaThick):
+    """RePaint's Wide: LaMa's thick evaluation law at 256."""
+
+
+@dataclass(frozen=True)
+class Narrow(LaMaThin):
+    """RePaint's Narrow: LaMa's thin evaluation law at 256. As large in area as Wide; only the strokes are thinner."""
