@@ -1,6 +1,8 @@
 """Generators made of other generators."""
 
+from bisect import bisect
 from dataclasses import dataclass
+from itertools import accumulate
 
 import cv2
 import numpy as np
@@ -32,12 +34,8 @@ class Mixture(MaskGenerator):
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
         assert self.weights is not None
-        rest = rng.random() * sum(self.weights)
-        for generator, weight in zip(self.generators, self.weights, strict=True):
-            rest -= weight
-            if rest < 0:
-                break
-        return generator(height, width, rng)
+        sums = list(accumulate(self.weights))
+        return self.generators[bisect(sums, rng.random() * sums[-1])](height, width, rng)
 
 
 @dataclass(frozen=True)

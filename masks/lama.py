@@ -84,7 +84,9 @@ class LaMaBoxes(ShapeGenerator):
                 "expected [fewest, most] and [shortest, longest] from 1 on and a margin from 0 on."
             )
         if self.side[0] + 2 * self.margin >= self.size:
-            raise ValueError(f"LaMaBoxes: side {self.side[0]} and two margins {self.margin} do not fit into {self.size}.")
+            raise ValueError(
+                f"LaMaBoxes: a side of {self.side[0]} and two margins of {self.margin} exceed {self.size} pixels."
+            )
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
         scale = shrink(height, width, self.size)
@@ -115,12 +117,7 @@ class LaMaTraining(MaskGenerator):
 
 @dataclass(frozen=True)
 class _LaMaEvaluation(MaskGenerator):
-    """An evaluation law of LaMa (``configs/data_gen/random_<name>_<size>.yaml``).
-
-    Args:
-        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
-        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
-    """
+    """An evaluation law of LaMa (``configs/data_gen/random_<name>_<size>.yaml``)."""
 
     size: int = 256
     cap: float = 0.5
@@ -129,7 +126,7 @@ class _LaMaEvaluation(MaskGenerator):
         if self.size not in (256, 512):
             raise ValueError(f"{type(self).__name__} got size={self.size}; LaMa published its laws at 256 and 512.")
         if not 0 < self.cap <= 1:
-            raise ValueError(f"{type(self).__name__} got cap={self.cap:g}; expected a hole share above 0 and at most 1.")
+            raise ValueError(f"{type(self).__name__} got cap={self.cap:g}; expected a share above 0, at most 1.")
 
     @abstractmethod
     def law(self) -> MaskGenerator:
@@ -145,7 +142,12 @@ _WEIGHTS = (1.0, 0.3)
 
 @dataclass(frozen=True)
 class LaMaThin(_LaMaEvaluation):
-    __doc__ = f"Many thin strokes. {_LaMaEvaluation.__doc__}"
+    """Many thin strokes (LaMa's ``configs/data_gen/random_thin_<size>.yaml``).
+
+    Args:
+        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+    """
 
     def law(self) -> MaskGenerator:
         if self.size == 256:
@@ -155,7 +157,12 @@ class LaMaThin(_LaMaEvaluation):
 
 @dataclass(frozen=True)
 class LaMaMedium(_LaMaEvaluation):
-    __doc__ = f"Strokes of medium width, or boxes. {_LaMaEvaluation.__doc__}"
+    """Strokes of medium width, or boxes (LaMa's ``configs/data_gen/random_medium_<size>.yaml``).
+
+    Args:
+        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+    """
 
     def law(self) -> MaskGenerator:
         if self.size == 256:
@@ -167,7 +174,12 @@ class LaMaMedium(_LaMaEvaluation):
 
 @dataclass(frozen=True)
 class LaMaThick(_LaMaEvaluation):
-    __doc__ = f"Few broad strokes, or boxes. {_LaMaEvaluation.__doc__}"
+    """Few broad strokes, or boxes (LaMa's ``configs/data_gen/random_thick_<size>.yaml``).
+
+    Args:
+        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+    """
 
     def law(self) -> MaskGenerator:
         if self.size == 256:

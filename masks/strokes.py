@@ -27,17 +27,17 @@ class FreeFormStrokes(ShapeGenerator):
         scale = shrink(height, width, self.size)
         radius = math.hypot(height, width) / 8
         deviation = radius // 2
-        head = rng.random((4, 5)).tolist()
-        turn, length = rng.random((3, 11)).tolist(), rng.standard_normal((3, 11)).tolist()
+        count = integer(rng.random(), 1, 3)
+        heads = rng.random((count, 6)).tolist()
+        turns, lengths = rng.random((count, 11)).tolist(), rng.standard_normal((count, 11)).tolist()
         strokes: list[Shape] = []
-        for number in range(integer(head[3][0], 1, 3)):
-            vertices, low, high, u_x, u_y, brush = head[number]
+        for (vertices, low, high, u_x, u_y, brush), turn, length in zip(heads, turns, lengths, strict=True):
             low, high = 2 * math.pi * (1 / 5 - low / 15), 2 * math.pi * (1 / 5 + high / 15)
             x, y = int(u_x * width), int(u_y * height)
             points: list[Point] = [(x, y)]
             for i in range(integer(vertices, 4, 11)):
-                angle = low + (high - low) * turn[number][i]
-                step = min(max(radius + deviation * length[number][i], 0.0), 2 * radius)
+                angle = low + (high - low) * turn[i]
+                step = min(max(radius + deviation * length[i], 0.0), 2 * radius)
                 x = int(min(max(x + step * math.cos(angle), 0), width))
                 # 2 pi - angle at even vertices turns the sign of the sine alone.
                 y = int(min(max(y + step * math.sin(-angle if i % 2 == 0 else angle), 0), height))
