@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, u_ids
 from lit_inpaint.metrics.mean import ImageMean
+from lit_inpaint.metrics.perceptual import diversity_lpips, lpips_alex, lpips_alex_up256, lpips_vgg
 from lit_inpaint.metrics.pixel import (
     l1_hole,
     l1_mean,
@@ -24,18 +26,26 @@ __all__ = [
     "CHEAP",
     "NAMES",
     "ImageMean",
+    "InceptionMetrics",
     "definition",
+    "diversity_lpips",
+    "fid",
     "l1_hole",
     "l1_mean",
     "l1_relative_sum",
     "l1_relative_target",
+    "lpips_alex",
+    "lpips_alex_up256",
+    "lpips_vgg",
     "metric",
+    "p_ids",
     "psnr",
     "psnr_hole",
     "psnr_pooled",
     "round_to_8_bits",
     "ssim",
     "ssim_uniform7",
+    "u_ids",
 ]
 
 NAMES = tuple(name for name in __all__ if hasattr(globals().get(name), "definition"))
@@ -43,6 +53,8 @@ NAMES = tuple(name for name in __all__ if hasattr(globals().get(name), "definiti
 
 def metric(name: str) -> Callable[..., Tensor]:
     """The function (prediction, target, mask=None) of that name: (B, 3, H, W) in [-1, 1] to (B,), nan = undefined.
+
+    fid, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions (n, B, 3, H, W).
 
     >>> import torch
     >>> metric("l1_mean")(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))

@@ -8,24 +8,31 @@ from lit_inpaint.metrics._definition import defined
 
 
 def _window_means(x: Tensor, window: Tensor) -> Tensor:
-    """Weighted mean in every window that lies inside ``x`` (N, 1, H, W): rows, then columns."""
-    x = F.conv2d(x, window.view(1, 1, -1, 1))
-    return F.conv2d(x, window.view(1, 1, 1, -1))
+    """Weighted mean in every window that lies inside ``x`` (B, C, H, W): rows, then columns.
+
+    Channels last: on a CPU the depthwise convolution takes a third of the time.
+    """
+    channels = x.shape[1]
+    rows = window.to(x).view(1, 1, -1, 1).repeat(channels, 1, 1, 1)
+    columns = rows.transpose(2, 3).contiguous()
+    with torch.autocast(x.device.type, enabled=False):
+        x = F.conv2d(x.contiguous(memory_format=torch.channels_last), rows, groups=channels)
+        return F.conv2d(x, columns, groups=channels)
 
 
 def _ssim(prediction: Tensor, target: Tensor, window: Tensor, covariance: float) -> Tensor:
     """Mean over the inner pixels and the channels, (B,). ``covariance`` rescales the window's variances."""
-    size, (batch, _, height, width) = len(window), target.shape
+    size, (height, width) = len(window), target.shape[-2:]
     if min(height, width) < size:
         raise ValueError(f"images are {width}x{height}; SSIM needs at least {size}x{size}, the size of its window.")
-    a, b = ((x.float() + 1).div(2).reshape(-1, 1, height, width) for x in (prediction, target))
+    a, b = ((x.float() + 1) / 2 for x in (prediction, target))
     # The formula asks for the sum of the two variances only, so four filtered maps do for the usual five.
-    maps = _window_means(torch.cat([a, b, a * a + b * b, a * b]), window.to(a))
-    mean_a, mean_b, square, product = maps.chunk(4)
+    maps = _window_means(torch.cat([a, b, a * a + b * b, a * b], 1), window)
+    mean_a, mean_b, square, product = maps.chunk(4, 1)
     mean_ab, mean_square = mean_a * mean_b, mean_a.square() + mean_b.square()
     c1, c2 = 0.01**2, 0.03**2
     structure = (2 * covariance * (product - mean_ab) + c2) / (covariance * (square - mean_square) + c2)
-    return (structure * (2 * mean_ab + c1) / (mean_square + c1)).view(batch, -1).mean(1)
+    return (structure * (2 * mean_ab + c1) / (mean_square + c1)).mean((1, 2, 3))
 
 
 @defined("1: Gaussian window 11, sigma 1.5, population covariance, K 0.01 and 0.03, data range 1, per channel, windows "

@@ -1,0 +1,92 @@
+"""Pretrained backbones that metrics and losses stand on: found on this machine, verified, never downloaded silently."""
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class BackboneMissingError(ValueError):
+    """The weights are not on this machine."""
+
+
+class Backbone(NamedTuple):
+    """Where a backbone lies and how it is recognised."""
+
+    file: str  # in the folder LIT_INPAINT_WEIGHTS
+    sha256: str  # of that file
+    hub_file: str | None = None  # in the cache of torch hub; its name ends with the first digits of its sha256
+    get: str = ""  # how a user gets it
+
+
+BACKBONES = {
+    "alexnet": Backbone(
+        "alexnet_features.pth",
+        "1454cf628f565bb39c929b4ab19c33d8c662292055b946c48daaeb6ccaf8811d",
+        "alexnet-owt-7be5be79.pth",
+        "python -c \"import torchvision; torchvision.models.alexnet(weights='IMAGENET1K_V1')\"",
+    ),
+    "vgg16": Backbone(
+        "vgg16_features.pth",
+        "c6202c684b82fdf2f7007873bcf40b1238e1565f688e2e541c96d8090c79c130",
+        "vgg16-397923af.pth",
+        "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\"",
+    ),
+    "inception_fid": Backbone(
+        "fid_inception_v3_features.pth",
+        "7eb9f413fb0b43f8789cad7a3653ac4648068ec718e930e9c5efe9b835551504",
+        "weights-inception-2015-12-05-6726825d.pth",
+        'python -c "from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as F; '
+        "F('fid', ['2048'])\"",
+    ),
+    "migan_places2_512": Backbone(
+        "migan_places2_512.pth", "c83b5d0d7d7c4679c8d28953d12e68ca45aee0a7adeb0e859615f3a33fed5915"
+    ),
+}
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content; remembered while size and time of change stay the same."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+def backbone(name: str) -> Path:
+    """The verified file of a backbone: in the folder LIT_INPAINT_WEIGHTS, else in the cache of torch hub.
+
+    Raises:
+        BackboneMissingError: It is in neither; the message says how to get it.
+        ValueError: The name is unknown, or the file is not the expected one.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}.")
+    wanted, folder = BACKBONES[name], os.environ.get("LIT_INPAINT_WEIGHTS")
+    if folder and (path := Path(folder) / wanted.file).is_file():
+        found = sha256(path)
+        if found != wanted.sha256:
+            raise ValueError(f"{path} has sha256 {found[:12]}..., expected {wanted.sha256[:12]}...: replace the file.")
+        return path
+    if wanted.hub_file and (path := Path(torch.hub.get_dir()) / "checkpoints" / wanted.hub_file).is_file():
+        found, digits = sha256(path), path.stem.rsplit("-", 1)[1]
+        if not found.startswith(digits):
+            raise ValueError(f"{path} has sha256 {found[:12]}..., expected {digits}...: delete it and fetch it again.")
+        return path
+    where = f"the folder {folder} (LIT_INPAINT_WEIGHTS)" if folder else "LIT_INPAINT_WEIGHTS, which is not set"
+    hub = f" or in {Path(torch.hub.get_dir()) / 'checkpoints'}; get it with: {wanted.get}" if wanted.hub_file else "."
+    raise BackboneMissingError(f"backbone {name} ({wanted.file}) is not in {where}{hub}")
+
+
+def features_state(name: str) -> dict[str, Tensor]:
+    """The convolutional part of AlexNet or VGG16, under torchvision's names without the prefix ``features.``."""
+    state: dict[str, Tensor] = torch.load(backbone(name), map_location="cpu", weights_only=True)
+    return {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
