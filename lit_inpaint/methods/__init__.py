@@ -1,8 +1,11 @@
 """One folder a paper; the names in ``__all__`` are those of the command line (``--method Telea``)."""
 
 from lit_inpaint.methods.biharmonic.method import Biharmonic
+from lit_inpaint.methods.context_encoder.method import ContextEncoder
+from lit_inpaint.methods.deepfillv2.method import DeepFillV2
 from lit_inpaint.methods.harmonic.method import Harmonic
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
+from lit_inpaint.methods.partial_conv.method import PartialConv
 from lit_inpaint.methods.telea.method import Telea
 
-__all__ = ["Biharmonic", "Harmonic", "NavierStokes", "Telea"]
+__all__ = ["Biharmonic", "ContextEncoder", "DeepFillV2", "Harmonic", "NavierStokes", "PartialConv", "Telea"]
