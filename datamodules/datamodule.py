@@ -1,0 +1,246 @@
+"""What every data set shares: batches of the convention, keyed draws, resume, and a fixed evaluation."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import albumentations as A
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.utils.data import DataLoader
+
+from datamodules.evaluation import EvaluationSet, collate
+from datamodules.files import Files
+from datamodules.sampler import EvaluationSampler, TrainingSampler, position, worker_threads
+from datamodules.training import TrainingSet
+from datamodules.transforms import Resize, training_transform
+from masks.convention import InpaintingBatch
+from masks.generator import MaskGenerator
+
+Split = Literal["train", "val", "test"]
+
+
+class TrainingLoader(DataLoader[InpaintingBatch]):
+    """Says to Lightning that it can resume; where, its sampler knows from the trainer's progress."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"resumes": "from the trainer's progress"}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class InpaintingDataModule(L.LightningDataModule, ABC):
+    """Photographs of one data set and the masks that erase them; a subclass says where the files are.
+
+    Every draw is keyed by (seed, purpose, epoch, sample index): the samples are the same for any number of workers and
+    devices, and a resumed run goes on with the batch that would have come next.
+
+    Args:
+        mask: Distribution of the holes in training.
+        image_size: Side of the square samples.
+        batch_size: Of one device.
+        num_workers: Processes that read and mask images; 0 does it in the main process.
+        seed: Of order, crops, flips and masks in training.
+        resize: "shorter": shorter side drawn from ``shorter_side``, then a random crop; "direct": to a square,
+            whatever the proportions; "none": a random crop of the image as it is. What is smaller than the crop is
+            enlarged until its shorter side fits exactly. Evaluation: shorter side to ``image_size`` (or direct, or
+            none), then the centre crop.
+        shorter_side: (low, high), both included, drawn uniformly; ``image_size`` unless told.
+        flip: Mirror half of the training samples left to right.
+        augment: Albumentations between resize and crop, on uint8 (H, W, 3), training only.
+        drop_last: Leave out the end of an epoch's permutation that fills no whole batch on every device.
+        samples_per_epoch: More than there are images shows each several times an epoch, cropped and masked anew.
+        eval_mask: Distribution of the holes in validation and test; ``mask`` unless told.
+        eval_seed: Of these holes: the hole of image i is keyed by (eval_seed, i).
+        eval_repeats: Holes an image in validation and test.
+        eval_batch_size: ``batch_size`` unless told.
+        limit_eval: Only the first so many images.
+        on_bad_image: "stop": an unreadable training image ends the run with its name. "skip": it is named, counted and
+            replaced by the next. Evaluation always stops: leaving an image out would change the numbers.
+    """
+
+    def __init__(
+        self,
+        mask: MaskGenerator,
+        image_size: int = 256,
+        batch_size: int = 16,
+        num_workers: int = 4,
+        seed: int = 0,
+        resize: Resize = "shorter",
+        shorter_side: tuple[int, int] | None = None,
+        flip: bool = True,
+        augment: Sequence[A.BasicTransform] | None = None,
+        drop_last: bool = True,
+        samples_per_epoch: int | None = None,
+        eval_mask: MaskGenerator | None = None,
+        eval_seed: int = 0,
+        eval_repeats: int = 1,
+        eval_batch_size: int | None = None,
+        limit_eval: int | None = None,
+        on_bad_image: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        super().__init__()
+        low, high = shorter_side or (image_size, image_size)
+        if not image_size <= low <= high:
+            raise ValueError(f"shorter_side is ({low}, {high}); expected image_size ({image_size}) <= low <= high.")
+        if resize not in ("shorter", "direct", "none"):
+            raise ValueError(f"resize is {resize!r}; expected shorter, direct or none.")
+        if on_bad_image not in ("stop", "skip"):
+            raise ValueError(f"on_bad_image is {on_bad_image!r}; expected stop or skip.")
+        self.mask, self.image_size, self.batch_size, self.num_workers = mask, image_size, batch_size, num_workers
+        self.seed, self.resize, self.shorter_side, self.flip = seed, resize, (low, high), flip
+        self.augment = list(augment or ())
+        self.drop_last, self.samples_per_epoch = drop_last, samples_per_epoch
+        self.eval_mask, self.eval_seed, self.eval_repeats = eval_mask or mask, eval_seed, eval_repeats
+        self.eval_batch_size, self.limit_eval = eval_batch_size or batch_size, limit_eval
+        self.on_bad_image = on_bad_image
+        self._files: dict[str, Files] = {}
+        self._training: TrainingSet | None = None
+        self._resumed: dict[str, Any] = {}
+        # Plain values under one key: loads with weights_only, and never collides with an argument of the method.
+        self.save_hyperparameters({"data": self._description()})
+
+    @abstractmethod
+    def find(self, split: Split) -> Files:
+        """The images of one split. Raises a ValueError that says what is missing and what to do."""
+
+    def files(self, split: Split) -> Files:
+        """The images of one split, looked for once."""
+        if split not in self._files:
+            self._files[split] = self.find(split)
+        return self._files[split]
+
+    def training_set(self) -> TrainingSet:
+        if self._training is None:
+            transform = training_transform(self.image_size, self.resize, self.shorter_side, self.flip, self.augment)
+            self._training = TrainingSet(
+                self.files("train"),
+                self.mask,
+                transform,
+                self.image_size,
+                self.seed,
+                self.samples_per_epoch,
+                self.on_bad_image,
+            )
+        return self._training
+
+    def evaluation_set(self, split: Literal["val", "test"]) -> EvaluationSet:
+        """Fixed images and masks, the same for every method, device and batch size."""
+        return EvaluationSet(
+            self.files(split),
+            self.eval_mask,
+            self.image_size,
+            self.resize,
+            self.eval_seed,
+            self.limit_eval,
+            self.eval_repeats,
+        )
+
+    def bad_images(self) -> list[str]:
+        """Names of the training images that could not be read and were skipped so far."""
+        if self._training is None:
+            return []
+        return [self._training.files.name(int(i)) for i in self._training.unreadable.nonzero().flatten()]
+
+    # ---- Lightning ---------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Look for the files before anything else starts, so that a wrong folder is one clear line."""
+        for split in {"fit": ("train",), "validate": ("val",)}.get(stage, ("test",)):
+            self.files(split)  # type: ignore[arg-type]
+
+    def train_dataloader(self) -> DataLoader[InpaintingBatch]:
+        data = self.training_set()
+        rank, world = self._rank_and_world()
+        global_batch = self.batch_size * world
+        if len(data) < (global_batch if self.drop_last else world):
+            raise ValueError(
+                f"{len(data)} training samples fill no batch of {self.batch_size} on {world} device(s). Lower "
+                "batch_size, set drop_last to false, or set samples_per_epoch to show each image several times."
+            )
+        self._check_resumed()
+        sampler = TrainingSampler(
+            len(data), self.batch_size, self.seed, rank, world, self.drop_last, start=position(self.trainer)
+        )
+        return TrainingLoader(data, self.batch_size, sampler=sampler, drop_last=self.drop_last, **self._workers())
+
+    def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[Any]:
+        try:
+            return self._evaluation_loader("val")
+        except ValueError as error:
+            if self.trainer is None or self.trainer.state.fn != "fit":
+                raise
+            rank_zero_warn(f"Training without validation: {error}")
+            return []
+
+    def test_dataloader(self) -> DataLoader[InpaintingBatch]:
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[InpaintingBatch]:
+        return self._evaluation_loader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the position inside an epoch means: a checkpoint counts batches, of this size, of this permutation."""
+        return self._order()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._resumed = state_dict
+
+    def teardown(self, stage: str) -> None:
+        bad = self.bad_images()
+        if stage == "fit" and bad:
+            rank_zero_info(f"{len(bad)} of {len(self.files('train'))} images could not be read: {', '.join(bad[:10])}")
+
+    def _evaluation_loader(self, split: Literal["val", "test"]) -> DataLoader[InpaintingBatch]:
+        data = self.evaluation_set(split)
+        sampler = EvaluationSampler(len(data), *self._rank_and_world())
+        return DataLoader(data, self.eval_batch_size, sampler=sampler, **self._workers())
+
+    def _workers(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": worker_threads,
+            "collate_fn": collate,
+            "pin_memory": torch.cuda.is_available(),
+        }
+
+    def _rank_and_world(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _order(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "samples": len(self.training_set()),
+            "global_batch": self.batch_size * self._rank_and_world()[1],
+            "drop_last": self.drop_last,
+        }
+
+    def _check_resumed(self) -> None:
+        now = self._order()
+        different = [key for key, value in self._resumed.items() if key in now and now[key] != value]
+        if different:
+            changes = ", ".join(f"{key} was {self._resumed[key]} and is {now[key]}" for key in different)
+            raise ValueError(
+                f"The run cannot go on where it stopped: {changes}. Set it back, or begin anew from its weights."
+            )
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "class": type(self).__name__,
+            "mask": repr(self.mask),
+            "image_size": self.image_size,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "resize": self.resize,
+            "shorter_side": list(self.shorter_side),
+            "flip": self.flip,
+            "augment": [repr(transform) for transform in self.augment],
+            "drop_last": self.drop_last,
+            "samples_per_epoch": self.samples_per_epoch,
+            "eval_mask": repr(self.eval_mask),
+            "eval_seed": self.eval_seed,
+            "on_bad_image": self.on_bad_image,
+        }

@@ -1,0 +1,105 @@
+"""The fixed images and masks of an evaluation, and the numbers that prove they are the same everywhere."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.files import Files
+from datamodules.reading import Pixels, read_image
+from datamodules.transforms import Resize, evaluation_transform
+from masks.convention import InpaintingBatch
+from masks.generator import Mask, MaskGenerator, keyed_rng
+
+
+class EvaluationSet(Dataset[InpaintingBatch]):
+    """Images and masks that do not change: image (3, H, W) in [-1, 1], mask (1, H, W), and the image's name.
+
+    The mask of sample i is drawn from the key (``seed``, i) alone, so every method, batch size and device sees the same
+    holes. An unreadable image ends the evaluation: leaving it out would change the numbers without a word.
+
+    Args:
+        files: The images, in the order of their names.
+        mask: Distribution of the holes.
+        size: Side of the images.
+        resize: "shorter": shorter side to ``size``; "direct": to a square; "none". A centre crop follows in each case.
+        seed: Of the masks.
+        limit: Only the first so many images.
+        repeats: Holes an image; sample i shows image i modulo the number of images.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        mask: MaskGenerator,
+        size: int,
+        resize: Resize = "shorter",
+        seed: int = 0,
+        limit: int | None = None,
+        repeats: int = 1,
+    ) -> None:
+        self.files, self.mask, self.size, self.resize, self.seed = files, mask, size, resize, seed
+        self.images = len(files) if limit is None else min(limit, len(files))
+        self.samples = self.images * repeats
+        self._transform = evaluation_transform(size, resize)
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, index: int) -> InpaintingBatch:
+        if not 0 <= index < self.samples:
+            raise IndexError(index)
+        pixels = read_image(self.files.path(index % self.images))
+        pixels = self._transform(pixels, keyed_rng(self.seed, "evaluation crop", index))
+        return InpaintingBatch(to_image(pixels), to_mask(self.draw_mask(index)), self.name(index))
+
+    def name(self, index: int) -> str:
+        """Its file's path in the data set; further holes of an image have -1, -2, ... before the suffix."""
+        name, repeat = self.files.name(index % self.images), index // self.images
+        return str(PurePosixPath(name).with_suffix("")) + f"-{repeat}" + PurePosixPath(name).suffix if repeat else name
+
+    def draw_mask(self, index: int) -> Mask:
+        """The mask of one sample, (H, W) uint8, 1 = hole."""
+        return self.mask(self.size, self.size, keyed_rng(self.seed, "evaluation mask", index))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What equal evaluations have equal, in plain values: the hash of every file and of every mask's bits."""
+        return {
+            "images": {self.files.name(i): _sha256(Path(self.files.path(i)).read_bytes()) for i in range(self.images)},
+            "masks": {self.name(i): _sha256(np.packbits(self.draw_mask(i)).tobytes()) for i in range(self.samples)},
+            "size": self.size,
+            "resize": self.resize,
+            "crop": "centre",
+            "mask": repr(self.mask),
+            "seed": self.seed,
+        }
+
+
+def to_image(pixels: Pixels) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float in [-1, 1].
+
+    >>> to_image(np.full((1, 1, 3), 255, np.uint8)).flatten().tolist()
+    [1.0, 1.0, 1.0]
+    """
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return torch.from_numpy(planes).float().div_(127.5).sub_(1)
+
+
+def to_mask(mask: Mask) -> Tensor:
+    """(H, W) uint8 to (1, H, W) float."""
+    return torch.from_numpy(mask).float()[None]
+
+
+def collate(samples: Sequence[InpaintingBatch]) -> InpaintingBatch:
+    """Stack samples; names become a list."""
+    images, masks, names = zip(*samples, strict=True)
+    return InpaintingBatch(torch.stack(images), torch.stack(masks), list(names))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,107 @@
+"""Lists of image files: found in folders, read from lists, split without a sample in two splits."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"),
+)
+
+
+class Files:
+    """Paths of images below a root, as one block of bytes: workers share it, where millions of strings are copied.
+
+    >>> files = Files("photos", ["a.png", "b/c.jpg"])
+    >>> len(files), files.name(1)
+    (2, 'b/c.jpg')
+    """
+
+    def __init__(self, root: str | os.PathLike[str], names: Iterable[str]) -> None:
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        self.root = os.fspath(root)
+        self._bytes = b"".join(encoded)
+        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def name(self, index: int) -> str:
+        """Path below the root, with "/", as it stands in split lists: unique in the data set."""
+        return self._bytes[self._ends[index] : self._ends[index + 1]].decode("utf-8", "surrogateescape")
+
+    def path(self, index: int) -> str:
+        return os.path.join(self.root, self.name(index))
+
+    def names(self) -> list[str]:
+        return [self.name(index) for index in range(len(self))]
+
+
+def find_images(root: str | os.PathLike[str]) -> list[str]:
+    """Sorted paths below ``root`` of every file with an image's suffix, at any depth; hidden ones are left out.
+
+    Links to folders are followed, a folder reached twice is read once.
+
+    Raises:
+        ValueError: No such folder, or no image in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder. Give the folder that holds the images.")
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    others = 0
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        status = os.stat(root / folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                below = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir():
+                    folders.append(below)
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                    found.append(below)
+                else:
+                    others += 1
+    if not found:
+        beside = f"{others} other files" if others else "no file at all"
+        suffixes = " ".join(SUFFIXES)
+        raise ValueError(f"{root}: a folder without images ({beside}, looked in every subfolder for {suffixes}).")
+    return sorted(found)
+
+
+def read_list(path: str | os.PathLike[str]) -> list[str]:
+    """Names in a split list: one a line, paths below the data set's root; empty lines and lines with # are left out."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not names:
+        raise ValueError(f"{path}: the list names no file. Write one path a line, below the data set's root.")
+    return names
+
+
+def split_by_name(names: Sequence[str], val: float, test: float, seed: int) -> dict[str, list[str]]:
+    """A seeded share of ``names`` for val and for test, at least one each where the share is above 0, rest for train.
+
+    Names are ranked by a hash of (seed, name), so the order in which a file system lists them does not matter.
+    """
+
+    def rank(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+
+    ranked = sorted(names, key=rank)
+    n_val, n_test = (max(1, round(share * len(names))) if share > 0 else 0 for share in (val, test))
+    if n_val + n_test >= len(names):
+        shares = f"val {val:g} and test {test:g} need {n_val} + {n_test}"
+        raise ValueError(f"{len(names)} images are too few to split: {shares}, and training at least one. Add images.")
+    parts = {"val": ranked[:n_val], "test": ranked[n_val : n_val + n_test], "train": ranked[n_val + n_test :]}
+    return {split: sorted(part) for split, part in parts.items()}

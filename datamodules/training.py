@@ -1,0 +1,69 @@
+"""The training samples: what the workers run."""
+
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.evaluation import to_image, to_mask
+from datamodules.files import Files
+from datamodules.reading import Pixels, UnreadableImageError, read_image
+from datamodules.transforms import Keyed
+from masks.convention import InpaintingBatch
+from masks.generator import MaskGenerator, keyed_rng
+
+
+class TrainingSet(Dataset[InpaintingBatch]):
+    """Sample (epoch, i) is file i modulo the number of files, with draws keyed by (seed, purpose, epoch, i).
+
+    Args:
+        files: The images.
+        mask: Distribution of the holes.
+        transform: From pixels of any size to pixels of ``size``.
+        size: Side of the samples.
+        seed: Of every draw.
+        samples: An epoch's; more than there are files shows each several times, cropped and masked anew.
+        on_bad_image: "stop": an unreadable image ends the run. "skip": it is named once, counted, and the next file
+            that can be read stands in for it, with the same draws.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        mask: MaskGenerator,
+        transform: Keyed,
+        size: int,
+        seed: int,
+        samples: int | None = None,
+        on_bad_image: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        self.files, self.mask, self.transform, self.size, self.seed = files, mask, transform, size, seed
+        self.samples = samples or len(files)
+        self.on_bad_image = on_bad_image
+        # Shared with the workers, who mark what they could not read; the main process counts.
+        self.unreadable: Tensor = torch.zeros(len(files), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitem__(self, key: tuple[int, int] | int) -> InpaintingBatch:
+        epoch, index = key if isinstance(key, tuple) else (0, key)  # an index alone: Lightning's overfit_batches
+        pixels, name = self._read(index % len(self.files))
+        cropped = self.transform(pixels, keyed_rng(self.seed, "crop", epoch, index))
+        mask = self.mask(self.size, self.size, keyed_rng(self.seed, "mask", epoch, index))
+        return InpaintingBatch(to_image(cropped), to_mask(mask), name)
+
+    def _read(self, number: int) -> tuple[Pixels, str]:
+        for step in range(len(self.files)):
+            candidate = (number + step) % len(self.files)
+            try:
+                return read_image(self.files.path(candidate)), self.files.name(candidate)
+            except UnreadableImageError as error:
+                if self.on_bad_image == "stop":
+                    raise UnreadableImageError(f"{error} To train without it, set on_bad_image to skip.") from None
+                if not self.unreadable[candidate]:
+                    self.unreadable[candidate] = 1
+                    warnings.warn(f"{error} Skipped: the next image stands in for it.")
+        raise UnreadableImageError(f"{self.files.root}: none of {len(self.files)} images can be read.")

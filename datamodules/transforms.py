@@ -1,0 +1,98 @@
+"""Resize, crop and flip of uint8 images with albumentations, every draw keyed by the sample."""
+
+import os
+import random
+from collections.abc import Sequence
+from typing import Any, Literal
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it asks a server for a newer version otherwise
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from datamodules.reading import Pixels
+
+Resize = Literal["shorter", "direct", "none"]
+
+
+def resize(image: Pixels, height: int, width: int) -> Pixels:
+    """Bilinear up to a shrink factor of 2, where it still uses every source pixel; area averages beyond, so that a
+    large photograph does not alias.
+
+    >>> resize(np.arange(16, dtype=np.uint8).reshape(4, 4, 1).repeat(3, 2), 1, 1).tolist()  # the mean, 7.5
+    [[[8, 8, 8]]]
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    shrink = max(image.shape[0] / height, image.shape[1] / width)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def resize_shorter(image: Pixels, side: int) -> Pixels:
+    """The shorter side becomes ``side``; the proportions stay, the longer side is rounded."""
+    height, width = image.shape[:2]
+    scale = side / min(height, width)
+    return resize(image, max(side, round(height * scale)), max(side, round(width * scale)))
+
+
+class ShorterSide(A.ImageOnlyTransform):
+    """Resize so that the shorter side is drawn uniformly from [low, high], whole pixels, both ends included."""
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__(p=1)
+        self.low, self.high = low, high
+
+    def get_params(self) -> dict[str, Any]:
+        return {"side": self.py_random.randint(self.low, self.high)}
+
+    def apply(self, img: Pixels, side: int = 0, **params: Any) -> Pixels:
+        return resize_shorter(img, side)
+
+
+class Direct(A.ImageOnlyTransform):
+    """Resize to a square whatever the proportions were, as DeepFill does for CelebA-HQ."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(p=1)
+        self.size = size
+
+    def apply(self, img: Pixels, **params: Any) -> Pixels:
+        return resize(img, self.size, self.size)
+
+
+class AtLeast(A.ImageOnlyTransform):
+    """Enlarge what is too small for the crop until its shorter side fits exactly; leave the rest alone."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(p=1)
+        self.size = size
+
+    def apply(self, img: Pixels, **params: Any) -> Pixels:
+        return resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
+
+
+class Keyed:
+    """Albumentations whose draws depend on the generator of the call alone, not on what was drawn before."""
+
+    def __init__(self, transforms: Sequence[A.BasicTransform]) -> None:
+        self.compose = A.Compose(list(transforms))
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        return self.compose(image=image)["image"]
+
+
+def training_transform(
+    size: int, resize: Resize, shorter_side: tuple[int, int], flip: bool, augment: Sequence[A.BasicTransform]
+) -> Keyed:
+    """Resize, ``augment``, random crop, flip (probability one half)."""
+    first = {"shorter": [ShorterSide(*shorter_side)], "direct": [Direct(size)], "none": []}[resize]
+    last = [AtLeast(size), A.RandomCrop(size, size), *([A.HorizontalFlip(p=0.5)] if flip else [])]
+    return Keyed([*first, *augment, *last])
+
+
+def evaluation_transform(size: int, resize: Resize) -> Keyed:
+    """Shorter side to ``size`` (or direct, or none), then the centre crop."""
+    first = {"shorter": [ShorterSide(size, size)], "direct": [Direct(size)], "none": []}[resize]
+    return Keyed([*first, AtLeast(size), A.CenterCrop(size, size)])
