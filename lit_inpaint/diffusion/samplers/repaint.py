@@ -1,0 +1,99 @@
+"""RePaint (Lugmayr et al. 2022), plain replacement as its special case, and RePaint on DDIM steps."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_inpaint.diffusion.samplers.base import (
+    Denoiser,
+    Estimate,
+    Noise,
+    Sampler,
+    jump_times,
+    reverse_steps,
+)
+from lit_inpaint.diffusion.schedules import Diffusion
+
+Step = Callable[[Tensor, int, Estimate, Tensor], Tensor]  # x_t, index, estimate, noise -> x_{t-1}
+
+
+def repaint(
+    denoiser: Denoiser, known: Tensor, mask: Tensor, times: Sequence[int], noise: Noise, step: Step | None = None
+) -> Tensor:
+    """Algorithm 1 with the jumps of appendix B, as the official code runs it.
+
+    The known part is pasted into x_t before the network sees it, at the level of x_t, with fresh noise each time;
+    the paper's "x_{t-1}^known" is the same statement one index later. The very first x_T is left as it is.
+
+    Args:
+        times: Indices to walk, see :func:`jump_times`: down is a reverse step, up a forward (undo) step.
+        step: The reverse step; ancestral sampling if None.
+    """
+    step = step or denoiser.ancestral_step
+    x = noise(known)
+    hole = mask == 1
+    for number, (index, following) in enumerate(zip(times, times[1:], strict=False)):
+        if following < index:
+            # The order of the draws is that of the official code: step noise first.
+            step_noise = noise(x)
+            if number > 0:
+                x = torch.where(hole, x, denoiser.noised(known, index, noise(x)))
+            x = step(x, index, denoiser(x, index), step_noise)
+        else:
+            x = denoiser.renoise_step(x, following, noise(x))
+    return x
+
+
+@dataclass(frozen=True)
+class RePaint(Sampler):
+    """Lugmayr et al. 2022. The published setting makes 2410 network calls.
+
+    Args:
+        steps: Of the respaced process (T).
+        jump_length: Steps of one jump back (j).
+        resamples: Times that a stretch is walked (r); 1 is plain replacement.
+    """
+
+    steps: int = 250
+    jump_length: int = 10
+    resamples: int = 10
+
+    @property
+    def times(self) -> list[int]:
+        return jump_times(self.steps, self.jump_length, self.resamples)
+
+    @property
+    def network_calls(self) -> int:
+        return reverse_steps(self.times)
+
+    def process(self, diffusion: Diffusion) -> Diffusion:
+        return diffusion.respaced(self.steps)
+
+    def run(self, denoiser: Denoiser, known: Tensor, mask: Tensor, noise: Noise) -> Tensor:
+        return repaint(denoiser, known, mask, self.times, noise)
+
+
+@dataclass(frozen=True)
+class RePaintDDIM(RePaint):
+    """RePaint's jumps over DDIM steps: fewer steps for the same reach.
+
+    Args:
+        eta: 0 is deterministic between the jumps, 1 as random as DDPM.
+    """
+
+    steps: int = 50
+    jump_length: int = 5
+    resamples: int = 5
+    eta: float = 0.0
+
+    def run(self, denoiser: Denoiser, known: Tensor, mask: Tensor, noise: Noise) -> Tensor:
+        def ddim(x: Tensor, index: int, estimate: Estimate, step_noise: Tensor) -> Tensor:
+            # As in guided-diffusion, the noise is the one that belongs to the clipped x_0.
+            tables = denoiser.diffusion
+            epsilon = denoiser.at(tables.recip_sqrt_abar, index, x) * x - estimate.x_0
+            epsilon = epsilon / denoiser.at(tables.recip_sqrt_abar_minus_1, index, x)
+            return denoiser.ddim_step(x, index, estimate.x_0, epsilon, self.eta, step_noise)
+
+        return repaint(denoiser, known, mask, self.times, noise, ddim)

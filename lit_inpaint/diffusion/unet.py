@@ -1,0 +1,273 @@
+"""The denoiser: guided-diffusion's UNet (Dhariwal & Nichol 2021, "ADM"), with the key names of the official checkpoints.
+
+The same class reads improved-diffusion's checkpoints (no resampling inside residual blocks), and with
+``variant="ho"`` the original network of Ho et al. 2020 as diffusers ships it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+UNetVariant = Literal["guided-diffusion", "ho"]
+
+
+def timestep_embedding(t: Tensor, dim: int, variant: UNetVariant = "guided-diffusion") -> Tensor:
+    """Sinusoids of the timestep, (B, dim): [cos, sin], or [sin, cos] with the last frequency 1/10000 ("ho").
+
+    >>> timestep_embedding(torch.tensor([0]), 4)
+    tensor([[1., 1., 0., 0.]])
+    """
+    half = dim // 2
+    spacing = half if variant == "guided-diffusion" else half - 1
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device) / spacing)
+    angle = t[:, None].float() * frequencies
+    waves = [torch.cos(angle), torch.sin(angle)]
+    embedding = torch.cat(waves if variant == "guided-diffusion" else waves[::-1], 1)
+    return F.pad(embedding, (0, dim % 2))
+
+
+def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
+    """Self-attention over positions; (B, 3C, N) in, (B, C, N) out.
+
+    Args:
+        new_order: Channels are [q of all heads, k, v]; otherwise, as in most published models, [q, k, v] head by head.
+    """
+    batch, width, positions = qkv.shape
+    if new_order:
+        q, k, v = qkv.reshape(batch, 3, heads, width // 3 // heads, positions).unbind(1)
+    else:
+        q, k, v = qkv.reshape(batch, heads, 3, width // 3 // heads, positions).unbind(2)
+    out = F.scaled_dot_product_attention(q.transpose(-1, -2), k.transpose(-1, -2), v.transpose(-1, -2))
+    return out.transpose(-1, -2).reshape(batch, width // 3, positions)
+
+
+class GroupNorm32(nn.GroupNorm):
+    """Group normalisation with 32 groups, computed in fp32 whatever the precision of the run."""
+
+    def __init__(self, channels: int, variant: UNetVariant) -> None:
+        super().__init__(32, channels, eps=1e-5 if variant == "guided-diffusion" else 1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x if x.dtype == torch.float64 else x.float()
+            return F.group_norm(wide, self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
+
+
+class AttentionBlock(nn.Module):
+    """Normalise, attend over all positions, project (zero at the start), add the input."""
+
+    def __init__(self, channels: int, heads: int, new_order: bool, variant: UNetVariant) -> None:
+        super().__init__()
+        self.heads, self.new_order = heads, new_order
+        self.norm = GroupNorm32(channels, variant)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = zero(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        attended = self.proj_out(attention(self.qkv(self.norm(flat)), self.heads, self.new_order))
+        return (flat + attended).reshape(x.shape)
+
+
+class ResBlock(nn.Module):
+    """GN, SiLU, (resample), conv; time embedding as scale and shift after the second GN, or added before it; conv; skip."""
+
+    def __init__(
+        self,
+        channels: int,
+        embedding: int,
+        out_channels: int,
+        dropout: float,
+        scale_shift: bool,
+        variant: UNetVariant,
+        resample: Literal["up", "down"] | None = None,
+    ) -> None:
+        super().__init__()
+        self.scale_shift, self.resample = scale_shift, resample
+        self.in_layers = nn.Sequential(
+            GroupNorm32(channels, variant), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, out_channels * (2 if scale_shift else 1)))
+        self.out_layers = nn.Sequential(
+            GroupNorm32(out_channels, variant),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            zero(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+        )
+        same = out_channels == channels
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def _resample(self, x: Tensor) -> Tensor:
+        if self.resample == "up":
+            return F.interpolate(x, scale_factor=2, mode="nearest")
+        return F.avg_pool2d(x, 2) if self.resample == "down" else x
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        normalise, activate, convolve = self.in_layers
+        h = convolve(self._resample(activate(normalise(x))))
+        x = self._resample(x)
+        embedded = self.emb_layers(embedding).to(h.dtype)[..., None, None]
+        if self.scale_shift:
+            scale, shift = embedded.chunk(2, 1)
+            h = self.out_layers[0](h) * (1 + scale) + shift
+            h = self.out_layers[1:](h)
+        else:
+            h = self.out_layers(h + embedded)
+        return self.skip_connection(x) + h
+
+
+class Upsample(nn.Module):
+    """Nearest x2, then a convolution (where the network does not resample inside its residual blocks)."""
+
+    def __init__(self, channels: int, convolve: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if convolve else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Downsample(nn.Module):
+    """A strided convolution, or the mean of 2x2. Ho et al. pad as TensorFlow does: right and bottom only."""
+
+    def __init__(self, channels: int, convolve: bool, variant: UNetVariant) -> None:
+        super().__init__()
+        self.pad_after = convolve and variant == "ho"
+        padding = 0 if self.pad_after else 1
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=padding) if convolve else nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(F.pad(x, (0, 1, 0, 1)) if self.pad_after else x)
+
+
+class Block(nn.Sequential):
+    """Layers in a row; residual blocks also get the time embedding."""
+
+    def forward(self, x: Tensor, embedding: Tensor, recompute: bool = False) -> Tensor:  # type: ignore[override]
+        for layer in self:
+            inputs = (x, embedding) if isinstance(layer, ResBlock) else (x,)
+            x = checkpoint(layer, *inputs, use_reentrant=False) if recompute else layer(*inputs)
+        return x
+
+
+class UNet(nn.Module):
+    """Noise (and variance) of an image, given the timestep.
+
+    Args:
+        in_channels: 3, or more where the network is given a condition beside x_t.
+        out_channels: 3 (noise) or 6 (noise, then the interpolation v of the log-variance).
+        channel_mult: Width of each level in units of ``model_channels``; a level halves the side.
+        attention_factors: Downsampling factors at which residual blocks are followed by attention.
+        num_heads: Used where ``num_head_channels`` is None.
+        num_heads_upsample: Heads in the decoder; None for ``num_heads``.
+        use_checkpoint: Recompute activations in the backward pass: slower, far less memory.
+        variant: "ho" differs in the time embedding, the epsilon of the normalisation and the padding of strided
+            convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        model_channels: int = 256,
+        out_channels: int = 6,
+        num_res_blocks: int = 2,
+        channel_mult: Sequence[float] = (1, 1, 2, 2, 4, 4),
+        attention_factors: Sequence[int] = (8, 16, 32),
+        num_heads: int = 4,
+        num_head_channels: int | None = 64,
+        num_heads_upsample: int | None = None,
+        use_scale_shift_norm: bool = True,
+        resblock_updown: bool = True,
+        conv_resample: bool = True,
+        use_new_attention_order: bool = False,
+        num_classes: int | None = None,
+        dropout: float = 0.0,
+        use_checkpoint: bool = False,
+        variant: UNetVariant = "guided-diffusion",
+    ) -> None:
+        super().__init__()
+        self.model_channels, self.num_classes, self.variant = model_channels, num_classes, variant
+        self.use_checkpoint = use_checkpoint
+        width = 4 * model_channels
+        self.time_embed = nn.Sequential(nn.Linear(model_channels, width), nn.SiLU(), nn.Linear(width, width))
+        if num_classes is not None:
+            self.label_emb = nn.Embedding(num_classes, width)
+
+        def residual(channels: int, out: int, **resample: Any) -> ResBlock:
+            return ResBlock(channels, width, out, dropout, use_scale_shift_norm, variant, **resample)
+
+        def attend(channels: int, heads: int) -> AttentionBlock:
+            if num_head_channels is not None:
+                heads = channels // num_head_channels
+            if heads == 0 or channels % heads:
+                raise ValueError(f"{channels} channels cannot be split into heads: {num_heads=}, {num_head_channels=}.")
+            return AttentionBlock(channels, heads, use_new_attention_order, variant)
+
+        channels = int(channel_mult[0] * model_channels)
+        self.input_blocks = nn.ModuleList([Block(nn.Conv2d(in_channels, channels, 3, padding=1))])
+        skips, factor, levels = [channels], 1, len(channel_mult)
+        layers: list[nn.Module]
+        for level, mult in enumerate(channel_mult):
+            for _ in range(num_res_blocks):
+                layers = [residual(channels, int(mult * model_channels))]
+                channels = int(mult * model_channels)
+                if factor in attention_factors:
+                    layers.append(attend(channels, num_heads))
+                self.input_blocks.append(Block(*layers))
+                skips.append(channels)
+            if level < levels - 1:
+                down = residual(channels, channels, resample="down") if resblock_updown else None
+                self.input_blocks.append(Block(down or Downsample(channels, conv_resample, variant)))
+                skips.append(channels)
+                factor *= 2
+
+        self.middle_block = Block(
+            residual(channels, channels), attend(channels, num_heads), residual(channels, channels)
+        )
+
+        self.output_blocks = nn.ModuleList()
+        for level, mult in reversed(list(enumerate(channel_mult))):
+            for index in range(num_res_blocks + 1):
+                layers = [residual(channels + skips.pop(), int(mult * model_channels))]
+                channels = int(mult * model_channels)
+                if factor in attention_factors:
+                    layers.append(attend(channels, num_heads_upsample or num_heads))
+                if level and index == num_res_blocks:
+                    up = residual(channels, channels, resample="up") if resblock_updown else None
+                    layers.append(up or Upsample(channels, conv_resample))
+                    factor //= 2
+                self.output_blocks.append(Block(*layers))
+
+        self.out = nn.Sequential(
+            GroupNorm32(channels, variant), nn.SiLU(), zero(nn.Conv2d(channels, out_channels, 3, padding=1))
+        )
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """``x`` (B, in_channels, H, W), ``t`` (B,) original timesteps, ``label`` (B,) class numbers."""
+        if (label is None) != (self.num_classes is None):
+            raise ValueError(f"label is {label}, but the denoiser has {self.num_classes} classes; give labels if it has any.")
+        recompute = self.use_checkpoint and torch.is_grad_enabled()
+        embedding = timestep_embedding(t, self.model_channels, self.variant).to(self.time_embed[0].weight.dtype)
+        embedding = self.time_embed(embedding)
+        if label is not None:
+            embedding = embedding + self.label_emb(label)
+        skips, h = [], x
+        for block in self.input_blocks:
+            h = block(h, embedding, recompute)
+            skips.append(h)
+        h = self.middle_block(h, embedding, recompute)
+        for block in self.output_blocks:
+            h = block(torch.cat([h, skips.pop()], 1), embedding, recompute)
+        return self.out(h)
+
+
+def zero(module: nn.Module) -> nn.Module:
+    """Zero a layer, so that its branch contributes nothing at the start of training."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
