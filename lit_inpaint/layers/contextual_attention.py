@@ -1,0 +1,127 @@
+"""Contextual attention (Yu et al., "Generative Image Inpainting with Contextual Attention", CVPR 2018, section 4.1).
+
+Every 3x3 patch of a half-size copy of the features is compared with every other one, and the 4x4 patches that belong
+to the best matches are pasted over each other. Written with patches this is a convolution with 9C taps a pair and a
+transposed one with 16C. Both are sums over patch positions that move the query and the key together, that is, sums
+along diagonals of a (query, key) matrix. So it is enough to multiply single pixels (C taps a pair to match, 4C to
+paste) and to add shifted copies of the matrix, which is what this file does: equal to the official code up to rounding,
+for a fifth of its multiplications.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lit_inpaint.layers.tf_same import resize_nearest
+
+
+def contextual_attention(
+    query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float = 10.0, fuse: bool = True
+) -> Tensor:
+    """Rebuild ``query`` from patches of ``key`` that lie outside the hole, as the official code of DeepFill v1 and v2.
+
+    What to keep in mind of that code, all of it kept here because the published weights were trained with it:
+    key patches are normalised, query patches are not; a key patch with any hole pixel gets the score 0, not minus
+    infinity, so it still takes a share exp(0) of the softmax, and its weight is set to 0 afterwards; pixels beyond the
+    border count as known; the pasted sum is divided by 4 everywhere, also at the border, where fewer than 4 patches
+    overlap. The one difference: the official code uses the first image's mask for the whole batch.
+
+    Computed in float32 also under autocast: scores of a few hundred go into an exponential.
+
+    Args:
+        query: Features to rebuild, (B, C, H, W), H and W even.
+        key: Features to copy from, of the same shape; DeepFill passes the same tensor twice.
+        mask: 1 in the hole, (B, 1, H, W), each sample its own.
+        softmax_scale: Sharpness of the softmax over patches.
+        fuse: Whether neighbouring queries are encouraged to copy from neighbouring keys.
+
+    Returns:
+        (B, C, H, W), in the hole and outside.
+
+    Raises:
+        ValueError: If H or W is odd, or shapes differ.
+    """
+    height, width = query.shape[-2:]
+    if height % 2 or width % 2:
+        raise ValueError(f"features are {height}x{width}; contextual attention needs even sides. Pad the image to 8.")
+    if key.shape != query.shape or mask.shape != (len(query), 1, height, width):
+        raise ValueError(f"query {tuple(query.shape)}, key {tuple(key.shape)}, mask {tuple(mask.shape)} do not match.")
+    with torch.autocast(query.device.type, enabled=False):
+        dtype = torch.promote_types(query.dtype, torch.float32)
+        inputs = query.to(dtype), key.to(dtype), mask.to(dtype)
+        if query.device.type != "cpu":
+            return _attend(*inputs, softmax_scale, fuse).to(query.dtype)
+        # One image after the other stays in the cache and needs a fraction of the memory.
+        images = zip(*(x.split(1) for x in inputs), strict=True)
+        return torch.cat([_attend(q, k, m, softmax_scale, fuse) for q, k, m in images]).to(query.dtype)
+
+
+def _attend(query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float, fuse: bool) -> Tensor:
+    batch, channels, height, width = query.shape
+    h, w = height // 2, width // 2
+    small_query, small_key, small_mask = (resize_nearest(x, h, w) for x in (query, key, mask))
+
+    # 3x3 patch products from pixel products, then divided by the norm of the key patch.
+    scores = (small_query.flatten(2).mT @ small_key.flatten(2)).view(batch, h, w, h, w)
+    scores = diagonal_sum(diagonal_sum(scores, 1, 3, (-1, 0, 1)), 2, 4, (-1, 0, 1))
+    energy = 9 * F.avg_pool2d(small_key.square().sum(1, keepdim=True), 3, stride=1, padding=1)
+    scores = scores * energy.clamp_min(1e-8).rsqrt().view(batch, 1, 1, h, w)  # max(norm, 1e-4), with a gradient at 0
+
+    if fuse:  # an identity kernel over the flat (query, key) matrix, row by row and column by column; it wraps at ends
+        rows = diagonal_sum(scores.reshape(batch, h * w, h * w), 1, 2, (-1, 0, 1)).view(batch, h, w, h, w)
+        columns = rows.permute(0, 2, 1, 4, 3).reshape(batch, w * h, w * h)
+        scores = diagonal_sum(columns, 1, 2, (-1, 0, 1)).view(batch, w, h, w, h).permute(0, 2, 1, 4, 3)
+
+    known = (F.max_pool2d(small_mask, 3, stride=1, padding=1) == 0).to(scores.dtype).view(batch, 1, h * w)
+    attention = torch.softmax(scores.reshape(batch, h * w, h * w) * (softmax_scale * known), dim=2) * known
+    attention = attention.view(batch, h, w, h, w)
+
+    # The 4x4 patches of key are pasted with stride 2, so an output pixel of one parity mixes key pixels of that parity.
+    pasted = []
+    for row in (0, 1):
+        by_row = diagonal_sum(attention, 1, 3, (0, 2 * row - 1))
+        for column in (0, 1):
+            weights = diagonal_sum(by_row, 2, 4, (0, 2 * column - 1)).view(batch, h * w, h * w)
+            pasted.append(key[..., row::2, column::2].flatten(2) @ weights.mT)
+    pixels = torch.stack(pasted, dim=2).view(batch, 4 * channels, h, w)
+    return F.pixel_shuffle(pixels, 2) / 4
+
+
+class _DiagonalSum(torch.autograd.Function):
+    """A linear map that saves nothing for backward: its transpose is the same sum with the offsets negated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, first: int, second: int, offsets: tuple[int, ...]) -> Tensor:
+        ctx.arguments = first, second, tuple(-offset for offset in offsets)
+        out: Tensor | None = None
+        for offset in sorted(offsets, key=abs):
+            if offset == 0:
+                out = x.clone()
+                continue
+            assert out is not None  # 0 is always among the offsets
+            to = [max(0, -offset), x.shape[first] - abs(offset)], [max(0, -offset), x.shape[second] - abs(offset)]
+            source = x.narrow(first, max(0, offset), to[0][1]).narrow(second, max(0, offset), to[1][1])
+            out.narrow(first, *to[0]).narrow(second, *to[1]).add_(source)
+        assert out is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return diagonal_sum(grad[0], *ctx.arguments), None, None, None
+
+
+def diagonal_sum(x: Tensor, first: int, second: int, offsets: Sequence[int]) -> Tensor:
+    """Sum of copies of ``x`` that are shifted along two axes together; what lies beyond an end counts as 0.
+
+    ``out[.., i, .., j, ..] = sum over d in offsets of x[.., i + d, .., j + d, ..]`` with i on axis ``first`` and j on
+    axis ``second``. ``offsets`` contains 0.
+
+    >>> diagonal_sum(torch.arange(9.0).view(3, 3), 0, 1, (0, 1))
+    tensor([[ 4.,  6.,  2.],
+            [10., 12.,  5.],
+            [ 6.,  7.,  8.]])
+    """
+    return _DiagonalSum.apply(x, first, second, tuple(offsets))

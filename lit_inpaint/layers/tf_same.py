@@ -1,0 +1,65 @@
+"""Convolution and nearest resizing as TensorFlow 1 does them, which the DeepFill weights were trained with."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
+    """Zeros before and after one axis under TensorFlow's ``padding="SAME"``: the odd one out goes to the end.
+
+    A 3-tap kernel of stride 2 on an even axis is padded (0, 1), so its taps are centred on 1, 3, 5, ...; symmetric
+    padding by 1 would centre them on 0, 2, 4, ...
+
+    >>> same_padding(64, 3, stride=2), same_padding(64, 5, stride=2), same_padding(64, 3, dilation=4)
+    ((0, 1), (1, 2), (4, 4))
+    """
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+class Conv2dSame(nn.Conv2d):
+    """``nn.Conv2d`` with TensorFlow's SAME zero padding and its default initialisation (Glorot uniform, bias 0).
+
+    (B, C, H, W) becomes (B, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_same(x, self.weight)
+
+    def _conv_same(self, x: Tensor, weight: Tensor) -> Tensor:
+        (kernel, _), (stride, _), (dilation, _) = self.kernel_size, self.stride, self.dilation
+        top, bottom = same_padding(x.shape[-2], kernel, stride, dilation)
+        left, right = same_padding(x.shape[-1], kernel, stride, dilation)
+        if (top, left) == (bottom, right):  # the convolution pads by itself and saves a copy
+            return F.conv2d(x, weight, self.bias, stride, (top, left), dilation)
+        return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, self.bias, stride, 0, dilation)
+
+
+def align_corners_index(size: int, new_size: int) -> list[int]:
+    """Source index of every sample when nearest resizing maps first to first and last to last (``align_corners``).
+
+    >>> align_corners_index(64, 32)[:3], align_corners_index(64, 32)[14:18], align_corners_index(64, 32)[-1]
+    ([0, 2, 4], [28, 30, 33, 35], 63)
+    """
+    if new_size == 1:
+        return [0]
+    last = new_size - 1
+    return [(2 * i * (size - 1) + last) // (2 * last) for i in range(new_size)]  # rounds half up, in integers
+
+
+def resize_nearest(x: Tensor, height: int, width: int) -> Tensor:
+    """Shrink (B, C, H, W) to (B, C, height, width) by taking the pixels of :func:`align_corners_index`."""
+    rows = torch.tensor(align_corners_index(x.shape[-2], height), device=x.device)
+    columns = torch.tensor(align_corners_index(x.shape[-1], width), device=x.device)
+    return x.index_select(-2, rows).index_select(-1, columns)
