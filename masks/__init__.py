@@ -1,10 +1,13 @@
 """Mask generators: numpy and OpenCV only, no Lightning."""
 
 from masks.combine import AreaBounded, Augmented, Inset, Mixture
+from masks.drawings import Scratches, Silhouettes, Text
+from masks.files import MaskFolder
 from masks.lama import LaMaBoxes, LaMaMedium, LaMaStrokes, LaMaThick, LaMaThin, LaMaTraining, Narrow, Wide
+from masks.noise import NoiseBlobs
 from masks.rectangles import CenterRectangle, DeepFillV1Rectangle, GLCICRectangle, Outpainting, RandomRectangle
 from masks.repaint import AlternatingLines, Expand, Half, SuperResolve2x
-from masks.strokes import DeepFillV2Mask, FreeFormStrokes
+from masks.strokes import DeepFillV2Mask, FreeFormStrokes, IrregularStrokes
 
 __all__ = [
     "AlternatingLines",
@@ -18,16 +21,22 @@ __all__ = [
     "GLCICRectangle",
     "Half",
     "Inset",
+    "IrregularStrokes",
     "LaMaBoxes",
     "LaMaMedium",
     "LaMaStrokes",
     "LaMaThick",
     "LaMaThin",
     "LaMaTraining",
+    "MaskFolder",
     "Mixture",
     "Narrow",
+    "NoiseBlobs",
     "Outpainting",
     "RandomRectangle",
+    "Scratches",
+    "Silhouettes",
     "SuperResolve2x",
+    "Text",
     "Wide",
 ]

@@ -129,10 +129,11 @@ class Augmented(MaskGenerator):
         mask = self.generator(height, width, rng)
         u = rng.random(6).tolist()
         brush = max(1, int(integer(u[0], *self.dilation) * shrink(height, width, self.size)))
-        mask = cv2.dilate(mask, np.ones((brush, brush), np.uint8))
+        mask = np.asarray(cv2.dilate(mask, np.ones((brush, brush), np.uint8)), np.uint8)
         turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * u[1], self.zoom)
-        turn[:, 2] += (self.zoom - 1) * np.array([width * (u[2] - 0.5), height * (u[3] - 0.5)])
-        mask = cv2.warpAffine(mask, turn, (width, height), flags=cv2.INTER_NEAREST)
+        shift = np.array([width * (u[2] - 0.5), height * (u[3] - 0.5)]) * (self.zoom - 1)
+        turn = np.column_stack((turn[:, :2], turn[:, 2] + shift))
+        mask = np.asarray(cv2.warpAffine(mask, turn, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
         if u[4] < 0.5:
             mask = mask[:, ::-1]
         if u[5] < 0.5:

@@ -51,9 +51,8 @@ def read_mask(path: str | os.PathLike[str], white: White = "hole", threshold: in
 
 def _read_grey(path: str | os.PathLike[str]) -> Mask:
     try:
-        with Image.open(path) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            image: Image.Image = ImageOps.exif_transpose(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such mask file. Check the path.") from None
     except UnidentifiedImageError:
@@ -112,12 +111,14 @@ class MaskFolder(MaskGenerator):
         threshold: Grey value from which a pixel is white; without it grey pixels are refused.
         pairing: "draw": any file, drawn with the rng. "name": the file with the image's name, ending apart, or with
             "_mask" and anything after it. "order": the file at the image's place; there must be as many.
+        names: Text file with one mask a line, below the root: only these (``lit-inpaint masks measure`` writes such).
     """
 
     root: str
     white: White = "hole"
     threshold: int | None = None
     pairing: Literal["draw", "name", "order"] = "draw"
+    names: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", os.fspath(self.root))
@@ -128,8 +129,17 @@ class MaskFolder(MaskGenerator):
 
     @cached_property
     def files(self) -> list[str]:
-        """Every mask below the root, read from the disk once."""
-        return find_masks(self.root)
+        """Every mask below the root, or the listed ones; looked up once."""
+        if self.names is None:
+            return find_masks(self.root)
+        listed = [line.strip() for line in Path(self.names).read_text().splitlines() if line.strip()]
+        missing = [name for name in listed if not (Path(self.root) / name).is_file()]
+        if missing or not listed:
+            raise ValueError(
+                f"{self.names} lists {len(listed)} masks, {len(missing)} of them are not below {self.root}"
+                f"{f', the first is {missing[0]!r}' if missing else ''}. Give the list that belongs to this folder."
+            )
+        return listed
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
         if self.pairing != "draw":
@@ -152,7 +162,9 @@ class MaskFolder(MaskGenerator):
                     "many of each. Remove what is too much or pair by name."
                 )
             return self.files
-        by_name = {Path(file).with_suffix("").as_posix().partition("_mask")[0]: file for file in reversed(self.files)}
+        # "a_crop000_mask000.png" belongs to "a_crop000.png" in LaMa's evaluation sets.
+        paths = [(Path(file), file) for file in reversed(self.files)]
+        by_name = {(path.parent / path.stem.partition("_mask")[0]).as_posix(): file for path, file in paths}
         stems = [Path(image).with_suffix("").as_posix() for image in images]
         without = [stem for stem in stems if stem not in by_name]
         if without:
@@ -171,7 +183,7 @@ class MaskFolder(MaskGenerator):
         mask = read_mask(path, self.white, self.threshold)
         if same_shape and abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width):
             raise ValueError(
-                f"{path} is {mask.shape[1]}x{mask.shape[0]}, its image comes as {width}x{height}: another shape, so the "
-                "hole would move. Crop the masks as the images are cropped."
+                f"{path} is {mask.shape[1]}x{mask.shape[0]}, its image comes as {width}x{height}: another shape, so "
+                "the hole would move. Crop the masks as the images are cropped."
             )
         return resize_mask(mask, height, width)

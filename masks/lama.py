@@ -1,17 +1,15 @@
 """LaMa's holes (Suvorov et al. 2022; ``saicinpainting/training/data/masks.py`` of advimman/lama)."""
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from masks.combine import AreaBounded, Mixture
 from masks.generator import Mask, MaskGenerator
-from masks.shapes import Box, Point, Shape, ShapeGenerator, Stroke, integer, shrink
-
-# Angles are 0.01 + {0, 1, 2, 3} radians: max_angle: 4 of every published file counts whole radians.
-_DIRECTIONS = [(math.sin(0.01 + k), math.cos(0.01 + k)) for k in range(4)]
+from masks.shapes import Box, Shape, ShapeGenerator, integer, shrink
+from masks.strokes import radian_chains
 
 
 @dataclass(frozen=True)
@@ -38,27 +36,17 @@ class LaMaStrokes(ShapeGenerator):
             )
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
-        scale = shrink(height, width, self.size)
-        chains = integer(rng.random(), self.times[0], self.times[1] + 1)
-        starts = rng.random((chains, 3)).tolist()
-        segments = [1 + int(5 * u) for _, _, u in starts]
-        draws = iter(rng.random((sum(segments), 3)).tolist())
-        strokes: list[Shape] = []
-        for chain, (u_x, u_y, _) in enumerate(starts):
-            x, y = int(u_x * width), int(u_y * height)
-            points: list[Point] = [(x, y)]
-            widths: list[int] = []
-            for _ in range(segments[chain]):
-                u_angle, u_length, u_width = next(draws)
-                sine, cosine = _DIRECTIONS[int(4 * u_angle)]
-                length = (10 + int(u_length * self.length)) * scale
-                # At even chains the angle is 2 pi - angle: the sine changes its sign.
-                x = min(max(int(x + (length * sine if chain % 2 else -length * sine)), 0), width)
-                y = min(max(int(y + length * cosine), 0), height)
-                points.append((x, y))
-                widths.append(max(1, int((5 + int(u_width * self.width)) * scale)))
-            strokes.append(Stroke(points, widths))
-        return strokes
+        chains = radian_chains(
+            height,
+            width,
+            rng,
+            times=(self.times[0], self.times[1] + 1),
+            angles=4,
+            length=(10, self.length + 9),
+            brush=(5, self.width + 4),
+            scale=shrink(height, width, self.size),
+        )
+        return list(chains)
 
 
 @dataclass(frozen=True)
@@ -111,8 +99,12 @@ class LaMaTraining(MaskGenerator):
 
     size: int = 256
 
+    @cached_property
+    def _mixture(self) -> Mixture:
+        return Mixture((LaMaStrokes(size=self.size), LaMaBoxes(size=self.size)))
+
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
-        return Mixture((LaMaStrokes(size=self.size), LaMaBoxes(size=self.size)))(height, width, rng)
+        return self._mixture(height, width, rng)
 
 
 @dataclass(frozen=True)
@@ -132,8 +124,12 @@ class _LaMaEvaluation(MaskGenerator):
     def law(self) -> MaskGenerator:
         """The generator before the cap."""
 
+    @cached_property
+    def _capped(self) -> MaskGenerator:
+        return self.law() if self.cap == 1 else AreaBounded(self.law(), 0, self.cap)
+
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
-        return AreaBounded(self.law(), 0, self.cap)(height, width, rng)
+        return self._capped(height, width, rng)
 
 
 # The files give strokes the weight 1 and boxes 0.3.

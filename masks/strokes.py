@@ -1,4 +1,4 @@
-"""Free-form holes of DeepFill v2, and mmagic's irregular strokes."""
+"""Brush strokes: DeepFill v2's free-form holes, and chains of segments as LaMa and mmagic draw them."""
 
 import math
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class FreeFormStrokes(ShapeGenerator):
                 step = min(max(radius + deviation * length[i], 0.0), 2 * radius)
                 x = int(min(max(x + step * math.cos(angle), 0), width))
                 # 2 pi - angle at even vertices turns the sign of the sine alone.
-                y = int(min(max(y + step * math.sin(-angle if i % 2 == 0 else angle), 0), height))
+                y = int(min(max(y + step * math.sin(angle if i % 2 else -angle), 0), height))
                 points.append((x, y))
             thickness = max(1, int((12 + 28 * brush) * scale))
             strokes.append(Stroke(points, [thickness] * (len(points) - 1)))
@@ -62,3 +62,77 @@ class DeepFillV2Mask(ShapeGenerator):
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
         rectangle = DeepFillV1Rectangle(self.size).shapes(height, width, rng)
         return rectangle + FreeFormStrokes(self.size).shapes(height, width, rng)
+
+
+def radian_chains(
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    times: tuple[int, int],
+    angles: int,
+    length: tuple[int, int],
+    brush: tuple[int, int],
+    scale: float,
+    clipped: bool = True,
+) -> list[Stroke]:
+    """Chains of 1-5 segments, each with its own angle, length and brush; every range has both ends included.
+
+    Args:
+        times: Fewest and most chains.
+        angles: Angles are 0.01 + {0, 1, ... angles - 1} **radians**, mirrored in every other chain.
+        length: Of a segment, in pixels.
+        brush: Width of a segment, in pixels.
+        scale: Factor for both.
+        clipped: Whether a chain stops at the border or goes on outside.
+    """
+    directions = [(math.sin(0.01 + k) * scale, math.cos(0.01 + k) * scale) for k in range(angles)]
+    starts = rng.random((integer(rng.random(), *times), 3)).tolist()
+    segments = [1 + int(5 * u) for _, _, u in starts]
+    draws = iter(rng.random((sum(segments), 3)).tolist())
+    strokes = []
+    for number, (u_x, u_y, _) in enumerate(starts):
+        x, y = int(u_x * width), int(u_y * height)
+        points: list[Point] = [(x, y)]
+        widths: list[int] = []
+        for _ in range(segments[number]):
+            u_angle, u_length, u_brush = next(draws)
+            sine, cosine = directions[int(angles * u_angle)]
+            pixels = integer(u_length, *length)
+            x, y = int(x + (pixels * sine if number % 2 else -pixels * sine)), int(y + pixels * cosine)
+            if clipped:
+                x, y = min(max(x, 0), width), min(max(y, 0), height)
+            points.append((x, y))
+            widths.append(max(1, int(integer(u_brush, *brush) * scale)))
+        strokes.append(Stroke(points, widths))
+    return strokes
+
+
+@dataclass(frozen=True)
+class IrregularStrokes(ShapeGenerator):
+    """mmagic's stand-in for PConv's masks: ``random_irregular_mask`` with the arguments of its PConv and DeepFill v2.
+
+    4-9 chains of 1-5 segments, 20-127 pixels long and 10-44 wide, at whole radians 0-5; they go on outside the image.
+    mmagic keeps hole shares within (0.15, 0.65): ``AreaBounded(IrregularStrokes(), 0.15, 0.65)``. PConv's own masks
+    come from video (Liu et al. 2018, section 3.1): see :class:`masks.MaskFolder` and :class:`masks.Augmented`.
+
+    Args:
+        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+    """
+
+    size: int = 256
+
+    def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
+        # mmagic measures the angle from the other axis than LaMa.
+        chains = radian_chains(
+            width,
+            height,
+            rng,
+            times=(4, 9),
+            angles=6,
+            length=(20, 127),
+            brush=(10, 44),
+            scale=shrink(height, width, self.size),
+            clipped=False,
+        )
+        return [Stroke([(y, x) for x, y in chain.points], chain.widths) for chain in chains]
