@@ -1,0 +1,224 @@
+"""lit-inpaint masks: write fixed sets, show distributions, measure folders. Imports no torch."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from PIL import Image, ImageDraw
+
+from masks.build import build
+from masks.files import find_masks, read_mask
+from masks.fixed import RECIPE, FixedSet
+from masks.generator import Mask, MaskGenerator
+
+# Hole shares (low, high] of Liu et al. 2018, and what lies outside.
+BUCKETS = ((0.0, 0.01), (0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))
+_MASK = "class name (LaMaThick), YAML with class_path and init_args (experiments/masks/*.yaml)"
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the three commands; the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except ValueError as error:
+        print(f"lit-inpaint masks: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lit-inpaint masks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="write | show | measure")
+
+    write = commands.add_parser("write", help="write a fixed set of masks and its recipe", description=_write.__doc__)
+    write.add_argument("mask", help=f"{_MASK}, or the {RECIPE} of a set")
+    write.add_argument("--out", type=Path, required=True, help="new folder; an existing one is never overwritten")
+    write.add_argument("--seed", type=int, help="default 0, or the recipe's")
+    write.add_argument("--count", type=int, help="default 100, or the recipe's")
+    write.add_argument(
+        "--size", type=_size, help="pixels, 256 or 321x481 (height x width); default 256, or the recipe's"
+    )
+    write.set_defaults(command=_write)
+
+    show = commands.add_parser("show", help="one picture of many masks", description=_show.__doc__)
+    show.add_argument("mask", help=f"{_MASK}, or a folder of mask files")
+    show.add_argument("--out", type=Path, required=True, help="PNG to write")
+    show.add_argument("--seed", type=int, default=0)
+    show.add_argument("--count", type=int, default=24)
+    show.add_argument("--size", type=_size, default=(256, 256), help="pixels, 256 or 321x481; folders keep their own")
+    show.add_argument("--columns", type=int, default=8)
+    show.add_argument("--tile", type=int, default=128, help="longer side of a mask in the picture")
+    _add_reading(show)
+    show.set_defaults(command=_show)
+
+    measure = commands.add_parser("measure", help="sort mask files by hole area", description=_measure.__doc__)
+    measure.add_argument("folder", type=Path)
+    measure.add_argument("--lists", type=Path, help="new folder for one list of files a bucket")
+    measure.add_argument(
+        "--border",
+        type=float,
+        default=50 / 512,
+        help="a hole nearer to a side of the image than this share of the shorter side touches the border; default "
+        "50 pixels of 512, as Liu et al. 2018",
+    )
+    _add_reading(measure)
+    measure.set_defaults(command=_measure)
+    return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--white", choices=("hole", "known"), default="hole", help="what white pixels of files are")
+    parser.add_argument("--threshold", type=int, help="grey value from which a pixel is white; else grey is refused")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; say 256, or 321x481 for height x width") from None
+
+
+def _load(mask: str) -> dict[str, Any]:
+    """The configuration behind a class name, a YAML of a mask or a recipe, as a recipe that may lack its numbers."""
+    if not mask.endswith((".yaml", ".yml")):
+        return {"mask": mask}
+    path = Path(mask)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file. Give a {_MASK}.")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    if not isinstance(config, dict) or not {"class_path", "mask"} & set(config):
+        raise ValueError(f"{path} holds neither class_path nor mask. Give a {_MASK}, or the {RECIPE} of a set.")
+    return config if "mask" in config else {"mask": config}
+
+
+def _write(arguments: argparse.Namespace) -> int:
+    """Draw masks by a seed and write them as 00000.png, ... (white = hole) with set.yaml, from which the same command
+    writes the same bits again."""
+    given = _load(arguments.mask)
+    recipe = {"seed": 0, "count": 100, "height": 256, "width": 256} | given
+    asked = {"seed": arguments.seed, "count": arguments.count}
+    asked |= dict(zip(("height", "width"), arguments.size or (None, None), strict=True))
+    recipe |= {name: value for name, value in asked.items() if value is not None}
+    fixed = FixedSet.from_recipe(recipe)
+    digest = fixed.write(arguments.out)
+    print(f"{fixed.count} masks of {fixed.generator}, {fixed.height}x{fixed.width}, seed {fixed.seed}: {arguments.out}")
+    print(f"sha256 of their bits: {digest}")
+    if "sha256" in given and fixed.recipe() == {name: given[name] for name in fixed.recipe()}:
+        if digest != given["sha256"]:
+            print(f"These are not the masks of {arguments.mask}, whose sha256 is {given['sha256']}.", file=sys.stderr)
+            return 1
+        print(f"The same as in {arguments.mask}.")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    """Draw a contact sheet, holes white, the hole share under each mask and the mean over all in the last line."""
+    if arguments.out.exists():
+        raise ValueError(f"{arguments.out} exists. Choose another name.")
+    masks: Iterable[Mask]
+    if Path(arguments.mask).is_dir():
+        names = find_masks(arguments.mask)[: arguments.count]
+        masks = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
+    else:
+        generator = build(_load(arguments.mask)["mask"])
+        masks = draw_masks(generator, arguments.count, *arguments.size, seed=arguments.seed)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    sheet = contact_sheet(masks, arguments.columns, arguments.tile)
+    sheet.save(arguments.out, optimize=True)
+    print(arguments.out)
+    return 0
+
+
+def draw_masks(generator: MaskGenerator, count: int, height: int, width: int, seed: int = 0) -> Iterator[Mask]:
+    """The first masks of an evaluation with this seed."""
+    return iter(FixedSet(generator, seed, count, height, width))
+
+
+def contact_sheet(masks: Iterable[Mask], columns: int = 8, tile: int = 128) -> Image.Image:
+    """One picture: masks shrunk to ``tile`` pixels, holes white, hole shares in per cent below each."""
+    tiles, shares = [], []
+    for mask in masks:
+        shares.append(float(mask.mean()))
+        factor = tile / max(mask.shape)
+        size = (max(1, round(mask.shape[1] * factor)), max(1, round(mask.shape[0] * factor)))
+        tiles.append(cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_AREA if factor < 1 else 0))
+    if not tiles:
+        raise ValueError("There is no mask to show. Ask for a count of at least 1.")
+    columns = max(1, min(columns, len(tiles)))
+    rows = -(-len(tiles) // columns)
+    cell_width, cell_height = tile + 4, tile + 16
+    sheet = Image.new("L", (columns * cell_width, rows * cell_height + 14), 96)
+    draw = ImageDraw.Draw(sheet)
+    for place, (picture, share) in enumerate(zip(tiles, shares, strict=True)):
+        left, top = place % columns * cell_width + 2, place // columns * cell_height + 2
+        sheet.paste(Image.fromarray(picture), (left, top))
+        draw.text((left + 1, top + tile + 1), f"{share:.1%}", 255)
+    spread = f"{min(shares):.1%} to {max(shares):.1%}"
+    draw.text((3, rows * cell_height), f"{len(shares)} masks, hole {np.mean(shares):.1%} on average, {spread}", 255)
+    # 16 greys are enough, and a quarter of the file.
+    return sheet.quantize(16)
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    """Count mask files by hole area (the buckets of Liu et al. 2018) and by contact with the border, and write one list
+    of files a bucket for MaskFolder's argument names."""
+    if arguments.lists and arguments.lists.exists():
+        raise ValueError(f"{arguments.lists} exists; lists are never overwritten. Choose another folder.")
+    names = find_masks(arguments.folder)
+    found: dict[tuple[int, bool], list[str]] = {}
+    shares = []
+    for name, mask in _read(arguments.folder, names, arguments):
+        shares.append(float(mask.mean()))
+        found.setdefault((bucket(shares[-1]), touches_border(mask, arguments.border)), []).append(name)
+    print(f"{'hole share':<14}{'clear':>8}{'touching':>10}{'all':>8}")
+    for index, (low, high) in enumerate(BUCKETS):
+        clear, touching = (len(found.get((index, touches), [])) for touches in (False, True))
+        print(f"{_label(low, high):<14}{clear:>8}{touching:>10}{clear + touching:>8}")
+    print(f"{len(shares)} masks, hole {np.mean(shares):.1%} on average, {min(shares):.1%} to {max(shares):.1%}")
+    empty, full = sum(share == 0 for share in shares), sum(share == 1 for share in shares)
+    if empty or full:
+        print(f"{empty} have no hole, {full} are nothing but hole.")
+    if np.median(shares) > 0.6:
+        other = "known" if arguments.white == "hole" else "hole"
+        print(f"Most of the area is hole in most files; if that is the part to keep, say --white {other}.")
+    if arguments.lists:
+        arguments.lists.mkdir(parents=True)
+        for (index, touches), listed in sorted(found.items()):
+            low, high = BUCKETS[index]
+            file = arguments.lists / f"hole_{low * 100:02.0f}_{high * 100:02.0f}_{'border' if touches else 'clear'}.txt"
+            file.write_text("\n".join(listed) + "\n")
+            print(f"{file}: {len(listed)}")
+    return 0
+
+
+def _read(folder: Path, names: Iterable[str], arguments: argparse.Namespace) -> Iterator[tuple[str, Mask]]:
+    for name in names:
+        yield name, read_mask(folder / name, arguments.white, arguments.threshold)
+
+
+def bucket(share: float) -> int:
+    """Index of the one of :data:`BUCKETS` that holds a hole share; its low end is excluded, its high end included.
+
+    >>> bucket(0.1), bucket(0.1001), bucket(0.0), bucket(1.0)
+    (1, 2, 0, 7)
+    """
+    return next(index for index, (_, high) in enumerate(BUCKETS) if share <= high)
+
+
+def touches_border(mask: Mask, border: float) -> bool:
+    """Whether a hole pixel lies nearer to a side than ``border``, a share of the shorter side; 1 pixel at least."""
+    margin = max(1, round(border * min(mask.shape)))
+    return int(mask.sum()) > int(mask[margin:-margin, margin:-margin].sum())
+
+
+def _label(low: float, high: float) -> str:
+    return f"{'(' if low else '['}{low:g}, {high:g}]"
