@@ -64,6 +64,10 @@ class DeepFillV2Mask(ShapeGenerator):
         return rectangle + FreeFormStrokes(self.size).shapes(height, width, rng)
 
 
+# LaMa and mmagic count whole radians, where degrees or fractions were perhaps meant.
+_DIRECTIONS = [(math.sin(0.01 + k), math.cos(0.01 + k)) for k in range(6)]
+
+
 def radian_chains(
     height: int,
     width: int,
@@ -80,13 +84,12 @@ def radian_chains(
 
     Args:
         times: Fewest and most chains.
-        angles: Angles are 0.01 + {0, 1, ... angles - 1} **radians**, mirrored in every other chain.
+        angles: Angles are 0.01 + {0, 1, ... angles - 1} radians, mirrored in every other chain; at most 6.
         length: Of a segment, in pixels.
         brush: Width of a segment, in pixels.
         scale: Factor for both.
         clipped: Whether a chain stops at the border or goes on outside.
     """
-    directions = [(math.sin(0.01 + k) * scale, math.cos(0.01 + k) * scale) for k in range(angles)]
     starts = rng.random((integer(rng.random(), *times), 3)).tolist()
     segments = [1 + int(5 * u) for _, _, u in starts]
     draws = iter(rng.random((sum(segments), 3)).tolist())
@@ -97,8 +100,8 @@ def radian_chains(
         widths: list[int] = []
         for _ in range(segments[number]):
             u_angle, u_length, u_brush = next(draws)
-            sine, cosine = directions[int(angles * u_angle)]
-            pixels = integer(u_length, *length)
+            sine, cosine = _DIRECTIONS[int(angles * u_angle)]
+            pixels = integer(u_length, *length) * scale
             x, y = int(x + (pixels * sine if number % 2 else -pixels * sine)), int(y + pixels * cosine)
             if clipped:
                 x, y = min(max(x, 0), width), min(max(y, 0), height)

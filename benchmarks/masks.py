@@ -1,0 +1,185 @@
+"""Time of a mask beside the published generators, in alternation, process CPU time, one core.
+
+    python -m benchmarks.masks --public DIR
+
+DIR holds checkouts of advimman/lama and nipponjo/deepfillv2-pytorch at any depth; without it only our own times and the
+replay of the same drawing calls are printed.
+"""
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from unittest import mock
+
+import cv2
+import numpy as np
+
+from masks import DeepFillV2Mask, FreeFormStrokes, LaMaThick, NoiseBlobs, Text
+from masks.generator import MaskGenerator, keyed_rng
+from masks.shapes import Box, Shape, Stroke
+
+SIZE = 256
+ROUNDS, MASKS = 60, 40
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--public", type=Path, help="folder with checkouts of the published code")
+    public = parser.parse_args().public
+    cv2.setNumThreads(1)
+    thick = LaMaThick(cap=1)
+    compare("LaMa thick 256, not capped", thick, thick_shapes, published_thick(public) if public else None)
+    strokes = FreeFormStrokes()
+    compare("DeepFill v2 strokes", strokes, strokes.shapes, published_strokes(public) if public else None)
+    for generator in (DeepFillV2Mask(), LaMaThick(), NoiseBlobs(), Text()):
+        times = alternate([one_by_one(generator)])
+        print(f"{generator}: {times[0]:.0f} us")
+    return 0
+
+
+def compare(
+    name: str,
+    generator: MaskGenerator,
+    shapes: Callable[[int, int, np.random.Generator], list[Shape]],
+    published: Callable[[int], None] | None,
+) -> None:
+    """Print microseconds a mask and the ratios."""
+    runs = [one_by_one(generator), in_block(generator), replay(shapes)]
+    labels = ["seeded one by one", "one seed a block", "replay of the drawing calls"]
+    if published:
+        runs.append(published)
+        labels.append("published")
+    times = alternate(runs)
+    print(name)
+    for label, microseconds in zip(labels, times, strict=True):
+        print(f"  {label:<28}{microseconds:7.1f} us a mask")
+    print(f"  {'one by one / replay':<28}{times[0] / times[2]:7.2f}")
+    if published:
+        print(f"  {'one by one / published':<28}{times[0] / times[3]:7.2f}")
+        print(f"  {'block / published':<28}{times[1] / times[3]:7.2f}")
+
+
+def alternate(runs: list[Callable[[int], None]]) -> list[float]:
+    """Median microseconds a mask of each run; the runs take turns, so that a busy machine slows all of them."""
+    times = np.zeros((ROUNDS, len(runs)))
+    for turn in range(-3, ROUNDS):  # three rounds to warm up
+        for place, run in enumerate(runs):
+            start = time.process_time_ns()
+            run(abs(turn))
+            if turn >= 0:
+                times[turn, place] = (time.process_time_ns() - start) / 1e3 / MASKS
+    return [float(median) for median in np.median(times, axis=0)]
+
+
+def one_by_one(generator: MaskGenerator) -> Callable[[int], None]:
+    """Every mask from its own key, as training and evaluation draw them."""
+
+    def run(turn: int) -> None:
+        for index in range(MASKS):
+            generator(SIZE, SIZE, keyed_rng(0, "mask", turn, index))
+
+    return run
+
+
+def in_block(generator: MaskGenerator) -> Callable[[int], None]:
+    """Many masks from one key."""
+
+    def run(turn: int) -> None:
+        rng = keyed_rng(0, "mask", turn)
+        for _ in range(MASKS):
+            generator(SIZE, SIZE, rng)
+
+    return run
+
+
+def thick_shapes(height: int, width: int, rng: np.random.Generator) -> list[Shape]:
+    """The geometry of LaMa's thick masks: one of its two parts, by its weights."""
+    mixture = LaMaThick(cap=1).law()
+    part = mixture.generators[int(rng.random() * 1.3 >= 1)]
+    return part.shapes(height, width, rng)
+
+
+def replay(shapes: Callable[[int, int, np.random.Generator], list[Shape]]) -> Callable[[int], None]:
+    """Only the drawing: geometry made beforehand, one uint8 array cleared for each mask."""
+    geometry = []
+    for index in range(MASKS * 10):
+        calls: list[tuple] = []
+        for shape in shapes(SIZE, SIZE, keyed_rng(0, "mask", 0, index)):
+            if isinstance(shape, Stroke):
+                calls += zip(shape.points, shape.points[1:], shape.widths, strict=False)
+            else:
+                assert isinstance(shape, Box)
+                calls.append(tuple(shape))
+        geometry.append(calls)
+    canvas = np.zeros((SIZE, SIZE), np.uint8)
+
+    def run(turn: int) -> None:
+        first = turn % 10 * MASKS
+        for calls in geometry[first : first + MASKS]:
+            canvas.fill(0)
+            for call in calls:
+                if len(call) == 3:
+                    cv2.line(canvas, call[0], call[1], 1, call[2])
+                else:
+                    canvas[call[0] : call[2], call[1] : call[3]] = 1
+
+    return run
+
+
+def published_thick(public: Path) -> Callable[[int], None]:
+    """``MixedMaskGenerator`` with the arguments of configs/data_gen/random_thick_256.yaml."""
+    # Only the segmentation masks, which are off, need these two.
+    stubs = {
+        "saicinpainting": ModuleType("saicinpainting"),
+        "saicinpainting.evaluation": ModuleType("saicinpainting.evaluation"),
+        "saicinpainting.evaluation.masks": ModuleType("saicinpainting.evaluation.masks"),
+        "saicinpainting.evaluation.masks.mask": SimpleNamespace(SegmentationMask=None),
+        "saicinpainting.utils": SimpleNamespace(LinearRamp=None),
+    }
+    with mock.patch.dict(sys.modules, stubs):  # type: ignore[arg-type]
+        module = load(public, "saicinpainting/training/data/masks.py")
+    generator = module.MixedMaskGenerator(
+        irregular_proba=1,
+        irregular_kwargs={"min_times": 1, "max_times": 5, "max_width": 100, "max_angle": 4, "max_len": 200},
+        box_proba=0.3,
+        box_kwargs={"margin": 10, "bbox_min_size": 30, "bbox_max_size": 150, "max_times": 3, "min_times": 1},
+        segm_proba=0,
+        squares_proba=0,
+    )
+    image = np.zeros((3, SIZE, SIZE), np.float32)
+    return repeat(lambda: generator(image))
+
+
+def published_strokes(public: Path) -> Callable[[int], None]:
+    """``brush_stroke_mask`` of nipponjo/deepfillv2-pytorch."""
+    module = load(public, "utils/misc.py")
+    config = SimpleNamespace(img_shapes=(SIZE, SIZE, 3))
+    return repeat(lambda: module.brush_stroke_mask(config))
+
+
+def repeat(draw: Callable[[], object]) -> Callable[[int], None]:
+    def run(turn: int) -> None:
+        for _ in range(MASKS):
+            draw()
+
+    return run
+
+
+def load(public: Path, path: str) -> ModuleType:
+    """A published file as a module."""
+    found = sorted(file for file in public.rglob(Path(path).name) if file.as_posix().endswith(path))
+    if not found:
+        raise SystemExit(f"{public} holds no {path}. Check out advimman/lama and nipponjo/deepfillv2-pytorch there.")
+    specification = importlib.util.spec_from_file_location("published", found[0])
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    sys.exit(main())
