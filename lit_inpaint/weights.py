@@ -81,9 +81,11 @@ def backbone(name: str) -> Path:
         if not found.startswith(digits):
             raise ValueError(f"{path} has sha256 {found[:12]}..., expected {digits}...: delete it and fetch it again.")
         return path
-    where = f"the folder {folder} (LIT_INPAINT_WEIGHTS)" if folder else "LIT_INPAINT_WEIGHTS, which is not set"
-    hub = f" or in {Path(torch.hub.get_dir()) / 'checkpoints'}; get it with: {wanted.get}" if wanted.hub_file else "."
-    raise BackboneMissingError(f"backbone {name} ({wanted.file}) is not in {where}{hub}")
+    hub = f", or get it with: {wanted.get}" if wanted.get else ""
+    raise BackboneMissingError(
+        f"backbone {name} is not on this machine: put {wanted.file} into the folder that LIT_INPAINT_WEIGHTS names "
+        f"({folder or 'not set'}){hub}"
+    )
 
 
 def features_state(name: str) -> dict[str, Tensor]:

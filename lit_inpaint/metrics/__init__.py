@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from lit_inpaint.metrics.pixel import (
     round_to_8_bits,
 )
 from lit_inpaint.metrics.ssim import ssim, ssim_uniform7
+from lit_inpaint.weights import BackboneMissingError, backbone
 
 CHEAP = ("psnr", "psnr_hole", "ssim", "l1_hole")  # logged by every method in every validation and test
 
@@ -46,6 +48,7 @@ __all__ = [
     "ssim",
     "ssim_uniform7",
     "u_ids",
+    "unavailable",
 ]
 
 NAMES = tuple(name for name in __all__ if hasattr(globals().get(name), "definition"))
@@ -65,6 +68,18 @@ def metric(name: str) -> Callable[..., Tensor]:
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ValueError(f"unknown metric {name!r}; allowed: {', '.join(NAMES)}{hint}")
     return globals()[name]
+
+
+def unavailable(name: str) -> str | None:
+    """Why a metric cannot be computed on this machine, in one line; None where it can."""
+    try:
+        if (wanted := metric(name).backbone) is not None:  # type: ignore[attr-defined]
+            backbone(wanted)
+        if wanted == "inception_fid" and find_spec("torch_fidelity") is None:
+            return "torch-fidelity is not installed: pip install 'lit-inpaint[metrics]'"
+    except BackboneMissingError as error:
+        return str(error)
+    return None
 
 
 def definition(name: str) -> str:

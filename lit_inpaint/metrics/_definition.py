@@ -6,19 +6,23 @@ from typing import TypeVar
 F = TypeVar("F", bound=Callable)
 
 
-def defined(text: str, *, higher_is_better: bool, of_set: bool = False) -> Callable[[F], F]:
+def defined(
+    text: str, *, higher_is_better: bool, of_set: bool = False, backbone: str | None = None
+) -> Callable[[F], F]:
     """Give a metric its definition: its version, then its formula. Whoever changes a value raises the version.
 
     Args:
         text: "<version>: <formula and what is left out>".
         higher_is_better: Which end of the scale wins.
         of_set: True where the number belongs to the whole set of images and is no mean of one value an image.
+        backbone: Name in :mod:`lit_inpaint.weights` of the network that it needs.
     """
 
     def give(function: F) -> F:
         function.definition = f"{function.__name__}/{text}"  # type: ignore[attr-defined]
         function.higher_is_better = higher_is_better  # type: ignore[attr-defined]
         function.of_set = of_set  # type: ignore[attr-defined]
+        function.backbone = backbone  # type: ignore[attr-defined]
         return function
 
     return give

@@ -149,7 +149,8 @@ def _of_set(name: str, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 @defined("1: Frechet distance of 2048 Inception (2015-12-05) features, images rounded to 8 bits, torch-fidelity's "
-         "resize to 299; at least 1000 images", higher_is_better=False, of_set=True)  # fmt: skip
+         "resize to 299; at least 1000 images",
+         higher_is_better=False, of_set=True, backbone="inception_fid")  # fmt: skip
 def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Frechet Inception distance of two sets (N, 3, H, W) in [-1, 1], N >= 1000, a scalar (Heusel et al. 2017)."""
     return _of_set("fid", prediction, target)
@@ -157,7 +158,7 @@ def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tenso
 
 @defined("1: share of pairs in which a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features "
          "finds the completion more real than its truth; at least 4096 images",
-         higher_is_better=True, of_set=True)  # fmt: skip
+         higher_is_better=True, of_set=True, backbone="inception_fid")  # fmt: skip
 def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """P-IDS of two paired sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 1] (Zhao et al. 2021)."""
     return _of_set("p_ids", prediction, target)
@@ -165,7 +166,7 @@ def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
 
 @defined("1: error share of a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features of "
          "completions and truths, on the set it was fitted to; at least 4096 images",
-         higher_is_better=True, of_set=True)  # fmt: skip
+         higher_is_better=True, of_set=True, backbone="inception_fid")  # fmt: skip
 def u_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """U-IDS of two sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 0.5] (Zhao et al. 2021)."""
     return _of_set("u_ids", prediction, target)

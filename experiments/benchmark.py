@@ -1,0 +1,237 @@
+"""``lit-inpaint benchmark``: methods and checkpoints under one protocol, a record each."""
+
+import argparse
+import multiprocessing
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.evaluate import Job, Journal, evaluate
+from experiments.intervals import FEW, paired_difference
+from experiments.protocol import Protocol, load_protocols
+from experiments.record import Record, write_text
+from lit_inpaint.load import load_method, nearest, read_checkpoint
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint benchmark",
+        description="Evaluate methods under a protocol. Killed and started again, it goes on where it stopped.",
+        epilog="Records, pictures and journals lie in --out; `lit-inpaint compare OUT` makes a page of them.",
+    )
+    p.add_argument("protocol", help="the name of an installed protocol (repaint, center_hole, ...) or a YAML file")
+    p.add_argument(
+        "--methods", nargs="+", required=True, metavar="M", help="class name, checkpoint or LABEL=checkpoint"
+    )
+    p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may hold earlier ones")
+    p.add_argument("--images", type=Path, help="measure on every image below this folder, not on the protocol's data")
+    p.add_argument(
+        "--mask-folder", type=Path, help="the authors' mask files (white = known), for protocols that name them"
+    )
+    p.add_argument("--masks", nargs="+", metavar="MASK", help="only these masks of a protocol that has several")
+    p.add_argument("--limit", type=int, help="only the first so many images; another protocol, with another hash")
+    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
+    p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...: one process each")
+    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--baseline", help="label of the method to which all others are paired")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    a = parser().parse_args(argv)
+    protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit)
+    if a.masks:
+        ends = {p.name.rpartition("-")[2]: p for p in protocols}
+        for name in set(a.masks) - set(ends):
+            raise ValueError(f"protocol {a.protocol} has no mask '{name}'. {nearest(name, ends)}")
+        protocols = [ends[name] for name in a.masks]
+    methods = label_methods(a.methods, a.weights)
+    if a.baseline and a.baseline not in methods.values():
+        raise ValueError(f"--baseline {a.baseline} is none of the methods. {nearest(a.baseline, methods.values())}")
+    jobs = [
+        Job(method, label, protocol, a.out, a.weights, a.batch_size)
+        for protocol in protocols
+        for method, label in methods.items()
+    ]
+    console = Console()
+    for name, reason in jobs[0].left_out().items():
+        console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
+    devices = ["cuda" if torch.cuda.is_available() else "cpu"] if a.device == ["auto"] else a.device
+    records = run(jobs, devices, console)
+    files = []
+    for protocol in protocols:
+        group = [record for job, record in zip(jobs, records, strict=True) if job.protocol is protocol]
+        console.print(table(protocol, group))
+        if a.baseline:
+            console.print(differences(protocol, group, a.baseline))
+        files.append(a.out / f"{protocol.folder}.md")
+        write_text(files[-1], markdown(protocol, group, a.baseline))
+    failed = [(job, record) for job, record in zip(jobs, records, strict=True) if record.not_applicable]
+    for job, record in failed:
+        console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
+    console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
+    console.print(f"Page:   lit-inpaint compare {a.out}", soft_wrap=True, highlight=False)
+    return 1 if failed else 0
+
+
+def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
+    """{what load_method takes: label}; every name and file is looked at before anything is run.
+
+    A class name is its own label; a checkpoint is called after its method and run folder unless LABEL= says otherwise.
+    """
+    labels: dict[str, str] = {}
+    for given in methods:
+        label, equals, method = given.partition("=") if not Path(given).is_file() else ("", "", given)
+        label, method = (label, method) if equals else ("", given)
+        path = Path(method)
+        if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
+            name = read_checkpoint(path)["method"]
+            run = path.parents[1].name if path.parent.name == "checkpoints" else path.stem
+            label = label or "-".join(filter(None, [name, run, "raw" if weights == "raw" else ""]))
+        else:
+            load_method(method)  # says what is wrong with the name
+            label = label or method
+        label = re.sub(r"[^\w.\-+ ]", "_", label)
+        if label in labels.values() or label.startswith("_"):
+            raise ValueError(f"'{label}' is taken or starts with _; call this method otherwise: LABEL={method}.")
+        if method in labels:
+            raise ValueError(f"{method} is given twice.")
+        labels[method] = label
+    return labels
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+
+def run(jobs: list[Job], devices: list[str], console: Console) -> list[Record]:
+    """Every job, in order on one device or shared out among one process a device; progress with time left."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
+        task = progress.add_task("images", total=sum(len(job.protocol.images) for job in jobs))
+        if len(devices) == 1:
+            records, before = [], 0
+            for job in jobs:
+                progress.update(task, description=f"{job.label} · {job.protocol.name}")
+
+                def advance(done: int, before: int = before) -> None:
+                    progress.update(task, completed=before + done)
+
+                records.append(evaluate(job, devices[0], advance))
+                before += len(job.protocol.images)
+                advance(0, before)
+            return records
+        return _run_on_many(jobs, devices, lambda done: progress.update(task, completed=done))
+
+
+def _run_on_many(jobs: list[Job], devices: list[str], advance) -> list[Record]:  # type: ignore[no-untyped-def]
+    context = multiprocessing.get_context("spawn")
+    free = context.Manager().Queue()
+    for device in devices:
+        free.put(device)
+    with ProcessPoolExecutor(len(devices), mp_context=context) as pool:
+        futures: list[Future[Record]] = [pool.submit(_evaluate_on_free_device, job, free) for job in jobs]
+        while not all(future.done() for future in futures):
+            time.sleep(0.5)
+            advance(sum(len(Journal(job).rows) for job in jobs))
+        return [future.result() for future in futures]
+
+
+def _evaluate_on_free_device(job: Job, free) -> Record:  # type: ignore[no-untyped-def]
+    device = free.get()
+    try:
+        return evaluate(job, device)
+    finally:
+        free.put(device)
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _cell(record: Record, name: str) -> str:
+    """mean [low, high]; n/a for what the method cannot do, - for what was left out."""
+    metric = record.metrics.get(name)
+    if record.not_applicable or metric is None:
+        return "n/a"
+    if metric.mean is None:
+        return "-"
+    interval = f" [{metric.interval[0]:.4g}, {metric.interval[1]:.4g}]" if metric.interval else ""
+    return f"{metric.mean:.4g}{interval}"
+
+
+def _rows(protocol: Protocol, records: list[Record]) -> list[list[str]]:
+    return [
+        [
+            str(record.method["label"]),
+            *(_cell(record, name) for name in protocol.metrics),
+            "n/a" if record.seconds_per_image is None else f"{record.seconds_per_image:.3g}",
+        ]
+        for record in records
+    ]
+
+
+def _difference_rows(protocol: Protocol, records: list[Record], baseline: str) -> list[list[str]]:
+    base = next(record for record in records if record.method["label"] == baseline)
+    rows = []
+    for record in records:
+        if record is base or record.not_applicable or base.not_applicable:
+            continue
+        row = [str(record.method["label"])]
+        for name in protocol.metrics:
+            found = paired_difference(record.metrics[name].values, base.metrics[name].values)
+            interval = f" [{found[1][0]:+.3g}, {found[1][1]:+.3g}]" if found and found[1] else ""
+            row.append(f"{found[0]:+.4g}{interval}" if found else "-")
+        rows.append(row)
+    return rows
+
+
+def _title(protocol: Protocol) -> str:
+    few = " (few)" if len(protocol.images) < FEW else ""
+    return f"{protocol.name}, {len(protocol.images)} images{few}, hash {protocol.hash[:8]}"
+
+
+def table(protocol: Protocol, records: list[Record]) -> Table:
+    return _on_screen(_title(protocol), ["method", *protocol.metrics, "s / image"], _rows(protocol, records))
+
+
+def differences(protocol: Protocol, records: list[Record], baseline: str) -> Table:
+    title = f"{protocol.name}: paired difference to {baseline}"
+    return _on_screen(title, ["method", *protocol.metrics], _difference_rows(protocol, records, baseline))
+
+
+def _on_screen(title: str, head: list[str], rows: list[list[str]]) -> Table:
+    """Without columns that no row has a number for; an interval below its mean, so that many columns fit."""
+    shown = Table(title=title, title_justify="left")
+    kept = [i for i in range(len(head)) if i == 0 or any(row[i] != "-" for row in rows)]
+    for i in kept:
+        shown.add_column(head[i], no_wrap=i == 0)
+    for row in rows:
+        shown.add_row(*(row[i].replace(" [", "\n[") for i in kept))
+    return shown
+
+
+def markdown(protocol: Protocol, records: list[Record], baseline: str | None = None) -> str:
+    """The same tables as text, the published rows in one of their own."""
+    lines = [f"# {_title(protocol)}", "", protocol.about, "", "Mean [95 % bootstrap interval over the images].", ""]
+    lines += _grid(["method", *protocol.metrics, "s / image"], _rows(protocol, records))
+    if baseline:
+        lines += ["", f"Paired difference to {baseline}, mean over the images [95 % interval].", ""]
+        lines += _grid(["method", *protocol.metrics], _difference_rows(protocol, records, baseline))
+    remarks = [(r.method["label"], text) for r in records for text in (r.not_applicable, r.adaptation, r.note) if text]
+    lines += ["", *(f"- {label}: {text}" for label, text in remarks)] if remarks else []
+    if protocol.published:
+        names = list(dict.fromkeys(name for row in protocol.published for name in row["metrics"]))
+        cells = [[r["label"], *(str(r["metrics"].get(n, "-")) for n in names), r["source"]] for r in protocol.published]
+        lines += ["", "Published, not measured here.", "", *_grid(["method", *names, "source"], cells)]
+    return "\n".join(lines) + "\n"
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

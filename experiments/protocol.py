@@ -1,0 +1,242 @@
+"""Evaluation protocols: what is measured, on which images and holes, and the hash that stands for all of it.
+
+A YAML in ``experiments/protocols/`` (or the user's own) holds:
+
+    name: repaint                   # a protocol with ``masks`` becomes one protocol a mask: repaint-wide, ...
+    about: One line.
+    data: {class_path: SamplePhotos, init_args: {...}}   # a data module; without it ``--images FOLDER`` is needed
+    split: test
+    size: 256
+    resize: shorter                 # shorter | direct | none; a centre crop follows
+    limit: 100                      # the first so many images
+    mask: {class_path: masks.Wide}  # or masks: {wide: {class_path: ..., folder: thick, published: [...]}, ...}
+    mask_seed: 0
+    metrics: [psnr, lpips_alex]
+    measured: composite             # or raw: the network's output, known pixels not pasted back
+    round_to_8_bits: true
+    samples: 1                      # completions an image; the first is measured, all serve diversity_lpips
+    seed: 0                         # of what a method draws
+    published: [{label: LaMa, metrics: {lpips_alex: 0.045}, source: "RePaint, Table 1"}]
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from datamodules import EvaluationSet, InpaintingDataModule
+from datamodules.files import Files, find_images
+from experiments.find import find_yaml
+from lit_inpaint.load import nearest
+from lit_inpaint.metrics import definition
+from masks import MaskFolder
+from masks.generator import MaskGenerator
+
+LISTED = 1000  # images: longer lists stand in a definition as one hash
+OTHER_DRAWS = "published, other mask draws"
+SAME_MASKS = "published, the authors' mask files"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol, ready to be run. ``published`` are reference rows; they are no part of the hash."""
+
+    name: str
+    images: EvaluationSet
+    metrics: tuple[str, ...]
+    measured: Literal["composite", "raw"] = "composite"
+    round_to_8_bits: bool = True
+    samples: int = 1
+    seed: int = 0
+    about: str = ""
+    published: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return self.images.fingerprint()
+
+    @cached_property
+    def definition(self) -> dict[str, Any]:
+        """All that two equal numbers must have equal, in plain values."""
+        return define(self._fingerprint, self.metrics, self.measured, self.round_to_8_bits, self.samples, self.seed)
+
+    @property
+    def hash(self) -> str:
+        return hash_of(self.definition)
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder below ``records`` and ``images``."""
+        return f"{self.name}-{self.hash[:8]}"
+
+    def described(self) -> dict[str, Any]:
+        """What a record says of its protocol."""
+        return {
+            "name": self.name,
+            "hash": self.hash,
+            "definition": self.definition,
+            "about": self.about,
+            "mask": _without_path(self.images.mask),
+            "published": self.published,
+        }
+
+
+def define(
+    fingerprint: dict[str, Any],
+    metrics: Sequence[str],
+    measured: str = "composite",
+    round_to_8_bits: bool = True,
+    samples: int = 1,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The definition behind a hash: the data's fingerprint, what is done to the images, each metric's own words."""
+    # The law of the masks is told beside the definition: their bits are in it, and a folder's path must not be.
+    data = {key: value for key, value in fingerprint.items() if key != "mask"}
+    for key in ("images", "masks"):
+        if len(data[key]) > LISTED:
+            data[key] = {"count": len(data[key]), "sha256": hash_of(data[key])}
+    return {
+        **data,
+        "pairing": "by image name",
+        "measured": measured,
+        "rounding": "8 bits" if round_to_8_bits else "none",
+        "samples": samples,
+        "sample_seed": seed,
+        "metrics": {name: definition(name) for name in metrics},
+    }
+
+
+def _without_path(mask: MaskGenerator) -> str:
+    """The law of the masks in words; of a folder of files only its last name."""
+    return re.sub(r"root='[^']*[/\\\\]([^'/\\\\]*)'", r"root='\1'", repr(mask))
+
+
+def hash_of(value: Any) -> str:
+    """sha256 of plain values, independent of the order of keys.
+
+    >>> hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def protocol_hash(
+    datamodule: InpaintingDataModule, split: Literal["val", "test"], metrics: Sequence[str]
+) -> tuple[str, dict[str, Any]]:
+    """Hash and definition of what ``fit`` validates under: composites rounded to 8 bits, one completion an image."""
+    found = define(datamodule.evaluation_set(split).fingerprint(), metrics)
+    return hash_of(found), found
+
+
+_KEYS = {
+    "name", "about", "data", "split", "size", "resize", "limit", "mask", "masks", "mask_seed", "metrics", "measured",
+    "round_to_8_bits", "samples", "seed", "published",
+}  # fmt: skip
+_MASK_KEYS = {"class_path", "init_args", "folder", "published"}
+
+
+def load_protocols(
+    name: str | Path,
+    images: Path | None = None,
+    mask_folder: Path | None = None,
+    limit: int | None = None,
+) -> list[Protocol]:
+    """The protocols of one YAML, one a mask.
+
+    Args:
+        name: A path, or the name of an installed protocol.
+        images: Every image below this folder is measured on, instead of the protocol's own data.
+        mask_folder: Of the authors' mask files (white = known), in the subfolders that the protocol names.
+        limit: Only the first so many images.
+
+    Raises:
+        ValueError: Unknown keys or metrics, missing data, nothing to measure on.
+    """
+    path = find_yaml(str(name), "protocols")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is no protocol; expected a YAML mapping with name, size, mask, metrics.")
+    for key in set(config) - _KEYS:
+        raise ValueError(f"{path} has the unknown key '{key}'. {nearest(key, _KEYS)}")
+    if missing := [key for key in ("name", "size", "metrics") if key not in config]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}.")
+    if ("mask" in config) == ("masks" in config):
+        raise ValueError(f"{path} needs either mask or masks: one distribution of holes, or several by name.")
+    for metric in config["metrics"]:
+        definition(metric)  # refuses unknown names
+    if config.get("measured", "composite") not in ("composite", "raw"):
+        raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
+    if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
+        raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
+    masks = config["masks"] if "masks" in config else {"": config["mask"]}
+    return [_protocol(path, config, mask_name, mask, images, mask_folder, limit) for mask_name, mask in masks.items()]
+
+
+def _protocol(
+    path: Path,
+    config: dict[str, Any],
+    mask_name: str,
+    mask: dict[str, Any],
+    images: Path | None,
+    mask_folder: Path | None,
+    limit: int | None,
+) -> Protocol:
+    for key in set(mask) - _MASK_KEYS:
+        raise ValueError(f"{path}: mask {mask_name or ''} has the unknown key '{key}'. {nearest(key, _MASK_KEYS)}")
+    if mask_folder:
+        folder = mask_folder / mask.get("folder", "")
+        generator: MaskGenerator = MaskFolder(str(folder), white="known", pairing="order")
+    else:
+        generator = instantiate(MaskGenerator, {key: mask[key] for key in ("class_path", "init_args") if key in mask})
+    given = [config["limit"]] * ("limit" in config) + [limit] * (limit is not None)
+    size, resize, seed = config["size"], config.get("resize", "shorter"), config.get("mask_seed", 0)
+    first = min(given, default=None)
+    if images is not None:
+        files = Files(images, find_images(images))
+        data = EvaluationSet(files, generator, size, resize, seed, first)
+    elif "data" in config:
+        given_args = config["data"].get("init_args", {})
+        fixed = {"image_size": size, "resize": resize, "eval_seed": seed, "limit_eval": first, "num_workers": 0}
+        spec = {"class_path": config["data"]["class_path"], "init_args": {**given_args, **fixed, "mask": generator}}
+        module: InpaintingDataModule = instantiate(InpaintingDataModule, spec)
+        data = module.evaluation_set(config.get("split", "test"))
+    else:
+        raise ValueError(f"protocol {config['name']} brings no images: give --images FOLDER. {config.get('about', '')}")
+    label = SAME_MASKS if mask_folder else OTHER_DRAWS
+    published = [
+        {**row, "source": "; ".join([row["source"], label])}
+        for row in mask.get("published", config.get("published", []))
+    ]
+    return Protocol(
+        name="-".join(filter(None, [config["name"], mask_name])),
+        images=data,
+        metrics=tuple(config["metrics"]),
+        measured=config.get("measured", "composite"),
+        round_to_8_bits=config.get("round_to_8_bits", True),
+        samples=config.get("samples", 1),
+        seed=config.get("seed", 0),
+        about=config.get("about", ""),
+        published=published,
+    )
+
+
+def instantiate(base: type, spec: dict[str, Any]) -> Any:
+    """An object from {class_path, init_args}; a bad one is told in the innermost words of the cause.
+
+    Raises:
+        ValueError: Unknown class or argument.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(base, "object")
+    try:
+        return parser.instantiate_classes(parser.parse_object({"object": spec})).object
+    except ArgumentError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ValueError(f"{spec.get('class_path')}: {lines[-1]}") from error
