@@ -1,8 +1,11 @@
 """fit / validate / test / predict: LightningCLI with our defaults, one-line errors and safe checkpoints."""
 
+import inspect
+import logging
 import re
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,6 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import datamodules
-import lit_inpaint.methods
 import masks
 from experiments.find import INSTALLED, find_yaml
 from experiments.run_folder import KeepConfig
@@ -22,44 +24,56 @@ from lit_inpaint.module import InpaintingModule
 
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
+warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # of Lightning, against torch 2.15
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+
+
+class Mistake(ValueError):
+    """A user's mistake, said in one line."""
 
 
 class Parser(LightningArgumentParser):
-    """Prints the innermost cause of an error and the nearest allowed name, not 45 lines of usage."""
+    """Says the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        raise ValueError(innermost(message))
+        cause: BaseException | None = ex
+        while cause is not None:  # the parser of a class has explained it already; the outer ones only nest it
+            if isinstance(cause, Mistake):
+                raise cause
+            cause = cause.__cause__ or cause.__context__
+        raise Mistake(self._explain(message)) from ex
 
-
-def innermost(message: str) -> str:
-    """The sentence of jsonargparse's nested report that a person needs, with the nearest allowed name."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    unknown = re.findall(r"(?:Key|Option|key) '?\"?([\w.]+)\"?'? is not (?:expected|accepted)", message)
-    unknown += re.findall(r"[Uu]nrecognized arguments:\s*-*([\w.]+)", message)
-    if unknown:
-        key = unknown[-1].split(".")[-1]
-        return f"there is no setting '{unknown[-1]}'. {_nearest_setting(key, message)}"
-    if match := re.search(r"Does not validate against any of.*|Expected a .*|No such file.*|Unable to load.*", message):
+    def _explain(self, message: str) -> str:
+        if match := re.search(r"[Oo]ption '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message):
+            key = match.group(1) or match.group(2)
+            if key.startswith("trainer."):
+                allowed = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
+            elif "." in key or not self.subcommands_of_fit():
+                allowed = {action.dest.split(".")[0] for action in self._actions} - {"help", "optimisation"}
+            else:
+                allowed = {"trainer", "model", "data", "seed_everything", "ckpt_path", "init_from", "weights"}
+            if "." in key and key.split(".")[0] not in {"trainer", "model", "data"}:
+                key, allowed = key.split(".")[0], {"trainer", "model", "data"}
+            sentence = nearest(key.split(".")[-1], allowed)
+            return f"there is no setting '{key}'. {sentence if len(allowed) < 25 else sentence.split(' Allowed')[0]}"
         keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)
-        return f"{keys[-1] + ': ' if keys else ''}{match.group(0)}"
-    return " ".join(lines[-3:])
+        if match := re.search(r"Expected a <class '([\w.]+)'>. Got value: (.*)", message):
+            return f"{keys[-1] if keys else 'a setting'} must be {match.group(1)}, given {match.group(2)}."
+        if match := re.search(r"Expected a (?:path but|dot import path string:) (\S+)", message):
+            found = _classes_for(keys[-1] if keys else "")
+            return f"there is no class '{match.group(1)}' for '{keys[-1]}'. {nearest(match.group(1), found)}"
+        return " ".join(message.split())
+
+    def subcommands_of_fit(self) -> bool:
+        """Whether this is the parser of the whole command, not that of one class."""
+        return any(action.dest in {"subcommand", "trainer", "seed_everything"} for action in self._actions)
 
 
-def _nearest_setting(key: str, message: str) -> str:
-    import inspect
-
-    allowed: set[str] = set()
-    for cls in [L.Trainer, *_known_classes().values()]:
-        if cls is L.Trainer or cls.__name__ in message or f"{cls.__module__}.{cls.__name__}" in message:
-            allowed |= {p for p in inspect.signature(cls.__init__).parameters if p not in {"self", "optimisation", "kwargs"}}
-    return nearest(key, allowed) if len(allowed) < 25 else nearest(key, allowed).split(" Allowed")[0]
-
-
-def _known_classes() -> dict[str, type]:
-    found: dict[str, type] = dict(method_classes())
-    for package in (datamodules, masks):
-        found |= {name: getattr(package, name) for name in package.__all__}
-    return found
+def _classes_for(key: str) -> set[str]:
+    if key == "model":
+        return set(method_classes())
+    return set((datamodules if key == "data" else masks).__all__)
 
 
 class InpaintCLI(LightningCLI):
@@ -161,7 +175,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """``argv`` begins with the subcommand."""
-    defaults = {"default_config_files": [str(INSTALLED / "trainer.yaml")], "parser_mode": "omegaconf+"}
+    fit, rest = [{"default_config_files": [str(INSTALLED / name)]} for name in ("trainer.yaml", "evaluation.yaml")]
     InpaintCLI(
         L.LightningModule,
         L.LightningDataModule,
@@ -169,9 +183,8 @@ def main(argv: list[str]) -> int:
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         parser_class=Parser,
-        parser_kwargs={"parser_mode": "omegaconf+", **{name: defaults for name in ("fit", "validate", "test", "predict")}},
+        parser_kwargs={"parser_mode": "omegaconf+", "fit": fit, **dict.fromkeys(("validate", "test", "predict"), rest)},
         save_config_callback=KeepConfig,
-        save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
         args=prepare_arguments(argv),
     )

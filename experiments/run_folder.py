@@ -23,11 +23,17 @@ def next_free(path: Path) -> Path:
     return path if not path.exists() else next(p for p in numbered if not p.exists())
 
 
-class SegmentedCSVLogger(CSVLogger):
-    """metrics.csv in the run folder; a restart writes metrics-1.csv, metrics-2.csv, ... beside it.
+class _Segment(ExperimentWriter):
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self.metrics_file_path = str(next_free(Path(log_dir) / self.NAME_METRICS_FILE))
 
-    Lightning's own deletes the rows of the run that it continues.
-    """
+    def _check_log_dir_exists(self) -> None:
+        """Lightning warns here that it will delete the rows of the run that it continues; a segment deletes nothing."""
+
+
+class SegmentedCSVLogger(CSVLogger):
+    """metrics.csv in the run folder; a restart writes metrics-1.csv, metrics-2.csv, ... beside it."""
 
     def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 50) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
@@ -35,13 +41,7 @@ class SegmentedCSVLogger(CSVLogger):
     @property
     def experiment(self) -> Any:
         if self._experiment is None and rank_zero_only.rank == 0:
-            folder = Path(self.save_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            writer = ExperimentWriter.__new__(ExperimentWriter)
-            writer.NAME_METRICS_FILE = next_free(folder / "metrics.csv").name  # type: ignore[misc]
-            writer.NAME_HPARAMS_FILE = next_free(folder / "hparams.yaml").name  # type: ignore[misc]
-            ExperimentWriter.__init__(writer, log_dir=str(folder))
-            self._experiment = writer
+            self._experiment = _Segment(self.save_dir)
         return super().experiment
 
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -78,6 +78,7 @@ class RunWandbLogger(WandbLogger):
         )
         import wandb
 
+        self._wandb_init.pop("anonymous", None)  # deprecated by wandb, still sent by Lightning
         self._wandb_init["settings"] = wandb.Settings(init_timeout=10, console="off", silent=True)
         if mode == "disabled":
             self._wandb_init["mode"] = "disabled"

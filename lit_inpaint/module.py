@@ -235,7 +235,8 @@ class InpaintingModule(L.LightningModule, ABC):
 
     def _log_metrics(self, stage: str) -> None:
         values = {f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()}
-        self.log_dict(values | {"step": float(self.trainer.global_step)}, sync_dist=False)
+        step = {"step": float(self.trainer.global_step)} if stage == "val" else {}
+        self.log_dict(values | step, sync_dist=False)
 
     def on_validation_epoch_start(self) -> None:
         self._start_metrics()
