@@ -195,7 +195,11 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     def _evaluation_loader(self, split: Literal["val", "test"]) -> DataLoader[InpaintingBatch]:
         data = self.evaluation_set(split)
-        sampler = EvaluationSampler(len(data), *self._rank_and_world())
+        rank, world = self._rank_and_world()
+        if len(data) < world:
+            # A rank without a batch skips the metrics' merge, and the others wait for it for ever.
+            raise ValueError(f"{len(data)} {split} samples for {world} devices; each needs one. Use fewer devices.")
+        sampler = EvaluationSampler(len(data), rank, world)
         return DataLoader(data, self.eval_batch_size, sampler=sampler, **self._workers())
 
     def _workers(self) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def position(trainer: L.Trainer | None) -> tuple[int, int]:
     batch = trainer.fit_loop.epoch_loop.batch_progress
     epoch: Any = trainer.fit_loop.epoch_progress.current
     done: Any = batch.current
-    if epoch.processed == epoch.started or batch.is_last_batch:
+    if epoch.processed == epoch.started or (batch.is_last_batch and done.processed == done.ready):
         return epoch.started, 0
     return epoch.started - 1, done.processed
 

@@ -1,6 +1,7 @@
 """A run that stops and resumes sees the samples that it would have seen, whatever workers read them."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch.multiprocessing import ProcessRaisedException
 
 from datamodules import ImageFolder
 from masks.convention import InpaintingBatch
@@ -77,10 +80,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def fit(folder: Path, workers: int, module: Recorder, callbacks: list[L.Callback], **options: Any) -> None:
-    data = ImageFolder(folder, Noise(), image_size=16, batch_size=BATCH, num_workers=workers, seed=3)
+def fit(
+    folder: Path, workers: int, module: Recorder, callbacks: list[L.Callback], ranks: int = 1, **options: Any
+) -> None:
+    data = ImageFolder(folder, Noise(), image_size=16, batch_size=BATCH // ranks, num_workers=workers, seed=3)
     trainer = L.Trainer(
         max_epochs=EPOCHS,
+        devices=ranks,
+        strategy=DDPStrategy(start_method="fork") if ranks > 1 else "auto",
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
@@ -118,6 +125,7 @@ def test_an_epoch_shows_every_image_once_and_no_two_epochs_are_alike(uninterrupt
         ("on_train_epoch_end", 0, BATCHES - 1),
         ("on_train_epoch_end", 1, BATCHES - 1),
         ("on_train_batch_start", 1, 1),
+        ("on_train_batch_start", 1, BATCHES - 1),
     ],
 )
 def test_a_resumed_run_sees_what_the_uninterrupted_run_sees(
@@ -128,3 +136,38 @@ def test_a_resumed_run_sees_what_the_uninterrupted_run_sees(
         fit(folder, workers, first, [StopAfter(path, hook, epoch, batch)])
     fit(folder, workers, second, [], ckpt_path=path)
     assert first.seen + second.seen == uninterrupted
+
+
+class Written(Recorder):
+    """Ranks are processes: what each has seen goes into a file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        (self.folder / f"{self.global_rank}.json").write_text(json.dumps(self.seen))
+
+    def on_validation_end(self) -> None:
+        (self.folder / f"val-{self.global_rank}.json").write_text(json.dumps(self.validated))
+
+    def merged(self) -> list[tuple[int, int, set[tuple[str, str]]]]:
+        ranks = [json.loads((self.folder / f"{rank}.json").read_text()) for rank in range(2)]
+        pairs = zip(*ranks, strict=True)
+        return [(a[0], a[1], {tuple(sample) for sample in a[2] + b[2]}) for a, b in pairs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "epoch", "batch"), [(0, 1, 1), (2, 1, 1), (2, 0, BATCHES - 1)])
+def test_two_ranks_share_the_batches_of_one_also_after_a_restart(
+    folder: Path, tmp_path: Path, uninterrupted: list[Any], workers: int, epoch: int, batch: int
+):
+    first, second, path = Written(tmp_path / "a"), Written(tmp_path / "b"), tmp_path / "stopped.ckpt"
+    with pytest.raises(ProcessRaisedException, match="InterruptedError"):
+        fit(folder, workers, first, [StopAfter(path, "on_train_batch_start", epoch, batch)], ranks=2)
+    fit(folder, workers, second, [], ranks=2, ckpt_path=path)
+    assert first.merged() + second.merged() == [(e, b, set(samples)) for e, b, samples in uninterrupted]
+    validated = [json.loads((second.folder / f"val-{rank}.json").read_text()) for rank in range(2)]
+    assert len(validated[0]) > len(validated[1])
+    assert sorted({*validated[0], *validated[1]}) == [f"val/{i:02}.png" for i in range(5)]
