@@ -1,0 +1,75 @@
+"""``lit-inpaint compare``: what its arguments are, what it reads and what it writes."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.compare import text
+from experiments.compare.page import render
+from experiments.compare.reader import Record, Run, read_folders
+from experiments.compare.table import Table, make_tables
+from experiments.intervals import LEAST
+from experiments.record import write_text
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint compare",
+        description="One page from the records of benchmarks and the curves of training runs, with Markdown, CSV and "
+        "LaTeX beside it. Numbers of different protocols never share a column.",
+    )
+    p.add_argument("folders", nargs="*", type=Path, help="outputs of benchmark and run folders of fit, at any depth")
+    p.add_argument("--out", type=Path, default=Path("compare.html"), help="the page; the other files take its name")
+    p.add_argument("--note", action="append", default=[], help="a line for the banner of the page; may be repeated")
+    p.add_argument("--wandb", metavar="ENTITY/PROJECT", help="runs of this project as well, by the public API")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Write the page and the tables; 0 when done. What cannot be compared raises ValueError, one line."""
+    arguments = parser().parse_args(argv)
+    notes: list[str] = []
+    records, runs = read_folders(arguments.folders)
+    if arguments.wandb:
+        from experiments.compare.weights_and_biases import Unreachable, read_project
+
+        try:
+            runs += read_project(arguments.wandb)
+        except Unreachable as error:
+            if not (records or runs):
+                raise ValueError(str(error)) from None
+            notes.append(str(error))
+            print(f"lit-inpaint: {error}", file=sys.stderr)
+    if not records and not runs:
+        raise ValueError("nothing to compare; give output folders of `lit-inpaint benchmark` or run folders of `fit`.")
+    tables = make_tables(records, runs)
+    notes += [*arguments.note, *notes_of(records, tables)]
+    written = write(tables, runs, notes, arguments.out)
+    print(text.markdown(tables, notes) if tables else f"{len(runs)} training runs, no benchmark records.\n")
+    for path in written:
+        print(path)
+    return 0
+
+
+def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
+    """What all records of a page say of themselves, and that too few images make no result."""
+    said = [record.note for record in records]
+    notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
+    images = max((table.images for table in tables), default=LEAST)
+    if images < LEAST and not any("smoke run" in note.lower() for note in notes):
+        notes.insert(0, f"smoke run on {images} photograph{'s' * (images != 1)}, not a result")
+    return notes
+
+
+def write(tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str], out: Path) -> list[Path]:
+    """The page, .md, .csv, .tex and, where papers are quoted, .published.csv; the page last."""
+    files = {}
+    if tables:
+        files = {".md": text.markdown(tables, notes), ".csv": text.csv_measured(tables), ".tex": text.latex(tables)}
+        if published := text.csv_published(tables):
+            files[".published.csv"] = published
+    files[".html"] = render(tables, runs, notes)
+    for suffix, content in files.items():
+        write_text(out.with_suffix(suffix), content)
+    return [out.with_suffix(suffix) for suffix in files]

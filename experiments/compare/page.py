@@ -1,0 +1,235 @@
+"""The page: one HTML file that holds its style, script, numbers and pictures, and asks the network for nothing."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from experiments.compare import text
+from experiments.compare.pictures import collect
+from experiments.compare.reader import Curve, Run
+from experiments.compare.table import Row, Table, higher_is_better
+
+HERE = Path(__file__).parent
+COLOURS = 12  # of page.css
+PICTURE_BYTES = 18_000_000  # of all pictures of a page, base64 included
+CURVE_POINTS = 300
+
+
+def render(
+    tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str] = (), validation: Sequence[Table] = ()
+) -> str:
+    """The whole page as one string.
+
+    Args:
+        tables: Measured under benchmark protocols.
+        runs: Training runs, for their curves.
+        notes: Lines of the banner.
+        validation: Tables of what the runs' last validation gave, one a hash of ``val``.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"significant": text.significant, "millions": text.millions, "arrow": text.arrow}
+    environment.globals |= {"number": text.number, "higher_is_better": higher_is_better, "anchor": anchor}
+    colours = _colours(tables, runs)
+    shown, picture_notes = [], []
+    for table in tables:
+        images, note = collect(table, PICTURE_BYTES // max(1, len(tables)))
+        shown.append(images)
+        picture_notes.append(note)
+    return environment.get_template("page.html.j2").render(
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        heading=heading(tables, runs),
+        notes=notes,
+        tables=tables,
+        validation=validation,
+        facts=[facts(table) for table in tables],
+        shown=shown,
+        picture_notes=picture_notes,
+        maps=[map_of_masks(name, group) for name, group in families(tables).items()],
+        areas=[map_of_areas(table) for table in tables],
+        colours=colours,
+        definitions={name: words for table in [*tables, *validation] for name, words in table.metrics.items()},
+        flat=flatten,
+        data={"tables": [_chart_rows(t, colours) for t in tables], "runs": _chart_runs(tables, runs, colours)},
+        run_notes=[f"{run.label} {run.note}." for run in runs if run.note],
+    )
+
+
+def heading(tables: Sequence[Table], runs: Sequence[Run]) -> str:
+    """'4 methods on centre-hole', '6 methods under 6 protocols', '2 training runs'."""
+    if not tables:
+        return f"{len(runs)} training run{'s' * (len(runs) != 1)}"
+    methods = len({row.label for table in tables for row in table.rows})
+    what = f"{methods} method{'s' * (methods != 1)}"
+    return f"{what} on {tables[0].name}" if len(tables) == 1 else f"{what} under {len(tables)} protocols"
+
+
+def facts(table: Table) -> list[tuple[str, str]]:
+    """What stands under the heading of a table."""
+    d = table.definition
+    how = ", shorter side resized" if d.get("resize") == "shorter" else ""
+    said = {
+        "Images": str(table.images),
+        "Resolution": f"{d['size']} x {d['size']}{how}" if d.get("size") else None,
+        "Masks": table.mask,
+        "Measured": f"{d['measured']}, rounded to {d['rounding']}" if d.get("measured") else None,
+        "Protocol hash": table.hash[:8],
+    }
+    return [(term, value) for term, value in said.items() if value]
+
+
+def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """A definition as lines of (path, value); what has more than 12 entries says how many and how it begins."""
+    if isinstance(value, dict) and (len(value) <= 12 or any(isinstance(v, dict) for v in value.values())):
+        return [line for key, v in value.items() for line in flatten(v, f"{path}.{key}" if path else str(key))]
+    if isinstance(value, dict):
+        name, first = next(iter(value.items()))
+        return [(path, f"{len(value)} entries, the first {name}: {str(first)[:16]}")]
+    if isinstance(value, list):
+        words = ", ".join(str(v) for v in value[:6])
+        return [(path, words if len(value) <= 6 else f"{len(value)} entries: {words[:80]}, ...")]
+    return [(path, str(value))]
+
+
+def anchor(name: str) -> str:
+    """
+    >>> anchor("psnr <b>")
+    'definition-psnr--b-'
+    """
+    return "definition-" + re.sub(r"[^\w-]", "-", name)
+
+
+def families(tables: Sequence[Table]) -> dict[str, list[Table]]:
+    """Protocols that differ only in their masks: of one name up to the last - _ or /."""
+    found: dict[str, list[Table]] = {}
+    for table in tables:
+        family = re.split(r"[-_/](?!.*[-_/])", table.name)[0]
+        found.setdefault(str(family), []).append(table)
+    return {name: group for name, group in found.items() if len(group) > 1}
+
+
+@dataclass(frozen=True)
+class Tile:
+    text: str
+    shade: float | None  # 0 the worst of its column, 1 the best; None where there is no number
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class TileMap:
+    """Methods down, masks or buckets across, one grid a metric. Each column has a scale of its own."""
+
+    title: str
+    columns: list[str]
+    grids: dict[str, list[tuple[str, list[Tile]]]]
+
+
+def map_of_masks(family: str, tables: Sequence[Table]) -> TileMap:
+    """Each column is one protocol."""
+    labels = list(dict.fromkeys(row.label for table in tables for row in table.rows))
+    rows = {(t.hash, row.label): row for t in tables for row in t.rows}
+    grids = {}
+    for metric in (m for m in tables[0].metrics if all(m in table.metrics for table in tables)):
+        cells = [[rows[t.hash, x].cells[metric] if (t.hash, x) in rows else None for x in labels] for t in tables]
+        columns = [_tiles(metric, [c.mean if c else None for c in column]) for column in cells]
+        grids[metric] = [(label, [column[i] for column in columns]) for i, label in enumerate(labels)]
+    return TileMap(f"{family}: every mask at a glance", [mask_name(family, table) for table in tables], grids)
+
+
+def map_of_areas(table: Table) -> TileMap | None:
+    """Each column is one bucket of hole area of one protocol; None where the images fill fewer than two."""
+    cells = [(row, metric, cell) for row in table.rows for metric, cell in row.cells.items()]
+    buckets = sorted({bucket for _, _, cell in cells for bucket in cell.buckets})
+    grids = {}
+    for metric in table.metrics:
+        columns = [_tiles(metric, [row.cells[metric].buckets.get(b) for row in table.rows]) for b in buckets]
+        if any(tile.shade is not None for column in columns for tile in column):
+            grids[metric] = [(row.label, [column[i] for column in columns]) for i, row in enumerate(table.rows)]
+    words = [f"{100 * float(low):.0f} – {100 * float(high):.0f} %" for low, high in (b.split("-") for b in buckets)]
+    return TileMap("By share of hole", words, grids) if len(buckets) > 1 and grids else None
+
+
+def _tiles(metric: str, means: Sequence[float | None]) -> list[Tile]:
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return [Tile("n/a", None)] * len(means)
+    worst, best = (min(known), max(known)) if higher_is_better(metric) else (max(known), min(known))
+    shades = [None if m is None else round((m - worst) / (best - worst), 3) if best != worst else 1.0 for m in means]
+    return [
+        Tile("n/a", None) if m is None else Tile(text.number(metric, m), shade, m == best and len(known) > 1)
+        for m, shade in zip(means, shades, strict=True)
+    ]
+
+
+def mask_name(family: str, table: Table) -> str:
+    short = table.name.removeprefix(family).strip("-_/ ")
+    return short or table.name
+
+
+def _colours(tables: Sequence[Table], runs: Sequence[Run]) -> dict[str, int]:
+    """One colour a method over the whole page; a run has that of the row that came out of it."""
+    labels = [row.label for table in tables for row in table.rows]
+    labels += [run.label for run in runs if run.folder not in _rows_of_runs(tables)]
+    return {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
+
+
+def _rows_of_runs(tables: Sequence[Table]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for table in tables:
+        for row in table.rows:
+            for record in row.records:
+                if run := record.data["method"].get("run"):
+                    found.setdefault(str(Path(run).resolve()), row.label)
+    return found
+
+
+def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, Any]:
+    def point(row: Row) -> dict[str, Any]:
+        cells = {m: [c.mean, *(c.interval or (None, None))] for m, c in row.cells.items() if c.mean is not None}
+        seconds, parameters = row.mean_of("seconds_per_image"), row.parameters
+        return {
+            "label": row.label,
+            "colour": colours[row.label],
+            "seconds": seconds,
+            "parameters": parameters,
+            "cells": cells,
+        }
+
+    metrics = [{"name": m, "higher": higher_is_better(m)} for m in table.metrics]
+    return {"name": table.name, "metrics": metrics, "rows": [point(row) for row in table.rows]}
+
+
+def _chart_runs(tables: Sequence[Table], runs: Sequence[Run], colours: dict[str, int]) -> list[dict[str, Any]]:
+    """Curves by key. ``val/`` keys carry the hash of their protocol where the runs do not share one."""
+    rows = _rows_of_runs(tables)
+    several = len({run.val_hash for run in runs}) > 1
+    charts = []
+    for run in runs:
+        label = rows.get(run.folder, run.label)
+        named = {
+            f"{k} [{run.val_hash[:8]}]" if several and k.startswith("val/") else k: c for k, c in run.curves.items()
+        }
+        curves = {key: [[_short(x), _short(y)] for x, y in thin(curve)] for key, curve in named.items()}
+        shown = label if run.folder not in rows or list(rows.values()).count(label) == 1 else f"{label}, {run.label}"
+        charts.append({"label": shown, "colour": colours[label], "curves": curves})
+    return charts
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}") if abs(value) < 1e5 else round(value)
+
+
+def thin(curve: Curve, points: int = CURVE_POINTS) -> Curve:
+    """At most ``points`` points, each the mean of equally many neighbours, so that no spike is invented."""
+    if len(curve) <= points:
+        return curve
+    parts = np.array_split(np.array(curve), points)
+    return [(float(part[:, 0].mean()), float(part[:, 1].mean())) for part in parts]

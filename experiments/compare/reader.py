@@ -1,0 +1,199 @@
+"""Read what runs and benchmarks left on disk: records, the pictures beside them, training curves."""
+
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from experiments import record as records_on_disk
+
+Curve = list[tuple[float, float]]  # (images seen, value)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One method under one protocol, as ``benchmark`` wrote it, and the folder whose ``images/`` belongs to it."""
+
+    data: dict[str, Any]
+    path: Path | None = None
+
+    @property
+    def label(self) -> str:
+        return str(self.data["method"].get("label") or self.data["method"]["name"])
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return self.data["protocol"]
+
+    @property
+    def hash(self) -> str:
+        return str(self.protocol["hash"])
+
+    @property
+    def note(self) -> str | None:
+        """What the record says of itself, without what its cells say already ('fid left out: ...')."""
+        parts = str(self.data.get("note") or "").split("; ")
+        told = tuple(f"{name} left out:" for name in self.data["metrics"])
+        return "; ".join(part for part in parts if not part.startswith(told)) or None
+
+    @property
+    def source(self) -> str:
+        return str(self.path) if self.path else str(self.data["method"].get("run") or self.label)
+
+    def picture_folder(self, kind: str | None = None) -> Path | None:
+        """OUT/images/<protocol>/<label>, or the shared ``_truth``, ``_mask``, ``_input``; None if not kept."""
+        if self.path is None:
+            return None
+        folder = self.path.parents[2] / "images" / self.path.parent.name / (kind or self.path.stem)
+        return folder if folder.is_dir() else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: its label, run.json (method, seed, val_protocol_hash, ...), config.yaml, its curves."""
+
+    label: str
+    folder: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def method(self) -> str:
+        model = self.config.get("model") or {}
+        return str(self.facts.get("method") or model.get("class_path", "")).rpartition(".")[2]
+
+    @property
+    def seed(self) -> int | None:
+        return self.facts.get("seed", self.config.get("seed_everything"))
+
+    @property
+    def val_hash(self) -> str:
+        return str(self.facts.get("val_protocol_hash") or "unknown")
+
+
+def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[Run]]:
+    """Every record and every training run at or under ``folders``; a folder given twice counts once.
+
+    Raises:
+        ValueError: If a folder is missing, holds neither, or holds a file that is not what its name says.
+    """
+    records: dict[Path, Record] = {}
+    runs: dict[Path, Run] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is not a folder; give the output folder of a benchmark or of a training run.")
+        found = 0
+        for place, children, files in os.walk(folder.resolve(), followlinks=True):
+            children[:] = sorted(
+                c for c in children if c not in {"images", "journal", "wandb", "checkpoints", "panels"}
+            )
+            here = Path(place)
+            if here.parent.name == "records":
+                for name in sorted(f for f in files if f.endswith(".json")):
+                    records[here / name] = read_record(here / name)
+                    found += 1
+            if any(re.fullmatch(r"metrics(-\d+)?\.csv", name) for name in files):
+                runs[here] = read_run(here)
+                found += 1
+        if not found:
+            raise ValueError(f"{folder} holds no records/*/*.json and no metrics.csv; run `lit-inpaint benchmark`.")
+    return list(records.values()), list(runs.values())
+
+
+def read_record(path: Path) -> Record:
+    return Record(asdict(records_on_disk.read_record(path)), path)
+
+
+# ---- training runs -------------------------------------------------------------------------------------------------
+
+
+def read_run(folder: Path) -> Run:
+    """A run folder of ``fit``: the newest config and the joined segments of its metrics."""
+    config = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in _segments(folder, "config", "yaml")[-1:]]
+    facts = [json.loads(path.read_text(encoding="utf-8")) for path in _segments(folder, "run", "json")[-1:]]
+    curves, note = join_segments([_read_csv(path) for path in _segments(folder, "metrics", "csv")])
+    return Run(folder.name, str(folder), (facts or [{}])[0] or {}, (config or [{}])[0] or {}, curves, note)
+
+
+def _segments(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """<stem>.<suffix>, <stem>-1.<suffix>, ...: the order in which the restarts of a run wrote them."""
+    found = []
+    for path in folder.iterdir():
+        match = re.fullmatch(rf"{stem}(?:-(\d+))?\.{suffix}", path.name)
+        if match:
+            found.append((int(match[1] or 0), path))
+    return [path for _, path in sorted(found)]
+
+
+def _read_csv(path: Path) -> list[dict[str, float]]:
+    """The rows of one segment, numbers only; a line cut off by a kill keeps the numbers that are whole."""
+    rows = []
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [line for line in file if line.endswith("\n")]
+    for row in csv.DictReader(lines):
+        values = {}
+        for key, text in row.items():
+            try:
+                values[key] = float(text) if key and text else math.nan
+            except (TypeError, ValueError):
+                continue
+        rows.append({key: value for key, value in values.items() if math.isfinite(value)})
+    return rows
+
+
+def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str, Curve], str | None]:
+    """One curve a key on images_seen. Where two segments overlap, the later one holds: it is what was trained on.
+
+    >>> first = [{"images_seen": 8, "train/loss": 3.0}, {"images_seen": 16, "train/loss": 2.0}]
+    >>> join_segments([first, [{"images_seen": 16, "train/loss": 1.0}]])
+    ({'train/loss': [(8, 3.0), (16, 1.0)]}, None)
+    """
+    joined: list[tuple[float, dict[str, float]]] = []
+    lost = 0
+    for rows in segments:
+        placed = _place_on_images_seen(rows)
+        lost += bool(rows) and not placed
+        if placed:
+            start = min(seen for seen, _ in placed)
+            joined = [item for item in joined if item[0] < start] + placed
+    curves: dict[str, Curve] = {}
+    for seen, row in sorted(joined, key=lambda item: item[0]):
+        for key, value in row.items():
+            if key not in {"images_seen", "step", "epoch"}:
+                curves.setdefault(key, []).append((seen, value))
+    return curves, "logged no images_seen, so it has no curve" if lost else None
+
+
+def _place_on_images_seen(rows: list[dict[str, float]]) -> list[tuple[float, dict[str, float]]]:
+    """Rows that log no images_seen of their own (validation) take it from the rows around them, by step."""
+    known = sorted({(row["step"], row["images_seen"]) for row in rows if "step" in row and "images_seen" in row})
+    steps, seen = [k[0] for k in known], [k[1] for k in known]
+    placed = []
+    for row in rows:
+        if "images_seen" in row:
+            placed.append((row["images_seen"], row))
+        elif "step" in row and known:
+            placed.append((float(np.interp(row["step"], steps, seen)), row))
+    return placed
+
+
+def without_seed(config: dict[str, Any]) -> str:
+    """A config as text, without the seed and without where it logs: equal texts differ in nothing but the seed."""
+    forgotten = {"seed", "seed_everything", "logger", "default_root_dir", "ckpt_path", "dirpath", "save_dir", "config"}
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(k): strip(v) for k, v in value.items() if k not in forgotten}
+        return [strip(v) for v in value] if isinstance(value, list) else value
+
+    return json.dumps(strip(config), sort_keys=True, default=str)

@@ -1,0 +1,415 @@
+"""The comparison: what it refuses, what it marks, what it writes, and the page in a real browser."""
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.compare import main, text
+from experiments.compare.reader import read_folders
+from experiments.compare.table import higher_is_better, make_tables
+
+NAMES = [f"image{i:03}" for i in range(100)]
+DEFINITION = {
+    "images": {"image000": "a" * 64, "image001": "b" * 64},
+    "masks": {"image000": "c" * 64, "image001": "d" * 64},
+    "size": 256,
+    "resize": "shorter",
+    "seed": 0,
+    "measured": "composite",
+    "rounding": "8 bits",
+    "metrics": {"psnr": "psnr/1: as in the test"},
+}
+
+
+def write_record(out: Path, label: str, metrics: Mapping[str, Any], **changes: Any) -> Path:
+    """One record as `benchmark` writes it. ``metrics``: name -> values by image, or a float for a metric of the set."""
+    protocol = {"name": "wide", "hash": "1" * 64, "definition": DEFINITION} | changes.pop("protocol", {})
+    method = {"name": label, "label": label, "checkpoint": None, "checkpoint_sha256": None, "weights": "none"}
+    method |= {"parameters": {"generator": 4_052_478}, "seed": None, "images_seen": None, "run": None}
+    method |= changes.pop("method", {})
+    record: dict[str, Any] = {"format": 1, "protocol": protocol, "method": method, "metrics": {}, "hole_share": {}}
+    for name, values in metrics.items():
+        kept = np.array([v for v in values.values() if v is not None]) if isinstance(values, Mapping) else np.array([])
+        mean = float(kept.mean()) if len(kept) else (values if isinstance(values, float) else None)
+        half = 1.984 * kept.std(ddof=1) / math.sqrt(len(kept)) if len(kept) >= 20 else None
+        record["metrics"][name] = {
+            "definition": f"{name}/1: as in the test",
+            "values": dict(values) if isinstance(values, Mapping) else {},
+            "mean": mean,
+            "interval": [mean - half, mean + half] if half is not None and mean is not None else None,
+            "n": len(kept) or (0 if mean is None else 100),
+            "left_out": sum(v is None for v in values.values()) if isinstance(values, Mapping) else 0,
+        }
+        if isinstance(values, Mapping):
+            record["hole_share"] |= dict.fromkeys(values, 0.25)
+    record |= {"seconds_per_image": 0.02, "peak_memory_bytes": 2**28, "device": "cpu", "versions": {"torch": "2.11"}}
+    record |= {"adaptation": None, "not_applicable": None, "note": None} | changes
+    path = out / "records" / f"{protocol['name']}-{protocol['hash'][:8]}" / f"{label.replace('/', '_')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def spread(centre: float, deviation: float = 1.0, n: int = 100) -> dict[str, float]:
+    """Values whose mean and sample deviation are exactly those given."""
+    raw = np.random.default_rng(7).normal(size=n)
+    raw = (raw - raw.mean()) / raw.std(ddof=1)
+    return dict(zip(NAMES[:n], (centre + deviation * raw).tolist(), strict=True))
+
+
+def compare(*folders: Path, out: Path) -> str:
+    assert main([*map(str, folders), "--out", str(out)]) == 0
+    return out.read_text(encoding="utf-8")
+
+
+# ---- what it refuses -----------------------------------------------------------------------------------------------
+
+
+def test_one_protocol_name_with_two_hashes_is_refused_and_the_difference_is_named(tmp_path: Path) -> None:
+    write_record(tmp_path / "a", "Telea", {"psnr": spread(24)})
+    other = {**DEFINITION, "seed": 1}
+    write_record(tmp_path / "b", "LaMa", {"psnr": spread(25)}, protocol={"hash": "2" * 64, "definition": other})
+    with pytest.raises(ValueError, match=r"'wide' stands for two things: 11111111 .* 22222222 .* seed: 0 and 1\."):
+        main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")])
+    assert not list(tmp_path.glob("page*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": {"image000": "a" * 64, "image001": "e" * 64}}, r"images\.image001: bbbbbbbb and eeeeeeee"),
+        ({"size": 128}, "size: 256 and 128"),
+        ({"rounding": "none"}, "rounding: 8 bits and none"),
+        ({"metrics": {"psnr": "psnr/2: pooled"}}, r"metrics\.psnr: psnr/1: as in the test and psnr/2: pooled"),
+    ],
+)
+def test_every_part_of_a_definition_is_named_when_it_differs(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    write_record(tmp_path, "Telea", {"psnr": spread(24)})
+    write_record(
+        tmp_path, "LaMa", {"psnr": spread(25)}, protocol={"hash": "2" * 64, "definition": {**DEFINITION, **change}}
+    )
+    with pytest.raises(ValueError, match=said):
+        make_tables(read_folders([tmp_path])[0])
+
+
+def test_two_protocols_make_two_tables_and_one_heat_map(tmp_path: Path) -> None:
+    for name, digit in (("repaint-wide", "1"), ("repaint-half", "2")):
+        for label, centre in (("Telea", 24.0), ("LaMa", 26.0)):
+            write_record(tmp_path, label, {"psnr": spread(centre)}, protocol={"name": name, "hash": digit * 64})
+    page = compare(tmp_path, out=tmp_path / "page.html")
+    assert page.count('<table class="results">') == 2
+    assert page.count('<table class="map">') == 1
+    assert [table.name for table in make_tables(read_folders([tmp_path])[0])] == ["repaint-half", "repaint-wide"]
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
+    path = write_record(tmp_path, "Telea", {"psnr": spread(24)})
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"Telea\.json is no record"):
+        read_folders([tmp_path])
+
+
+def test_a_folder_with_nothing_in_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no records"):
+        main([str(tmp_path)])
+    with pytest.raises(ValueError, match="is not a folder"):
+        main([str(tmp_path / "missing")])
+
+
+# ---- what it marks -------------------------------------------------------------------------------------------------
+
+
+def test_a_tie_is_a_paired_difference_whose_interval_holds_zero(tmp_path: Path) -> None:
+    """By hand: n = 100 and a deviation of the differences of 1 give mean +- 1.984 / 10; 0.25 lies outside, 0.15 inside.
+
+    The values themselves spread over 5 dB, so that unpaired intervals would call everything tied.
+    """
+    best = spread(30.0, 5.0)
+    noise = np.random.default_rng(3).permutation(list(spread(0.0).values()))
+    for label, gap in (("clearly below", 0.25), ("tied", 0.15)):
+        values = {name: v - gap + float(e) for (name, v), e in zip(best.items(), noise, strict=True)}
+        write_record(tmp_path, label, {"psnr": values})
+    write_record(tmp_path, "best", {"psnr": best})
+    (table,) = make_tables(read_folders([tmp_path])[0])
+    marks = {row.label: (row.cells["psnr"].best, row.cells["psnr"].tied) for row in table.rows}
+    assert marks == {"best": (True, False), "tied": (False, True), "clearly below": (False, False)}
+
+
+def test_under_twenty_images_nothing_is_called_tied(tmp_path: Path) -> None:
+    write_record(tmp_path, "A", {"psnr": spread(30, n=8)})
+    write_record(tmp_path, "B", {"psnr": spread(29.99, n=8)})
+    (table,) = make_tables(read_folders([tmp_path])[0])
+    assert [(r.cells["psnr"].best, r.cells["psnr"].tied, r.cells["psnr"].few) for r in table.rows] == [
+        (True, False, True),
+        (False, False, True),
+    ]
+
+
+def test_the_lower_distance_is_best_and_half_a_benchmark_does_not_compete(tmp_path: Path) -> None:
+    write_record(tmp_path, "whole", {"lpips_alex": spread(0.2, 0.01)})
+    write_record(tmp_path, "worse", {"lpips_alex": spread(0.3, 0.01)})
+    write_record(tmp_path, "half", {"lpips_alex": spread(0.1, 0.01, n=50)})
+    (table,) = make_tables(read_folders([tmp_path])[0])
+    assert {row.label: row.cells["lpips_alex"].best for row in table.rows} == {
+        "whole": True,
+        "worse": False,
+        "half": False,
+    }
+
+
+def test_the_direction_of_every_metric_is_that_of_its_definition() -> None:
+    from lit_inpaint.metrics import NAMES as METRICS
+    from lit_inpaint.metrics import metric
+
+    assert {name: higher_is_better(name) for name in METRICS} == {
+        name: metric(name).higher_is_better for name in METRICS
+    }
+
+
+def test_runs_that_differ_only_in_seed_become_one_row(tmp_path: Path) -> None:
+    for seed, centre, rate in ((0, 24.0, 1e-4), (1, 25.0, 1e-4), (2, 27.0, 1e-4), (3, 20.0, 1e-3)):
+        run = tmp_path / "runs" / f"run{seed}"
+        run.mkdir(parents=True)
+        config = f"seed_everything: {seed}\nmodel:\n  class_path: LaMa\n  init_args:\n    lr: {rate}\n"
+        (run / "config.yaml").write_text(config + f"trainer:\n  default_root_dir: {run}\n")
+        method = {"name": "LaMa", "label": f"LaMa-seed{seed}", "seed": seed, "run": str(run), "weights": "ema"}
+        write_record(tmp_path / "out", f"LaMa-seed{seed}", {"psnr": spread(centre)}, method=method)
+    (table,) = make_tables(read_folders([tmp_path / "out"])[0])
+    merged, other = table.rows
+    cell = merged.cells["psnr"]
+    assert (merged.label, merged.seeds, other.seeds) == ("LaMa", [0, 1, 2], [3])
+    assert cell.mean == pytest.approx((24 + 25 + 27) / 3)
+    assert cell.deviation == pytest.approx(math.sqrt(((4 / 3) ** 2 + (1 / 3) ** 2 + (5 / 3) ** 2) / 2))
+    assert cell.n == 100
+
+
+def test_without_configs_only_a_seed_mark_in_the_label_merges(tmp_path: Path) -> None:
+    for label, seed in (("LaMa-seed0", 0), ("LaMa-seed1", 1), ("LaMa-big", 2)):
+        write_record(tmp_path, label, {"psnr": spread(24 + seed)}, method={"name": "LaMa", "seed": seed})
+    (table,) = make_tables(read_folders([tmp_path])[0])
+    assert [(row.label, row.seeds) for row in table.rows] == [("LaMa-big", [2]), ("LaMa", [0, 1])]
+
+
+def test_a_record_given_twice_counts_once(tmp_path: Path) -> None:
+    write_record(tmp_path / "a", "Telea", {"psnr": spread(24)})
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (table,) = make_tables(read_folders([tmp_path / "a", tmp_path / "b"])[0])
+    assert [row.label for row in table.rows] == ["Telea"]
+
+
+# ---- training curves -----------------------------------------------------------------------------------------------
+
+
+def test_segments_join_by_images_seen_and_the_later_one_wins(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(
+        "images_seen,step,train/loss,val/psnr\n8,1,3.0,\n16,2,2.0,\n,2,,20.5\n24,3,1.5,\n32,4,1.0,\n40,5,"
+    )
+    (tmp_path / "metrics-1.csv").write_text("images_seen,step,train/loss,val/psnr\n24,3,9.0,\n,4,,21.5\n40,5,8.0,\n")
+    ((run,), records) = read_folders([tmp_path])[::-1]
+    assert records == []
+    assert run.curves == {
+        "train/loss": [(8, 3.0), (16, 2.0), (24, 9.0), (40, 8.0)],
+        "val/psnr": [(16, 20.5), (32, 21.5)],
+    }
+
+
+# ---- what it writes ------------------------------------------------------------------------------------------------
+
+EVIL = "</script><img src=x onerror=alert(1)> & a|b_c"
+
+
+def evil_folder(tmp_path: Path) -> Path:
+    published = [{"method": "LaMa", "metrics": {"lpips_alex": 0.0451}, "source": "Lugmayr et al. 2022, Table 1"}]
+    for label, centre in ((EVIL, 0.06), ("=HYPERLINK(1)", 0.09)):
+        write_record(tmp_path, label, {"lpips_alex": spread(centre, 0.01)}, protocol={"published": published})
+    write_record(tmp_path, "MIGAN", {}, not_applicable="takes 512 pixels only", protocol={"published": published})
+    return tmp_path
+
+
+def test_no_label_becomes_markup(tmp_path: Path) -> None:
+    page = compare(evil_folder(tmp_path), out=tmp_path / "page.html")
+    assert "<img src=x" not in page
+    assert "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;" in page
+    assert page.count("</script>") == 2
+    notes = (tmp_path / "page.md").read_text()
+    assert r"&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt; &amp; a\|b\_c" in notes
+    assert r"\textless{}/script\textgreater{}" in (tmp_path / "page.tex").read_text()
+    assert r"\& a|b\_c" in (tmp_path / "page.tex").read_text()
+    labels = [row["label"] for row in csv.DictReader(io.StringIO((tmp_path / "page.csv").read_text()))]
+    assert labels == [EVIL, "'=HYPERLINK(1)", "MIGAN"]
+
+
+def test_published_rows_stand_apart_everywhere(tmp_path: Path) -> None:
+    page = compare(evil_folder(tmp_path), out=tmp_path / "page.html")
+    results, rest = page.split('<table class="results">')[1].split("</table>", 1)
+    assert "0.0451" not in results
+    assert "0.0451" in rest.split('<aside class="published"')[1].split("</aside>")[0]
+    assert "0.0451" not in page.split('id="data">')[1]  # nor in what the charts draw
+    assert "0.0451" not in (tmp_path / "page.csv").read_text()
+    assert '0.0451,"Lugmayr et al. 2022, Table 1"' in (tmp_path / "page.published.csv").read_text()
+    measured, published = (tmp_path / "page.md").read_text().split("Published, not measured here:")
+    assert ("0.0451" in measured, "0.0451" in published) == (False, True)
+    measured, published = (tmp_path / "page.tex").read_text().split("Published, not measured here")
+    assert ("0.0451" in measured, "0.0451" in published) == (False, True)
+
+
+def test_a_cell_that_cannot_be_measured_says_why(tmp_path: Path) -> None:
+    page = compare(evil_folder(tmp_path), out=tmp_path / "page.html")
+    assert "n/a: takes 512 pixels only" in page
+    assert "n/a: takes 512 pixels only" in (tmp_path / "page.md").read_text()
+
+
+def test_best_is_bold_and_tied_is_marked_in_markdown_and_latex(tmp_path: Path) -> None:
+    write_record(tmp_path, "A", {"psnr": spread(25.0)})
+    write_record(tmp_path, "B", {"psnr": {k: v - 0.01 * (-1) ** i for i, (k, v) in enumerate(spread(24.999).items())}})
+    write_record(tmp_path, "C", {"psnr": spread(20.0)})
+    tables = make_tables(read_folders([tmp_path])[0])
+    assert "| A | **25.00** | 0.0200 | 4.05 M |" in text.markdown(tables)
+    assert "| B | 25.00 ≈ |" in text.markdown(tables)
+    assert r"A & \textbf{25.00} & 0.0200 & 4.05 M \\" in text.latex(tables)
+    assert r"B & \underline{25.00} &" in text.latex(tables)
+    assert "| C | 20.00 |" in text.markdown(tables)
+
+
+def test_the_page_asks_the_network_for_nothing_and_shows_the_note(tmp_path: Path) -> None:
+    note = "smoke run on 4 photographs, not a result"
+    for label in ("Telea", "Harmonic"):
+        write_record(tmp_path, label, {"psnr": spread(24, n=4)}, note=note)
+    page = compare(tmp_path, out=tmp_path / "page.html")
+    assert "default-src 'none'" in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert f'role="note">{note}<' in page
+
+
+# ---- the page in a browser -----------------------------------------------------------------------------------------
+
+
+def full_folder(tmp_path: Path, methods: int = 3, images: int = 24, side: int = 64) -> Path:
+    """Records with pictures and a run with curves."""
+    rng = np.random.default_rng(0)
+    out = tmp_path / "out"
+    names = NAMES[:images]
+    pictures = out / "images" / "wide-11111111"
+    truth = {name: rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for name in names}
+    mask = np.zeros((side, side), np.uint8)
+    mask[side // 4 : side // 2, side // 4 : side // 2] = 255
+
+    def save(kind: str, name: str, array: np.ndarray) -> None:
+        (pictures / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(pictures / kind / f"{name}.png")
+
+    for index, name in enumerate(names):
+        save("_truth", name, truth[name])
+        save("_mask", name, mask)
+        save("_input", name, np.where(mask[..., None] > 0, 128, truth[name]).astype(np.uint8))
+        for m in range(methods):  # image i has a spread that grows with i
+            filled = np.where(mask[..., None] > 0, np.uint8(100 + m * index), truth[name])
+            save(f"Method{m}", name, filled.astype(np.uint8))
+    for m in range(methods):
+        values = {n: 20.0 + m + (i % 5) for i, n in enumerate(names)}
+        lpips = {n: 0.3 - 0.05 * m + 0.01 * (i % 3) for i, n in enumerate(names)}
+        method = {"parameters": {"generator": m * 1_000_000}, "run": str(out / "run") if m == 2 else None}
+        write_record(
+            out, f"Method{m}", {"psnr": values, "lpips_alex": lpips}, method=method, seconds_per_image=0.01 * 4**m
+        )
+    (out / "run").mkdir()
+    rows = "".join(f"{64 * i},{i},{3 / i},{18 + i / 10}\n" for i in range(1, 50))
+    (out / "run" / "metrics.csv").write_text("images_seen,step,train/loss,val/psnr\n" + rows)
+    return out
+
+
+def test_images_on_which_the_methods_disagree_come_first(tmp_path: Path) -> None:
+    """Fills of 100, 100 + i and 100 + 2 i have a standard deviation of i sqrt(2 / 3) in the hole."""
+    from experiments.compare.pictures import collect
+
+    (table,) = make_tables(read_folders([full_folder(tmp_path, images=6, side=16)])[0])
+    shown, note = collect(table, 10**7)
+    assert [image.name for image in shown] == NAMES[:6][::-1]
+    assert [image.disagreement for image in shown] == pytest.approx([i * math.sqrt(2 / 3) for i in range(5, -1, -1)])
+    assert set(shown[0].pictures) == {"input", "0", "1", "2", "truth"}
+    assert note is None
+    fewer, note = collect(table, sum(len(uri) for uri in shown[0].pictures.values()) * 3)
+    assert 1 <= len(fewer) < 6
+    assert note == f"{len(fewer)} of 6 images are shown, those on which the methods disagree most."
+
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    flags = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=flags.split())
+        yield started
+        started.close()
+
+
+def watch(page: Any) -> list[str]:
+    """Whatever a page says on its console, throws, or asks of the network."""
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or problems.append(r.url))
+    return problems
+
+
+@pytest.mark.slow
+def test_the_page_sorts_slides_and_fits_laptop_and_phone(tmp_path: Path, browser: Any) -> None:
+    page_file = tmp_path / "page.html"
+    compare(full_folder(tmp_path), out=page_file)
+    for width, scheme in ((1366, "light"), (390, "dark")):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
+        page = context.new_page()
+        problems = watch(page)
+        page.goto(page_file.as_uri())
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        first = "table.results tbody tr:first-child th .name"
+        page.focus("table.results .sort:has-text('psnr')")
+        page.keyboard.press("Enter")
+        assert page.inner_text(first) == "Method2"
+        page.keyboard.press("Enter")
+        assert page.inner_text(first) == "Method0"
+        assert page.inner_text("#tip") == "psnr/1: as in the test"
+        assert page.get_attribute("th:has(.sort:has-text('psnr'))", "aria-sort") == "ascending"
+
+        assert page.locator("[data-scatter] circle").count() == 3
+        page.select_option("[data-x]", "parameters")
+        assert page.locator("[data-scatter] text", has_text="none").count() == 1
+        assert page.locator("[data-curves] path.curve").count() == 1
+        page.select_option("[data-key]", "train/loss")
+        assert page.locator("[data-legend] button").inner_text().startswith("Method2")
+
+        assert page.locator(".card:visible").count() == 12
+        assert page.locator(".card").first.get_attribute("data-name") == NAMES[23]
+        page.click(".pictures .more")
+        assert page.locator(".card:visible").count() == 24
+        page.select_option("[data-order]", "name")
+        assert page.locator(".card").first.get_attribute("data-name") == NAMES[0]
+
+        page.locator(".card figure[data-column='1'] button").first.click()
+        assert page.input_value("[data-left]") == "1"
+        assert page.input_value("[data-right]") == "truth"
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.querySelector('.stage').style.getPropertyValue('--at')") == "51%"
+        page.click("[data-step='1']")
+        assert page.inner_text("[data-title]") == NAMES[1]
+        page.keyboard.press("Escape")
+        assert not page.locator(".viewer").is_visible()
+        assert problems == []
+        context.close()
