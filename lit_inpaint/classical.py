@@ -4,9 +4,10 @@ All of them run test, predict, benchmark and compare like any other method.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -81,6 +82,14 @@ def refuse_without_known_pixels(mask: Tensor) -> None:
     empty = mask.flatten(1).amin(1) == 1
     if bool(empty.any()):
         raise UnfillableError("every pixel is hole; there is nothing to continue or copy", int(empty.nonzero()[0]))
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile with numba at the first call: once a machine, or once a process where it may write no cache."""
+    try:
+        return numba.njit(cache=True, error_model="numpy")(function)
+    except RuntimeError:  # a read-only install and a read-only home: numba finds no place for its cache
+        return numba.njit(error_model="numpy")(function)
 
 
 def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:

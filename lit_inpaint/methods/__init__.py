@@ -6,6 +6,16 @@ from lit_inpaint.methods.deepfillv2.method import DeepFillV2
 from lit_inpaint.methods.harmonic.method import Harmonic
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
 from lit_inpaint.methods.partial_conv.method import PartialConv
+from lit_inpaint.methods.patchmatch.method import PatchMatch
 from lit_inpaint.methods.telea.method import Telea
 
-__all__ = ["Biharmonic", "ContextEncoder", "DeepFillV2", "Harmonic", "NavierStokes", "PartialConv", "Telea"]
+__all__ = [
+    "Biharmonic",
+    "ContextEncoder",
+    "DeepFillV2",
+    "Harmonic",
+    "NavierStokes",
+    "PartialConv",
+    "PatchMatch",
+    "Telea",
+]

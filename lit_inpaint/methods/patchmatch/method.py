@@ -1,0 +1,150 @@
+"""Barnes et al. 2009, with the coarse-to-fine completion of Wexler et al. 2007 that the paper uses it for."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lit_inpaint.classical import ClassicalModule, harmonic_fill, refuse_without_known_pixels
+from lit_inpaint.methods.patchmatch.field import improve, random_state, rows, start, vote
+
+
+class Completion(NamedTuple):
+    """A completed image and where every pixel of it comes from.
+
+    image (H, W, 3) float64 in 0..255. match (H, W, 2) int32, distance (H, W) int32 and weight (H, W) float64 of the
+    patch centred at each pixel: -1, -1 and 0 where no patch touches the hole. radius: of the patches, in pixels.
+    """
+
+    image: NDArray[np.float64]
+    match: NDArray[np.int32]
+    distance: NDArray[np.int32]
+    weight: NDArray[np.float64]
+    radius: int
+
+
+class PatchMatch(ClassicalModule):
+    """Copies patches. From coarse to fine, in turn: find for each patch over the hole its nearest neighbour among the
+    patches without a hole pixel, and set each hole pixel to the weighted mean of what the patches over it match there.
+
+    Args:
+        radius: Of the patches in pixels, 3 is the paper's 7x7; smaller where no larger patch is known in full.
+        rounds: Searches and votes at the finest level.
+        rounds_per_level: So many more at each coarser level.
+        iterations: Of propagation and random search in a round.
+        border_weight: Votes of a patch weigh this to the power of minus the distance of its centre from the border of
+            the hole in pixels (Wexler et al., equation 8).
+        seed: Of the random search where no generators are given; the same for each image.
+    """
+
+    year: ClassVar[int] = 2009
+    paper: ClassVar[str] = "Barnes et al., PatchMatch: a randomized correspondence algorithm, SIGGRAPH"
+    diverse: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        radius: int = 3,
+        rounds: int = 2,
+        rounds_per_level: int = 3,
+        iterations: int = 2,
+        border_weight: float = 1.3,
+        seed: int = 0,
+        **optimisation: Any,
+    ) -> None:
+        super().__init__(**optimisation)
+        self.save_hyperparameters()
+        if radius < 0 or rounds < 1 or iterations < 1:
+            raise ValueError(
+                f"radius {radius}, rounds {rounds}, iterations {iterations}; expected at least 0, 1 and 1."
+            )
+        self.radius, self.rounds, self.rounds_per_level, self.iterations = radius, rounds, rounds_per_level, iterations
+        self.border_weight, self.seed = border_weight, seed
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+        refuse_without_known_pixels(mask)
+        filled = erased.clone()
+        for index, hole in enumerate(mask[:, 0].cpu().numpy() == 1):
+            if hole.any():
+                image = (erased[index].double().permute(1, 2, 0).cpu().numpy() + 1) * 127.5
+                seed = int(torch.randint(2**62, (), generator=generators[index])) if generators else self.seed
+                filled[index] = torch.from_numpy(self.complete(image, hole, seed).image / 127.5 - 1).permute(2, 0, 1)
+        return filled
+
+    def complete(self, image: NDArray[np.float64], hole: NDArray[np.bool_], seed: int = 0) -> Completion:
+        """Complete one image (H, W, 3), 0..255, whose hole (H, W) is neither empty nor everything."""
+        state, levels = random_state(seed), pyramid(image, hole, self.radius)
+        completion: Completion | None = None
+        for level in reversed(range(len(levels))):
+            image, hole = levels[level]
+            radius, allowed = known_patches(hole, self.radius)
+            centres, sources = np.argwhere(grown(hole, radius)), np.argwhere(allowed)
+            source, distance = rows(image), np.full(hole.shape, -1, np.int32)
+            depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+            trust = self.border_weight ** -depth.astype(np.float64)
+            if completion is None:
+                match, filled = np.full((*hole.shape, 2), -1, np.int32), harmonic_fill(image, hole)
+            else:  # the coarser level's field, at once with this level's pixels: the start is sharp
+                match, filled = upsampled(completion.match, hole.shape), image.copy()
+                start(source, source, centres, sources, allowed, match, distance, radius, state)
+                vote(filled, image, hole, centres, match, trust, radius)
+            for _ in range(self.rounds + level * self.rounds_per_level):
+                target = rows(filled)
+                start(target, source, centres, sources, allowed, match, distance, radius, state)
+                for iteration in range(self.iterations):
+                    improve(target, source, centres, allowed, match, distance, radius, iteration, state)
+                weight = trust * similarity(distance)
+                vote(filled, image, hole, centres, match, weight, radius)
+            completion = Completion(filled, match, distance, weight, radius)
+        assert completion is not None
+        return completion
+
+
+def similarity(distance: NDArray[np.int32]) -> NDArray[np.float64]:
+    """exp(-d / 2 sigma^2), sigma^2 the 75th percentile of all distances d (Wexler et al., section 3.2); 0 where -1."""
+    found = distance >= 0
+    variance = max(float(np.percentile(distance[found], 75)), 1.0)
+    return np.where(found, np.exp(-np.minimum(distance / (2 * variance), 50)), 0)
+
+
+def upsampled(match: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """The field of the next finer level: positions doubled, and each of the four pixels keeps its corner."""
+    fine = np.repeat(np.repeat(match, 2, 0), 2, 1)[: shape[0], : shape[1]]
+    corner = np.indices(fine.shape[:2]).transpose(1, 2, 0) % 2
+    return np.where(fine < 0, -1, 2 * fine + corner).astype(np.int32)
+
+
+def grown(hole: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Centres of the patches that touch the hole."""
+    return cv2.dilate(hole.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
+
+
+def known_patches(hole: NDArray[np.bool_], radius: int) -> tuple[int, NDArray[np.bool_]]:
+    """The largest radius up to ``radius`` for which a patch inside the image has no hole pixel, and their centres."""
+    for smaller in range(radius, -1, -1):
+        inside = np.pad(~grown(hole, smaller)[smaller:-smaller, smaller:-smaller], smaller) if smaller else ~hole
+        if inside.any():
+            return smaller, inside
+    raise AssertionError("a hole without a known pixel comes this far")
+
+
+def pyramid(
+    image: NDArray[np.float64], hole: NDArray[np.bool_], radius: int
+) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """(image, hole) from fine to coarse, halved until a patch spans the hole. A coarse pixel is the mean of its known
+    pixels, and hole where there is none."""
+    levels = [(np.where(hole[..., None], 0.0, image), hole)]
+    while True:
+        image, hole = levels[-1]
+        depth = cv2.distanceTransform(np.pad(hole, 1, mode="edge").astype(np.uint8), cv2.DIST_C, 3).max()
+        even = [(0, size % 2) for size in hole.shape]
+        known = np.pad((~hole).astype(np.float64), even)
+        total = np.pad(image * ~hole[..., None], [*even, (0, 0)])
+        count = known.reshape(known.shape[0] // 2, 2, -1, 2).sum((1, 3))
+        total = total.reshape(*count.shape[:1], 2, -1, 2, 3).sum((1, 3))
+        if depth <= radius or count.all() or min(count.shape) <= 4 * radius:
+            return levels
+        levels.append((total / np.maximum(count, 1)[..., None], count == 0))
