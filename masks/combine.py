@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from masks.generator import Mask, MaskGenerator
-from masks.shapes import integer, shrink
+from masks.shapes import integer, proportion
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Inset(MaskGenerator):
 
     Args:
         border: Known pixels along each side.
-        size: Shorter side for which ``border`` is meant; smaller images get it in proportion.
+        size: Shorter side for which ``border`` is meant; others get it in proportion.
     """
 
     generator: MaskGenerator
@@ -95,7 +95,7 @@ class Inset(MaskGenerator):
             raise ValueError(f"Inset got border={self.border} and size={self.size}; expected 0 <= 2 border < size.")
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
-        border = int(self.border * shrink(height, width, self.size))
+        border = int(self.border * proportion(height, width, self.size))
         inner = self.generator(height - 2 * border, width - 2 * border, rng)
         return np.pad(inner, border)
 
@@ -110,7 +110,7 @@ class Augmented(MaskGenerator):
     Args:
         dilation: Smallest and largest side of the square brush, pixels at ``size``.
         zoom: Magnification before the crop.
-        size: Shorter side for which ``dilation`` is meant; smaller images get it in proportion.
+        size: Shorter side for which ``dilation`` is meant; others get it in proportion.
     """
 
     generator: MaskGenerator
@@ -128,7 +128,7 @@ class Augmented(MaskGenerator):
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
         mask = self.generator(height, width, rng)
         u = rng.random(6).tolist()
-        brush = max(1, int(integer(u[0], *self.dilation) * shrink(height, width, self.size)))
+        brush = max(1, int(integer(u[0], *self.dilation) * proportion(height, width, self.size)))
         mask = np.asarray(cv2.dilate(mask, np.ones((brush, brush), np.uint8)), np.uint8)
         turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 360 * u[1], self.zoom)
         shift = np.array([width * (u[2] - 0.5), height * (u[3] - 0.5)]) * (self.zoom - 1)

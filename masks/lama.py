@@ -8,7 +8,7 @@ import numpy as np
 
 from masks.combine import AreaBounded, Mixture
 from masks.generator import Mask, MaskGenerator
-from masks.shapes import Box, Shape, ShapeGenerator, integer, shrink
+from masks.shapes import Box, Shape, ShapeGenerator, integer, proportion
 from masks.strokes import radian_chains
 
 
@@ -20,7 +20,7 @@ class LaMaStrokes(ShapeGenerator):
         times: Fewest and most chains, as the published files write them. The program draws up to one more.
         length: Segments are 10 to ``length`` + 9 pixels long before the image's border cuts them.
         width: Segments are 5 to ``width`` + 4 pixels wide.
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     times: tuple[int, int] = (1, 5)
@@ -44,7 +44,7 @@ class LaMaStrokes(ShapeGenerator):
             angles=4,
             length=(10, self.length + 9),
             brush=(5, self.width + 4),
-            scale=shrink(height, width, self.size),
+            scale=proportion(height, width, self.size),
         )
         return list(chains)
 
@@ -57,7 +57,7 @@ class LaMaBoxes(ShapeGenerator):
         times: Fewest and most boxes.
         side: Shortest and longest side in pixels; the longest also stays below the room between the margins.
         margin: Pixels next to the border that stay known.
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     times: tuple[int, int] = (1, 4)
@@ -77,7 +77,7 @@ class LaMaBoxes(ShapeGenerator):
             )
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
-        scale = shrink(height, width, self.size)
+        scale = proportion(height, width, self.size)
         low, margin = max(1, int(self.side[0] * scale)), int(self.margin * scale)
         high = min(int(self.side[1] * scale), min(height, width) - 2 * margin - 1)
         boxes: list[Shape] = []
@@ -94,7 +94,7 @@ class LaMaTraining(MaskGenerator):
     """LaMa's training holes at 256: strokes or boxes, one to one, not capped (``abl-04-256-mh-dist.yaml``).
 
     Args:
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     size: int = 256
@@ -141,7 +141,7 @@ class LaMaThin(_LaMaEvaluation):
     """Many thin strokes (LaMa's ``configs/data_gen/random_thin_<size>.yaml``).
 
     Args:
-        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        size: 256 or 512, the published resolutions; others get the pixels in proportion.
         cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
     """
 
@@ -156,7 +156,7 @@ class LaMaMedium(_LaMaEvaluation):
     """Strokes of medium width, or boxes (LaMa's ``configs/data_gen/random_medium_<size>.yaml``).
 
     Args:
-        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        size: 256 or 512, the published resolutions; others get the pixels in proportion.
         cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
     """
 
@@ -173,7 +173,7 @@ class LaMaThick(_LaMaEvaluation):
     """Few broad strokes, or boxes (LaMa's ``configs/data_gen/random_thick_<size>.yaml``).
 
     Args:
-        size: 256 or 512, the published resolutions; smaller images get the pixels in proportion.
+        size: 256 or 512, the published resolutions; others get the pixels in proportion.
         cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
     """
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from masks.shapes import Box, Shape, ShapeGenerator, integer, shrink
+from masks.shapes import Box, Shape, ShapeGenerator, integer, proportion
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DeepFillV1Rectangle(ShapeGenerator):
     column, because the program excludes the upper bound. Sides are even, 96-128.
 
     Args:
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     size: int = 256
@@ -71,7 +71,7 @@ class DeepFillV1Rectangle(ShapeGenerator):
         return [self._boxes(height, width, rng)[1]]
 
     def _boxes(self, height: int, width: int, rng: np.random.Generator) -> tuple[Box, Box]:
-        scale = shrink(height, width, self.size)
+        scale = proportion(height, width, self.size)
         side, delta = int(128 * scale), int(16 * scale)
         u = rng.random(4).tolist()
         top, left = int(u[0] * (height - side)), int(u[1] * (width - side))
@@ -90,7 +90,7 @@ class GLCICRectangle(ShapeGenerator):
     Args:
         low: Shortest side in pixels.
         high: Longest side in pixels.
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     low: int = 96
@@ -105,7 +105,7 @@ class GLCICRectangle(ShapeGenerator):
             )
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
-        scale = shrink(height, width, self.size)
+        scale = proportion(height, width, self.size)
         low, high = max(1, int(self.low * scale)), max(1, int(self.high * scale))
         u = rng.random(4).tolist()
         rows, columns = integer(u[0], low, high), integer(u[1], low, high)

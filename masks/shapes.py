@@ -66,15 +66,15 @@ class ShapeGenerator(MaskGenerator):
         return draw(self.shapes(height, width, rng), height, width)
 
 
-def shrink(height: int, width: int, size: int) -> float:
-    """Factor for a law stated in pixels at ``size``: 1 on images at least that large, in proportion below.
+def proportion(height: int, width: int, size: int) -> float:
+    """Factor for a law stated in pixels at a shorter side of ``size``, so that hole shares do not depend on resolution.
 
-    The published programs keep their pixels on larger images and fail on smaller ones.
+    The published programs keep their pixels at any size; ``size`` = the shorter side of the image does the same.
 
-    >>> shrink(512, 300, size=256), shrink(64, 128, size=256)
-    (1.0, 0.25)
+    >>> proportion(512, 768, size=256), proportion(64, 128, size=256)
+    (2.0, 0.25)
     """
-    return min(1.0, min(height, width) / size)
+    return min(height, width) / size
 
 
 def integer(u: float, low: int, high: int) -> int:

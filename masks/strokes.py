@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from masks.rectangles import DeepFillV1Rectangle
-from masks.shapes import Point, Shape, ShapeGenerator, Stroke, integer, shrink
+from masks.shapes import Point, Shape, ShapeGenerator, Stroke, integer, proportion
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class FreeFormStrokes(ShapeGenerator):
     The official program swaps the axes of images that are not square; here the strokes cover the whole image.
 
     Args:
-        size: Shorter side for which the widths are meant; smaller images get them in proportion.
+        size: Shorter side for which the widths are meant; others get them in proportion.
     """
 
     size: int = 256
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
-        scale = shrink(height, width, self.size)
+        scale = proportion(height, width, self.size)
         radius = math.hypot(height, width) / 8
         deviation = radius // 2
         count = integer(rng.random(), 1, 3)
@@ -54,7 +54,7 @@ class DeepFillV2Mask(ShapeGenerator):
     The official program draws both and takes their logical or; the paper speaks of either.
 
     Args:
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     size: int = 256
@@ -120,7 +120,7 @@ class IrregularStrokes(ShapeGenerator):
     come from video (Liu et al. 2018, section 3.1): see :class:`masks.MaskFolder` and :class:`masks.Augmented`.
 
     Args:
-        size: Shorter side for which the pixels are meant; smaller images get them in proportion.
+        size: Shorter side for which the pixels are meant; others get them in proportion.
     """
 
     size: int = 256
@@ -135,7 +135,7 @@ class IrregularStrokes(ShapeGenerator):
             angles=6,
             length=(20, 127),
             brush=(10, 44),
-            scale=shrink(height, width, self.size),
+            scale=proportion(height, width, self.size),
             clipped=False,
         )
         return [Stroke([(y, x) for x, y in chain.points], chain.widths) for chain in chains]
