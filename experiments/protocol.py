@@ -21,6 +21,7 @@ A YAML in ``experiments/protocols/`` (or the user's own) holds:
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -195,14 +196,14 @@ def _protocol(
         generator: MaskGenerator = MaskFolder(str(folder), white="known", pairing="order")
     else:
         generator = instantiate(MaskGenerator, {key: mask[key] for key in ("class_path", "init_args") if key in mask})
-    given = [config["limit"]] * ("limit" in config) + [limit] * (limit is not None)
+    given = [number for number in (config.get("limit"), limit) if number is not None]
     size, resize, seed = config["size"], config.get("resize", "shorter"), config.get("mask_seed", 0)
     first = min(given, default=None)
     if images is not None:
         files = Files(images, find_images(images))
         data = EvaluationSet(files, generator, size, resize, seed, first)
     elif "data" in config:
-        given_args = config["data"].get("init_args", {})
+        given_args = {key: _expanded(value, path) for key, value in config["data"].get("init_args", {}).items()}
         fixed = {"image_size": size, "resize": resize, "eval_seed": seed, "limit_eval": first, "num_workers": 0}
         spec = {"class_path": config["data"]["class_path"], "init_args": {**given_args, **fixed, "mask": generator}}
         module: InpaintingDataModule = instantiate(InpaintingDataModule, spec)
@@ -225,6 +226,14 @@ def _protocol(
         about=config.get("about", ""),
         published=published,
     )
+
+
+def _expanded(value: Any, path: Path) -> Any:
+    """``$LIT_INPAINT_DATA/faces`` with the variable's value in it."""
+    expanded = os.path.expandvars(value) if isinstance(value, str) else value
+    if isinstance(expanded, str) and "$" in expanded:
+        raise ValueError(f"{path} needs the environment variable in {value}: set it, or give --images FOLDER.")
+    return expanded
 
 
 def instantiate(base: type, spec: dict[str, Any]) -> Any:
