@@ -31,8 +31,7 @@ def vlb_term(diffusion: Diffusion, x_0: Tensor, x_t: Tensor, t: Tensor, epsilon:
     )
     low, high = spread(diffusion.log_posterior_variance, t, x_0), spread(diffusion.log_betas, t, x_0)
     predicted_x_0 = (
-        spread(diffusion.recip_sqrt_abar, t, x_0) * x_t
-        - spread(diffusion.recip_sqrt_abar_minus_1, t, x_0) * epsilon
+        spread(diffusion.recip_sqrt_abar, t, x_0) * x_t - spread(diffusion.recip_sqrt_abar_minus_1, t, x_0) * epsilon
     )
     true_mean = weight_x_0 * x_0 + weight_x_t * x_t
     mean = weight_x_0 * predicted_x_0 + weight_x_t * x_t

@@ -7,6 +7,7 @@ and are cast after indexing.
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -23,14 +24,14 @@ def linear_betas(steps: int = 1000) -> Tensor:
     tensor([1.0000e-04, 2.0000e-02], dtype=torch.float64)
     """
     scale = 1000 / steps
-    return torch.linspace(scale * 1e-4, scale * 0.02, steps, dtype=torch.float64)
+    return torch.linspace(scale * 1e-4, scale * 0.02, steps, dtype=torch.float64, device="cpu")
 
 
 def cosine_betas(steps: int = 1000, offset: float = 0.008, largest: float = 0.999) -> Tensor:
-    """Nichol & Dhariwal 2021, equation 17: abar(t) = cos^2((t / T + s) / (1 + s) * pi / 2), betas cut at ``largest``."""
+    """Nichol & Dhariwal 2021, equation 17: abar(t) = cos^2((t / T + s) / (1 + s) pi / 2), betas cut at ``largest``."""
     abar = [math.cos((i / steps + offset) / (1 + offset) * math.pi / 2) ** 2 for i in range(steps + 1)]
-    betas = [min(1 - after / before, largest) for before, after in zip(abar, abar[1:], strict=False)]
-    return torch.tensor(betas, dtype=torch.float64)
+    betas = [min(1 - after / before, largest) for before, after in pairwise(abar)]
+    return torch.tensor(betas, dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +40,27 @@ class Diffusion:
 
     Args:
         betas: Variance of each noising step, (T,) float64.
-        timesteps: What the network is told at each index, (T,) int64: after respacing still the index in the process
-            that it was trained on.
+        timesteps: What the network is told at each index, (T,): after respacing still the index in the process that it
+            was trained on.
     """
 
     betas: Tensor
     timesteps: Tensor
 
     @classmethod
-    def make(cls, schedule: NoiseSchedule = "linear", steps: int = 1000) -> "Diffusion":
-        """The process that a network is trained on."""
-        return cls(linear_betas(steps) if schedule == "linear" else cosine_betas(steps), torch.arange(steps))
+    def make(
+        cls, schedule: NoiseSchedule = "linear", steps: int = 1000, rescale_timesteps: bool = False
+    ) -> "Diffusion":
+        """The process that a network is trained on. Always on the CPU: one number of a table is used at a time.
+
+        Args:
+            rescale_timesteps: Tell the network t * 1000 / T (improved-diffusion).
+        """
+        timesteps = torch.arange(steps, device="cpu")
+        return cls(
+            linear_betas(steps) if schedule == "linear" else cosine_betas(steps),
+            timesteps * (1000 / steps) if rescale_timesteps else timesteps,
+        )
 
     def __len__(self) -> int:
         return len(self.betas)

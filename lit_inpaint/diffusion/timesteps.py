@@ -1,4 +1,4 @@
-"""How training draws its timesteps: uniformly, or by the size of recent losses (Nichol & Dhariwal 2021, section 3.3)."""
+"""How training draws timesteps: uniformly, or by the size of recent losses (Nichol & Dhariwal 2021, section 3.3)."""
 
 import torch
 from torch import Tensor, nn

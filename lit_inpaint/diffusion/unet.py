@@ -1,4 +1,4 @@
-"""The denoiser: guided-diffusion's UNet (Dhariwal & Nichol 2021, "ADM"), with the key names of the official checkpoints.
+"""The denoiser: guided-diffusion's UNet (Dhariwal & Nichol 2021, "ADM"), under the key names of its checkpoints.
 
 The same class reads improved-diffusion's checkpoints (no resampling inside residual blocks), and with
 ``variant="ho"`` the original network of Ho et al. 2020 as diffusers ships it.
@@ -75,7 +75,7 @@ class AttentionBlock(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """GN, SiLU, (resample), conv; time embedding as scale and shift after the second GN, or added before it; conv; skip."""
+    """GN, SiLU, (resample), conv; time embedding scaling and shifting the second GN, or added before it; conv; skip."""
 
     def __init__(
         self,
@@ -250,10 +250,12 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """``x`` (B, in_channels, H, W), ``t`` (B,) original timesteps, ``label`` (B,) class numbers."""
         if (label is None) != (self.num_classes is None):
-            raise ValueError(f"label is {label}, but the denoiser has {self.num_classes} classes; give labels if it has any.")
+            raise ValueError(
+                f"label is {label} for {self.num_classes} classes; give one an image if there are classes."
+            )
         recompute = self.use_checkpoint and torch.is_grad_enabled()
-        embedding = timestep_embedding(t, self.model_channels, self.variant).to(self.time_embed[0].weight.dtype)
-        embedding = self.time_embed(embedding)
+        embedding = timestep_embedding(t, self.model_channels, self.variant)
+        embedding = self.time_embed(embedding.to(next(self.parameters()).dtype))
         if label is not None:
             embedding = embedding + self.label_emb(label)
         skips, h = [], x

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -107,7 +108,7 @@ class Denoiser:
 
 
 class Noise:
-    """Standard normal draws. With generators (one an image, on the CPU) an image's noise does not depend on its batch."""
+    """Standard normal draws; from one CPU generator an image, so that an image's noise does not depend on its batch."""
 
     def __init__(self, generators: Sequence[torch.Generator] | None = None) -> None:
         self.generators = generators
@@ -126,12 +127,12 @@ class Noise:
 def jump_times(steps: int, jump_length: int = 1, resamples: int = 1) -> list[int]:
     """Indices that resampling visits, steps - 1 down to -1 (RePaint, appendix B).
 
-    At every ``jump_length``-th index except the last two jumps' worth, the walk climbs back ``resamples - 1`` times.
+    At every ``jump_length``-th index below ``steps - jump_length`` the walk climbs back ``resamples - 1`` times.
 
     >>> jump_times(4, 1, 2)
     [3, 2, 3, 2, 1, 2, 1, 0, 1, 0, -1]
     """
-    climbs = {index: resamples - 1 for index in range(0, steps - jump_length, jump_length)}
+    climbs = dict.fromkeys(range(0, steps - jump_length, jump_length), resamples - 1)
     times, index = [], steps
     while index >= 1:
         index -= 1
@@ -145,7 +146,7 @@ def jump_times(steps: int, jump_length: int = 1, resamples: int = 1) -> list[int
 
 def reverse_steps(times: Sequence[int]) -> int:
     """How often a walk goes down, which is when the network is called."""
-    return sum(after < before for before, after in zip(times, times[1:], strict=False))
+    return sum(after < before for before, after in pairwise(times))
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Sampler(ABC):
         clip: Clamp the network's estimate of x_0 to [-1, 1]. False only where the data is not an image.
     """
 
-    clip: bool = True
+    clip: bool = field(default=True, kw_only=True)
     gradients: ClassVar[bool] = False  # whether the algorithm differentiates the network
 
     @property

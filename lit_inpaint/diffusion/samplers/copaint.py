@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -25,8 +26,8 @@ def optimise_x_t(
 ) -> tuple[Tensor, Estimate]:
     """Minimise ||known - x_0(x)||^2 + regularisation ||x - x_t||^2 over x, each image with a line search of its own.
 
-    A step that does not lower the loss is taken back and tried with 0.8 of the rate. Where all images accept, the trial's
-    forward pass serves as the next one (the official code computes it again).
+    A step that does not lower the loss is taken back and tried with 0.8 of the rate. Where all images accept, the
+    trial's forward pass serves as the next one (the official code computes it again).
     """
 
     def losses(x: Tensor) -> tuple[Tensor, Estimate]:
@@ -71,7 +72,7 @@ def copaint(
     """
     hole = mask == 1
     x = noise(known)
-    for index, following in zip(times, times[1:], strict=False):
+    for index, following in pairwise(times):
         if following > index:
             x = denoiser.renoise_step(x, following, noise(x))
             learning_rate, regularisation = learning_rate / learning_rate_growth, regularisation / regularisation_growth

@@ -1,8 +1,9 @@
-"""DDNM (Wang et al. 2023, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model") with time travel."""
+"""DDNM (Wang et al. 2023, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model"), time travel."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,9 +12,7 @@ from lit_inpaint.diffusion.samplers.base import Denoiser, Noise, Sampler, jump_t
 from lit_inpaint.diffusion.schedules import Diffusion
 
 
-def ddnm(
-    denoiser: Denoiser, known: Tensor, mask: Tensor, times: Sequence[int], eta: float, noise: Noise
-) -> Tensor:
+def ddnm(denoiser: Denoiser, known: Tensor, mask: Tensor, times: Sequence[int], eta: float, noise: Noise) -> Tensor:
     """Algorithm 2 for a mask: the range-space part of x_0 is the known image, the null-space part the network's.
 
     A travel back re-noises the last x_0 estimate, before its projection, directly to the level of each climb (the
@@ -22,7 +21,7 @@ def ddnm(
     x = noise(known)
     hole = mask == 1
     x_0 = x
-    for index, following in zip(times, times[1:], strict=False):
+    for index, following in pairwise(times):
         if following < index:
             x_0, epsilon, _ = denoiser(x, index)
             projected = torch.where(hole, x_0, known)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def repaint(
     step = step or denoiser.ancestral_step
     x = noise(known)
     hole = mask == 1
-    for number, (index, following) in enumerate(zip(times, times[1:], strict=False)):
+    for number, (index, following) in enumerate(pairwise(times)):
         if following < index:
             # The order of the draws is that of the official code: step noise first.
             step_noise = noise(x)

@@ -1,0 +1,1 @@
+"""DDPM and the samplers that inpaint with it (RePaint and its family)."""
