@@ -1,0 +1,31 @@
+"""``make quickstart``: train, test and compare, with the commands that one would type."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RUN = Path("runs/quickstart")
+CLASSICS = ["Telea", "NavierStokes", "Biharmonic", "Harmonic", "PatchMatch", "Bertalmio"]
+
+
+def run(*arguments: str) -> None:
+    print(f"\n$ lit-inpaint {' '.join(arguments)}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "experiments", *arguments]).returncode
+    if code:
+        sys.exit(code)
+
+
+def main() -> None:
+    start = time.perf_counter()
+    checkpoint = RUN / "checkpoints" / "last.ckpt"
+    go_on = ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
+    run("fit", "--config", "quickstart", *go_on)
+    run("test", "--config", "quickstart", "--ckpt_path", str(checkpoint))
+    run("benchmark", "quickstart", "--methods", *CLASSICS, f"DeepFillV2={checkpoint}", "--out", str(RUN), "--baseline", "Telea")
+    run("compare", str(RUN), "--out", str(RUN / "compare.html"))
+    print(f"\nThat took {(time.perf_counter() - start) / 60:.1f} minutes. Open {RUN / 'compare.html'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

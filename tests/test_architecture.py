@@ -1,0 +1,107 @@
+"""The arrows of the house: who may import whom, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("experiments", "lit_inpaint", "datamodules", "masks")
+ALLOWED = {
+    "experiments": set(OURS),
+    "lit_inpaint": {"lit_inpaint", "masks"},
+    "datamodules": {"datamodules", "masks"},
+    "masks": {"masks"},
+}
+FLOORS = {  # inside lit_inpaint: what each part may import beside itself
+    "methods": {"module", "classical", "layers", "losses", "discriminators", "diffusion", "weights"},
+    "classical": {"module"},
+    "module": {"metrics"},
+    "load": {"methods", "module"},
+    "callbacks": {"module", "metrics"},
+    "metrics": {"weights"},
+    "losses": {"weights"},
+    "diffusion": {"layers"},
+    "layers": set(),
+    "discriminators": {"layers"},
+    "weights": set(),
+    "checkpoint_io": set(),
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in OURS:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Full names of our modules that ``path`` imports, relative imports and those inside functions included."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            start = ".".join(filter(None, [base, node.module or ""]))
+            targets = [f"{start}.{alias.name}" if f"{start}.{alias.name}" in MODULES else start for alias in node.names]
+        else:
+            continue
+        yield from (target for target in targets if target.split(".")[0] in OURS)
+
+
+MODULES = modules()
+EDGES = {name: set(imports(name, path)) - {name} for name, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_packages_import_only_what_lies_below_them(package: str):
+    wrong = [(m, t) for m, ts in EDGES.items() if m.split(".")[0] == package for t in ts if t.split(".")[0] not in ALLOWED[package]]
+    assert not wrong
+
+
+def test_no_method_imports_another_and_each_part_keeps_to_its_floor():
+    wrong = []
+    for module, targets in EDGES.items():
+        if not module.startswith("lit_inpaint."):
+            continue
+        part, *inner = module.split(".")[1:]
+        for target in targets:
+            if not target.startswith("lit_inpaint."):
+                continue
+            below, *target_inner = target.split(".")[1:]
+            if below == part == "methods" and inner and target_inner and inner[0] != target_inner[0]:
+                wrong.append((module, target))
+            elif below != part and below not in FLOORS[part]:
+                wrong.append((module, target))
+    assert not wrong
+
+
+def test_masks_do_without_lightning_and_nothing_uses_the_other_lightning_package():
+    texts = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
+    assert not [n for n, t in texts.items() if n.startswith("masks") and ("import lightning" in t or "from lightning" in t)]
+    assert not [n for n, t in texts.items() if "pytorch_lightning" in t]
+
+
+def test_imports_have_no_circle():
+    state: dict[str, int] = {}
+
+    def visit(module: str, trail: list[str]) -> None:
+        if state.get(module) == 1:
+            raise AssertionError(f"circle: {' -> '.join([*trail[trail.index(module):], module])}")
+        if state.get(module) == 2:
+            return
+        state[module] = 1
+        for target in EDGES.get(module, ()):
+            if not module.startswith(f"{target}."):  # a package's __init__ is no circle with its own parts
+                visit(target, [*trail, module])
+        state[module] = 2
+
+    for module in MODULES:
+        if not module.endswith("__main__"):
+            visit(module, [])
+    assert set(state) >= set(MODULES) - {"experiments.__main__"}

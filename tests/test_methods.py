@@ -1,0 +1,137 @@
+"""The contract, one row a method: what every method must do before any other test of it counts.
+
+A new method adds one row to ROWS: its class and constructor arguments that make it small.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from experiments.run_folder import RunWandbLogger
+from lit_inpaint import methods
+from lit_inpaint.callbacks import EMA, Throughput
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.load import load_method
+from lit_inpaint.module import InpaintingModule
+from masks.convention import InpaintingBatch, composite
+
+ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("Biharmonic", {}),
+    ("DeepFillV2", {"width": 8, "critic_width": 4}),
+    ("Harmonic", {}),
+    ("NavierStokes", {}),
+    ("Telea", {}),
+]
+SIZE = 64
+by_name = pytest.mark.parametrize(("name", "arguments"), ROWS, ids=[name for name, _ in ROWS])
+trained = pytest.mark.parametrize(
+    ("name", "arguments"), [(n, a) for n, a in ROWS if getattr(methods, n).trainable], ids=lambda v: v if isinstance(v, str) else ""
+)
+
+
+def batches(count: int, size: int = 2) -> DataLoader:
+    """Smooth images with a hole off the centre, so that every method has something to do."""
+    grid = torch.linspace(-1, 1, SIZE)
+    items = []
+    for i in range(count * size):
+        waves = torch.sin(9 * grid + i)
+        image = torch.stack([waves.expand(SIZE, SIZE), waves.expand(SIZE, SIZE).T, waves * waves[:, None]])
+        mask = torch.zeros(1, SIZE, SIZE)
+        mask[:, 20:40, 24 + i % 4 : 44] = 1
+        items.append(InpaintingBatch(image, mask, f"image-{i}"))
+    return DataLoader(items, batch_size=size)
+
+
+def trainer(folder: Path, **arguments: Any) -> L.Trainer:
+    defaults: dict[str, Any] = {
+        "default_root_dir": folder, "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
+        "plugins": [AtomicCheckpointIO()], "inference_mode": False, "accelerator": "cpu", "devices": 1,
+        "enable_checkpointing": False, "num_sanity_val_steps": 0,
+    }  # fmt: skip
+    return L.Trainer(**(defaults | arguments))
+
+
+def make(name: str, arguments: dict[str, Any]) -> InpaintingModule:
+    torch.manual_seed(0)
+    return getattr(methods, name)(**arguments)
+
+
+def test_every_method_has_a_row():
+    assert sorted(methods.__all__) == sorted(name for name, _ in ROWS)
+
+
+@by_name
+def test_known_pixels_come_back_untouched_and_the_hole_is_not_looked_at(name: str, arguments: dict[str, Any]):
+    method = make(name, arguments).eval()
+    batch = next(iter(batches(1)))
+    guides = method._guides(batch)
+    with torch.no_grad():
+        out = method(batch.image, batch.mask, **guides)
+        other = method(torch.where(batch.mask == 1, 0.7, batch.image), batch.mask, **method._guides(batch))
+    assert torch.equal(out[(batch.mask == 0).expand_as(out)], batch.image[(batch.mask == 0).expand_as(out)])
+    torch.testing.assert_close(composite(out, 0 * out, batch.mask), composite(other, 0 * out, batch.mask))
+    assert out.abs().max() <= 1
+
+
+@trained
+def test_two_batches_train_save_load_and_complete_the_same_image(name: str, arguments: dict[str, Any], tmp_path: Path):
+    method = make(name, arguments)
+    run = trainer(tmp_path, max_steps=2, val_check_interval=2, callbacks=[EMA(0.5), Throughput()])
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    run.fit(method, batches(3), batches(1))
+    assert run.global_step == 2  # batches, however many optimisers step
+    assert any(not torch.equal(before[k], v) for k, v in method.state_dict().items() if k.startswith(method.averaged))
+    assert {"val/psnr", "val/psnr_hole", "val/ssim", "val/l1_hole", "images_seen"} <= set(run.callback_metrics)
+    assert run.callback_metrics["images_seen"] == 4
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    content = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    assert content["method"] == name and set(content["ema"]) == set(method.averaged)
+
+    raw = load_method(tmp_path / "x.ckpt", weights="raw")
+    averaged = load_method(tmp_path / "x.ckpt")
+    assert (raw.loaded_weights, averaged.loaded_weights) == ("raw", "ema")
+    batch = next(iter(batches(1)))
+    method.eval()
+    with torch.no_grad():
+        expected = method(batch.image, batch.mask, **method._guides(batch))
+        torch.testing.assert_close(raw(batch.image, batch.mask, **raw._guides(batch)), expected)
+    (predicted,) = trainer(tmp_path).predict(method, DataLoader([InpaintingBatch(*(b[0] for b in batch))]))
+    torch.testing.assert_close(predicted, expected[:1], atol=1e-4, rtol=1e-4)
+    assert json.dumps(dict(method.hparams))  # plain values only
+
+
+@by_name
+def test_test_logs_the_same_keys_for_every_method(name: str, arguments: dict[str, Any], tmp_path: Path):
+    (logged,) = trainer(tmp_path).test(make(name, arguments), batches(1), verbose=False)
+    assert set(logged) == {"test/psnr", "test/psnr_hole", "test/ssim", "test/l1_hole"}
+    assert 0 < logged["test/psnr"] < 100
+
+
+@by_name
+def test_sides_that_are_no_multiple_are_padded_and_cropped_back(name: str, arguments: dict[str, Any]):
+    method = make(name, arguments).eval()
+    batch = next(iter(batches(1, 1)))
+    image, mask = batch.image[..., :61, :53], batch.mask[..., :61, :53]
+    with torch.no_grad():
+        out = method(image, mask, **method._guides(batch))
+    assert out.shape == image.shape
+    assert torch.equal(out[(mask == 0).expand_as(out)], image[(mask == 0).expand_as(out)])
+
+
+@pytest.mark.parametrize("name", [n for n, _ in ROWS])
+def test_the_published_network_is_built_without_memory_or_files(name: str):
+    with torch.device("meta"):
+        method = getattr(methods, name)()
+    assert all(p.device.type == "meta" for p in method.parameters())
+    assert method.year >= 2000 and method.paper
+
+
+def test_the_first_run_id_of_wandb_is_kept_over_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    first, second = RunWandbLogger(str(tmp_path)), RunWandbLogger(str(tmp_path))
+    assert first._wandb_init["id"] == second._wandb_init["id"] == (tmp_path / "wandb_id.txt").read_text().strip()
