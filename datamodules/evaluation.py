@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from datamodules.files import Files
 from datamodules.reading import Pixels, read_image
 from datamodules.transforms import Resize, evaluation_transform
+from masks import MaskFolder
 from masks.convention import InpaintingBatch
 from masks.generator import Mask, MaskGenerator, keyed_rng
 
@@ -21,7 +22,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     """Images and masks that do not change: image (3, H, W) in [-1, 1], mask (1, H, W), and the image's name.
 
     The mask of sample i is drawn from the key (``seed``, i) alone, so every method, batch size and device sees the same
-    holes. An unreadable image ends the evaluation: leaving it out would change the numbers without a word.
+    holes; a :class:`masks.MaskFolder` that pairs by name or order gives each image its own file. An unreadable image
+    ends the evaluation: leaving it out would change the numbers without a word.
 
     Args:
         files: The images, in the order of their names.
@@ -47,6 +49,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats
         self._transform = evaluation_transform(size, resize)
+        self._pairs: list[str] | None = None
 
     def __len__(self) -> int:
         return self.samples
@@ -65,6 +68,13 @@ class EvaluationSet(Dataset[InpaintingBatch]):
 
     def draw_mask(self, index: int) -> Mask:
         """The mask of one sample, (H, W) uint8, 1 = hole."""
+        if isinstance(self.mask, MaskFolder) and self.mask.pairing != "draw":
+            if self._pairs is None:
+                # A protocol's masks belong to its first images; else there is one for every image of the data set.
+                names = [self.files.name(i) for i in range(self.images)]
+                whole = self.mask.pairing == "order" and len(self.mask.files) == len(self.files)
+                self._pairs = self.mask.pairs(self.files.names() if whole else names)
+            return self.mask.read_pair(self._pairs[index % self.images], self.size, self.size)
         return self.mask(self.size, self.size, keyed_rng(self.seed, "evaluation mask", index))
 
     def fingerprint(self) -> dict[str, Any]:

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"),
-)
+from datamodules.reading import IMAGE_SUFFIXES
 
 
 class Files:
@@ -69,13 +66,13 @@ def find_images(root: str | os.PathLike[str]) -> list[str]:
                 below = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir():
                     folders.append(below)
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
                     found.append(below)
                 else:
                     others += 1
     if not found:
         beside = f"{others} other files" if others else "no file at all"
-        suffixes = " ".join(SUFFIXES)
+        suffixes = " ".join(IMAGE_SUFFIXES)
         raise ValueError(f"{root}: a folder without images ({beside}, looked in every subfolder for {suffixes}).")
     return sorted(found)
 

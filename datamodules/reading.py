@@ -12,6 +12,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"),
+)
 MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
 _ORIENTATION = 0x0112  # EXIF tag
 _END_OF_JPEG = b"\xff\xd9"

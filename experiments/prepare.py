@@ -1,0 +1,113 @@
+"""lit-inpaint prepare: check a data set's folder and write the lists of its splits."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import datamodules
+from datamodules.published import PublishedData
+from datamodules.reading import UnreadableImageError, read_image
+
+SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
+
+
+def published() -> dict[str, type[PublishedData]]:
+    """The data sets with named splits, by name."""
+    classes = {name: getattr(datamodules, name) for name in datamodules.__all__}
+    return {name: cls for name, cls in classes.items() if issubclass(cls, PublishedData)}
+
+
+def main(argv: list[str]) -> int:
+    """Write ROOT/splits/SPLIT/{train,val,test}.txt, or raise a ValueError that says what is missing."""
+    sets = published()
+    about = [f"{name}: {cls.WHERE}" for name, cls in sets.items()]
+    about += [
+        f"{name} --split {split}: {named.source}" for name, cls in sets.items() for split, named in cls.SPLITS.items()
+    ]
+    parser = argparse.ArgumentParser(
+        prog="lit-inpaint prepare",
+        description="Check a data set's folder and write the lists of its splits. Nothing is downloaded.",
+        epilog="\n\n".join(about) + "\n\nAny other folder needs no preparation: see ImageFolder in docs/data.md.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", choices=sets, help=", ".join(sets))
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder that holds the images")
+    parser.add_argument("--split", help="its name, see below; the first one unless told")
+    parser.add_argument(
+        "--lists", type=Path, metavar="DIR", help="folder with the authors' lists, where a split needs them"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write, unless ROOT/splits/SPLIT")
+    parser.add_argument("--incomplete", action="store_true", help="write the lists even if images are missing")
+    parser.add_argument("--read-all", action="store_true", help=f"read every image, not {SAMPLE} of each part")
+    args = parser.parse_args(argv)
+
+    cls = sets[args.name]
+    split = args.split or next(iter(cls.SPLITS))
+    if split not in cls.SPLITS:
+        raise ValueError(f"{args.name} has no split {split!r}; there are {', '.join(cls.SPLITS)}.")
+    if not args.root.is_dir():
+        raise ValueError(f"{args.root}: no such folder. Give the folder that holds {args.name} as --root. {cls.WHERE}")
+    if args.lists and not args.lists.is_dir():
+        raise ValueError(f"{args.lists}: no such folder. Give the folder with the authors' lists as --lists.")
+    parts = cls.make_lists(args.root, split, args.lists)
+    wrong = _check_counts(cls, split, parts)
+    if wrong and not args.incomplete:
+        raise ValueError(
+            f"{args.root} is not the whole of {args.name}: {'; '.join(wrong)}. {cls.WHERE} "
+            "With --incomplete the lists are written of what is there."
+        )
+    sizes: Counter[str] = Counter()
+    for names in parts.values():
+        sizes += _read(args.root, names, args.read_all)
+    out = args.out or args.root / "splits" / split
+    _write(out, parts, f"{args.name}, split {split}: {cls.SPLITS[split].source}")
+
+    counts = ", ".join(f"{part} {len(names):,}" for part, names in parts.items())
+    print(f"{args.name}, split {split}: {counts} images")
+    print(
+        f"read: {sum(sizes.values()):,} images, of {', '.join(f'{size} ({n:,})' for size, n in sizes.most_common(3))}"
+    )
+    for line in wrong:
+        print(f"incomplete: {line}", file=sys.stderr)
+    print(f"lists: {out}")
+    option = f", lists: {out}" if args.out else ""
+    print(f"use:   data: {{class_path: {args.name}, init_args: {{root: {args.root}, split: {split}{option}}}}}")
+    return 0
+
+
+def _check_counts(cls: type[PublishedData], split: str, parts: dict[str, list[str]]) -> list[str]:
+    expected = cls.SPLITS[split].counts
+    pairs = ((part, len(names), expected[part]) for part, names in parts.items())
+    return [f"{part} has {found:,} of {count:,} images" for part, found, count in pairs if found != count]
+
+
+def _read(root: Path, names: Sequence[str], read_all: bool) -> Counter[str]:
+    """Sizes of the images; every unreadable one is named before the command ends."""
+    step = 1 if read_all else max(1, len(names) // SAMPLE)
+    sizes: Counter[str] = Counter()
+    bad: list[str] = []
+    for name in names[::step]:
+        try:
+            height, width = read_image(root / name).shape[:2]
+            sizes[f"{width}x{height}"] += 1
+        except UnreadableImageError as error:
+            bad.append(str(error))
+    if bad:
+        for line in bad[:20]:
+            print(line, file=sys.stderr)
+        raise ValueError(
+            f"{len(bad)} of {len(names[::step]):,} images that were read cannot be used; the first: {bad[0]}"
+        )
+    return sizes
+
+
+def _write(out: Path, parts: dict[str, list[str]], title: str) -> None:
+    """All three lists or none: written beside, then moved."""
+    out.mkdir(parents=True, exist_ok=True)
+    for part, names in parts.items():
+        (out / f".{part}.part").write_text(f"# {title}\n" + "".join(f"{name}\n" for name in names), encoding="utf-8")
+    for part in parts:
+        os.replace(out / f".{part}.part", out / f"{part}.txt")
