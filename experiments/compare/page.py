@@ -13,7 +13,7 @@ from markupsafe import Markup
 from experiments.compare import text
 from experiments.compare.pictures import collect
 from experiments.compare.reader import Curve, Run
-from experiments.compare.table import Row, Table, higher_is_better
+from experiments.compare.table import Row, Table, higher_is_better, run_of
 
 HERE = Path(__file__).parent
 COLOURS = 12  # of page.css
@@ -177,17 +177,18 @@ def mask_name(family: str, table: Table) -> str:
 def _colours(tables: Sequence[Table], runs: Sequence[Run]) -> dict[str, int]:
     """One colour a method over the whole page; a run has that of the row that came out of it."""
     labels = [row.label for table in tables for row in table.rows]
-    labels += [run.label for run in runs if run.folder not in _rows_of_runs(tables)]
+    labels += [run.label for run in runs if run.folder not in _rows_of_runs(tables, runs)]
     return {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
 
 
-def _rows_of_runs(tables: Sequence[Table]) -> dict[str, str]:
+def _rows_of_runs(tables: Sequence[Table], runs: Sequence[Run]) -> dict[str, str]:
+    """The label of the row that came out of each run's folder."""
     found: dict[str, str] = {}
     for table in tables:
         for row in table.rows:
             for record in row.records:
-                if run := record.data["method"].get("run"):
-                    found.setdefault(str(Path(run).resolve()), row.label)
+                if run := run_of(record, runs):
+                    found.setdefault(run.folder, row.label)
     return found
 
 
@@ -209,7 +210,7 @@ def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, Any]:
 
 def _chart_runs(tables: Sequence[Table], runs: Sequence[Run], colours: dict[str, int]) -> list[dict[str, Any]]:
     """Curves by key. ``val/`` keys carry the hash of their protocol where the runs do not share one."""
-    rows = _rows_of_runs(tables)
+    rows = _rows_of_runs(tables, runs)
     several = len({run.val_hash for run in runs}) > 1
     charts = []
     for run in runs:

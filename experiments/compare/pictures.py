@@ -23,6 +23,8 @@ class Shown:
     disagreement: float | None  # grey levels
     hole_share: float | None
     values: dict[str, dict[str, float]] = field(default_factory=dict)  # column: {metric: value}
+    width: int = 1  # of the first picture, so that the page keeps its place before it is drawn
+    height: int = 1
 
 
 def collect(table: Table, budget: int, side: int = 256) -> tuple[list[Shown], str | None]:
@@ -69,7 +71,8 @@ def collect(table: Table, budget: int, side: int = 256) -> tuple[list[Shown], st
             str(i): {m: cell.values[name] for m, cell in row.cells.items() if name in cell.values}
             for i, row in enumerate(table.rows)
         }
-        shown.append(Shown(name, uris, disagreement[name], hole_shares.get(name), values))
+        width, height = Image.open(next(files[c][name] for c in files if name in files[c])).size
+        shown.append(Shown(name, uris, disagreement[name], hole_shares.get(name), values, width, height))
     return shown, note
 
 

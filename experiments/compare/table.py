@@ -61,11 +61,15 @@ class Row:
     @property
     def parameters(self) -> int | None:
         counts = self.method.get("parameters")
-        return sum(counts.values()) if isinstance(counts, dict) and not self.said("not_applicable") else None
+        return sum(counts.values()) if isinstance(counts, dict) and not self.not_applicable else None
 
     @property
     def weights(self) -> str:
         return str(self.method.get("weights") or "none")
+
+    @property
+    def not_applicable(self) -> str | None:
+        return next((str(r.data["not_applicable"]) for r in self.records if r.data.get("not_applicable")), None)
 
     def mean_of(self, key: str) -> float | None:
         """Mean over the seeds of a number beside the metrics: seconds_per_image, peak_memory_bytes."""
@@ -159,11 +163,10 @@ def _short(value: Any) -> str:
 def make_tables(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[Table]:
     """One table a protocol, in the order of their names."""
     refuse_mixed(records)
-    configs = {str(Path(run.folder).resolve()): run.config for run in runs if run.config}
     by_hash: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (str(r.protocol["name"]), r.label)):
         by_hash.setdefault(record.hash, []).append(record)
-    return [_table(_without_copies(group), configs) for group in by_hash.values()]
+    return [_table(_without_copies(group), runs) for group in by_hash.values()]
 
 
 def _without_copies(records: Sequence[Record]) -> list[Record]:
@@ -174,7 +177,17 @@ def _without_copies(records: Sequence[Record]) -> list[Record]:
     return list(kept.values())
 
 
-def _table(records: Sequence[Record], configs: Mapping[str, dict[str, Any]]) -> Table:
+def run_of(record: Record, runs: Sequence[Run]) -> Run | None:
+    """The training run that a record's checkpoint came out of: by its path, or by its name where folders were moved."""
+    path = record.data["method"].get("run")
+    if not path:
+        return None
+    exact = [run for run in runs if Path(run.folder).resolve() == Path(path).resolve()]
+    named = [run for run in runs if Path(run.folder).name == Path(path).name]
+    return exact[0] if exact else named[0] if len(named) == 1 else None
+
+
+def _table(records: Sequence[Record], runs: Sequence[Run]) -> Table:
     metrics: dict[str, str] = {}
     for record in records:
         for name, metric in record.data["metrics"].items():
@@ -183,10 +196,12 @@ def _table(records: Sequence[Record], configs: Mapping[str, dict[str, Any]]) -> 
                     f"{record.source} measures {name} as '{metric['definition']}', others as '{metrics[name]}'; "
                     "benchmark them again with one version of lit-inpaint."
                 )
-    rows = [_row(group, list(metrics)) for group in group_seeds(records, configs)]
+    rows = [_row(group, list(metrics)) for group in group_seeds(records, runs)]
     _make_labels_unique(rows)
     for name in metrics:
         rank(name, [row.cells[name] for row in rows])
+    if metrics:
+        rows.sort(key=lambda row: _place(next(iter(metrics)), row))
     protocol = records[0].protocol
     published = [
         Published(str(p.get("label") or p.get("method")), dict(p.get("metrics") or {}), str(p.get("source") or ""))
@@ -204,7 +219,7 @@ def _table(records: Sequence[Record], configs: Mapping[str, dict[str, Any]]) -> 
     )
 
 
-def group_seeds(records: Sequence[Record], configs: Mapping[str, dict[str, Any]] = {}) -> list[list[Record]]:
+def group_seeds(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[list[Record]]:
     """Records that differ only in seed belong together.
 
     Equal method, networks, weights, images seen and adaptation, different seeds, and equal configs once the seed is
@@ -213,13 +228,12 @@ def group_seeds(records: Sequence[Record], configs: Mapping[str, dict[str, Any]]
     groups: dict[str, list[Record]] = {}
     for record in records:
         method = record.data["method"]
-        seed, run = method.get("seed"), method.get("run")
+        seed, path, run = method.get("seed"), method.get("run"), run_of(record, runs)
         same = [method.get(key) for key in ("name", "parameters", "weights", "images_seen")]
         same += [record.data.get("adaptation"), record.data.get("not_applicable"), sorted(record.data["metrics"])]
-        config = configs.get(str(Path(run).resolve())) if run else None
-        if run and config is None and Path(run).is_dir():
-            config = read_run(Path(run)).config or None
-        key = repr((*same, without_seed(config) if config else without_seed_mark(record.label)))
+        if run is None and path and Path(path).is_dir():
+            run = read_run(Path(path))
+        key = repr((*same, without_seed(run.config) if run and run.config else without_seed_mark(record.label)))
         if seed is None or any(r.data["method"].get("seed") == seed for r in groups.get(key, [])):
             key += f" {record.source}"
         groups.setdefault(key, []).append(record)
@@ -265,6 +279,12 @@ def _cell(records: Sequence[Record], name: str) -> Cell:
         values=averaged,
         buckets={b: float(np.mean([p[b] for p in parts])) for b in parts[0] if all(b in p for p in parts)},
     )
+
+
+def _place(metric: str, row: Row) -> tuple[bool, float, str]:
+    """Sorts the best of a metric first and what has no number last."""
+    mean = row.cells[metric].mean
+    return mean is None, (-1 if higher_is_better(metric) else 1) * (mean or 0.0), row.label
 
 
 def _make_labels_unique(rows: Sequence[Row]) -> None:
