@@ -22,9 +22,13 @@ from masks.convention import InpaintingBatch, composite
 
 ROWS: list[tuple[str, dict[str, Any]]] = [
     ("Biharmonic", {}),
+    ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}),
+    ("DeepFillV1", {"width": 4, "critic_width": 4, "size": 64, "local_size": 32, "critic_updates": 1}),
     ("DeepFillV2", {"width": 8, "critic_width": 4}),
+    ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
     ("NavierStokes", {}),
+    ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
     ("Telea", {}),
 ]
 SIZE = 64

@@ -9,7 +9,7 @@ for a fifth of its multiplications.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +19,13 @@ from lit_inpaint.layers.tf_same import resize_nearest
 
 
 def contextual_attention(
-    query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float = 10.0, fuse: bool = True
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor,
+    softmax_scale: float = 10.0,
+    fuse: bool = True,
+    sampling: Literal["align_corners", "every_second"] = "align_corners",
+    norm: Literal["floor", "added"] = "floor",
 ) -> Tensor:
     """Rebuild ``query`` from patches of ``key`` that lie outside the hole, as the official code of DeepFill v1 and v2.
 
@@ -34,9 +40,13 @@ def contextual_attention(
     Args:
         query: Features to rebuild, (B, C, H, W), H and W even.
         key: Features to copy from, of the same shape; DeepFill passes the same tensor twice.
-        mask: 1 in the hole, (B, 1, H, W), each sample its own.
+        mask: 1 in the hole, (B, 1, H, W), each sample its own; or (B, 1, H / 2, W / 2) and then not sampled again.
         softmax_scale: Sharpness of the softmax over patches.
         fuse: Whether neighbouring queries are encouraged to copy from neighbouring keys.
+        sampling: Which pixels the half-size copies keep: those of TensorFlow's ``align_corners`` (official), or every
+            second one from the first (PyTorch ports).
+        norm: What keeps the norm of a key patch from 0: the larger of it and 1e-4 (official), or 1e-4 added to every
+            square under the root (daa233's port).
 
     Returns:
         (B, C, H, W), in the hole and outside.
@@ -47,28 +57,35 @@ def contextual_attention(
     height, width = query.shape[-2:]
     if height % 2 or width % 2:
         raise ValueError(f"features are {height}x{width}; contextual attention needs even sides. Pad the image to 8.")
-    if key.shape != query.shape or mask.shape != (len(query), 1, height, width):
+    sizes = ((height, width), (height // 2, width // 2))
+    if key.shape != query.shape or mask.shape not in [(len(query), 1, *size) for size in sizes]:
         raise ValueError(f"query {tuple(query.shape)}, key {tuple(key.shape)}, mask {tuple(mask.shape)} do not match.")
     with torch.autocast(query.device.type, enabled=False):
         dtype = torch.promote_types(query.dtype, torch.float32)
         inputs = query.to(dtype), key.to(dtype), mask.to(dtype)
         if query.device.type != "cpu":
-            return _attend(*inputs, softmax_scale, fuse).to(query.dtype)
+            return _attend(*inputs, softmax_scale, fuse, sampling, norm).to(query.dtype)
         # One image after the other stays in the cache and needs a fraction of the memory.
         images = zip(*(x.split(1) for x in inputs), strict=True)
-        return torch.cat([_attend(q, k, m, softmax_scale, fuse) for q, k, m in images]).to(query.dtype)
+        options = softmax_scale, fuse, sampling, norm
+        return torch.cat([_attend(q, k, m, *options) for q, k, m in images]).to(query.dtype)
 
 
-def _attend(query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float, fuse: bool) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float, fuse: bool, sampling: str, norm: str
+) -> Tensor:
     batch, channels, height, width = query.shape
     h, w = height // 2, width // 2
-    small_query, small_key, small_mask = (resize_nearest(x, h, w) for x in (query, key, mask))
+    halve = (lambda x: resize_nearest(x, h, w)) if sampling == "align_corners" else (lambda x: x[..., ::2, ::2])
+    small_query, small_key = halve(query), halve(key)
+    small_mask = mask if mask.shape[-2:] == (h, w) else halve(mask)
 
     # 3x3 patch products from pixel products, then divided by the norm of the key patch.
     scores = (small_query.flatten(2).mT @ small_key.flatten(2)).view(batch, h, w, h, w)
     scores = diagonal_sum(diagonal_sum(scores, 1, 3, (-1, 0, 1)), 2, 4, (-1, 0, 1))
     energy = 9 * F.avg_pool2d(small_key.square().sum(1, keepdim=True), 3, stride=1, padding=1)
-    scores = scores * energy.clamp_min(1e-8).rsqrt().view(batch, 1, 1, h, w)  # max(norm, 1e-4), with a gradient at 0
+    energy = energy.clamp_min(1e-8) if norm == "floor" else energy + 9e-4 * channels  # max(norm, 1e-4), or the port's
+    scores = scores * energy.rsqrt().view(batch, 1, 1, h, w)
 
     if fuse:  # an identity kernel over the flat (query, key) matrix, row by row and column by column; it wraps at ends
         rows = diagonal_sum(scores.reshape(batch, h * w, h * w), 1, 2, (-1, 0, 1)).view(batch, h, w, h, w)

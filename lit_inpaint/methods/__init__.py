@@ -2,7 +2,9 @@
 
 from lit_inpaint.methods.biharmonic.method import Biharmonic
 from lit_inpaint.methods.context_encoder.method import ContextEncoder
+from lit_inpaint.methods.deepfillv1.method import DeepFillV1
 from lit_inpaint.methods.deepfillv2.method import DeepFillV2
+from lit_inpaint.methods.glcic.method import GLCIC
 from lit_inpaint.methods.harmonic.method import Harmonic
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
 from lit_inpaint.methods.partial_conv.method import PartialConv
@@ -10,8 +12,10 @@ from lit_inpaint.methods.patchmatch.method import PatchMatch
 from lit_inpaint.methods.telea.method import Telea
 
 __all__ = [
+    "GLCIC",
     "Biharmonic",
     "ContextEncoder",
+    "DeepFillV1",
     "DeepFillV2",
     "Harmonic",
     "NavierStokes",

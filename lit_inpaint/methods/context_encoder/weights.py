@@ -1,0 +1,78 @@
+"""Published weights of the Context Encoder: BoyuanJiang's PyTorch checkpoints of the centre network."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator
+
+State = dict[str, Any]
+
+
+def detect(state: State) -> str | None:
+    """The format of a loaded checkpoint: "boyuanjiang" (generator), "boyuanjiang_discriminator" or None."""
+    source = state.get("state_dict", state)
+    if "main.0.weight" not in source or any(not name.startswith("main.") for name in source):
+        return None
+    # The generator's bottleneck normalises a 1x1 map; the critic ends in a convolution to one channel.
+    return "boyuanjiang_discriminator" if len(source[_convolutions(source)[-1]]) == 1 else "boyuanjiang"
+
+
+def convert(state: State, format: str) -> dict[str, Any]:
+    """Class arguments, state_dict and contract, so that ContextEncoder computes what the source program computes.
+
+    Args:
+        state: The file as loaded.
+        format: One that :func:`detect` returns.
+
+    Returns:
+        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only). The port's convolutions have
+        no bias; ours get zeros, which is also what the authors' own program trains with.
+    """
+    source = state.get("state_dict", state)
+    convolutions = _convolutions(source)
+    width = len(source[convolutions[0]])
+    arguments: dict[str, Any] = {"region": "centre", "size": 128, "overlap": 4, "width": width}
+    network: nn.Module
+    if format == "boyuanjiang":
+        arguments["bottleneck"] = len(source[convolutions[5]])
+        network, attribute = Generator(128, 64, width, arguments["bottleneck"]), "generator"
+    elif format == "boyuanjiang_discriminator":
+        network, attribute = Discriminator(64, width), "discriminator"
+    else:
+        raise ValueError(f"format is {format!r}; ContextEncoder reads 'boyuanjiang' and 'boyuanjiang_discriminator'.")
+    return {
+        "method": "ContextEncoder",
+        "hyper_parameters": arguments,
+        "state_dict": {f"{attribute}.{name}": value for name, value in _in_order(source, network).items()},
+        "contract": {
+            "source": format,
+            "input": "[-1, 1], RGB, central 56 px square of 128 filled with (117, 104, 123)",
+            "output": "tanh, the central 64 px square",
+        },
+    }
+
+
+def _convolutions(source: State) -> list[str]:
+    return sorted((n for n in source if source[n].ndim == 4), key=lambda name: int(name.split(".")[1]))
+
+
+def _in_order(source: State, network: nn.Module) -> dict[str, Tensor]:
+    """Their layers have numbers, ours have names, and both stand in the order of the table."""
+    numbers = iter(sorted({int(name.split(".")[1]) for name in source}))
+    out: dict[str, Tensor] = {}
+    for ours, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+            number = next(numbers)
+            for name, value in module.state_dict().items():
+                theirs = f"main.{number}.{name}"
+                if theirs not in source and name == "bias" and not isinstance(module, nn.BatchNorm2d):
+                    out[f"{ours}.{name}"] = torch.zeros_like(value)
+                elif theirs in source or name != "num_batches_tracked":  # files before PyTorch 0.4.1 have no count
+                    out[f"{ours}.{name}"] = source[theirs]
+                else:
+                    out[f"{ours}.{name}"] = value
+    if (left := next(numbers, None)) is not None:
+        raise ValueError(f"main.{left} has no counterpart: the file is not the 128 px centre network.")
+    return out

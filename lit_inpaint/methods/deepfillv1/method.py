@@ -1,0 +1,144 @@
+"""Yu, Lin, Yang, Shen, Lu, Huang: Generative Image Inpainting with Contextual Attention, CVPR 2018."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from lit_inpaint.layers.local_crop import local_crop
+from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
+from lit_inpaint.methods.deepfillv1.loss import spatial_discount
+from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator, Variant
+from lit_inpaint.module import InpaintingModule
+from masks.convention import InpaintingBatch, composite
+
+
+class DeepFillV1(InpaintingModule):
+    """A coarse and a refinement network with contextual attention, against a global and a local Wasserstein critic.
+
+    One batch trains the critics or the generator, never both: ``critic_updates`` batches for the critics, then one for
+    the generator, each with images and masks of its own, as in the official program. One of its iterations is therefore
+    ``critic_updates + 1`` batches here. The critics see the composite, and its crop around the hole.
+
+    Numbers are those of the official program; the paper gives none but gamma and lambda. The reconstruction in the hole
+    is discounted over the crop around it, raw outputs, rim included; that of known pixels is divided by their share,
+    image by image. ``variant="daa233"`` is the network as in that port (for its weights); the training step is the
+    official one nevertheless.
+
+    Args:
+        width: Channels of the generator's first layer.
+        critic_width: Channels of the critics' first layer.
+        size: Side of the training images, for the global critic. The generator takes any size.
+        local_size: Side of the local critic's crop.
+        gamma: Of the discount.
+        critic_updates: Critic batches before each generator batch.
+        penalty_weight: lambda of the gradient penalty, restricted to the hole.
+        adversarial_weight, hole_weight, known_weight: Of the three generator losses.
+        coarse_weight: Of the coarse output within the last two.
+        lr, betas: Adam's, for both optimisers.
+    """
+
+    year: ClassVar[int] = 2018
+    paper: ClassVar[str] = "Yu, Lin, Yang, Shen, Lu, Huang. Generative Image Inpainting with Contextual Attention. CVPR 2018"
+    imports: ClassVar[tuple[str, ...]] = ("daa233",)
+    multiple = 8
+
+    def __init__(
+        self,
+        width: int = 32,
+        critic_width: int = 64,
+        size: int = 256,
+        local_size: int = 128,
+        variant: Variant = "official",
+        gamma: float = 0.9,
+        critic_updates: int = 5,
+        penalty_weight: float = 10.0,
+        adversarial_weight: float = 0.001,
+        hole_weight: float = 1.2,
+        known_weight: float = 1.2,
+        coarse_weight: float = 1.2,
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.5, 0.9),
+        **optimisation: Any,
+    ) -> None:
+        super().__init__(**optimisation)
+        self.save_hyperparameters()
+        self.local_size, self.gamma, self.critic_updates = local_size, gamma, critic_updates
+        self.penalty_weight, self.adversarial_weight = penalty_weight, adversarial_weight
+        self.hole_weight, self.known_weight, self.coarse_weight = hole_weight, known_weight, coarse_weight
+        self.lr, self.betas = lr, (betas[0], betas[1])
+        self.generator = Generator(width, variant)
+        self.discriminator_global = Discriminator(size, critic_width, 4, variant)
+        # The port's local critic ends in 4 * critic_width channels, the official one in 8.
+        self.discriminator_local = Discriminator(local_size, critic_width, 8 if variant == "official" else 4, variant)
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+        return self.generator(erased, mask)[1]
+
+    def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+        # global_step counts the batch in progress already.
+        if (self.trainer.global_step - 1) % (self.critic_updates + 1) < self.critic_updates:
+            self._train_critics(batch.image, batch.mask)
+        else:
+            self._train_generator(batch.image, batch.mask)
+
+    def _train_critics(self, image: Tensor, mask: Tensor) -> None:
+        _, optimizer_d = self.optimizers()  # type: ignore[misc]
+        with torch.no_grad():
+            completed = composite(self.predict(image, mask), image, mask)
+        crop = local_crop(torch.cat([image, completed, mask], 1), mask, self.local_size)
+        image_crop, completed_crop, mask_crop = crop.split((3, 3, 1), 1)
+
+        with self.optimise(optimizer_d) as minimise:
+            real, fake = self.discriminator_global(torch.cat([image, completed])).chunk(2)
+            critic_global = wasserstein_critic(real, fake)
+            real, fake = self.discriminator_local(torch.cat([image_crop, completed_crop])).chunk(2)
+            critic_local = wasserstein_critic(real, fake)
+            penalty_global = gradient_penalty(self.discriminator_global, image, completed, mask)
+            penalty_local = gradient_penalty(self.discriminator_local, image_crop, completed_crop, mask_crop)
+            loss = critic_global + critic_local + self.penalty_weight * (penalty_global + penalty_local)
+            minimise(loss)
+        self.log_dict(
+            {
+                "train/critic_global": critic_global,
+                "train/critic_local": critic_local,
+                "train/penalty": penalty_global + penalty_local,
+                "train/critic": loss,
+            },
+            batch_size=len(image),
+        )
+
+    def _train_generator(self, image: Tensor, mask: Tensor) -> None:
+        optimizer_g, _ = self.optimizers()  # type: ignore[misc]
+        with self.optimise(optimizer_g) as minimise:
+            coarse, refined = self.generator(image * (1 - mask), mask)
+            completed = composite(refined, image, mask)
+            discount = spatial_discount(self.local_size, self.gamma).to(image)
+            known = 1 - mask
+
+            def hole(output: Tensor) -> Tensor:
+                return (local_crop((output - image).abs(), mask, self.local_size) * discount).mean()
+
+            def rest(output: Tensor) -> Tensor:
+                share = known.mean((1, 2, 3)).clamp(min=1 / known[0].numel())
+                return (((output - image).abs() * known).mean((1, 2, 3)) / share).mean()
+
+            losses = {
+                "hole": self.coarse_weight * hole(coarse) + hole(refined),
+                "known": self.coarse_weight * rest(coarse) + rest(refined),
+                "adversarial": wasserstein_generator(self.discriminator_global(completed))
+                + wasserstein_generator(self.discriminator_local(local_crop(completed, mask, self.local_size))),
+            }
+            loss = (
+                self.hole_weight * losses["hole"]
+                + self.known_weight * losses["known"]
+                + self.adversarial_weight * losses["adversarial"]
+            )
+            minimise(loss)
+        self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        critics = [*self.discriminator_global.parameters(), *self.discriminator_local.parameters()]
+        return [Adam(self.generator.parameters(), self.lr, self.betas), Adam(critics, self.lr, self.betas)]

@@ -1,0 +1,148 @@
+"""Iizuka, Simo-Serra, Ishikawa: Globally and Locally Consistent Image Completion, SIGGRAPH 2017."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Adadelta, Adam, Optimizer
+
+from lit_inpaint.layers.local_crop import local_crop
+from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_minimax
+from lit_inpaint.methods.glcic.blend import blend
+from lit_inpaint.methods.glcic.networks import CompletionNetwork, JointDiscriminator
+from lit_inpaint.module import InpaintingModule
+from masks.convention import InpaintingBatch, composite, erase
+
+
+class GLCIC(InpaintingModule):
+    """A dilated completion network against one critic that looks at the whole image and at a crop around the hole.
+
+    Three phases, by batches trained (Algorithm 1): ``completion_steps`` of the completion network alone, then
+    ``critic_steps`` of the critic alone, then both, critic first. The phase follows from ``trainer.global_step``, so a
+    resumed run is in the right one. The critic's real image is cropped where a second, independent mask lies: the masks
+    of the batch rolled by one (with one image a batch there is no second mask).
+
+    The authors published the network and no training code, so the variants are the paper and two programs:
+
+    ==================  ==========================  ===========================  ===================================
+    .                   paper                       otenim                       mmagic
+    ==================  ==========================  ===========================  ===================================
+    layer               conv, norm, ReLU            conv, ReLU, norm             conv, norm, ReLU
+    input               [0, 1] - mean, hole 0       [0, 1], hole = mean          [-1, 1], hole 0
+    output              sigmoid                     sigmoid                      clip
+    completion loss     MSE in the hole             the same                     L1 over the hole's pixels
+    critic sees         composite                   raw output                   composite
+    real crop           second mask                 second mask                  the same mask
+    generator's GAN     log(1 - D)                  -log D                       -log D
+    adversarial weight  4e-4                        4e-4                         1e-3
+    optimiser           ADADELTA                    ADADELTA                     Adam, 4e-4
+    ==================  ==========================  ===========================  ===================================
+
+    The MSE is the mean over all elements of the masked squared difference, in [0, 1]; the paper writes the sum.
+
+    Args:
+        completion_steps: T_C of the paper; the first phase.
+        critic_steps: T_D; the second phase. Of T_train = 500,000 batches the rest is joint.
+        size: Side of the training images, for the critic. Completion takes any size.
+        local_size: Side of the critic's crop.
+        width: Channels of the first layer of all networks.
+        features: What each branch of the critic hands on.
+        mean: Colour of the training data, (R, G, B) in [0, 1]; Places365 by default.
+        adversarial_weight: None for the variant's.
+        blend: Post-process by Telea and Poisson blending (off in the published program too).
+    """
+
+    year: ClassVar[int] = 2017
+    paper: ClassVar[str] = (
+        "Iizuka, Simo-Serra, Ishikawa. Globally and Locally Consistent Image Completion. ACM Transactions on Graphics "
+        "(SIGGRAPH) 2017"
+    )
+    imports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
+    multiple = 4
+
+    def __init__(
+        self,
+        completion_steps: int = 90_000,
+        critic_steps: int = 10_000,
+        size: int = 256,
+        local_size: int = 128,
+        width: int = 64,
+        features: int = 1024,
+        mean: tuple[float, float, float] = (0.4578, 0.4413, 0.4078),
+        adversarial_weight: float | None = None,
+        blend: bool = False,
+        variant: Literal["paper", "otenim", "mmagic"] = "paper",
+        **optimisation: Any,
+    ) -> None:
+        super().__init__(**optimisation)
+        self.save_hyperparameters()
+        self.completion_steps, self.critic_steps = completion_steps, critic_steps
+        self.local_size, self.mean, self.blend, self.variant = local_size, tuple(mean), blend, variant
+        default_weight = 1e-3 if variant == "mmagic" else 4e-4
+        self.adversarial_weight = default_weight if adversarial_weight is None else adversarial_weight
+        order: Literal["norm_relu", "relu_norm"] = "relu_norm" if variant == "otenim" else "norm_relu"
+        self.generator = CompletionNetwork(width, order)
+        self.discriminator = JointDiscriminator(size, local_size, width, features, order)
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+        if self.variant == "mmagic":
+            return self.generator(erased, mask).clamp(-1, 1)
+        mean = erased.new_tensor(self.mean).view(3, 1, 1)
+        image = (erased + 1) / 2
+        image = erase(image, mask, mean) if self.variant == "otenim" else erase(image - mean, mask)
+        return self.generator(image, mask).sigmoid() * 2 - 1
+
+    def forward(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
+        inpainted = super().forward(image, mask, **guides)
+        return blend(inpainted, mask) if self.blend else inpainted
+
+    @property
+    def phase(self) -> int:
+        """1: completion network alone; 2: critic alone; 3: both. Of the batch in progress, which is counted already."""
+        step = self.trainer.global_step
+        return 1 if step <= self.completion_steps else 2 if step <= self.completion_steps + self.critic_steps else 3
+
+    def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+        image, mask = batch.image, batch.mask
+        phase = self.phase
+        optimizer_c, optimizer_d = self.optimizers()  # type: ignore[misc]
+        with torch.set_grad_enabled(phase != 2):
+            prediction = self.predict(image, mask)
+        fake = prediction if self.variant == "otenim" else composite(prediction, image, mask)
+        fake_crop = local_crop(fake, mask, self.local_size)
+
+        if phase >= 2:
+            other_mask = mask if self.variant == "mmagic" else mask.roll(1, 0)
+            with self.optimise(optimizer_d) as minimise:
+                critic = bce_critic(
+                    self.discriminator(image, local_crop(image, other_mask, self.local_size)),
+                    self.discriminator(fake.detach(), fake_crop.detach()),
+                )
+                minimise(critic)
+            self.log("train/critic", critic, batch_size=len(image))
+
+        if phase != 2:
+            with self.optimise(optimizer_c) as minimise:
+                completion = self._completion(prediction, image, mask)
+                loss = completion
+                if phase == 3:
+                    adversarial_loss = bce_generator_minimax if self.variant == "paper" else bce_generator
+                    adversarial = adversarial_loss(self.discriminator(fake, fake_crop))
+                    loss = completion + self.adversarial_weight * adversarial
+                    self.log("train/adversarial", adversarial, batch_size=len(image))
+                minimise(loss)
+            self.log("train/completion", completion, prog_bar=True, batch_size=len(image))
+            self.log("train/loss", loss, batch_size=len(image))
+        self.log("train/phase", float(phase), batch_size=len(image))
+
+    def _completion(self, prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+        if self.variant == "mmagic":  # in [-1, 1], each image over its own hole
+            absolute = ((prediction - image).abs() * mask).sum((1, 2, 3))
+            return (absolute / (3 * mask.sum((1, 2, 3))).clamp(min=1)).mean()
+        return (((prediction - image) / 2).square() * mask).mean()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        networks = self.generator, self.discriminator
+        if self.variant == "mmagic":
+            return [Adam(network.parameters(), lr=4e-4) for network in networks]
+        return [Adadelta(network.parameters()) for network in networks]
