@@ -1,0 +1,393 @@
+"""Metrics against their definitions, against the packages that papers use, and over processes."""
+
+import multiprocessing
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lit_inpaint import metrics
+from lit_inpaint.metrics import ImageMean, InceptionMetrics, inception, metric, perceptual, round_to_8_bits
+from lit_inpaint.weights import BackboneMissingError, backbone, sha256
+
+
+def read(path: Path) -> Tensor:
+    pixels = np.array(Image.open(path).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def photographs(data_dir: Path, count: int) -> Tensor:
+    return torch.cat([read(path) for path in sorted((data_dir / "synthetic_faces256").iterdir())[:count]])
+
+
+def noisy(image: Tensor, seed: int = 0) -> Tensor:
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+    return round_to_8_bits(image + 0.2 * noise)
+
+
+# ---- pixels ---------------------------------------------------------------------------------------------------------
+
+
+def test_pixel_metrics_equal_sums_over_loops():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (round_to_8_bits(torch.rand(2, 3, 5, 4, generator=generator) * 2 - 1) for _ in range(2))
+    mask = (torch.rand(2, 1, 5, 4, generator=generator) > 0.5).float()
+    for i in range(2):
+        x, y = ((t[i].double() + 1) / 2 for t in (a, b))
+        inside = [(c, r, k) for c in range(3) for r in range(5) for k in range(4) if mask[i, 0, r, k] == 1]
+        everywhere = [(c, r, k) for c in range(3) for r in range(5) for k in range(4)]
+        error = {p: (x[p] - y[p]).item() for p in everywhere}
+        expected = {
+            "l1_hole": sum(abs(error[p]) for p in inside) / len(inside),
+            "l1_mean": sum(abs(error[p]) for p in everywhere) / 60,
+            "l1_relative_sum": sum(abs(error[p]) for p in everywhere) / sum((x[p] + y[p]).item() for p in everywhere),
+            "l1_relative_target": sum(abs(error[p]) for p in everywhere) / sum(y[p].item() for p in everywhere),
+            "psnr": -10 * np.log10(sum(error[p] ** 2 for p in everywhere) / 60),
+            "psnr_hole": -10 * np.log10(sum(error[p] ** 2 for p in inside) / len(inside)),
+        }
+        for name, value in expected.items():
+            assert metric(name)(a, b, mask)[i].item() == pytest.approx(value, rel=1e-5), name
+
+
+def test_images_without_error_or_hole_are_left_out_and_counted():
+    image = torch.zeros(3, 3, 8, 8)
+    other = image.clone()
+    other[0] += 0.2  # squared error 0.01: 20 dB; images 1 and 2 are equal
+    hole = torch.ones(3, 1, 8, 8)
+    hole[2] = 0
+    mean = ImageMean("psnr", round_first=False)
+    mean.update(other, image, hole)
+    assert (mean.compute().item(), int(mean.count), int(mean.left_out)) == (pytest.approx(20, abs=1e-5), 1, 2)
+    l1 = ImageMean("l1_hole", round_first=False)
+    l1.update(other, image, hole)
+    assert (l1.compute().item(), int(l1.count), int(l1.left_out)) == (pytest.approx(0.05, abs=1e-6), 2, 1)
+
+
+def test_pooled_psnr_averages_the_squared_error_first():
+    target = torch.zeros(2, 3, 4, 4)
+    prediction = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])  # 20 and 40 dB
+    pooled, usual = ImageMean("psnr_pooled", round_first=False), ImageMean("psnr", round_first=False)
+    for m in (pooled, usual):
+        m.update(prediction, target)
+    assert usual.compute().item() == pytest.approx(30, abs=1e-4)
+    assert pooled.compute().item() == pytest.approx(-10 * np.log10((0.01 + 0.0001) / 2), abs=1e-4)
+
+
+def test_what_is_measured_is_what_a_png_would_hold(tmp_path: Path):
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
+    levels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte()[0].permute(1, 2, 0).numpy()
+    Image.fromarray(levels).save(tmp_path / "x.png")
+    assert torch.equal(round_to_8_bits(image), round_to_8_bits(read(tmp_path / "x.png")))
+    mean = ImageMean("l1_mean")
+    mean.update(image, read(tmp_path / "x.png"))
+    assert mean.compute().item() == 0
+
+
+def test_metrics_of_the_hole_ask_for_a_mask_and_unknown_names_offer_the_nearest():
+    image = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="give mask"):
+        metric("psnr_hole")(image, image)
+    with pytest.raises(ValueError, match="did you mean psnr_hole"):
+        metric("psnr_holes")
+
+
+def test_every_metric_says_its_version_and_which_end_is_better():
+    for name in metrics.NAMES:
+        assert metrics.definition(name).startswith(f"{name}/1: ")
+        wins = name.startswith(("psnr", "ssim", "p_ids", "u_ids", "diversity"))
+        assert metric(name).higher_is_better is wins
+
+
+# ---- SSIM -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("ssim", {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}), ("ssim_uniform7", {})],
+)
+def test_ssim_equals_scikit_image(name: str, settings: dict, data_dir: Path):
+    from skimage.metrics import structural_similarity
+
+    image = photographs(data_dir, 3)
+    for other in (noisy(image), torch.nn.functional.avg_pool2d(image, 5, 1, 2)):
+        ours = metric(name)(other, image)
+        for i in range(3):
+            a, b = (((t[i].double() + 1) / 2).numpy() for t in (other, image))
+            theirs = structural_similarity(a, b, channel_axis=0, data_range=1.0, **settings)
+            assert ours[i].item() == pytest.approx(theirs, abs=1e-4)
+
+
+def test_ssim_is_at_least_four_times_as_fast_as_torchmetrics_at_the_same_value():
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    image = torch.rand(8, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    other = noisy(image)
+
+    def cpu_seconds(function) -> float:
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            function()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    a, b = (other + 1) / 2, (image + 1) / 2
+    settings = {"data_range": 1.0, "reduction": "none"}
+    _, whole = structural_similarity_index_measure(a, b, return_full_image=True, **settings)
+    inner = whole[..., 5:-5, 5:-5].mean((1, 2, 3))  # the windows that lie inside the image
+    torch.testing.assert_close(metrics.ssim(other, image), inner, atol=1e-4, rtol=0)
+    ours = cpu_seconds(lambda: metrics.ssim(other, image))
+    theirs = cpu_seconds(lambda: structural_similarity_index_measure(a, b, **settings))
+    assert theirs / ours >= 4, f"{theirs / ours:.1f} times as fast as torchmetrics"
+
+
+def test_ssim_keeps_full_precision_under_autocast():
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mean = ImageMean("ssim")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mean.update(noisy(image), image)
+    assert mean.compute().item() == pytest.approx(metrics.ssim(noisy(image), round_to_8_bits(image)).item(), abs=1e-6)
+
+
+# ---- LPIPS ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "expected"), [("lpips_alex", (0.7219, 0.1376)), ("lpips_vgg", (0.5686, 0.4217))])
+def test_lpips_gives_the_published_values_of_its_example(
+    name: str, expected: tuple[float, float], data_dir: Path, weights_dir: Path
+):
+    reference, first, second = (read(data_dir / "lpips_example" / f"ex_{n}.png") for n in ("ref", "p0", "p1"))
+    values = metric(name)(torch.cat([first, second]), torch.cat([reference, reference]))
+    assert values.tolist() == pytest.approx(expected, abs=5e-5)
+
+
+def test_features_of_the_truth_are_computed_once_for_all_methods(weights_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    perceptual._network.cache_clear()
+    network = perceptual._network("alexnet", torch.device("cpu"))
+    seen: list[int] = []
+    plain = network.forward
+    monkeypatch.setattr(network, "forward", lambda image: (seen.append(len(image)), plain(image))[1])
+    target = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    first = metrics.lpips_alex(noisy(target, 1), target)
+    assert seen == [3, 3]
+    metrics.lpips_alex(noisy(target, 2), target)
+    assert seen == [3, 3, 3]
+    torch.testing.assert_close(metrics.lpips_alex(noisy(target, 1)[1:2], target[1:2]), first[1:2])
+    assert seen == [3, 3, 3, 1]
+
+
+def test_upsampled_lpips_is_lpips_of_the_upsampled_images(weights_dir: Path):
+    target = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    big = [torch.nn.functional.interpolate(x, (256, 256), mode="bilinear") for x in (noisy(target), target)]
+    assert metrics.lpips_alex_up256(noisy(target), target).item() == metrics.lpips_alex(*big).item()
+
+
+def test_diversity_is_the_mean_over_pairs_of_samples(weights_dir: Path):
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    samples = torch.stack([noisy(image, seed) for seed in range(3)])
+    pairs = [metrics.lpips_alex(samples[i], samples[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    torch.testing.assert_close(metrics.diversity_lpips(samples), sum(pairs) / 3)
+    with pytest.raises(ValueError, match="n >= 2"):
+        metrics.diversity_lpips(samples[:1])
+
+
+# ---- FID, P-IDS, U-IDS ----------------------------------------------------------------------------------------------
+
+
+def test_frechet_distance_of_gaussians_with_known_moments_and_as_torch_fidelity_computes_it():
+    fidelity = pytest.importorskip("torch_fidelity.metric_fid")
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(200, 32)), rng.normal(0.3, 1.5, size=(300, 32))
+    statistics = [fidelity.fid_features_to_statistics(torch.from_numpy(x)) for x in (a, b)]
+    theirs = fidelity.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert inception.frechet_distance(a, b) == pytest.approx(theirs, rel=1e-6)
+    # Exact moments: C1 = I, C2 = 4 I in 2 dimensions at distance 5: 25 + 2 (1 + 4 - 2 * 2) = 27.
+    square = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * np.sqrt(3 / 4)
+    assert inception.frechet_distance(square, 2 * square + [3, 4]) == pytest.approx(27)
+
+
+def test_fid_of_a_set_with_itself_is_0_and_grows_with_blur(data_dir: Path, weights_dir: Path):
+    pytest.importorskip("torch_fidelity")
+    image = photographs(data_dir, 6)
+    features = [inception.inception_features(image).double().numpy()]
+    for size in (5, 11):
+        blurred = torch.nn.functional.avg_pool2d(image, size, 1, size // 2)
+        features.append(inception.inception_features(blurred).double().numpy())
+    itself, little, much = (inception.frechet_distance(f, features[0]) for f in features)
+    assert abs(itself) < 1e-3
+    assert 1 < little < much
+
+
+@pytest.mark.slow
+def test_fid_equals_torch_fidelity_on_the_same_folders(
+    data_dir: Path, weights_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fidelity = pytest.importorskip("torch_fidelity")
+    image = photographs(data_dir, 10)
+    blurred = torch.nn.functional.avg_pool2d(image, 5, 1, 2)
+    for name, pictures in {"a": blurred, "b": image}.items():
+        (tmp_path / name).mkdir()
+        for i, picture in enumerate(pictures):
+            levels = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+            Image.fromarray(levels).save(tmp_path / name / f"{i}.png")
+    state = torch.load(backbone("inception_fid"), weights_only=True)
+    whole = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008), **state}
+    torch.save(whole, tmp_path / "inception.pth")
+    theirs = fidelity.calculate_metrics(
+        input1=str(tmp_path / "a"),
+        input2=str(tmp_path / "b"),
+        fid=True,
+        cuda=False,
+        cache=False,
+        verbose=False,
+        batch_size=10,
+        feature_extractor_weights_path=str(tmp_path / "inception.pth"),
+    )["frechet_inception_distance"]
+    monkeypatch.setattr(inception, "FID_MINIMUM", 10)
+    assert metrics.fid(blurred, image).item() == pytest.approx(theirs, rel=1e-3)
+
+
+def test_u_ids_is_near_half_for_equal_and_0_for_separated_gaussians():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.normal(size=(3, 20_000, 16))
+    paired, unpaired = inception.discriminative_scores(a, b)
+    # A linear rule with 17 free numbers fits 40,000 random labels a little better than chance.
+    assert unpaired == pytest.approx(0.5, abs=0.02)
+    assert paired == pytest.approx(0.5, abs=0.03)
+    assert inception.discriminative_scores(c + 10, b) == (0, 0)
+
+
+def test_p_ids_and_u_ids_equal_a_direct_computation_on_stored_features():
+    from sklearn.svm import LinearSVC
+
+    rng = np.random.default_rng(1)
+    real = rng.normal(size=(500, 16))
+    fake = real + rng.normal(0.5, 1, size=(500, 16))
+    x, y = np.concatenate([fake, real]), np.repeat([0, 1], 500)
+    svm = LinearSVC(dual=False).fit(x, y)
+    scores = x @ svm.coef_[0] + svm.intercept_[0]
+    wrong = np.mean((scores > 0).astype(int) != y)
+    above = np.mean(scores[:500] > scores[500:])
+    assert inception.discriminative_scores(fake, real) == (
+        pytest.approx(above, abs=2e-3),
+        pytest.approx(wrong, abs=1e-3),
+    )
+    assert 0 < above < 0.5 and 0 < wrong < 0.5
+
+
+def test_set_metrics_refuse_too_few_images():
+    images = torch.zeros(4, 3, 32, 32)
+    with pytest.raises(ValueError, match="fid needs at least 1000 images, there are 4"):
+        metrics.fid(images, images)
+    with pytest.raises(ValueError, match="p_ids needs at least 4096 images"):
+        metrics.p_ids(images, images)
+    # Why: 100 pairs of pure noise in 2048 dimensions are separated without an error, as if the method were hopeless.
+    a, b = np.random.default_rng(0).normal(size=(2, 100, 2048))
+    assert inception.discriminative_scores(a, b)[1] == 0
+
+
+# ---- backbones ------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_backbone_says_how_to_get_it_and_a_wrong_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LIT_INPAINT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    with pytest.raises(BackboneMissingError, match=r"put alexnet_features.pth into .*torchvision.models.alexnet"):
+        backbone("alexnet")
+    assert "torchvision.models.vgg16" in (metrics.unavailable("lpips_vgg") or "")
+    assert metrics.unavailable("psnr") is None
+    (tmp_path / "alexnet_features.pth").write_bytes(b"not the weights")
+    with pytest.raises(ValueError, match=r"has sha256 .* expected 1454cf628f56"):
+        backbone("alexnet")
+    hub = tmp_path / "hub" / "hub" / "checkpoints"
+    hub.mkdir(parents=True)
+    (hub / "vgg16-397923af.pth").write_bytes(b"not the weights")
+    with pytest.raises(ValueError, match="expected 397923af"):
+        backbone("vgg16")
+    (tmp_path / "x").write_bytes(b"abc")  # FIPS 180: the hash of "abc"
+    assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+# ---- processes ------------------------------------------------------------------------------------------------------
+
+
+def toy_features(image: Tensor) -> Tensor:
+    return image.unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5)).flatten(1)  # 12 block means
+
+
+def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) -> dict[str, float]:
+    """What one process computes on every world-th image, in batches of 2."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(images, 3, 32, 32, generator=generator) * 2 - 1
+    prediction = target + torch.linspace(0.01, 0.5, images).view(-1, 1, 1, 1) * torch.randn(
+        target.shape, generator=generator
+    )
+    mask = (torch.rand(images, 1, 32, 32, generator=generator) > 0.7).float()
+    mask[3] = 0  # an empty hole, and an image without error
+    prediction[5] = target[5]
+    means = {name: ImageMean(name) for name in names}
+    inception.FID_MINIMUM = 2
+    features = InceptionMetrics(("fid", "p_ids", "u_ids"), toy_features)
+    for batch in torch.arange(rank, images, world).split(2):
+        for m in means.values():
+            m.update(prediction[batch], target[batch], mask[batch])
+        features.update(prediction[batch], target[batch])
+    out = {name: m.compute().item() for name, m in means.items()}
+    out |= {name: value.item() for name, value in features.compute().items()}
+    out["left out of psnr_hole"] = torch.distributed.is_initialized() and _total_left_out(means["psnr_hole"])
+    return out
+
+
+def _total_left_out(mean: ImageMean) -> int:
+    mean.sync()
+    return int(mean.left_out)
+
+
+def _rank(rank: int, world: int, port: int, names: tuple[str, ...], images: int, queue) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    try:
+        queue.put(numbers_of_rank(rank, world, names, images))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_images():
+    names = tuple(
+        n for n in metrics.NAMES if n not in ("fid", "p_ids", "u_ids", "diversity_lpips") and not metrics.unavailable(n)
+    )
+    assert len(names) >= 9
+    names = tuple(n for n in names if n not in ("lpips_vgg", "lpips_alex_up256"))  # alike, and slow
+    images = 37
+    minimum = inception.FID_MINIMUM
+    try:
+        alone = numbers_of_rank(0, 1, names, images)
+    finally:
+        inception.FID_MINIMUM = minimum
+    assert alone["fid"] > 0 and 0 <= alone["u_ids"] <= 0.5
+    context = multiprocessing.get_context("fork")
+    for world in (2, 3):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        queue = context.Queue()
+        processes = [
+            context.Process(target=_rank, args=(rank, world, port, names, images, queue)) for rank in range(world)
+        ]
+        for process in processes:
+            process.start()
+        found = [queue.get(timeout=120) for _ in processes]
+        for process in processes:
+            process.join(60)
+            assert process.exitcode == 0
+        for numbers in found:
+            assert numbers.pop("left out of psnr_hole") == 2
+            for name, value in numbers.items():
+                assert value == pytest.approx(alone[name], rel=1e-6, abs=1e-6), (name, world)
