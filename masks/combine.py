@@ -126,6 +126,16 @@ class Augmented(MaskGenerator):
             )
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
+        for _ in range(100):
+            mask = self._draw(height, width, rng)
+            if 0 < cv2.countNonZero(mask) < mask.size:  # the hole may have been moved out of the image
+                return mask
+        raise ValueError(
+            f"{self}: 100 masks at {height}x{width} were nothing but hole or had none. Look at the masks before "
+            "they are augmented (lit-inpaint masks show or measure): is white what you say it is?"
+        )
+
+    def _draw(self, height: int, width: int, rng: np.random.Generator) -> Mask:
         mask = self.generator(height, width, rng)
         u = rng.random(6).tolist()
         brush = max(1, int(integer(u[0], *self.dilation) * proportion(height, width, self.size)))
