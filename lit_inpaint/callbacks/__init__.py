@@ -1,7 +1,8 @@
 """What a run can switch on: averages, panels, throughput."""
 
 from lit_inpaint.callbacks.ema import EMA
+from lit_inpaint.callbacks.panels import Panels
 from lit_inpaint.callbacks.progress import StepProgressBar
 from lit_inpaint.callbacks.throughput import Throughput
 
-__all__ = ["EMA", "StepProgressBar", "Throughput"]
+__all__ = ["EMA", "Panels", "StepProgressBar", "Throughput"]

@@ -1,0 +1,150 @@
+"""Panels of a few fixed validation images: input, prediction, composite, truth and the error in the hole."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from lit_inpaint.metrics import psnr_hole
+from lit_inpaint.module import InpaintingModule, keyed_generators
+from masks.convention import composite, erase
+
+COLUMNS = ("input", "prediction", "composite", "truth", "hole error")
+FULL_SCALE = 0.5  # error, of 1, that is painted brightest: the same in every panel, so that steps can be compared
+_RAMP = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
+
+
+class Panels(L.Callback):
+    """After each validation, complete the same images and show them: one PNG a step, and W&B's ``val/panels``.
+
+    The images are spread evenly over the validation set and never change; W&B's own step is not ours, so the step
+    stands in every caption. The network of the validation is used, averaged where :class:`EMA` averages. What goes
+    wrong here is said once and stops nothing.
+
+    Args:
+        samples: Images shown.
+        every: Validations from one panel to the next.
+    """
+
+    def __init__(self, samples: int = 8, every: int = 1) -> None:
+        if samples < 1 or every < 1:
+            raise ValueError(f"samples is {samples} and every is {every}; expected at least 1 of each.")
+        self.samples, self.every = samples, every
+        self._validations = 0
+        self._said: set[str] = set()
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not isinstance(pl_module, InpaintingModule):
+            return
+        self._validations += 1
+        if (self._validations - 1) % self.every or not trainer.is_global_zero:
+            return
+        try:
+            rows, captions = self._rows(trainer, pl_module)
+        except Exception as error:
+            return self._warn("no panel could be made", error)
+        try:
+            folder = Path(trainer.default_root_dir) / "panels"
+            _write_png(sheet(rows, captions), folder / f"step-{trainer.global_step}.png")
+        except Exception as error:
+            self._warn("the panel could not be written", error)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                try:
+                    logger.log_image("val/panels", [Image.fromarray(row) for row in rows], caption=captions)
+                except Exception as error:
+                    self._warn(f"{type(logger).__name__} did not take the panel", error)
+
+    def _rows(self, trainer: L.Trainer, module: InpaintingModule) -> tuple[list[NDArray[np.uint8]], list[str]]:
+        """One strip of pictures and one caption an image."""
+        loader: Any = trainer.val_dataloaders
+        dataset = (loader[0] if isinstance(loader, list | tuple) else loader).dataset
+        indices = np.unique(np.linspace(0, len(dataset) - 1, self.samples).round().astype(int)).tolist()
+        seen = next((c.images_seen for c in trainer.callbacks if hasattr(c, "images_seen")), None)  # type: ignore[attr-defined]
+        when = f"step {trainer.global_step}" + (f", {seen} images seen" if seen is not None else "")
+        rows, captions = [], []
+        for index in indices:
+            sample = dataset[index]
+            image, mask = sample.image[None].to(module.device), sample.mask[None].to(module.device)
+            with torch.no_grad(), trainer.precision_plugin.forward_context():
+                prediction, inpainted = complete(module, image, mask, str(sample.name))
+            rows.append(strip(image, mask, prediction, inpainted))
+            decibel = psnr_hole(inpainted.float(), image, mask).item()
+            captions.append(f"{sample.name}, {when}, {decibel:.2f} dB in the hole")
+        return rows, captions
+
+    def _warn(self, what: str, error: Exception) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            rank_zero_warn(
+                f"Panels: {what} ({type(error).__name__}: {' '.join(str(error).split())[:160]}); training goes on."
+            )
+
+
+def complete(module: InpaintingModule, image: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """What the network says of the whole image, and the composite that users get.
+
+    Both are the composite where the network has to adapt the image's size and so has no whole image of its own.
+    """
+    guides = {"generators": keyed_generators(0, [name], 0)} if module.diverse else {}
+    height, width = image.shape[-2:]
+    suits = height % module.multiple == 0 and width % module.multiple == 0
+    if suits and (module.fixed_size is None or (height, width) == (module.fixed_size, module.fixed_size)):
+        prediction = module.predict(image, mask, **guides).clamp(-1, 1)
+        return prediction, composite(prediction, image, mask)
+    inpainted = module(image, mask, **guides)
+    return inpainted, inpainted
+
+
+def strip(image: Tensor, mask: Tensor, prediction: Tensor, inpainted: Tensor) -> NDArray[np.uint8]:
+    """The five pictures of one image, (1, C, H, W) each, side by side: (H, 5 W + gaps, 3)."""
+    pictures = [_levels(x) for x in (erase(image, mask), prediction, inpainted, image)]
+    pictures.append(hole_error(inpainted, image, mask))
+    gap = np.full((image.shape[-2], 2, 3), 255, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
+
+
+def hole_error(inpainted: Tensor, image: Tensor, mask: Tensor) -> NDArray[np.uint8]:
+    """Mean absolute error over the colours, black to yellow at ``FULL_SCALE``, in the hole; grey elsewhere."""
+    error = (inpainted.float() - image).abs().mean(1)[0].div(2 * FULL_SCALE).clamp(0, 1).cpu().numpy()
+    stops = np.linspace(0, 1, len(_RAMP))
+    painted = np.stack([np.interp(error, stops, _RAMP[:, channel]) for channel in range(3)], axis=-1)
+    return np.where(mask[0, 0].cpu().numpy()[..., None] == 1, painted.round(), 96).astype(np.uint8)
+
+
+def sheet(rows: list[NDArray[np.uint8]], captions: list[str]) -> Image.Image:
+    """All strips below each other, small ones enlarged, with the names of the columns and a caption above each row."""
+    times = max(1, round(160 / rows[0].shape[0]))
+    rows = [row.repeat(times, 0).repeat(times, 1) for row in rows]
+    font, bar = ImageFont.load_default(13), 22
+    page = Image.new("RGB", (rows[0].shape[1], bar + sum(bar + row.shape[0] for row in rows)), "white")
+    draw = ImageDraw.Draw(page)
+    for index, column in enumerate(COLUMNS):
+        draw.text((4 + index * (page.width + 2 * times) // len(COLUMNS), 4), column, "black", font)
+    top = bar
+    for row, caption in zip(rows, captions, strict=True):
+        draw.text((4, top + 4), caption, "dimgray", font)
+        page.paste(Image.fromarray(row), (0, top + bar))
+        top += bar + row.shape[0]
+    return page
+
+
+def _levels(image: Tensor) -> NDArray[np.uint8]:
+    return image[0].float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _write_png(page: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    page.save(content, "PNG")
+    part = path.with_suffix(".part")
+    part.write_bytes(content.getvalue())
+    os.replace(part, path)
