@@ -1,17 +1,16 @@
 """fit / validate / test / predict: LightningCLI with our defaults, one-line errors and safe checkpoints."""
 
 import inspect
+import json
 import logging
 import re
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -96,6 +95,9 @@ class InpaintCLI(LightningCLI):
         several = trainer.devices not in ("auto", 1, "1") or trainer.num_nodes > 1
         if trainer.strategy == "auto" and (several or torch.cuda.device_count() > 1):
             trainer.strategy = "ddp_find_unused_parameters_true"
+        cls = method_classes().get(config.model.class_path.split(".")[-1]) if config.model else None
+        if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
+            raise ValueError(f"{cls.__name__} has no parameters to fit; use `lit-inpaint benchmark` or `inpaint`.")
         checkpoint = config.get("ckpt_path")
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
@@ -104,12 +106,12 @@ class InpaintCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if isinstance(self.model, InpaintingModule):
             self.model.weights = config.weights
-            if self.config.subcommand == "fit" and not self.model.trainable:
-                raise ValueError(
-                    f"{type(self.model).__name__} has no parameters to fit; use `lit-inpaint benchmark` or `inpaint`."
-                )
             if config.init_from:
                 load_weights(self.model, Path(config.init_from))
+
+    def before_fit(self) -> None:
+        """Look for the images before a logger creates its first file."""
+        self.datamodule.setup("fit")
 
 
 def load_weights(model: InpaintingModule, path: Path) -> None:
@@ -134,7 +136,7 @@ def refuse_differences(model: dict[str, Any], path: Path) -> None:
         raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {name}.")
     saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
     for key in saved:
-        if key in given and given[key] != saved[key]:
+        if key in given and json.dumps(given[key], default=str) != json.dumps(saved[key], default=str):
             raise ValueError(
                 f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to go on "
                 "as before, or start a new run with these weights: --init_from instead of --ckpt_path."
@@ -167,15 +169,14 @@ def prepare_arguments(argv: list[str]) -> list[str]:
         if cls is None:
             raise ValueError(f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first.")
         model = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": hyper_parameters(saved)}
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
-            yaml.safe_dump({"model": model}, file)
-        out[1:1] = ["--config", file.name]
+        out[1:1] = ["--config", json.dumps({"model": model})]
     return out
 
 
 def main(argv: list[str]) -> int:
     """``argv`` begins with the subcommand."""
     fit, rest = [{"default_config_files": [str(INSTALLED / name)]} for name in ("trainer.yaml", "evaluation.yaml")]
+    arguments = prepare_arguments(argv)
     InpaintCLI(
         L.LightningModule,
         L.LightningDataModule,
@@ -186,7 +187,7 @@ def main(argv: list[str]) -> int:
         parser_kwargs={"parser_mode": "omegaconf+", "fit": fit, **dict.fromkeys(("validate", "test", "predict"), rest)},
         save_config_callback=KeepConfig,
         seed_everything_default=0,
-        args=prepare_arguments(argv),
+        args=arguments,
     )
     return 0
 

@@ -61,11 +61,8 @@ class RunWandbLogger(WandbLogger):
     def __init__(self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False) -> None:
         folder = Path(save_dir)
         mode = os.environ.get("WANDB_MODE", "offline")
-        id_file = folder / "wandb_id.txt"
-        run_id = id_file.read_text().strip() if id_file.is_file() else uuid.uuid4().hex[:8]
-        if rank_zero_only.rank == 0 and not id_file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            id_file.write_text(run_id + "\n")
+        self._id_file = folder / "wandb_id.txt"
+        run_id = self._id_file.read_text().strip() if self._id_file.is_file() else uuid.uuid4().hex[:8]
         super().__init__(
             save_dir=save_dir,
             project=project,
@@ -86,6 +83,8 @@ class RunWandbLogger(WandbLogger):
     @property
     def experiment(self) -> Any:
         if self._experiment is None and rank_zero_only.rank == 0:
+            self._id_file.parent.mkdir(parents=True, exist_ok=True)
+            self._id_file.write_text(f"{self._wandb_init['id']}\n")
             try:
                 return super().experiment
             except Exception as error:  # no network, no key, no service: the run matters more than its log

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from experiments.run_folder import RunWandbLogger
 from lit_inpaint import methods
 from lit_inpaint.callbacks import EMA, Throughput
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
@@ -133,9 +132,3 @@ def test_the_published_network_is_built_without_memory_or_files(name: str):
         method = getattr(methods, name)()
     assert all(p.device.type == "meta" for p in method.parameters())
     assert method.year >= 2000 and method.paper
-
-
-def test_the_first_run_id_of_wandb_is_kept_over_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    first, second = RunWandbLogger(str(tmp_path)), RunWandbLogger(str(tmp_path))
-    assert first._wandb_init["id"] == second._wandb_init["id"] == (tmp_path / "wandb_id.txt").read_text().strip()
