@@ -1,0 +1,509 @@
+"""The diffusion process, the denoiser, its losses and weights, and DDPM as a method.
+
+Numbers of official programs were printed by openai/guided-diffusion 22e0df8, with the inputs below.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lit_inpaint.diffusion import Diffusion, UNet, cosine_betas
+from lit_inpaint.diffusion.losses import simple_loss, vlb_term
+from lit_inpaint.diffusion.samplers import DDNM, DPS, RePaint
+from lit_inpaint.diffusion.timesteps import SecondMomentTimesteps
+from lit_inpaint.diffusion.unet import attention, timestep_embedding
+from lit_inpaint.methods.ddpm.method import DDPM
+from lit_inpaint.methods.ddpm.weights import RELEASED, Shape, convert, detect, export, infer_flags
+from masks.convention import InpaintingBatch
+
+NARROW: dict[str, Any] = {
+    "image_size": 16,
+    "model_channels": 32,
+    "num_res_blocks": 1,
+    "channel_mult": (1, 2),
+    "attention_resolutions": (8,),
+    "num_head_channels": 32,
+}
+
+
+def random_weights(network: torch.nn.Module, seed: int) -> dict[str, Tensor]:
+    """Weights that leave no layer zero and no two alike, the same for every program."""
+    generator, state = torch.Generator().manual_seed(seed), network.state_dict()
+    for name in sorted(state):
+        noise = 0.05 * torch.randn(state[name].shape, generator=generator)
+        state[name] = noise + (1.0 if name.endswith("weight") and state[name].ndim == 1 else 0.0)
+    return state
+
+
+def toy(x: Tensor, t: Tensor) -> Tensor:
+    time = t.to(x.dtype)[:, None, None, None] / 1000
+    return torch.cat([x / (0.5 + x.abs()) + 0.25 * time, x / (1 + x * x)], 1)
+
+
+class Photos(torch.utils.data.Dataset[InpaintingBatch]):
+    """Eight smooth images with a square hole."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> InpaintingBatch:
+        wave = torch.sin(torch.arange(16) * (0.2 + 0.05 * index))
+        image = torch.stack([wave[:, None] * wave, wave[:, None].expand(16, 16), -wave.expand(16, 16)])
+        mask = torch.zeros(1, 16, 16)
+        mask[:, 4:10, 4:10] = 1
+        return InpaintingBatch(image, mask, f"photo{index}")
+
+
+def loader() -> DataLoader[InpaintingBatch]:
+    return DataLoader(Photos(), batch_size=4)
+
+
+def trainer(folder: Path, **settings: Any) -> L.Trainer:
+    return L.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **({"enable_checkpointing": False, "inference_mode": False} | settings),
+    )
+
+
+# ---- the process -------------------------------------------------------------------------------------------------
+
+
+def test_respacing_to_250_gives_the_published_betas_and_passes_the_original_timesteps() -> None:
+    spaced = Diffusion.make().respaced(250)
+    assert spaced.timesteps[[0, 1, 2, -3, -2, -1]].tolist() == [0, 4, 8, 991, 995, 999]
+    betas = spaced.betas[[0, 1, 124, 249]].tolist()
+    assert betas == pytest.approx([1e-4, 5.990656e-4, 0.0392888, 0.0775193], rel=2e-6)
+    abar = spaced.abar[[1, 100, 124, 249]].tolist()
+    assert abar == pytest.approx([0.9993010, 0.1920064, 0.0801878, 4.0358e-5], rel=2e-5)
+    torch.testing.assert_close(spaced.abar, Diffusion.make().abar[spaced.timesteps])
+    assert Diffusion.make().respaced(20, "stride").timesteps.tolist() == list(range(0, 1000, 50))
+    with pytest.raises(ValueError, match="1001 sampling steps of a process of 1000"):
+        Diffusion.make().respaced(1001)
+
+
+def test_the_cosine_schedule_equals_the_official_one() -> None:
+    official = [4.128422482196914e-05, 4.614175273665033e-05, 0.003155691441585007, 0.7499993929011166, 0.999]
+    assert cosine_betas()[[0, 1, 500, 998, 999]].tolist() == pytest.approx(official, rel=1e-12)
+    # improved-diffusion's models of 4000 steps are told timesteps on the scale of 1000.
+    assert Diffusion.make("cosine", 4000, True).respaced(2).timesteps.tolist() == [0, 999.75]
+
+
+def test_the_posterior_is_bayes_rule() -> None:
+    # q(x_{t-1} | x_t, x_0) is proportional to q(x_t | x_{t-1}) q(x_{t-1} | x_0): two Gaussians multiplied.
+    spaced, i, x_0, x_t = Diffusion.make().respaced(50), 20, 0.4, -0.3
+    beta, before = spaced.betas[i], spaced.abar[i - 1]
+    precision = (1 - beta) / beta + 1 / (1 - before)
+    mean = ((1 - beta).sqrt() * x_t / beta + before.sqrt() * x_0 / (1 - before)) / precision
+    assert spaced.posterior_variance[i].item() == pytest.approx(1 / precision.item())
+    ours = spaced.posterior_mean_x_0[i] * x_0 + spaced.posterior_mean_x_t[i] * x_t
+    assert ours.item() == pytest.approx(mean.item())
+
+
+# ---- the denoiser ------------------------------------------------------------------------------------------------
+
+
+def test_the_default_denoiser_has_the_parameters_of_repaints() -> None:
+    with torch.device("meta"):
+        unconditional, class_conditional = DDPM(), DDPM(num_classes=1000)
+    assert sum(p.numel() for p in unconditional.denoiser.parameters()) == 552_814_086
+    assert sum(p.numel() for p in class_conditional.denoiser.parameters()) == 553_838_086
+    assert len(unconditional.denoiser.state_dict()) == 566
+    assert not any(table.is_meta for table in (unconditional.diffusion.betas, unconditional.diffusion.timesteps))
+
+
+@pytest.mark.parametrize(
+    ("flags", "label", "picked", "total"),
+    [
+        (
+            {"model_channels": 64, "channel_mult": (1, 2, 2), "num_res_blocks": 1, "attention_factors": (2, 4)},
+            None,
+            [-0.14115256071090698, -2.3872358798980713, 0.522983968257904, -0.4593675434589386, 0.8872886896133423],
+            204.59893837705022,
+        ),
+        (
+            {
+                "model_channels": 64,
+                "channel_mult": (1, 2),
+                "attention_factors": (2,),
+                "use_new_attention_order": True,
+                "num_classes": 10,
+            },
+            torch.tensor([2, 5]),
+            [-0.2972497132156372, -0.2722218334674835, -0.0952257290482521, 0.8121734857559204, -0.14750757813453674],
+            -234.1011235931146,
+        ),
+        (
+            {
+                "model_channels": 32,
+                "channel_mult": (1, 2),
+                "num_res_blocks": 1,
+                "attention_factors": (2,),
+                "num_heads": 2,
+                "num_head_channels": None,
+                "use_scale_shift_norm": False,
+                "resblock_updown": False,
+            },
+            None,
+            [0.27554628252983093, -0.33316004276275635, -0.6943002343177795, 0.6555092334747314, 0.21264147758483887],
+            64.22257226485453,
+        ),
+    ],
+    ids=["ADM", "new attention order, classes", "improved-diffusion"],
+)
+def test_the_denoiser_equals_the_official_network(
+    flags: dict[str, Any], label: Tensor | None, picked: list[float], total: float
+) -> None:
+    network = UNet(**({"num_head_channels": 32} | flags)).eval()
+    network.load_state_dict(random_weights(network, seed=3))
+    x = (torch.arange(2 * 3 * 16 * 16) % 37 / 18 - 1).reshape(2, 3, 16, 16)
+    with torch.no_grad():
+        out = network(x, torch.tensor([17, 903]), label)
+    torch.testing.assert_close(out.flatten()[[0, 100, 700, 1500, 2900]], torch.tensor(picked), atol=1e-5, rtol=0)
+    assert out.double().sum().item() == pytest.approx(total, abs=1e-2)
+
+
+def test_attention_is_softmax_of_scaled_products_in_both_orders_of_channels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64) for _ in range(3))  # heads, channels
+    weight = torch.softmax(torch.einsum("bhct,bhcs->bhts", q, k) / 2, -1)
+    expected = torch.einsum("bhts,bhcs->bhct", weight, v).reshape(2, 12, 5)
+    new = torch.cat([part.reshape(2, 12, 5) for part in (q, k, v)], 1)
+    legacy = torch.stack([q, k, v], 2).reshape(2, 36, 5)
+    torch.testing.assert_close(attention(new, 3, new_order=True), expected)
+    torch.testing.assert_close(attention(legacy, 3, new_order=False), expected)
+
+
+def test_the_time_embedding_is_cosine_first_or_as_ho_et_al() -> None:
+    t = torch.tensor([10])
+    angle = 10 * 10000 ** (-torch.arange(4) / 4)
+    torch.testing.assert_close(timestep_embedding(t, 8)[0], torch.cat([angle.cos(), angle.sin()]))
+    angle = 10 * 10000 ** (-torch.arange(4) / 3)
+    torch.testing.assert_close(timestep_embedding(t, 8, "ho")[0], torch.cat([angle.sin(), angle.cos()]))
+
+
+def test_a_fresh_denoiser_predicts_no_noise_and_recomputing_changes_no_gradient() -> None:
+    flags: dict[str, Any] = {"model_channels": 32, "channel_mult": (1, 2), "num_head_channels": 32}
+    x, t = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 700])
+    assert not UNet(**flags)(x, t).any()  # the last layer begins at zero
+    gradients = []
+    for recompute in (False, True):
+        network = UNet(**flags, attention_factors=(2,), use_checkpoint=recompute)
+        network.load_state_dict(random_weights(network, seed=1))
+        network(x, t).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients)
+
+
+# ---- losses ------------------------------------------------------------------------------------------------------
+
+
+def test_the_hybrid_loss_equals_the_official_one() -> None:
+    x_0 = (torch.arange(4 * 3 * 4 * 4) % 52 / 25.5 - 1).reshape(4, 3, 4, 4)
+    noise = (torch.arange(4 * 3 * 4 * 4) * 7 % 41 / 10 - 2).reshape(4, 3, 4, 4)
+    t, diffusion = torch.tensor([0, 3, 500, 999]), Diffusion.make()
+    x_t = diffusion.q_sample(x_0, t, noise)
+    epsilon, v = toy(x_t, t).chunk(2, 1)
+    simple = [1.551973819732666, 1.6792712211608887, 0.37678876519203186, 0.4023396670818329]
+    assert simple_loss(epsilon, noise).tolist() == pytest.approx(simple, rel=1e-6)
+    bits = [2.852769136428833, 0.464210569858551, 0.002996552735567093, 0.005923193413764238]
+    assert vlb_term(diffusion, x_0, x_t, t, epsilon, v).tolist() == pytest.approx(bits, rel=2e-5)
+
+
+def test_the_variational_term_trains_the_variance_alone_and_is_least_at_the_true_one() -> None:
+    x_0 = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    noise, t, diffusion = torch.randn_like(x_0), torch.tensor([5, 500]), Diffusion.make()
+    x_t = diffusion.q_sample(x_0, t, noise)
+    epsilon = noise.clone().requires_grad_()
+    v = torch.full_like(x_0, 0.3, requires_grad=True)
+    vlb_term(diffusion, x_0, x_t, t, epsilon, v).sum().backward()
+    assert epsilon.grad is None and v.grad is not None and (v.grad > 0).all()  # towards btilde, v = -1
+    at_btilde = vlb_term(diffusion, x_0, x_t, t, noise, torch.full_like(x_0, -1))
+    assert at_btilde.abs().max() < 1e-9  # the true noise and the true variance: no divergence
+
+
+def test_importance_sampled_timesteps_are_drawn_by_loss_and_keep_the_expectation() -> None:
+    timesteps = SecondMomentTimesteps(4, terms=2)
+    assert timesteps.probabilities().tolist() == [0.25] * 4  # until each timestep has its losses
+    every = torch.arange(4)
+    for scale in (99.0, 3.0, 4.0):  # of three losses the last two count
+        timesteps.observe(every, scale * torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    p = timesteps.probabilities()
+    expected = 0.999 * torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64) + 0.001 / 4
+    torch.testing.assert_close(p, expected)
+    torch.manual_seed(0)
+    t, weight = timesteps.draw(20000, torch.device("cpu"))
+    assert torch.bincount(t, minlength=4).div(20000).tolist() == pytest.approx(p.tolist(), abs=0.015)
+    losses = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert (weight * losses[t]).mean().item() == pytest.approx(losses.mean().item(), rel=0.01)
+
+
+# ---- weights -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", RELEASED, ids=lambda s: f"{s.variant}-{s.model_channels}-{len(s.channel_mult)}")
+@pytest.mark.parametrize("num_classes", [None, 1000])
+def test_the_flags_of_every_released_model_are_read_off_its_tensors(shape: Shape, num_classes: int | None) -> None:
+    hidden = dict(RELEASED[shape])
+    flags = {
+        "model_channels": shape.model_channels,
+        "channel_mult": shape.channel_mult,
+        "num_res_blocks": shape.num_res_blocks,
+        "attention_resolutions": tuple(hidden["image_size"] // factor for factor in shape.attention_factors),
+        "resblock_updown": shape.resblock_updown,
+        "use_scale_shift_norm": shape.variant != "ho" and hidden.get("num_heads") != 1,  # LSUN of improved-diffusion
+        "learn_sigma": shape.variant != "ho",
+        "conditional": False,
+        "num_classes": num_classes,
+        "variant": shape.variant,
+        **hidden,
+    }
+    with torch.device("meta"):
+        tensors = DDPM(**flags).denoiser.state_dict()
+    assert infer_flags(tensors, shape.variant) == flags
+
+
+def test_weights_leave_in_the_official_layout_and_come_back(tmp_path: Path) -> None:
+    source = DDPM(**NARROW)
+    source.denoiser.load_state_dict(random_weights(source.denoiser, seed=2))
+    torch.save(export(source.state_dict()), tmp_path / "ema_0.9999_250000.pt")
+    state = torch.load(tmp_path / "ema_0.9999_250000.pt", weights_only=True)
+    assert detect(state) == "guided-diffusion" and set(state) == set(source.denoiser.state_dict())
+    with pytest.raises(ValueError, match="state num_heads or num_head_channels"):
+        convert(state, "guided-diffusion")
+    read = convert(state, "guided-diffusion", num_head_channels=32)
+    copy = DDPM(**read["hyper_parameters"])
+    copy.load_state_dict(read["state_dict"])
+    x, t = torch.linspace(-1, 1, 768).reshape(1, 3, 16, 16), torch.tensor([500])
+    assert torch.equal(copy.denoiser(x, t), source.denoiser(x, t)) and copy.denoiser(x, t).abs().max() > 0.1
+    state["input_blocks.0.0.weight"] = state["input_blocks.0.0.weight"].repeat(1, 2, 1, 1)
+    with pytest.raises(ValueError, match="upsamplers"):
+        convert(state, "guided-diffusion", num_head_channels=32)
+
+
+def test_a_unet2dmodel_of_diffusers_gives_the_same_noise() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    theirs = diffusers.UNet2DModel(
+        sample_size=16,
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=2,
+        block_out_channels=(32, 64, 64),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=None,
+        downsample_padding=0,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+        norm_eps=1e-6,
+    ).eval()  # the settings of google/ddpm-celebahq-256 and -cifar10-32
+    theirs.load_state_dict(random_weights(theirs, seed=5))
+    state = theirs.state_dict()
+    assert detect(state) == "diffusers"
+    read = convert(state, "diffusers", num_heads=1, image_size=16)
+    ours = DDPM(**read["hyper_parameters"]).eval()
+    ours.load_state_dict(read["state_dict"])
+    x, t = torch.linspace(-1, 1, 1536).reshape(2, 3, 16, 16), torch.tensor([7, 800])
+    with torch.no_grad():
+        expected = theirs(x, t).sample
+        torch.testing.assert_close(ours.denoiser(x, t), expected, atol=1e-5, rtol=1e-5)
+    assert expected.abs().max() > 0.1 and ours.variance == "fixed_large"
+
+
+# ---- DDPM --------------------------------------------------------------------------------------------------------
+
+
+def test_training_lowers_the_error_and_the_mask_plays_no_part(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = DDPM(**NARROW, lr=2e-3, diffusion_steps=50)
+    start = {name: value.clone() for name, value in method.state_dict().items()}
+    seen: list[float] = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            seen.append(float(trainer.callback_metrics["train/simple"]))
+
+    L.seed_everything(1)
+    trainer(tmp_path, max_epochs=12, callbacks=[Watch()]).fit(method, loader())
+    assert seen[0] == pytest.approx(1, abs=0.15)  # a fresh network predicts 0
+    assert sum(seen[-6:]) / 6 < 0.6
+    final = method.state_dict()
+
+    class Holes(Photos):
+        def __getitem__(self, index: int) -> InpaintingBatch:
+            photo = super().__getitem__(index)
+            return photo._replace(mask=1 - photo.mask)
+
+    other = DDPM(**NARROW, lr=2e-3, diffusion_steps=50)
+    other.load_state_dict(start)
+    L.seed_everything(1)
+    trainer(tmp_path, max_epochs=12).fit(other, DataLoader(Holes(), batch_size=4))
+    assert all(torch.equal(value, final[name]) for name, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize("timestep_sampling", ["uniform", "loss-second-moment"])
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, timestep_sampling: str) -> None:
+    def fit(folder: Path, epochs: int, resume: Path | None = None) -> DDPM:
+        L.seed_everything(3)
+        method = DDPM(**NARROW, diffusion_steps=3, timestep_sampling=timestep_sampling)  # type: ignore[arg-type]
+        run = trainer(folder, max_epochs=epochs, enable_checkpointing=True)
+        run.fit(method, loader(), ckpt_path=resume, weights_only=True if resume else None)
+        run.save_checkpoint(folder / "last.ckpt")
+        return method
+
+    whole = fit(tmp_path / "whole", 6)
+    fit(tmp_path / "first", 5)
+    resumed = fit(tmp_path / "second", 6, tmp_path / "first" / "last.ckpt")
+    state = resumed.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
+    if timestep_sampling == "loss-second-moment":
+        assert state["timesteps.counts"].sum() > 10
+
+
+def test_validation_is_cheap_says_so_before_fit_and_leaves_the_published_sampler_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = DDPM(**NARROW, validation_sampler=DDNM(3), validation_images=5)
+    calls: list[int] = []
+    handle = method.denoiser.register_forward_hook(lambda m, inputs, out: calls.append(len(inputs[0])))
+    said: list[str] = []
+
+    class First(L.Callback):
+        def on_sanity_check_start(self, *_: Any) -> None:
+            said.append(capsys.readouterr().err)
+
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, callbacks=[First()], num_sanity_val_steps=1)
+    run.fit(method, loader(), loader())
+    assert "3 network calls an image, 5 images: 15 calls each time" in said[0]
+    # Sanity: error of 4 images, 3 calls for 4; a training step; then 4 + 4 errors, 3 calls for 4 and 3 for 1.
+    assert calls == [4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1]
+    assert {"val/psnr", "val/simple", "train/loss", "train/simple", "train/vlb"} <= set(run.callback_metrics)
+    assert method.validation_sampler.network_calls <= 50 and DDPM(**NARROW).validation_sampler.network_calls <= 50
+    assert method.sampler == RePaint(250, 10, 10)
+    calls.clear()
+    run.validate(method, loader(), verbose=False)
+    assert sum(calls) == 8 + 3 * 5
+    method.sampler = DDNM(4)
+    run.test(method, loader(), verbose=False)
+    assert "4 network calls an image; known pixels are pasted at the end" in capsys.readouterr().err
+    handle.remove()
+
+
+def test_fill_pastes_the_known_part_and_samples_are_keyed_by_image_not_by_batch() -> None:
+    method = DDPM(**NARROW, sampler=DPS(3)).eval()
+    method.denoiser.load_state_dict(random_weights(method.denoiser, seed=4))
+    photos = [Photos()[i] for i in range(3)]
+    image, mask = torch.stack([p.image for p in photos]), torch.stack([p.mask for p in photos])
+    together = method.sample(image, mask, n=2, seed=1, names=["a", "b", "c"])
+    alone = method.sample(image[1:2], mask[1:2], n=2, seed=1, names=["b"])
+    torch.testing.assert_close(together[:, 1:2], alone, atol=1e-4, rtol=0)
+    known = (mask == 0).expand_as(image)
+    assert torch.equal(together[0][known], image[known])
+    assert (together[0] - together[1]).abs().max() > 0.05
+    hidden = method.sample(torch.where(mask == 1, 0.5, image), mask, n=1, seed=1, names=["a", "b", "c"])
+    assert torch.equal(hidden[0][(mask == 1).expand_as(image)], together[0][(mask == 1).expand_as(image)])
+
+
+def test_the_conditional_form_sees_the_erased_image_and_the_mask() -> None:
+    method = DDPM(**NARROW, conditional=True, sampler=DDNM(2)).eval()
+    assert method.denoiser.input_blocks[0][0].in_channels == 7
+    inputs: list[Tensor] = []
+    method.denoiser.register_forward_hook(lambda m, given, out: inputs.append(given[0]))
+    photo = Photos()[2]
+    image, mask = photo.image[None], photo.mask[None]
+    method(image, mask)
+    assert torch.equal(inputs[0][:, 3:6], torch.where(mask == 1, 0, image)) and torch.equal(inputs[0][:, 6:], mask)
+    t = torch.tensor([10])
+    method._losses(image, mask, t, torch.zeros_like(image), None)
+    torch.testing.assert_close(inputs[-1][:, :3], Diffusion.make().abar[10].sqrt().float() * image)
+    assert torch.equal(inputs[-1][:, 3:6], torch.where(mask == 1, 0, image))
+
+
+def test_a_class_is_given_or_drawn_an_image_and_cannot_be_trained_without_labels(tmp_path: Path) -> None:
+    method = DDPM(**NARROW, num_classes=10, label=4, sampler=DDNM(1))
+    labels: list[Tensor] = []
+    method.denoiser.register_forward_hook(lambda m, given, out: labels.append(given[2]))
+    image, mask = torch.zeros(2, 3, 16, 16), torch.ones(2, 1, 16, 16)
+    method(image, mask)
+    method.label = None
+    method.sample(image, mask, n=1, names=["a", "b"])
+    method.sample(image, mask, n=1, names=["b", "a"])
+    assert labels[0].tolist() == [4, 4] and labels[1].tolist() == labels[2].tolist()[::-1]
+    with pytest.raises(ValueError, match="carry no labels"):
+        trainer(tmp_path, max_epochs=1).fit(method, loader())
+
+
+def test_bf16_and_fp32_sample_the_same_distribution() -> None:
+    method = DDPM(**NARROW, sampler=RePaint(10, 2, 2)).eval()
+    method.denoiser.load_state_dict(random_weights(method.denoiser, seed=6))
+    image = Photos()[0].image.expand(32, 3, 16, 16)
+    mask = Photos()[0].mask.expand(32, 1, 16, 16)
+    names = [str(i) for i in range(32)]
+    exact = method.sample(image, mask, n=1, names=names)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = method.sample(image, mask, n=1, names=names)[0]
+    assert rounded.dtype == torch.float32
+    hole = (mask == 1).expand_as(image)
+    # Rounding moves single samples; their mean and spread over 32 x 108 values must stay within the sampling error.
+    error = 5 * exact[hole].std().item() / (32 * 108) ** 0.5
+    assert rounded[hole].mean().item() == pytest.approx(exact[hole].mean().item(), abs=error)
+    assert rounded[hole].std().item() == pytest.approx(exact[hole].std().item(), rel=0.05)
+
+
+DDP_PROGRAM = """
+import sys, torch, lightning as L
+sys.path.insert(0, {tests!r})
+from test_diffusion import *
+
+L.seed_everything(0)
+method = DDPM(**NARROW, diffusion_steps=3, timestep_sampling="loss-second-moment", sampler=DDNM(3), validation_images=3,
+              validation_sampler=DDNM(2))
+run = trainer(Path({folder!r}), max_epochs=2, devices={devices}, strategy={strategy!r})
+dataset = Photos()
+def shard(size):
+    rank, world = (run.global_rank, run.world_size)
+    return DataLoader(torch.utils.data.Subset(dataset, range(rank, 8, world)), batch_size=size)
+class Data(L.LightningDataModule):
+    def train_dataloader(self): return shard(2)
+    def val_dataloader(self): return shard(2)
+    def predict_dataloader(self): return shard(3)
+run.fit(method, datamodule=Data())
+state = {{k: v.clone() for k, v in method.state_dict().items()}}
+method.denoiser.load_state_dict(random_weights(method.denoiser, seed=4))
+out = run.predict(method, datamodule=Data())
+torch.save({{"state": state, "out": torch.cat(out), "val": {{k: float(v) for k, v in run.callback_metrics.items()}}}},
+           {folder!r} + f"/out{{run.global_rank}}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_hold_the_same_weights_and_sample_what_one_process_samples(tmp_path: Path) -> None:
+    def run(devices: int) -> list[dict[str, Any]]:
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
+        program = folder / "program.py"
+        values = {"tests": str(Path(__file__).parent), "folder": str(folder), "devices": devices, "strategy": strategy}
+        program.write_text(DDP_PROGRAM.format(**values))
+        subprocess.run([sys.executable, str(program)], check=True, timeout=120, capture_output=True)
+        return [torch.load(folder / f"out{rank}.pt") for rank in range(devices)]
+
+    first, second = run(2)
+    (single,) = run(1)
+    assert all(torch.equal(value, second["state"][name]) for name, value in first["state"].items())
+    assert first["state"]["timesteps.counts"].sum() == 16  # each rank learned from the losses of both
+    together = torch.empty_like(single["out"])
+    together[0::2], together[1::2] = first["out"], second["out"]
+    torch.testing.assert_close(together, single["out"], atol=1e-5, rtol=0)
+    assert first["val"]["val/psnr"] == second["val"]["val/psnr"]
