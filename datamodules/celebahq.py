@@ -68,7 +68,8 @@ class CelebAHQ(PublishedData):
             numbers = {"train": [int(n) for n in rest], "val": [int(n) for n in held], "test": numbers["val"]}
         elif split == "deepfill":
             numbers["test"] = numbers["val"]
-        return {part: [images[number] for number in sorted(of)] for part, of in numbers.items()}
+        # LaMa's files are 0.jpg, 1.jpg, 10.jpg ...: "the first 100 by name" are these, whichever the copy.
+        return {part: [images[number] for number in sorted(of, key=str)] for part, of in numbers.items()}
 
     @classmethod
     def _numbered(cls, root: Path) -> dict[int, str]:

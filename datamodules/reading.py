@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = (
 MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
 _ORIENTATION = 0x0112  # EXIF tag
 _END_OF_JPEG = b"\xff\xd9"
+_ZEROS = bytes(16)
 
 
 class UnreadableImageError(ValueError):
@@ -70,6 +71,9 @@ def read_image(
         limit = f"at most {max_pixels:,} pixels are allowed"
         raise UnreadableImageError(f"{name}: {width}x{height} is too large; {limit}. Resize it or raise max_pixels.")
     try:
+        if image.format == "JPEG" and content.endswith(_ZEROS) and not content.rstrip(b"\0").endswith(_END_OF_JPEG):
+            # Of a copy that broke off after the space was reserved; Pillow fills the rest with grey without a word.
+            raise ValueError("image file is truncated, the rest of it is zeros")
         if image.format == "JPEG" and image.mode == "RGB" and _END_OF_JPEG in content[-64:]:
             pixels = _decode_jpeg(content, image)
             if pixels is not None:

@@ -13,6 +13,8 @@ from datamodules.reading import UnreadableImageError, read_image
 
 SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
 
+OTHER = "Any other folder, a part of a data set too, needs no preparation: use ImageFolder."
+
 
 def published() -> dict[str, type[PublishedData]]:
     """The data sets with named splits, by name."""
@@ -30,20 +32,21 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="lit-inpaint prepare",
         description="Check a data set's folder and write the lists of its splits. Nothing is downloaded.",
-        epilog="\n\n".join(about) + "\n\nAny other folder needs no preparation: see ImageFolder in docs/data.md.",
+        epilog="\n\n".join([*about, OTHER]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", choices=sets, help=", ".join(sets))
+    parser.add_argument("name", metavar="NAME", help=", ".join(sets))
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder that holds the images")
     parser.add_argument("--split", help="its name, see below; the first one unless told")
     parser.add_argument(
         "--lists", type=Path, metavar="DIR", help="folder with the authors' lists, where a split needs them"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write, unless ROOT/splits/SPLIT")
-    parser.add_argument("--incomplete", action="store_true", help="write the lists even if images are missing")
     parser.add_argument("--read-all", action="store_true", help=f"read every image, not {SAMPLE} of each part")
     args = parser.parse_args(argv)
 
+    if args.name not in sets:
+        raise ValueError(f"there is no data set {args.name!r} to prepare; there are {', '.join(sets)}. {OTHER}")
     cls = sets[args.name]
     split = args.split or next(iter(cls.SPLITS))
     if split not in cls.SPLITS:
@@ -53,12 +56,13 @@ def main(argv: list[str]) -> int:
     if args.lists and not args.lists.is_dir():
         raise ValueError(f"{args.lists}: no such folder. Give the folder with the authors' lists as --lists.")
     parts = cls.make_lists(args.root, split, args.lists)
-    wrong = _check_counts(cls, split, parts)
-    if wrong and not args.incomplete:
-        raise ValueError(
-            f"{args.root} is not the whole of {args.name}: {'; '.join(wrong)}. {cls.WHERE} "
-            "With --incomplete the lists are written of what is there."
-        )
+    wrong = [
+        f"{part} has {len(names):,} of {cls.SPLITS[split].counts[part]:,} images"
+        for part, names in parts.items()
+        if len(names) != cls.SPLITS[split].counts[part]
+    ]
+    if wrong:
+        raise ValueError(f"{args.root} is not the whole of {args.name}: {'; '.join(wrong)}. {cls.WHERE} {OTHER}")
     sizes: Counter[str] = Counter()
     for names in parts.values():
         sizes += _read(args.root, names, args.read_all)
@@ -70,18 +74,10 @@ def main(argv: list[str]) -> int:
     print(
         f"read: {sum(sizes.values()):,} images, of {', '.join(f'{size} ({n:,})' for size, n in sizes.most_common(3))}"
     )
-    for line in wrong:
-        print(f"incomplete: {line}", file=sys.stderr)
     print(f"lists: {out}")
     option = f", lists: {out}" if args.out else ""
     print(f"use:   data: {{class_path: {args.name}, init_args: {{root: {args.root}, split: {split}{option}}}}}")
     return 0
-
-
-def _check_counts(cls: type[PublishedData], split: str, parts: dict[str, list[str]]) -> list[str]:
-    expected = cls.SPLITS[split].counts
-    pairs = ((part, len(names), expected[part]) for part, names in parts.items())
-    return [f"{part} has {found:,} of {count:,} images" for part, found, count in pairs if found != count]
 
 
 def _read(root: Path, names: Sequence[str], read_all: bool) -> Counter[str]:
