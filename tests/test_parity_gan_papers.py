@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from lit_inpaint.layers.partial_conv import PartialConv2d
-from lit_inpaint.methods import ContextEncoder, PartialConv
+from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, PartialConv
 from lit_inpaint.methods.context_encoder import weights as context_encoder_weights
+from lit_inpaint.methods.deepfillv1 import weights as deepfillv1_weights
+from lit_inpaint.methods.glcic import weights as glcic_weights
 from lit_inpaint.methods.partial_conv import weights as partial_conv_weights
 from masks.convention import erase
 
@@ -39,6 +41,24 @@ BOYUANJIANG = [
 BOYUANJIANG_CRITIC = [
     0.466033, 0.289965
 ]  # fmt: skip
+OTENIM = [
+    0.129135, 0.177188, -0.106336, -0.221234, 0.153293, 0.028397, 0.131225, 0.172304, -0.106609, -0.215054,
+    0.152526, 0.032063, 292.406268
+]  # fmt: skip
+OTENIM_CRITIC = 0.56821
+MMAGIC_GL = [
+    0.132245, 0.045472, -0.114615, -0.109573, -0.093881, -0.130692, 0.136485, 0.046592, -0.111538, -0.112017,
+    -0.091603, -0.130286, -193.594309
+]  # fmt: skip
+DAA233_COARSE = [
+    -0.147233, 0.127281, 0.41508, 0.095642, 0.00431, 0.068994, -0.389557, -0.158418, 0.254208, 0.704265, 0.050996,
+    -0.122879, 1147.310657
+]  # fmt: skip
+DAA233_REFINED = [
+    -0.14817, 0.854462, 0.451345, -1.0, 0.215151, 0.161968, 0.25341, -0.552577, -0.202846, -0.728372, 0.492456,
+    -0.008965, -2250.306914
+]  # fmt: skip
+DAA233_CRITICS = [0.350242, 1.027146, -0.453927, -1.220438]
 
 
 def random_state(shapes: Shapes, seed: int) -> dict[str, Tensor]:
@@ -216,3 +236,145 @@ def test_boyuanjiang_s_critic_computes_what_its_program_computes():
     # the same, _netlocalD(ndf=16): a probability where ours is a logit
     probability = model.discriminator.eval()(random_input(64)[0]).sigmoid()
     torch.testing.assert_close(probability.detach(), torch.tensor(BOYUANJIANG_CRITIC), atol=1e-4, rtol=0)
+
+
+# ---- GLCIC -----------------------------------------------------------------------------------------------------------
+
+# (inputs, outputs, kernel) of layers 1-17.
+COMPLETION = [
+    *((4, 64, 5), (64, 128, 3), (128, 128, 3), (128, 256, 3), *[(256, 256, 3)] * 8),
+    *((256, 128, 4), (128, 128, 3), (128, 64, 4), (64, 32, 3), (32, 3, 3)),
+]
+
+
+def otenim_shapes() -> Shapes:
+    shapes: Shapes = {}
+    for number, (inputs, outputs, kernel) in enumerate(COMPLETION, start=1):
+        if kernel == 4:
+            shapes[f"deconv{number}.weight"] = (inputs, outputs, 4, 4)
+            shapes[f"deconv{number}.bias"] = (outputs,)
+        else:
+            layer(shapes, f"conv{number}", outputs, inputs, kernel, bias=True)
+        if number < 17:
+            norm(shapes, f"bn{number}", outputs)
+    return shapes
+
+
+def otenim_critic_shapes() -> Shapes:
+    """The configuration for CelebA: 160 px, crops of 96 px."""
+    shapes: Shapes = {"linear1.weight": (1, 2048), "linear1.bias": (1,)}
+    for branch, pixels in (("model_ld", 3 * 3), ("model_gd", 5 * 5)):
+        for number, (inputs, outputs) in enumerate([(3, 64), (64, 128), (128, 256), (256, 512), (512, 512)], start=1):
+            layer(shapes, f"{branch}.conv{number}", outputs, inputs, 5, bias=True)
+            norm(shapes, f"{branch}.bn{number}", outputs)
+        shapes[f"{branch}.linear6.weight"], shapes[f"{branch}.linear6.bias"] = (1024, 512 * pixels), (1024,)
+    return shapes
+
+
+def mmagic_gl_shapes() -> Shapes:
+    names = [
+        *(f"generator.encoder.enc{i}" for i in range(1, 7)),
+        *(f"generator.dilation_neck.dilation_convs.{i}" for i in range(4)),
+        *(f"generator.decoder.dec{i}" for i in range(1, 8)),
+    ]
+    shapes: Shapes = {}
+    for name, (inputs, outputs, kernel) in zip(names, COMPLETION, strict=True):
+        first, second = (inputs, outputs) if kernel == 4 else (outputs, inputs)
+        layer(shapes, f"{name}.conv", first, second, kernel, bias=outputs == 3)
+        if outputs != 3:
+            norm(shapes, f"{name}.bn", outputs)
+    return shapes
+
+
+def test_otenim_s_weights_compute_what_its_program_computes():
+    state = random_state(otenim_shapes(), 4)
+    assert glcic_weights.detect(state) == "otenim"
+    image, mask = random_input(32)
+    model = loaded(GLCIC, glcic_weights.convert(state, "otenim", mean=(0.5, 0.4, 0.3)))
+    # github.com/otenim/GLCIC-PyTorch, models.py, CompletionNetwork, with mpv (0.5, 0.4, 0.3)
+    assert_probe(model.predict(image, mask), OTENIM)
+
+
+def test_otenim_s_critic_computes_what_its_program_computes():
+    state = random_state(otenim_critic_shapes(), 5)
+    assert glcic_weights.detect(state) == "otenim_discriminator"
+    imported = glcic_weights.convert(state, "otenim_discriminator")
+    with torch.device("meta"):
+        critic = GLCIC(size=160, local_size=96, **imported["hyper_parameters"]).discriminator
+    critic.load_state_dict({k.removeprefix("discriminator."): v for k, v in imported["state_dict"].items()}, assign=True)
+    image = random_input(160, batch=1)[0]
+    # the same, ContextDiscriminator((3, 96, 96), (3, 160, 160), arc="celeba"): a probability where ours is a logit
+    probability = critic.eval()(image, image[..., 10:106, 20:116]).sigmoid().item()
+    assert abs(probability - OTENIM_CRITIC) < 1e-4
+
+
+def test_mmagic_s_weights_of_glcic_compute_what_mmagic_computes():
+    state = {"state_dict": random_state(mmagic_gl_shapes(), 6)}
+    assert glcic_weights.detect(state) == "mmagic"
+    image, mask = random_input(32)
+    # github.com/open-mmlab/mmagic, GLEncoderDecoder of configs/_base_/models/base_gl.py, fed BGR; shown as RGB
+    assert_probe(loaded(GLCIC, glcic_weights.convert(state, "mmagic")).predict(image, mask), MMAGIC_GL)
+
+
+# ---- DeepFill v1 -----------------------------------------------------------------------------------------------------
+
+
+def daa233_shapes(c: int) -> Shapes:
+    """c: ngf of the port's configuration, 32 as published."""
+    coarse = [(5, c), (c, 2 * c), (2 * c, 2 * c), (2 * c, 4 * c), *[(4 * c, 4 * c)] * 8]
+    coarse += [(4 * c, 2 * c), (2 * c, 2 * c), (2 * c, c), (c, c // 2), (c // 2, 3)]
+    branch = [(5, c), (c, c), (c, 2 * c), (2 * c, 2 * c), (2 * c, 4 * c), *[(4 * c, 4 * c)] * 5]
+    attention = [(5, c), (c, c), (c, 2 * c), (2 * c, 4 * c), *[(4 * c, 4 * c)] * 4]
+    merged = [(8 * c, 4 * c), (4 * c, 4 * c), (4 * c, 2 * c), (2 * c, 2 * c), (2 * c, c), (c, c // 2), (c // 2, 3)]
+    suffix = {2: "_downsample", 4: "_downsample", 7: "_atrous", 8: "_atrous", 9: "_atrous", 10: "_atrous"}
+    numbers = [1, 2, 3, 4, 5, 6, 9, 10]
+    rows = [(f"coarse_generator.conv{i}{suffix.get(i, '')}", io) for i, io in enumerate(coarse, 1)]
+    rows += [(f"fine_generator.conv{i}{suffix.get(i, '')}", io) for i, io in enumerate(branch, 1)]
+    rows += [(f"fine_generator.pmconv{i}{suffix[i] if i < 5 and i in suffix else ''}", io) for i, io in zip(numbers, attention)]
+    rows += [(f"fine_generator.allconv{i}", io) for i, io in enumerate(merged, 11)]
+    shapes: Shapes = {}
+    for name, (inputs, outputs) in rows:
+        layer(shapes, f"{name}.conv", outputs, inputs, 5 if inputs == 5 else 3, bias=True)
+    return shapes
+
+
+def daa233_critic_shapes(c: int, side: int) -> Shapes:
+    shapes: Shapes = {"linear.weight": (1, 4 * c * side * side), "linear.bias": (1,)}
+    for i, (inputs, outputs) in enumerate([(3, c), (c, 2 * c), (2 * c, 4 * c), (4 * c, 4 * c)], 1):
+        layer(shapes, f"dis_conv_module.conv{i}.conv", outputs, inputs, 5, bias=True)
+    return shapes
+
+
+def test_daa233_s_weights_compute_what_its_program_computes():
+    state = random_state(daa233_shapes(8), 7)
+    assert deepfillv1_weights.detect(state) == "daa233"
+    image, mask = random_input(64)
+    mask = mask[:1].repeat(2, 1, 1, 1)  # the port uses the first mask for the whole batch
+    model = loaded(DeepFillV1, deepfillv1_weights.convert(state, "daa233"))
+    coarse, refined = model.generator(erase(image, mask), mask)
+    # github.com/daa233/generative-inpainting-pytorch, model/networks.py, Generator with ngf 8
+    assert_probe(coarse, DAA233_COARSE)
+    assert_probe(refined, DAA233_REFINED)
+
+
+def test_daa233_s_critics_compute_what_its_program_computes():
+    state = {"localD": random_state(daa233_critic_shapes(4, 8), 8), "globalD": random_state(daa233_critic_shapes(4, 16), 9)}
+    assert deepfillv1_weights.detect(state) == "daa233_discriminator"
+    imported = deepfillv1_weights.convert(state, "daa233_discriminator")
+    model = DeepFillV1(width=2, **imported["hyper_parameters"])
+    model.load_state_dict(imported["state_dict"], strict=False)
+    image = random_input(256)[0]
+    values = [*model.discriminator_local(image[..., :128, :128]).tolist(), *model.discriminator_global(image).tolist()]
+    # the same, LocalDis and GlobalDis with ndf 4
+    torch.testing.assert_close(torch.tensor(values), torch.tensor(DAA233_CRITICS), atol=1e-4, rtol=0)
+
+
+def test_weights_that_tensorflow_trained_get_its_padding_and_our_colour_order():
+    state = random_state(daa233_shapes(8), 7)
+    converted = deepfillv1_weights.convert({f"netG.{k}": v for k, v in state.items()}, "daa233_converted")
+    assert converted["hyper_parameters"] == {"variant": "official", "width": 8}
+    native = loaded(DeepFillV1, deepfillv1_weights.convert(state, "daa233") | {"hyper_parameters": {"width": 8}})
+    image, mask = random_input(64)
+    torch.testing.assert_close(
+        loaded(DeepFillV1, converted).predict(image, mask), native.predict(image.flip(1), mask).flip(1), atol=1e-4, rtol=0
+    )

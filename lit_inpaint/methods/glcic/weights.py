@@ -1,0 +1,99 @@
+"""Published weights of GLCIC: otenim's PyTorch files and mmagic's checkpoints."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = dict[str, Any]
+_BGR = [2, 1, 0]
+# Their layers in the order of the paper's table; ours are generator.layers.0-16.
+_OTENIM = [f"{'deconv' if number in (13, 15) else 'conv'}{number}" for number in range(1, 18)]
+_MMAGIC = [
+    *(f"generator.encoder.enc{number}" for number in range(1, 7)),
+    *(f"generator.dilation_neck.dilation_convs.{number}" for number in range(4)),
+    *(f"generator.decoder.dec{number}" for number in range(1, 8)),
+]
+
+
+def detect(state: State) -> str | None:
+    """The format of a loaded checkpoint: "otenim", "otenim_discriminator", "mmagic" or None."""
+    if "deconv13.weight" in state:
+        return "otenim"
+    if "model_ld.conv1.weight" in state:
+        return "otenim_discriminator"
+    names = state.get("state_dict", state)
+    if "generator.encoder.enc1.conv.weight" in names and "generator.dilation_neck.dilation_convs.0.conv.weight" in names:
+        return "mmagic"
+    return None
+
+
+def convert(state: State, format: str, mean: tuple[float, float, float] | None = None) -> dict[str, Any]:
+    """Class arguments, state_dict and contract, so that GLCIC computes what the source program computes.
+
+    mmagic feeds BGR; its first and last layers are turned around, so that ours take and give RGB.
+
+    Args:
+        state: The file as loaded.
+        format: One that :func:`detect` returns.
+        mean: otenim's ``mpv`` (its config.json), the colour that its network was trained to see in the hole.
+
+    Returns:
+        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only).
+    """
+    out: dict[str, Tensor] = {}
+    arguments: dict[str, Any] = {"variant": format.removesuffix("_discriminator")}
+    if format == "otenim":
+        for number, name in enumerate(_OTENIM, start=1):
+            norm = f"bn{number}" if number < 17 else None
+            out |= _layer(state, name, norm, "generator.layers", number - 1)
+        arguments["width"] = len(out["generator.layers.0.conv.weight"])
+        if mean is not None:
+            arguments["mean"] = tuple(float(value) for value in mean)
+        contract = {"input": "[0, 1], RGB, hole = mean of the training data", "output": "sigmoid, [0, 1]"}
+    elif format == "otenim_discriminator":
+        for ours, theirs in (("whole", "model_gd"), ("local", "model_ld")):
+            count = sum(name.startswith(f"{theirs}.conv") and name.endswith("weight") for name in state)
+            for number in range(1, count + 1):
+                out |= _layer(
+                    state, f"{theirs}.conv{number}", f"{theirs}.bn{number}", f"discriminator.{ours}.layers", number - 1
+                )
+            for part in ("weight", "bias"):
+                out[f"discriminator.{ours}.linear.{part}"] = state[f"{theirs}.linear{count + 1}.{part}"]
+        # The port puts the local branch first, ours the whole image.
+        local, whole = state["linear1.weight"].chunk(2, 1)
+        out["discriminator.linear.weight"] = torch.cat([whole, local], 1)
+        out["discriminator.linear.bias"] = state["linear1.bias"]
+        contract = {"input": "[0, 1], RGB, the raw output of the generator"}
+    elif format == "mmagic":
+        source = state.get("state_dict", state)
+        for index, name in enumerate(_MMAGIC):
+            out |= _layer(source, f"{name}.conv", f"{name}.bn" if index < 16 else None, "generator.layers", index)
+        first = out["generator.layers.0.conv.weight"]
+        out["generator.layers.0.conv.weight"] = first[:, [*_BGR, 3]]
+        for part in ("weight", "bias"):
+            out[f"generator.layers.16.{part}"] = out[f"generator.layers.16.{part}"][_BGR]
+        arguments["width"] = len(first)
+        contract = {"input": "[-1, 1], BGR, hole 0", "output": "clipped to [-1, 1]"}
+    else:
+        raise ValueError(f"format is {format!r}; GLCIC reads 'otenim', 'otenim_discriminator' and 'mmagic'.")
+    return {
+        "method": "GLCIC",
+        "hyper_parameters": arguments,
+        "state_dict": out,
+        "contract": {"source": format, "mask": "1 = hole, last channel", "padding": "zero"} | contract,
+    }
+
+
+def _layer(source: State, conv: str, norm: str | None, ours: str, index: int) -> dict[str, Tensor]:
+    prefix = f"{ours}.{index}.conv" if norm else f"{ours}.{index}"
+    weight = source[f"{conv}.weight"]
+    out = {f"{prefix}.weight": weight}
+    if f"{conv}.bias" in source:
+        out[f"{prefix}.bias"] = source[f"{conv}.bias"]
+    elif norm:  # mmagic leaves out the bias before a batch norm
+        out[f"{prefix}.bias"] = torch.zeros(len(source[f"{norm}.weight"]))
+    if norm:
+        names = [name for name in source if name.startswith(f"{norm}.")]
+        out |= {f"{ours}.{index}.norm.{name.removeprefix(norm + '.')}": source[name] for name in names}
+    return out
