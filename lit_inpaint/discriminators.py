@@ -1,5 +1,7 @@
 """Critics that more than one paper uses."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,8 +22,10 @@ class SpectralNormConv2d(Conv2dSame):
 
     u: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride)
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, symmetric: bool = False
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, symmetric=symmetric)
         self.register_buffer("u", nn.init.trunc_normal_(torch.empty(out_channels)))
 
     def normalised_weight(self) -> Tensor:
@@ -48,16 +52,16 @@ class SNPatchGAN(nn.Module):
     Args:
         in_channels: 4 for image and mask, 5 with a sketch.
         width: Channels of the first layer; 2, 4, 4, 4, 4 times as many follow.
+        symmetric: Padding of nipponjo's port instead of TensorFlow's.
     """
 
-    def __init__(self, in_channels: int = 4, width: int = 64) -> None:
+    def __init__(self, in_channels: int = 4, width: int = 64, symmetric: bool = False) -> None:
         super().__init__()
-        self.conv1 = SpectralNormConv2d(in_channels, width, 5, stride=2)
-        self.conv2 = SpectralNormConv2d(width, 2 * width, 5, stride=2)
-        self.conv3 = SpectralNormConv2d(2 * width, 4 * width, 5, stride=2)
-        self.conv4 = SpectralNormConv2d(4 * width, 4 * width, 5, stride=2)
-        self.conv5 = SpectralNormConv2d(4 * width, 4 * width, 5, stride=2)
-        self.conv6 = SpectralNormConv2d(4 * width, 4 * width, 5, stride=2)
+        channels = [in_channels, width, 2 * width, 4 * width, 4 * width, 4 * width, 4 * width]
+        self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6 = (
+            SpectralNormConv2d(inputs, outputs, 5, stride=2, symmetric=symmetric)
+            for inputs, outputs in pairwise(channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import zlib
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
 from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
-from lit_inpaint.methods.deepfillv2 import DeepFillV2
+from lit_inpaint.methods.deepfillv2 import DeepFillV2, weights
 from masks.convention import InpaintingBatch, composite
 
 
@@ -289,6 +290,87 @@ def test_lines_of_a_sketch_count_in_the_hole_alone_and_only_where_there_is_a_cha
         assert (drawn - model(image, mask)).abs().max() > 1e-5
     with pytest.raises(ValueError, match="sketch=True"):
         DeepFillV2(width=8, critic_width=4)(image, mask, sketch=lines)
+
+
+# ---- weights ---------------------------------------------------------------------------------------------------------
+
+
+def named_noise(layout: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that depend on their names alone, large enough for a signal to reach the last layer."""
+    out = {}
+    for name, value in layout.items():
+        scale = 2 / math.sqrt(value[0].numel()) if value.ndim == 4 else 0.1 if name.endswith("bias") else 1
+        noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(tuple(value.shape))
+        out[name] = value if "fuse_weight" in name else torch.from_numpy((scale * noise).astype(np.float32))
+    return out
+
+
+# Printed by networks_tf.py and networks.py of github.com/nipponjo/deepfillv2-pytorch at 4899fd38 (cnum 8, torch 2.15,
+# one thread), loaded with named_noise of their own state_dict: refined[0, :, 20, 30], sum and absolute sum of refined,
+# and of the critic on image and mask the first four logits and the sum.
+PUBLISHED = {
+    "nipponjo_tf": (
+        [0.055002, -0.061208, -0.014315],
+        (-392.5543, 1899.637),
+        [-0.037183, -0.013285, -0.002353, 0.120327],
+        2.44626,
+    ),
+    "nipponjo": (
+        [-0.32071, -0.044877, 0.104691],
+        (-874.3025, 2798.5499),
+        [-0.034169, 0.039467, -0.009313, 0.124074],
+        2.46277,
+    ),
+}
+
+
+@pytest.mark.parametrize("format", PUBLISHED)
+def test_imported_weights_compute_what_the_published_port_computes(format):
+    layout = weights.export(DeepFillV2(width=8, critic_width=8).state_dict(), format)
+    state = {network: named_noise(layout[network]) for network in ("G", "D")}
+    assert weights.detect(state) == format
+    imported = weights.convert(state, format)
+    model = DeepFillV2(**imported["hyper_parameters"])
+    model.load_state_dict(imported["state_dict"])
+    image = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32))
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[..., 16:40, 20:52] = 1
+    with torch.no_grad():
+        refined = model.predict(image, mask)
+        logits = model.discriminator(torch.cat([image, mask], 1))
+    pixel, (total, absolute), first, sum_of_logits = PUBLISHED[format]
+    assert refined[0, :, 20, 30].tolist() == pytest.approx(pixel, abs=1e-4)
+    assert refined.double().sum().item() == pytest.approx(total, abs=0.1)
+    assert refined.double().abs().sum().item() == pytest.approx(absolute, abs=0.1)
+    assert logits[0, :4].tolist() == pytest.approx(first, abs=1e-4)
+    assert logits.double().sum().item() == pytest.approx(sum_of_logits, abs=1e-3)
+
+
+@pytest.mark.parametrize("format", ["tensorflow", "nipponjo_tf", "nipponjo"])
+@pytest.mark.parametrize("sketch", [False, True])
+def test_exported_weights_come_back_bit_for_bit(format, sketch):
+    torch.manual_seed(0)
+    state = DeepFillV2(width=8, critic_width=4, sketch=sketch).state_dict()
+    exported = weights.export(state, format)
+    assert weights.detect(exported) == format
+    imported = weights.convert(exported, format)
+    assert imported["hyper_parameters"]["sketch"] == sketch
+    assert imported["state_dict"].keys() == state.keys()
+    assert all(torch.equal(imported["state_dict"][name], value) for name, value in state.items())
+
+
+def test_tensorflow_kernels_are_height_width_in_out_and_blue_first():
+    torch.manual_seed(0)
+    model = DeepFillV2(width=8, critic_width=4)
+    exported = weights.export(model.state_dict(), "tensorflow")
+    first, last = exported["inpaint_net/conv1/kernel"], exported["inpaint_net/allconv17/kernel"]
+    assert first.shape == (5, 5, 5, 8)
+    assert exported["inpaint_net/conv13_upsample/conv13_upsample_conv/kernel"].shape == (3, 3, 16, 16)
+    red, mask_channel = 0, 4
+    assert first[3, 1, 2, 6] == model.generator.conv1.weight[6, red, 3, 1].item()
+    assert first[3, 1, mask_channel, 6] == model.generator.conv1.weight[6, mask_channel, 3, 1].item()
+    assert last[2, 0, 1, 2] == model.generator.allconv17.weight[red, 1, 2, 0].item()
+    assert exported["discriminator/sn_patch_gan/conv1/kernel_sn/u"].shape == (1, 4)
 
 
 # ---- learning --------------------------------------------------------------------------------------------------------

@@ -26,8 +26,9 @@ class GatedConv2d(Conv2dSame):
         stride: int = 1,
         dilation: int = 1,
         activation: Callable[[Tensor], Tensor] = F.elu,
+        symmetric: bool = False,
     ) -> None:
-        super().__init__(in_channels, 2 * out_channels, kernel_size, stride, dilation)
+        super().__init__(in_channels, 2 * out_channels, kernel_size, stride, dilation, symmetric)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

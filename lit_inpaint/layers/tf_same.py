@@ -22,12 +22,22 @@ class Conv2dSame(nn.Conv2d):
     """``nn.Conv2d`` with TensorFlow's SAME zero padding and its default initialisation (Glorot uniform, bias 0).
 
     (B, C, H, W) becomes (B, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Args:
+        symmetric: Pad both ends alike, as ports to PyTorch do. It differs where the stride is 2: by one pixel.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        symmetric: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
+        self.symmetric = symmetric
 
     def reset_parameters(self) -> None:
         nn.init.xavier_uniform_(self.weight)
@@ -39,6 +49,8 @@ class Conv2dSame(nn.Conv2d):
 
     def _conv_same(self, x: Tensor, weight: Tensor) -> Tensor:
         (kernel, _), (stride, _), (dilation, _) = self.kernel_size, self.stride, self.dilation
+        if self.symmetric:
+            return F.conv2d(x, weight, self.bias, stride, (kernel - 1) * dilation // 2, dilation)
         top, bottom = same_padding(x.shape[-2], kernel, stride, dilation)
         left, right = same_padding(x.shape[-1], kernel, stride, dilation)
         if (top, left) == (bottom, right):  # the convolution pads by itself and saves a copy

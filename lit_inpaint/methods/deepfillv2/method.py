@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
-from lit_inpaint.methods.deepfillv2.networks import Generator
+from lit_inpaint.methods.deepfillv2.networks import Generator, Variant
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 
@@ -28,6 +28,7 @@ class DeepFillV2(InpaintingModule):
         width: Channels of the first convolution of the generator before gating (48 in the paper).
         critic_width: Channels of the first convolution of the critic.
         sketch: Whether the networks take a channel of lines that say what the hole should hold.
+        variant: Whose program the generator computes: see :class:`Generator`. Imported weights set it.
         learning_rate: Of both Adams.
         betas: Of both Adams. The released code has (0.5, 0.999).
         adversarial_weight: Of the hinge term beside the two L1 terms, whose weights are 1.
@@ -36,6 +37,7 @@ class DeepFillV2(InpaintingModule):
 
     year: ClassVar[int] = 2019
     paper: ClassVar[str] = "Yu et al., Free-Form Image Inpainting with Gated Convolution, ICCV 2019"
+    imports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo")
     multiple = 8
 
     def __init__(
@@ -43,6 +45,7 @@ class DeepFillV2(InpaintingModule):
         width: int = 48,
         critic_width: int = 64,
         sketch: bool = False,
+        variant: Variant = "official",
         learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         adversarial_weight: float = 1.0,
@@ -51,8 +54,8 @@ class DeepFillV2(InpaintingModule):
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.learning_rate, self.betas, self.adversarial_weight = learning_rate, betas, adversarial_weight
-        self.generator = Generator(width, sketch)
-        self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width)
+        self.generator = Generator(width, sketch, variant)
+        self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width, symmetric=variant == "nipponjo")
 
     def fill(
         self,

@@ -1,5 +1,8 @@
 """Generator of DeepFill v2, layer by layer as in inpaint_model.py of JiahuiYu/generative_inpainting."""
 
+from functools import partial
+from typing import Any, Literal, get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,6 +11,8 @@ from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.gated_conv import GatedConv2d
 from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
 from masks.convention import composite
+
+Variant = Literal["official", "nipponjo_tf", "nipponjo"]
 
 
 def double(x: Tensor) -> Tensor:
@@ -24,19 +29,25 @@ class Generator(nn.Module):
         width: Channels of the first convolution before gating halves them (``cnum`` of the official code, 48);
             a multiple of 4.
         sketch: Whether the coarse network takes a sixth channel.
+        variant: Whose program it computes; all have the same weights. "nipponjo_tf" (networks_tf.py of that port): no
+            fuse, the mask sampled from full size at once. "nipponjo" (networks.py): symmetric padding, features and
+            mask sampled from the first pixel on.
     """
 
-    def __init__(self, width: int = 48, sketch: bool = False) -> None:
+    def __init__(self, width: int = 48, sketch: bool = False, variant: Variant = "official") -> None:
         super().__init__()
         if width % 4 or width < 4:
             raise ValueError(f"width is {width}; it must be a positive multiple of 4 (the paper's is 48).")
-        self.sketch = sketch
+        if variant not in get_args(Variant):
+            raise ValueError(f"variant is {variant!r}; expected one of {', '.join(get_args(Variant))}.")
+        self.sketch, self.variant = sketch, variant
+        down: Any = partial(GatedConv2d, kernel_size=3, stride=2, symmetric=variant == "nipponjo")
         eighth, quarter, half, full = width // 4, width // 2, width, 2 * width  # after gating: 12, 24, 48, 96
 
         self.conv1 = GatedConv2d(6 if sketch else 5, quarter, 5)
-        self.conv2_downsample = GatedConv2d(quarter, half, 3, stride=2)
+        self.conv2_downsample = down(quarter, half)
         self.conv3 = GatedConv2d(half, half, 3)
-        self.conv4_downsample = GatedConv2d(half, full, 3, stride=2)
+        self.conv4_downsample = down(half, full)
         self.conv5 = GatedConv2d(full, full, 3)
         self.conv6 = GatedConv2d(full, full, 3)
         self.conv7_atrous = GatedConv2d(full, full, 3, dilation=2)
@@ -52,9 +63,9 @@ class Generator(nn.Module):
         self.conv17 = Conv2dSame(eighth, 3, 3)
 
         self.xconv1 = GatedConv2d(3, quarter, 5)
-        self.xconv2_downsample = GatedConv2d(quarter, quarter, 3, stride=2)
+        self.xconv2_downsample = down(quarter, quarter)
         self.xconv3 = GatedConv2d(quarter, half, 3)
-        self.xconv4_downsample = GatedConv2d(half, half, 3, stride=2)
+        self.xconv4_downsample = down(half, half)
         self.xconv5 = GatedConv2d(half, full, 3)
         self.xconv6 = GatedConv2d(full, full, 3)
         self.xconv7_atrous = GatedConv2d(full, full, 3, dilation=2)
@@ -63,9 +74,9 @@ class Generator(nn.Module):
         self.xconv10_atrous = GatedConv2d(full, full, 3, dilation=16)
 
         self.pmconv1 = GatedConv2d(3, quarter, 5)
-        self.pmconv2_downsample = GatedConv2d(quarter, quarter, 3, stride=2)
+        self.pmconv2_downsample = down(quarter, quarter)
         self.pmconv3 = GatedConv2d(quarter, half, 3)
-        self.pmconv4_downsample = GatedConv2d(half, full, 3, stride=2)
+        self.pmconv4_downsample = down(half, full)
         self.pmconv5 = GatedConv2d(full, full, 3)
         self.pmconv6 = GatedConv2d(full, full, 3, activation=F.relu)
         self.pmconv9 = GatedConv2d(full, full, 3)
@@ -112,13 +123,22 @@ class Generator(nn.Module):
         x = self.pmconv1(pasted)
         x = self.pmconv3(self.pmconv2_downsample(x))
         x = self.pmconv6(self.pmconv5(self.pmconv4_downsample(x)))
-        x = contextual_attention(x, x, resize_nearest(mask, *x.shape[-2:]))
+        x = self.attend(x, mask)
         copied = self.pmconv10(self.pmconv9(x))
 
         x = self.allconv12(self.allconv11(torch.cat([hallucinated, copied], dim=1)))
         x = self.allconv14(self.allconv13_upsample(double(x)))
         x = self.allconv16(self.allconv15_upsample(double(x)))
         return to_image(self.allconv17, x)
+
+    def attend(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Contextual attention of (B, C, H / 4, W / 4) features to themselves; ``mask`` at full size."""
+        height, width = x.shape[-2:]
+        if self.variant == "nipponjo":
+            return contextual_attention(x, x, mask[..., ::4, ::4], sampling="every_second")
+        if self.variant == "nipponjo_tf":
+            return contextual_attention(x, x, resize_nearest(mask, height // 2, width // 2), fuse=False)
+        return contextual_attention(x, x, resize_nearest(mask, height, width))
 
 
 def to_image(conv: Conv2dSame, x: Tensor) -> Tensor:
