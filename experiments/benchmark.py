@@ -4,9 +4,10 @@ import argparse
 import multiprocessing
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -130,8 +131,10 @@ def run(jobs: list[Job], devices: list[str], console: Console) -> list[Record]:
         return _run_on_many(jobs, devices, lambda done: progress.update(task, completed=done))
 
 
-def _run_on_many(jobs: list[Job], devices: list[str], advance) -> list[Record]:  # type: ignore[no-untyped-def]
-    context = multiprocessing.get_context("spawn")
+def _run_on_many(
+    jobs: list[Job], devices: list[str], advance: Callable[[int], None], method: str = "spawn"
+) -> list[Record]:
+    context: Any = multiprocessing.get_context(method)
     free = context.Manager().Queue()
     for device in devices:
         free.put(device)
@@ -143,7 +146,7 @@ def _run_on_many(jobs: list[Job], devices: list[str], advance) -> list[Record]: 
         return [future.result() for future in futures]
 
 
-def _evaluate_on_free_device(job: Job, free) -> Record:  # type: ignore[no-untyped-def]
+def _evaluate_on_free_device(job: Job, free: Any) -> Record:
     device = free.get()
     try:
         return evaluate(job, device)

@@ -1,0 +1,492 @@
+"""Protocols and their hashes, records, benchmark with a kill in the middle, and the intervals of its tables."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+
+from datamodules import SamplePhotos
+from experiments import benchmark, evaluate, protocol
+from experiments.compare.reader import Record as Read
+from experiments.compare.table import refuse_mixed
+from experiments.find import INSTALLED
+from experiments.intervals import mean_interval, paired_difference
+from experiments.protocol import load_protocols, protocol_hash
+from experiments.record import MetricResult, Record, read_record, write_record
+from lit_inpaint.load import load_method
+from lit_inpaint.methods import DeepFillV2, Telea
+from lit_inpaint.metrics import CHEAP
+from masks import CenterRectangle
+
+SIX = {
+    "wide": {"class_path": "masks.Wide"},
+    "narrow": {"class_path": "masks.Narrow"},
+    "super_resolve_2x": {"class_path": "masks.SuperResolve2x"},
+    "alternating_lines": {"class_path": "masks.AlternatingLines"},
+    "half": {"class_path": "masks.Half"},
+    "expand": {"class_path": "masks.Expand"},
+}
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight crops of 128x128 of the photographs that scikit-image carries."""
+    folder = tmp_path_factory.mktemp("photos")
+    files = SamplePhotos(mask=CenterRectangle()).files("test")
+    for number in range(8):
+        pixels = np.array(Image.open(files.path(number % 3)).convert("RGB"))
+        top = 40 * (number // 3)
+        Image.fromarray(pixels[top : top + 128, 60:188]).save(folder / f"photo{number}.png")
+    return folder
+
+
+def write_protocol(folder: Path, **changes: Any) -> Path:
+    config = {"name": "try", "size": 64, "mask": {"class_path": "masks.Wide"}, "metrics": list(CHEAP), **changes}
+    if "masks" in config:
+        del config["mask"]
+    path = folder / "try.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def write_checkpoint(path: Path, seed: int = 0) -> Path:
+    """A small DeepFillV2 as ``fit`` would leave it, its averaged weights unlike its raw ones."""
+    torch.manual_seed(seed)
+    module = DeepFillV2(width=8, critic_width=8)
+    average = {k: v + 0.05 * torch.randn_like(v) for k, v in module.generator.state_dict().items()}
+    content = {
+        "method": "DeepFillV2",
+        "state_dict": module.state_dict(),
+        "hyper_parameters": dict(module.hparams),
+        "ema": {"generator": average},
+        "callbacks": {"Throughput": {"images_seen": 640}},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+def run(*arguments: Any) -> int:
+    return benchmark.main([str(a) for a in arguments])
+
+
+def records(out: Path) -> dict[str, Record]:
+    return {f"{path.parent.name}/{path.stem}": read_record(path) for path in sorted(out.glob("records/*/*.json"))}
+
+
+def without_cost(found: dict[str, Record]) -> dict[str, Record]:
+    return {key: replace(record, seconds_per_image=None, peak_memory_bytes=None) for key, record in found.items()}
+
+
+# ---- a kill in the middle -------------------------------------------------------------------------------------------
+
+
+def _child(arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os._exit(benchmark.main(arguments))
+
+
+def _lines(out: Path) -> dict[Path, list[bytes]]:
+    """Whole lines of every journal."""
+    files = out.glob("journal/*/*/journal.jsonl")
+    return {path: [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")] for path in files}
+
+
+def _killed_and_started_again(arguments: list[str], out: Path, after: Iterable[int]) -> None:
+    """Kill the benchmark when its journals hold so many lines, several times, then let it finish."""
+    context, before = multiprocessing.get_context("fork"), {}
+    for lines in after:
+        process = context.Process(target=_child, args=([*arguments, "--out", str(out)],))
+        process.start()
+        assert process.pid is not None
+        deadline = time.monotonic() + 240
+        while sum(map(len, _lines(out).values())) < lines:
+            assert process.is_alive() and time.monotonic() < deadline, "finished before it was killed"
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        found = _lines(out)
+        assert all(found[path][: len(kept)] == kept for path, kept in before.items()), "finished images were redone"
+        before = found
+    victim = max(before, key=lambda path: path.stat().st_mtime)
+    with open(victim, "ab") as file:
+        file.write(b'{"index": 99, "image": "half a li')  # a write that the kill cut off
+    assert run(*arguments, "--out", out) == 0
+    found = _lines(out)
+    assert all(found[path][: len(kept)] == kept for path, kept in before.items()), "finished images were redone"
+
+
+def test_a_killed_benchmark_goes_on_and_ends_in_the_uninterrupted_table(photos: Path, tmp_path: Path):
+    path = write_protocol(tmp_path, masks={"wide": SIX["wide"], "half": SIX["half"]})
+    checkpoint = write_checkpoint(tmp_path / "runs" / "small" / "checkpoints" / "last.ckpt")
+    arguments = [str(path), "--images", str(photos), "--limit", "4", "--methods", "Telea", "Harmonic", str(checkpoint)]
+    assert run(*arguments, "--out", tmp_path / "whole") == 0
+    _killed_and_started_again(arguments, tmp_path / "killed", after=(3, 9, 18))
+    whole, killed = (without_cost(records(tmp_path / name)) for name in ("whole", "killed"))
+    assert len(whole) == 6 and whole == killed
+    pictures = {
+        p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole" / "images").rglob("*.png")
+    }
+    assert len(pictures) == 2 * 4 * 6  # truth, mask, input and three methods
+    assert all((tmp_path / "killed" / p).read_bytes() == content for p, content in pictures.items())
+
+
+@pytest.mark.slow
+def test_six_methods_on_repaints_six_masks_survive_kills(photos: Path, tmp_path: Path):
+    path = write_protocol(tmp_path, size=128, masks=SIX)
+    checkpoints = [write_checkpoint(tmp_path / f"{seed}.ckpt", seed) for seed in range(2)]
+    methods = ["Telea", "NavierStokes", "Harmonic", "Biharmonic", *(f"net{s}={c}" for s, c in enumerate(checkpoints))]
+    arguments = [str(path), "--images", str(photos), "--methods", *methods]
+    assert run(*arguments, "--out", tmp_path / "whole") == 0
+    _killed_and_started_again(arguments, tmp_path / "killed", after=(50, 150))
+    whole, killed = (without_cost(records(tmp_path / name)) for name in ("whole", "killed"))
+    assert len(whole) == 36 and whole == killed
+
+
+def test_a_finished_benchmark_measures_nothing_again(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_protocol(tmp_path)
+    arguments = (path, "--images", photos, "--limit", 3, "--methods", "Telea", "--out", tmp_path / "out")
+    assert run(*arguments) == 0
+    before = records(tmp_path / "out")
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(evaluate, "_measure", refuse)
+    assert run(*arguments) == 0
+    assert records(tmp_path / "out") == before
+
+
+# ---- failures -------------------------------------------------------------------------------------------------------
+
+
+class _Broken:
+    """Mixed into Telea: fails on the second image."""
+
+    calls = 0
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+        self.calls += 1
+        if self.calls == 2:
+            raise RuntimeError("out of ideas")
+        return erased
+
+
+def test_one_failing_method_does_not_stop_the_others(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_protocol(tmp_path)
+
+    def load(name: str, *args: Any) -> Any:
+        module = load_method(name, *args)
+        if name == "NavierStokes" and broken:
+            module.fill = _Broken.fill.__get__(_Broken())  # type: ignore[method-assign]
+        return module
+
+    monkeypatch.setattr(evaluate, "load_method", load)
+    arguments = (path, "--images", photos, "--limit", 3, "--out", tmp_path, "--methods", "NavierStokes", "Telea")
+    broken = True
+    assert run(*arguments) == 1
+    found = {key.rpartition("/")[2]: record for key, record in records(tmp_path).items()}
+    assert found["NavierStokes"].not_applicable == "failed: RuntimeError: out of ideas"
+    assert found["NavierStokes"].metrics == {}
+    assert found["Telea"].metrics["psnr"].n == 3
+    broken = False  # mended, it goes on after the image that was done
+    assert run(*arguments) == 0
+    found = {key.rpartition("/")[2]: record for key, record in records(tmp_path).items()}
+    assert found["NavierStokes"].not_applicable is None and found["NavierStokes"].metrics["psnr"].n == 3
+
+
+def test_a_metric_without_its_backbone_is_left_out_and_the_record_says_so(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LIT_INPAINT_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = write_protocol(tmp_path, metrics=["psnr", "lpips_alex", "fid"])
+    assert run(path, "--images", photos, "--limit", 2, "--methods", "Telea", "--out", tmp_path / "out") == 0
+    (record,) = records(tmp_path / "out").values()
+    assert record.metrics["psnr"].mean is not None and record.metrics["lpips_alex"].mean is None
+    assert record.metrics["lpips_alex"].reason == "backbone alexnet is not on this machine"
+    assert "lpips_alex left out" in str(record.note)
+    assert "torchvision.models.alexnet" in capsys.readouterr().out
+    assert str(tmp_path) not in json.dumps(record.metrics["lpips_alex"].reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "said"),
+    [
+        ({"metrcs": ["psnr"]}, [], "unknown key 'metrcs'. Did you mean 'metrics'"),
+        ({"metrics": ["psnrr"]}, [], "unknown metric 'psnrr'.*did you mean psnr"),
+        ({"mask": {"class_path": "masks.Wyde"}}, [], "Wyde"),
+        ({"measured": "both"}, [], "expected composite or raw"),
+        ({}, ["--methods", "Teleo"], "Did you mean 'Telea'"),
+        ({}, ["--methods", "DeepFillV2"], "give the path of one of its checkpoints"),
+        ({}, ["--methods", "none.ckpt"], "no checkpoint none.ckpt"),
+        ({}, ["--methods", "Telea", "Telea"], "'Telea' is taken|given twice"),
+        ({}, ["--baseline", "Harmonic"], "is none of the methods"),
+    ],
+)
+def test_mistakes_are_one_clear_line_before_anything_is_written(
+    changes: dict[str, Any], arguments: list[str], said: str, photos: Path, tmp_path: Path
+):
+    path = write_protocol(tmp_path, **changes)
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=said):
+        run(
+            path,
+            "--images",
+            photos,
+            "--out",
+            out,
+            *(["--methods", "Telea"] if "--methods" not in arguments else []),
+            *arguments,
+        )
+    assert not out.exists()
+
+
+def test_a_protocol_without_images_asks_for_them(tmp_path: Path):
+    with pytest.raises(ValueError, match="give --images FOLDER"):
+        load_protocols(write_protocol(tmp_path))
+
+
+def test_two_benchmarks_do_not_write_one_journal(photos: Path, tmp_path: Path):
+    (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
+    job = evaluate.Job("Telea", "Telea", one, tmp_path)
+    with evaluate.Journal(job).writing():
+        record = evaluate.evaluate(job)
+    assert "another benchmark is writing" in str(record.not_applicable)
+
+
+# ---- hashes ---------------------------------------------------------------------------------------------------------
+
+
+def test_whatever_changes_a_number_changes_the_hash_and_compare_refuses(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def one(images: Path = photos, **changes: Any) -> protocol.Protocol:
+        return load_protocols(write_protocol(tmp_path, **changes), images)[0]
+
+    base = one()
+    copy = tmp_path / "copy"
+    shutil.copytree(photos, copy)
+    assert one(copy).hash == base.hash  # the same images elsewhere
+    pixels = np.array(Image.open(copy / "photo3.png"))
+    pixels[5, 5, 0] ^= 1
+    Image.fromarray(pixels).save(copy / "photo3.png")
+    different = {
+        "pixel": one(copy),
+        "mask seed": one(mask_seed=1),
+        "resolution": one(size=65),
+        "rounding": one(round_to_8_bits=False),
+        "raw": one(measured="raw"),
+        "fewer": one(limit=7),
+        "metrics": one(metrics=["psnr"]),
+    }
+    monkeypatch.setattr(evaluate.metric("psnr"), "definition", "psnr/2: another formula")
+    different["definition"] = one()
+    hashes = {name: p.hash for name, p in different.items()}
+    assert len({base.hash, *hashes.values()}) == 9, hashes
+    for other in different.values():
+        said = [Read({"method": {"name": "Telea"}, "protocol": p.described(), "metrics": {}}) for p in (base, other)]
+        with pytest.raises(ValueError, match="stands for two things"):
+            refuse_mixed(said)
+
+
+def test_long_lists_stand_in_a_definition_as_one_hash():
+    images = {f"{i}.png": f"{i:064d}" for i in range(protocol.LISTED + 1)}
+    fingerprint = {"images": images, "masks": images, "size": 64, "mask": "law"}
+    found = protocol.define(fingerprint, ["psnr"])
+    assert found["images"]["count"] == protocol.LISTED + 1 and "mask" not in found
+    changed = protocol.define({**fingerprint, "images": {**images, "7.png": "0" * 64}}, ["psnr"])
+    assert protocol.hash_of(found) != protocol.hash_of(changed)
+
+
+def test_two_data_modules_with_equal_evaluation_have_equal_val_hashes():
+    first = SamplePhotos(mask=CenterRectangle(), image_size=64, batch_size=2)
+    second = SamplePhotos(mask=CenterRectangle(), image_size=64, batch_size=8, seed=5, samples_per_epoch=16)
+    third = SamplePhotos(mask=CenterRectangle(0.4), image_size=64)
+    hashes = [protocol_hash(data, "val", CHEAP)[0] for data in (first, second, third)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("path", sorted((INSTALLED / "protocols").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_installed_protocol_loads_and_draws_its_masks(path: Path, photos: Path):
+    found = load_protocols(path.stem, photos, limit=2)
+    assert found[0].name.startswith(path.stem)
+    assert len({p.hash for p in found}) == len(found)
+    for one in found:
+        mask = one.images[1].mask
+        assert one.images.size == yaml.safe_load(path.read_text())["size"] == mask.shape[-1]
+        assert 0 < mask.mean() < 0.95
+        assert all(row["source"].endswith("published, other mask draws") for row in one.published)
+        assert {name for row in one.published for name in row["metrics"]} <= set(one.metrics)
+
+
+def test_published_rows_stand_beside_the_protocol_they_belong_to():
+    config = yaml.safe_load((INSTALLED / "protocols" / "repaint_celebahq256.yaml").read_text())
+    rows = {row["label"]: row["metrics"]["lpips_alex"] for row in config["masks"]["expand"]["published"]}
+    assert rows["RePaint"] == 0.435 and rows["LaMa"] == 0.342  # RePaint, Table 1, last column
+
+
+def test_the_authors_mask_files_are_taken_as_they_are(photos: Path, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for name in ("thick", "thin", "nn2", "ev2li", "genhalf", "ex64"):
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        for number in range(8):
+            known = (rng.random((256, 256)) > 0.5).astype(np.uint8) * 255
+            Image.fromarray(known).save(tmp_path / "masks" / name / f"{number:06d}.png")
+    found = load_protocols("repaint_celebahq256", photos, tmp_path / "masks")
+    known = np.array(Image.open(tmp_path / "masks" / "nn2" / "000005.png"))
+    assert np.array_equal(found[2].images[5].mask[0].numpy(), (known == 0).astype(np.float32))
+    assert found[2].published[0]["source"].endswith("published, the authors' mask files")
+    assert str(tmp_path) not in json.dumps(found[2].described())
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_trainer_test_and_benchmark_give_equal_numbers_on_one_checkpoint(weights: Any, tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path / "runs" / "small" / "checkpoints" / "last.ckpt")
+    settings = {"class_path": "datamodules.SamplePhotos"}
+    path = write_protocol(tmp_path, data=settings, mask={"class_path": "masks.DeepFillV2Mask"})
+    assert run(path, "--methods", checkpoint, "--weights", weights, "--out", tmp_path / "out") == 0
+    (record,) = records(tmp_path / "out").values()
+    assert record.method["weights"] == weights and record.method["images_seen"] == 640
+    assert record.method["label"] == "DeepFillV2-small" + ("-raw" if weights == "raw" else "")
+    data = SamplePhotos(mask=protocol.instantiate(protocol.MaskGenerator, {"class_path": "masks.DeepFillV2Mask"}),
+                        image_size=64, batch_size=5, num_workers=0)  # fmt: skip
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+                        default_root_dir=tmp_path, inference_mode=False)  # fmt: skip
+    (tested,) = trainer.test(load_method(checkpoint, weights), datamodule=data, verbose=False)
+    assert record.metrics["psnr"].n == 12
+    for name in CHEAP:
+        assert tested[f"test/{name}"] == pytest.approx(record.metrics[name].mean, rel=1e-6)
+
+
+def test_a_record_holds_what_the_pictures_show(photos: Path, tmp_path: Path):
+    path = write_protocol(tmp_path, metrics=["psnr_hole", "psnr_pooled", "l1_hole"])
+    assert run(path, "--images", photos, "--methods", "Telea", "--out", tmp_path) == 0
+    ((key, record),) = records(tmp_path).items()
+    folder = tmp_path / "images" / key.partition("/")[0]
+    read = {
+        kind: {p.stem: np.array(Image.open(p)).astype(float) / 255 for p in (folder / kind).glob("*.png")}
+        for kind in ("_truth", "_mask", "_input", "Telea")
+    }
+    squared = []
+    for name, hole in read["_mask"].items():
+        error = read["Telea"][name] - read["_truth"][name]
+        squared.append((error**2).mean())
+        assert np.abs(error[hole == 0]).max() == 0  # a composite
+        assert record.hole_share[name] == pytest.approx(hole.mean())
+        assert record.metrics["l1_hole"].values[name] == pytest.approx(np.abs(error[hole == 1]).mean(), rel=1e-5)
+        assert record.metrics["psnr_hole"].values[name] == pytest.approx(
+            -10 * np.log10((error[hole == 1] ** 2).mean()), rel=1e-5
+        )
+        assert np.array_equal(read["_input"][name][hole == 0], read["_truth"][name][hole == 0])
+    assert record.metrics["psnr_pooled"].mean == pytest.approx(-10 * np.log10(np.mean(squared)), rel=1e-5)
+    values = record.metrics["l1_hole"].values
+    for bucket, said in record.metrics["l1_hole"].buckets.items():
+        low, high = map(float, bucket.split("-"))
+        inside = [values[name] for name, share in record.hole_share.items() if low < share <= high]
+        assert said == {"n": len(inside), "mean": pytest.approx(np.mean(inside))}
+    assert sum(int(b["n"] or 0) for b in record.metrics["l1_hole"].buckets.values()) == 8
+    assert record.metrics["l1_hole"].interval is None and record.metrics["l1_hole"].few
+
+
+def test_diversity_is_of_all_samples_and_the_first_is_measured(
+    photos: Path, tmp_path: Path, weights_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fill(erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+        return torch.stack([torch.rand(erased.shape[1:], generator=g) * 2 - 1 for g in generators])
+
+    diverse = Telea()
+    diverse.diverse, diverse.fill = True, fill  # type: ignore[misc, method-assign]
+    monkeypatch.setattr(evaluate, "load_method", lambda *_: diverse)
+    monkeypatch.setattr(benchmark, "load_method", lambda *_: None)
+    found = []
+    for samples, names in ((3, ["l1_hole", "diversity_lpips"]), (1, ["l1_hole"])):
+        path = write_protocol(tmp_path, samples=samples, metrics=names)
+        assert (
+            run(path, "--images", photos, "--limit", 2, "--methods", "Diverse", "--out", tmp_path / str(samples)) == 0
+        )
+        found += records(tmp_path / str(samples)).values()
+    assert found[0].metrics["diversity_lpips"].mean > 0.01
+    assert found[0].metrics["l1_hole"].values == found[1].metrics["l1_hole"].values
+    plain = write_protocol(tmp_path, samples=3, metrics=["diversity_lpips"])
+    monkeypatch.setattr(evaluate, "load_method", load_method)
+    assert run(plain, "--images", photos, "--limit", 2, "--methods", "Telea", "--out", tmp_path / "telea") == 0
+    (record,) = records(tmp_path / "telea").values()
+    assert record.metrics["diversity_lpips"].reason == "n/a: the method gives one completion an image"
+
+
+def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
+    path = write_protocol(tmp_path)
+    arguments = (path, "--images", photos, "--methods", "Telea", "Harmonic", "--baseline", "Telea", "--out", tmp_path)
+    assert run(*arguments) == 0
+    found = {key.rpartition("/")[2]: record.metrics["psnr"] for key, record in records(tmp_path).items()}
+    text = next(tmp_path.glob("*.md")).read_text()
+    gain = found["Harmonic"].mean - found["Telea"].mean  # type: ignore[operator]
+    assert f"| Harmonic | {gain:+.4g}" in text.partition("Paired difference to Telea")[2]
+
+
+def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
+    (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
+    jobs = [evaluate.Job(name, name, one, tmp_path / "out") for name in ("Telea", "Harmonic")]
+    there = benchmark._run_on_many(jobs, ["cpu", "cpu"], lambda done: None, method="fork")
+    alone = [evaluate.evaluate(replace(job, out=tmp_path / "alone")) for job in jobs]
+    strip = [{str(i): r for i, r in enumerate(group)} for group in (there, alone)]
+    assert without_cost(strip[0]) == without_cost(strip[1])
+
+
+def test_records_come_back_as_they_were_written_and_contradictions_are_refused(tmp_path: Path):
+    values = {"a": 0.1, "b": None, "c": 0.3}
+    record = Record({"name": "p"}, {"name": "Telea"}, {"psnr": MetricResult("psnr/1", values, 0.2, None, 2, 1)})
+    write_record(record, tmp_path / "r.json")
+    assert read_record(tmp_path / "r.json") == record
+    assert not list(tmp_path.glob("*.part"))
+    with pytest.raises(ValueError, match="is not that of its values"):
+        write_record(
+            replace(record, metrics={"psnr": MetricResult("psnr/1", values, 0.3, None, 2, 1)}), tmp_path / "r.json"
+        )
+    assert read_record(tmp_path / "r.json") == record
+    (tmp_path / "r.json").write_text('{"format": 1')
+    with pytest.raises(ValueError, match="is no record"):
+        read_record(tmp_path / "r.json")
+
+
+# ---- intervals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("law", "mean"), [("normal", 0.0), ("lognormal", float(np.exp(0.125)))])
+def test_the_95_percent_interval_covers_the_mean_in_92_5_to_97_percent_of_cases(law: str, mean: float):
+    rng = np.random.default_rng(7)
+    draws = rng.normal(size=(1000, 100)) if law == "normal" else rng.lognormal(sigma=0.5, size=(1000, 100))
+    inside = 0
+    for values in draws:
+        interval = mean_interval(values)
+        assert interval is not None
+        inside += interval[0] <= mean <= interval[1]
+    assert 925 <= inside <= 970, inside
+
+
+def test_intervals_need_20_values_and_pairs_need_both():
+    assert mean_interval(np.arange(19)) is None
+    a = {str(i): float(i) for i in range(30)} | {"x": None}
+    b = {str(i): i - 2.0 for i in range(5, 40)} | {"x": 1.0}
+    difference = paired_difference(a, b)
+    assert difference == (2.0, (2.0, 2.0), 25)
+    assert paired_difference(a, {"y": 1.0}) is None
