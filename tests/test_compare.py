@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 from PIL import Image
 
 from experiments.compare import main, text
+from experiments.compare.page import _chart_runs
 from experiments.compare.reader import read_folders
-from experiments.compare.table import higher_is_better, make_tables
+from experiments.compare.table import higher_is_better, make_tables, validation_tables
+from experiments.compare.weights_and_biases import read_project, workspace
 
 NAMES = [f"image{i:03}" for i in range(100)]
 DEFINITION = {
@@ -220,6 +223,105 @@ def test_segments_join_by_images_seen_and_the_later_one_wins(tmp_path: Path) -> 
         "train/loss": [(8, 3.0), (16, 2.0), (24, 9.0), (40, 8.0)],
         "val/psnr": [(16, 20.5), (32, 21.5)],
     }
+
+
+def write_run(folder: Path, seed: int, val_hash: str, last: float) -> None:
+    folder.mkdir(parents=True)
+    facts = {"method": "DeepFillV2", "seed": seed, "val_protocol_hash": val_hash * 8, "parameters": {"generator": 10}}
+    (folder / "run.json").write_text(json.dumps(facts))
+    (folder / "config.yaml").write_text(f"seed_everything: {seed}\nmodel: {{class_path: DeepFillV2}}\n")
+    (folder / "metrics.csv").write_text(f"images_seen,step,val/psnr\n8,1,15.0\n16,2,{last}\n")
+
+
+def test_the_last_validation_is_tabled_by_the_hash_of_its_protocol(tmp_path: Path) -> None:
+    for name, seed, val_hash, last in (
+        ("a", 0, "aaaaaaaa", 20.0),
+        ("b", 1, "aaaaaaaa", 22.0),
+        ("c", 0, "bbbbbbbb", 9.0),
+    ):
+        write_run(tmp_path / name, seed, val_hash, last)
+    runs = read_folders([tmp_path])[1]
+    tables = validation_tables(runs)
+    found = [(t.hash[:8], [(row.seeds, row.cells["psnr"].mean) for row in t.rows]) for t in tables]
+    assert found == [("aaaaaaaa", [([0, 1], 21.0)]), ("bbbbbbbb", [([0], 9.0)])]
+    curves = {key for run in _chart_runs([], runs, {"a": 0, "b": 1, "c": 2}) for key in run["curves"]}
+    assert curves == {"val/psnr [aaaaaaaa]", "val/psnr [bbbbbbbb]"}
+
+
+# ---- W&B -----------------------------------------------------------------------------------------------------------
+
+# Rows and config as W&B's public API gives them for a run logged by `fit` (its history holds a row a log call).
+HISTORY = [
+    {"_step": 0, "_runtime": 1.2, "_timestamp": 1.7e9, "trainer/global_step": 1, "train/l1": 0.5, "images_seen": 8.0},
+    {
+        "_step": 1,
+        "_runtime": 2.2,
+        "_timestamp": 1.7e9,
+        "trainer/global_step": 2,
+        "train/l1": "NaN",
+        "images_seen": 16.0,
+    },
+    {"_step": 2, "_runtime": 2.9, "_timestamp": 1.7e9, "trainer/global_step": 2, "val/psnr": 21.5},
+    {"_step": 3, "_runtime": 3.0, "_timestamp": 1.7e9, "val/panels": {"_type": "images/separated", "count": 8}},
+]
+CONFIG = {"method": "LaMa", "seed": 3, "val_protocol_hash": "c" * 64, "parameters": {"generator": 27_045_123}}
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, runs: Any) -> None:
+    """Put recorded answers (or an exception) in the place of W&B's server."""
+    import wandb
+
+    class Api:
+        def __init__(self, timeout: int) -> None: ...
+
+        def runs(self, path: str, order: str) -> Any:
+            if isinstance(runs, Exception):
+                raise runs
+            assert (path, order) == ("lab/inpainting", "+created_at")
+            return runs
+
+    monkeypatch.setattr(wandb, "Api", Api)
+
+
+def recorded(name: str, identifier: str) -> Any:
+    return SimpleNamespace(
+        id=identifier, name=name, url=f"https://wandb.ai/lab/inpainting/runs/{identifier}", config=CONFIG,
+        scan_history=lambda: iter(HISTORY),
+    )  # fmt: skip
+
+
+def test_runs_of_a_wandb_project_are_read_with_their_curves_and_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, [recorded("lama-places", "abc123"), recorded("at hand", "def456")])
+    (run,) = read_project("lab/inpainting", known=["def456"])
+    assert (run.label, run.method, run.seed, run.val_hash) == ("lama-places", "LaMa", 3, "c" * 64)
+    assert run.curves == {"train/l1": [(8.0, 0.5)], "val/psnr": [(16.0, 21.5)]}
+
+
+def test_an_unreachable_wandb_is_one_line_and_the_folders_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wandb.errors import CommError
+
+    answer(monkeypatch, CommError("Failed to execute\nAPI request"))
+    with pytest.raises(ValueError, match=r"^W&B project lab/inpainting could not be read"):
+        main(["--wandb", "lab/inpainting", "--out", str(tmp_path / "page.html")])
+    assert not (tmp_path / "page.html").exists()
+    write_record(tmp_path, "Telea", {"psnr": spread(24)})
+    assert main([str(tmp_path), "--wandb", "lab/inpainting", "--out", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" (")[0] for line in said] == [
+        "lit-inpaint: W&B project lab/inpainting could not be read, so its runs are left out"
+    ]
+    assert "could not be read" in (tmp_path / "page.html").read_text()
+
+
+def test_the_workspace_draws_every_curve_on_images_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb_workspaces")
+    answer(monkeypatch, [recorded("lama-places", "abc123")])
+    view = workspace("lab/inpainting", read_project("lab/inpainting"))
+    lines = [panel for section in view.sections[:2] for panel in section.panels]
+    assert [(panel.x, panel.y) for panel in lines] == [("images_seen", ["val/psnr"]), ("images_seen", ["train/l1"])]
+    assert [config.name for config in view.runset_settings.groupby] == ["method", "val_protocol_hash"]
 
 
 # ---- what it writes ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.compare import text
 from experiments.compare.page import render
 from experiments.compare.reader import Record, Run, read_folders
-from experiments.compare.table import Table, make_tables
+from experiments.compare.table import Table, make_tables, validation_tables
 from experiments.intervals import LEAST
 from experiments.record import write_text
 
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, default=Path("compare.html"), help="the page; the other files take its name")
     p.add_argument("--note", action="append", default=[], help="a line for the banner of the page; may be repeated")
     p.add_argument("--wandb", metavar="ENTITY/PROJECT", help="runs of this project as well, by the public API")
+    p.add_argument("--wandb-workspace", action="store_true", help="save the charts as a workspace of that project, too")
     return p
 
 
@@ -32,15 +33,9 @@ def main(argv: list[str]) -> int:
     notes: list[str] = []
     records, runs = read_folders(arguments.folders)
     if arguments.wandb:
-        from experiments.compare.weights_and_biases import Unreachable, read_project
-
-        try:
-            runs += read_project(arguments.wandb)
-        except Unreachable as error:
-            if not (records or runs):
-                raise ValueError(str(error)) from None
-            notes.append(str(error))
-            print(f"lit-inpaint: {error}", file=sys.stderr)
+        notes += add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
+    if arguments.wandb_workspace and not arguments.wandb:
+        raise ValueError("--wandb-workspace saves a view of a project; name the project: --wandb ENTITY/PROJECT.")
     if not records and not runs:
         raise ValueError("nothing to compare; give output folders of `lit-inpaint benchmark` or run folders of `fit`.")
     tables = make_tables(records, runs)
@@ -50,6 +45,27 @@ def main(argv: list[str]) -> int:
     for path in written:
         print(path)
     return 0
+
+
+def add_project(project: str, records: Sequence[Record], runs: list[Run], save: bool) -> list[str]:
+    """Add the runs of a W&B project to ``runs``; a line for the banner where it could not be read.
+
+    Raises:
+        ValueError: It could not be read and there is nothing else to compare.
+    """
+    from experiments.compare.weights_and_biases import Unreachable, read_project, save_workspace
+
+    files = [Path(run.folder) / "wandb_id.txt" for run in runs]
+    try:
+        runs += read_project(project, [file.read_text().strip() for file in files if file.is_file()])
+        if save:
+            print(f"W&B workspace: {save_workspace(project, runs)}")
+    except Unreachable as error:
+        if not (records or runs):
+            raise ValueError(str(error)) from None
+        print(f"lit-inpaint: {error}", file=sys.stderr)
+        return [str(error)]
+    return []
 
 
 def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
@@ -69,7 +85,7 @@ def write(tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str], ou
         files = {".md": text.markdown(tables, notes), ".csv": text.csv_measured(tables), ".tex": text.latex(tables)}
         if published := text.csv_published(tables):
             files[".published.csv"] = published
-    files[".html"] = render(tables, runs, notes)
+    files[".html"] = render(tables, runs, notes, validation_tables(runs))
     for suffix, content in files.items():
         write_text(out.with_suffix(suffix), content)
     return [out.with_suffix(suffix) for suffix in files]

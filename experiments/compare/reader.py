@@ -189,7 +189,17 @@ def _place_on_images_seen(rows: list[dict[str, float]]) -> list[tuple[float, dic
 
 def without_seed(config: dict[str, Any]) -> str:
     """A config as text, without the seed and without where it logs: equal texts differ in nothing but the seed."""
-    forgotten = {"seed", "seed_everything", "logger", "default_root_dir", "ckpt_path", "dirpath", "save_dir", "config"}
+    forgotten = {
+        "seed",
+        "seed_everything",
+        "logger",
+        "default_root_dir",
+        "ckpt_path",
+        "dirpath",
+        "save_dir",
+        "config",
+        "group",
+    }
 
     def strip(value: Any) -> Any:
         if isinstance(value, dict):

@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def few(self) -> bool:
-        return self.mean is not None and self.n < FEW
+        return self.mean is not None and 0 < self.n < FEW
 
 
 @dataclass
@@ -169,6 +169,28 @@ def make_tables(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[Tab
     return [_table(_without_copies(group), runs) for group in by_hash.values()]
 
 
+def validation_tables(runs: Sequence[Run]) -> list[Table]:
+    """What the last validation of each run gave, one table a hash of ``val``: other images give other numbers."""
+    by_hash: dict[str, list[Record]] = {}
+    for run in runs:
+        last = {key.removeprefix("val/"): curve[-1] for key, curve in run.curves.items() if key.startswith("val/")}
+        if not last or not run.facts.get("val_protocol_hash"):
+            continue
+        parameters = run.facts.get("parameters")
+        method: dict[str, Any] = {
+            "name": run.method or run.label,
+            "label": run.label,
+            "weights": "none",
+            "seed": run.seed,
+        }
+        method |= {"parameters": parameters, "images_seen": max(seen for seen, _ in last.values()), "run": run.folder}
+        metrics = {name: {"mean": value} for name, (_, value) in last.items()}
+        protocol = {"name": "val", "hash": run.val_hash, "definition": {}}
+        record = Record({"protocol": protocol, "method": method, "metrics": metrics})
+        by_hash.setdefault(run.val_hash, []).append(record)
+    return [_table(group, runs) for group in by_hash.values()]
+
+
 def _without_copies(records: Sequence[Record]) -> list[Record]:
     """Two folders may hold the same record: the same method, checkpoint and numbers count once."""
     kept: dict[str, Record] = {}
@@ -233,7 +255,8 @@ def group_seeds(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[lis
         same += [record.data.get("adaptation"), record.data.get("not_applicable"), sorted(record.data["metrics"])]
         if run is None and path and Path(path).is_dir():
             run = read_run(Path(path))
-        key = repr((*same, without_seed(run.config) if run and run.config else without_seed_mark(record.label)))
+        said = (run.config or run.facts) if run else {}
+        key = repr((*same, without_seed(said) if said else without_seed_mark(record.label)))
         if seed is None or any(r.data["method"].get("seed") == seed for r in groups.get(key, [])):
             key += f" {record.source}"
         groups.setdefault(key, []).append(record)

@@ -1,0 +1,92 @@
+"""Training runs out of W&B through its public API, and the page's charts as a W&B workspace."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from experiments.compare.reader import Run, join_segments
+
+TIMEOUT = 15  # seconds: without a network the client would ask again for minutes
+_OWN = {"_step", "_runtime", "_timestamp", "trainer/global_step", "epoch"}  # W&B's and Lightning's, no curves
+
+
+class Unreachable(Exception):
+    """No network, no key, or no such project: one line says which."""
+
+
+def read_project(project: str, known: Iterable[str] = ()) -> list[Run]:
+    """Every run of ENTITY/PROJECT with its config and curves, oldest first.
+
+    Args:
+        project: As in the address of its page.
+        known: Ids of runs that are at hand as folders; they are not read twice.
+
+    Raises:
+        ValueError: ``project`` is not written ENTITY/PROJECT.
+        Unreachable: W&B could not be asked.
+    """
+    if len([part for part in project.split("/") if part]) != 2:
+        raise ValueError(f"--wandb is {project!r}; expected ENTITY/PROJECT, as in the address of the project's page.")
+    import wandb
+
+    skipped = set(known)
+    try:
+        found = wandb.Api(timeout=TIMEOUT).runs(project, order="+created_at")
+        return [_run(run) for run in found if run.id not in skipped]
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise Unreachable(
+            f"W&B project {project} could not be read, so its runs are left out ({reason}). Check the network, the name "
+            "and WANDB_API_KEY."
+        ) from None
+
+
+def _run(run: Any) -> Run:
+    """One run of the API: ``scan_history`` gives every row, ``history`` would give a sample."""
+    rows = []
+    for row in run.scan_history():
+        numbers = {key: float(v) for key, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+        if "trainer/global_step" in numbers:
+            numbers["step"] = numbers["trainer/global_step"]
+        rows.append({key: value for key, value in numbers.items() if key not in _OWN and value - value == 0})
+    curves, note = join_segments([rows])
+    return Run(str(run.name), str(run.url), dict(run.config), {}, curves, note)
+
+
+def save_workspace(project: str, runs: Sequence[Run]) -> str:
+    """The same charts as a workspace of the project; its address.
+
+    Raises:
+        ValueError: The package wandb-workspaces is missing.
+        Unreachable: W&B could not be asked.
+    """
+    view = workspace(project, runs)
+    try:
+        view.save()
+    except Exception as error:
+        raise Unreachable(f"the W&B workspace was not saved ({' '.join(str(error).split())[:160]}).") from None
+    return str(view.url)
+
+
+def workspace(project: str, runs: Sequence[Run]) -> Any:
+    """Validation, losses and panels in a section each; every curve on images_seen; runs of one method as one group."""
+    try:
+        import wandb_workspaces.reports.v2 as panels
+        import wandb_workspaces.workspaces as workspaces
+    except ImportError:
+        raise ValueError("a W&B workspace needs wandb-workspaces: pip install 'lit-inpaint[wandb-reports]'.") from None
+    keys = sorted({key for run in runs for key in run.curves})
+    entity, name = project.strip("/").split("/")
+    sections = []
+    for title, prefix in (("Validation", "val/"), ("Losses", "train/")):
+        lines: list[Any] = [
+            panels.LinePlot(title=key, x="images_seen", y=[key]) for key in keys if key.startswith(prefix)
+        ]
+        if lines:
+            sections.append(workspaces.Section(name=title, panels=lines, is_open=True))
+    sections.append(
+        workspaces.Section(name="Panels", panels=[panels.MediaBrowser(media_keys=["val/panels"])], is_open=True)
+    )
+    groups = workspaces.RunsetSettings(groupby=[workspaces.Config("method"), workspaces.Config("val_protocol_hash")])
+    return workspaces.Workspace(
+        entity=entity, project=name, name="lit-inpaint comparison", sections=sections, runset_settings=groups
+    )
