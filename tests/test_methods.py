@@ -20,14 +20,18 @@ from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 
 ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("Bertalmio", {"rounds": 3}),
     ("Biharmonic", {}),
     ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}),
+    ("DDPM", {"image_size": 64, "model_channels": 32, "num_res_blocks": 1, "channel_mult": [1, 1], "num_head_channels": 32,
+              "attention_resolutions": [32], "diffusion_steps": 2, "noise_schedule": "cosine"}),  # fmt: skip
     ("DeepFillV1", {"width": 4, "critic_width": 4, "size": 64, "local_size": 32, "critic_updates": 1}),
     ("DeepFillV2", {"width": 8, "critic_width": 4}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
     ("NavierStokes", {}),
     ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
+    ("PatchMatch", {}),
     ("Telea", {}),
 ]
 SIZE = 64

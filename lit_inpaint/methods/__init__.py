@@ -1,7 +1,9 @@
 """One folder a paper; the names in ``__all__`` are those of the command line (``--method Telea``)."""
 
+from lit_inpaint.methods.bertalmio.method import Bertalmio
 from lit_inpaint.methods.biharmonic.method import Biharmonic
 from lit_inpaint.methods.context_encoder.method import ContextEncoder
+from lit_inpaint.methods.ddpm.method import DDPM
 from lit_inpaint.methods.deepfillv1.method import DeepFillV1
 from lit_inpaint.methods.deepfillv2.method import DeepFillV2
 from lit_inpaint.methods.glcic.method import GLCIC
@@ -12,7 +14,9 @@ from lit_inpaint.methods.patchmatch.method import PatchMatch
 from lit_inpaint.methods.telea.method import Telea
 
 __all__ = [
+    "DDPM",
     "GLCIC",
+    "Bertalmio",
     "Biharmonic",
     "ContextEncoder",
     "DeepFillV1",
