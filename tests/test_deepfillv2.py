@@ -20,6 +20,7 @@ from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.deepfillv2 import DeepFillV2, weights
+from lit_inpaint.methods.deepfillv2.sketch import canny_edges
 from masks.convention import InpaintingBatch, composite
 
 
@@ -290,6 +291,21 @@ def test_lines_of_a_sketch_count_in_the_hole_alone_and_only_where_there_is_a_cha
         assert (drawn - model(image, mask)).abs().max() > 1e-5
     with pytest.raises(ValueError, match="sketch=True"):
         DeepFillV2(width=8, critic_width=4)(image, mask, sketch=lines)
+
+
+def test_guided_training_shows_both_networks_the_edges_inside_the_hole_and_drops_them_at_random():
+    torch.manual_seed(0)
+    model = DeepFillV2(width=8, critic_width=4, sketch=True, sketch_drop=0.5)
+    model.discriminator = Recorder(model.discriminator)  # type: ignore[assignment]
+    samples = random_samples(8)
+    train(model, samples, batch_size=8, steps=1)
+    image, mask = torch.stack([s.image for s in samples]), torch.stack([s.mask for s in samples])
+    lines = model.discriminator.inputs[0][:8, 4:]
+    edges = canny_edges(image) * mask
+    shown = lines.flatten(1).any(1)
+    assert 0 < shown.sum() < 8
+    torch.testing.assert_close(lines[shown], edges[shown])
+    torch.testing.assert_close(model.discriminator.inputs[0][8:, 4:], lines)  # the same beside the completed images
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.deepfillv2.networks import Generator, Variant
+from lit_inpaint.methods.deepfillv2.sketch import canny_edges
 from lit_inpaint.module import InpaintingModule
-from masks.convention import InpaintingBatch, composite
+from masks.convention import InpaintingBatch, composite, erase
 
 
 class DeepFillV2(InpaintingModule):
@@ -27,7 +28,11 @@ class DeepFillV2(InpaintingModule):
     Args:
         width: Channels of the first convolution of the generator before gating (48 in the paper).
         critic_width: Channels of the first convolution of the critic.
-        sketch: Whether the networks take a channel of lines that say what the hole should hold.
+        sketch: Whether the networks take a channel of lines that say what the hole should hold. Trained with the Canny
+            edges of the true image inside the hole (the paper: HED, see :func:`canny_edges`).
+        sketch_drop: Share of the training images whose lines are left out, so that one model works with and without
+            a sketch. The official code drops none and has a model for either.
+        canny: Thresholds of these edges.
         variant: Whose program the generator computes: see :class:`Generator`. Imported weights set it.
         learning_rate: Of both Adams.
         betas: Of both Adams. The released code has (0.5, 0.999).
@@ -45,6 +50,8 @@ class DeepFillV2(InpaintingModule):
         width: int = 48,
         critic_width: int = 64,
         sketch: bool = False,
+        sketch_drop: float = 0.5,
+        canny: tuple[int, int] = (100, 200),
         variant: Variant = "official",
         learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
@@ -54,6 +61,7 @@ class DeepFillV2(InpaintingModule):
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.learning_rate, self.betas, self.adversarial_weight = learning_rate, betas, adversarial_weight
+        self.sketch, self.sketch_drop, self.canny = sketch, sketch_drop, canny
         self.generator = Generator(width, sketch, variant)
         self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width, symmetric=variant == "nipponjo")
 
@@ -77,18 +85,20 @@ class DeepFillV2(InpaintingModule):
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
         optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
-        coarse, refined = self.generator(image * (1 - mask), mask)
+        sketch = self._lines(image, mask) if self.sketch else None
+        coarse, refined = self.generator(erase(image, mask), mask, sketch)
         completed = composite(refined, image, mask)
 
         with self.optimise(optimizer_d) as minimise:
-            real, fake = self.discriminator(self._judged(torch.cat([image, completed.detach()]), mask)).chunk(2)
+            judged = torch.cat([self._judged(x, mask, sketch) for x in (image, completed.detach())])
+            real, fake = self.discriminator(judged).chunk(2)
             critic = hinge_critic(real, fake)
             minimise(critic)
 
         with self.optimise(optimizer_g) as minimise:
             l1_coarse = F.l1_loss(coarse, image)  # over the whole image, of the raw outputs
             l1_refined = F.l1_loss(refined, image)
-            adversarial = hinge_generator(self.discriminator(self._judged(completed, mask)))
+            adversarial = hinge_generator(self.discriminator(self._judged(completed, mask, sketch)))
             generator = l1_coarse + l1_refined + self.adversarial_weight * adversarial
             minimise(generator)
 
@@ -104,6 +114,11 @@ class DeepFillV2(InpaintingModule):
         )
 
     @staticmethod
-    def _judged(images: Tensor, mask: Tensor) -> Tensor:
-        """What the critic sees: images, once or twice as many as masks, and the mask of each."""
-        return torch.cat([images, mask.repeat(len(images) // len(mask), 1, 1, 1)], dim=1)
+    def _judged(image: Tensor, mask: Tensor, sketch: Tensor | None) -> Tensor:
+        """What the critic sees: an image and its mask, and the lines where the networks are guided."""
+        return torch.cat([image, mask] if sketch is None else [image, mask, sketch], dim=1)
+
+    def _lines(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Edges of the true image inside the hole, none for a random share of the images."""
+        shown = torch.rand(len(image), 1, 1, 1, device=image.device) >= self.sketch_drop
+        return canny_edges(image, self.canny) * mask * shown
