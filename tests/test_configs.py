@@ -1,0 +1,73 @@
+"""Every YAML of a paper: what it builds at published size, and that its settings train and validate."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import wandb
+import yaml
+
+from experiments.find import INSTALLED
+from experiments.lightning_cli import main
+from lit_inpaint.load import method_classes
+from test_methods import ROWS
+
+NO_RUN = {"data", "masks", "protocols", "sweeps", "slurm", "compare"}
+CONFIGS = sorted(
+    p.relative_to(INSTALLED) for p in INSTALLED.rglob("*.yaml") if len(p.relative_to(INSTALLED).parts) > 1 and p.relative_to(INSTALLED).parts[0] not in NO_RUN
+)  # fmt: skip
+SMALL: dict[str, dict[str, Any]] = dict(ROWS)
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    yield
+    wandb.finish()
+
+
+def load(path: Path) -> dict[str, Any]:
+    return yaml.safe_load((INSTALLED / path).read_text(encoding="utf-8"))
+
+
+def published(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """Class of the model and the arguments that the YAML gives it."""
+    return method_classes()[config["model"]["class_path"].split(".")[-1]], config["model"].get("init_args", {})
+
+
+@pytest.mark.parametrize("path", [Path("quickstart.yaml"), *CONFIGS], ids=str)
+def test_a_published_configuration_trains_and_validates_at_reduced_size(path: Path):
+    config = load(path)
+    cls, arguments = published(config)
+    plain = {k: v for k, v in arguments.items() if not isinstance(v, dict)}
+    with torch.device("meta"):
+        cls(**plain)  # the published size
+    reduced = dict(SMALL[cls.__name__])
+    mask = config["data"].get("init_args", {}).get("mask", {"class_path": "CenterRectangle"})
+    data = {"mask": mask, "image_size": 64, "batch_size": 2, "num_workers": 0, "eval_repeats": 1, "limit_eval": 2}
+    trainer = {
+        **{k: v for k, v in config.get("trainer", {}).items() if "callbacks" not in k},
+        "max_steps": 1, "val_check_interval": 1, "check_val_every_n_epoch": None, "limit_val_batches": 1,
+        "num_sanity_val_steps": 0, "default_root_dir": "run", "logger": False, "callbacks": [],
+        "enable_checkpointing": False, "enable_model_summary": False,
+        "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true",
+    }  # fmt: skip
+    reduced_config = {
+        "model": {"class_path": config["model"]["class_path"], "init_args": {**arguments, **reduced}},
+        "data": {"class_path": "SamplePhotos", "init_args": data},
+        "trainer": trainer,
+    }
+    Path("reduced.yaml").write_text(yaml.safe_dump(reduced_config))
+    assert main(["fit", "--config", "reduced.yaml"]) == 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_a_published_configuration_parses_as_it_stands(path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert end.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["trainer"]["default_root_dir"].startswith("runs/")
+    assert printed["trainer"]["max_steps"] == load(path)["trainer"]["max_steps"]

@@ -1,0 +1,40 @@
+"""Read W&B's offline files: a 7-byte header, then a LevelDB log of protobuf records."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wandb.proto.wandb_internal_pb2 import Record
+
+BLOCK, HEADER = 32768, 7
+
+
+def records(path: Path) -> Iterator[Record]:
+    content, at, parts = path.read_bytes(), HEADER, []
+    while at + HEADER <= len(content):
+        left = BLOCK - at % BLOCK
+        if left < HEADER:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[at : at + HEADER])
+        parts.append(content[at + HEADER : at + HEADER + length])
+        at += HEADER + length
+        if kind in (1, 4):  # whole, or the last part
+            record = Record()
+            record.ParseFromString(b"".join(parts))
+            parts = []
+            yield record
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The run's config and its history rows."""
+    config: dict[str, Any] = {}
+    history = []
+    for record in records(path):
+        for update in (record.config.update, record.run.config.update):
+            config |= {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in update}
+        if record.HasField("history"):
+            history.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item})
+    return config, history
