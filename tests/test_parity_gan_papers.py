@@ -7,7 +7,6 @@ and the input of :func:`random_input`; a few numbers that it printed stand here 
 import math
 from collections.abc import Iterator
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -301,7 +300,8 @@ def test_otenim_s_critic_computes_what_its_program_computes():
     imported = glcic_weights.convert(state, "otenim_discriminator")
     with torch.device("meta"):
         critic = GLCIC(size=160, local_size=96, **imported["hyper_parameters"]).discriminator
-    critic.load_state_dict({k.removeprefix("discriminator."): v for k, v in imported["state_dict"].items()}, assign=True)
+    weights = {name.removeprefix("discriminator."): value for name, value in imported["state_dict"].items()}
+    critic.load_state_dict(weights, assign=True)
     image = random_input(160, batch=1)[0]
     # the same, ContextDiscriminator((3, 96, 96), (3, 160, 160), arc="celeba"): a probability where ours is a logit
     probability = critic.eval()(image, image[..., 10:106, 20:116]).sigmoid().item()
@@ -330,7 +330,10 @@ def daa233_shapes(c: int) -> Shapes:
     numbers = [1, 2, 3, 4, 5, 6, 9, 10]
     rows = [(f"coarse_generator.conv{i}{suffix.get(i, '')}", io) for i, io in enumerate(coarse, 1)]
     rows += [(f"fine_generator.conv{i}{suffix.get(i, '')}", io) for i, io in enumerate(branch, 1)]
-    rows += [(f"fine_generator.pmconv{i}{suffix[i] if i < 5 and i in suffix else ''}", io) for i, io in zip(numbers, attention)]
+    rows += [
+        (f"fine_generator.pmconv{i}{suffix[i] if i < 5 and i in suffix else ''}", io)
+        for i, io in zip(numbers, attention, strict=True)
+    ]
     rows += [(f"fine_generator.allconv{i}", io) for i, io in enumerate(merged, 11)]
     shapes: Shapes = {}
     for name, (inputs, outputs) in rows:
@@ -358,7 +361,10 @@ def test_daa233_s_weights_compute_what_its_program_computes():
 
 
 def test_daa233_s_critics_compute_what_its_program_computes():
-    state = {"localD": random_state(daa233_critic_shapes(4, 8), 8), "globalD": random_state(daa233_critic_shapes(4, 16), 9)}
+    state = {
+        "localD": random_state(daa233_critic_shapes(4, 8), 8),
+        "globalD": random_state(daa233_critic_shapes(4, 16), 9),
+    }
     assert deepfillv1_weights.detect(state) == "daa233_discriminator"
     imported = deepfillv1_weights.convert(state, "daa233_discriminator")
     model = DeepFillV1(width=2, **imported["hyper_parameters"])
@@ -376,5 +382,8 @@ def test_weights_that_tensorflow_trained_get_its_padding_and_our_colour_order():
     native = loaded(DeepFillV1, deepfillv1_weights.convert(state, "daa233") | {"hyper_parameters": {"width": 8}})
     image, mask = random_input(64)
     torch.testing.assert_close(
-        loaded(DeepFillV1, converted).predict(image, mask), native.predict(image.flip(1), mask).flip(1), atol=1e-4, rtol=0
+        loaded(DeepFillV1, converted).predict(image, mask),
+        native.predict(image.flip(1), mask).flip(1),
+        atol=1e-4,
+        rtol=0,
     )

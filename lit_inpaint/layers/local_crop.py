@@ -23,7 +23,9 @@ def local_crop(image: Tensor, mask: Tensor, size: int) -> Tensor:
               [22., 23.]]]])
     """
     if size > min(image.shape[-2:]):
-        raise ValueError(f"images are {tuple(image.shape[-2:])}; a local critic of {size} px needs images at least as large.")
+        raise ValueError(
+            f"images are {tuple(image.shape[-2:])}; a local critic of {size} px needs images at least as large."
+        )
     rows, columns = _window(mask.amax((1, 3)), size), _window(mask.amax((1, 2)), size)
     samples = torch.arange(len(image), device=image.device)[:, None, None]
     return image[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -20,7 +20,7 @@ class PartialConv2d(nn.Conv2d):
 
     Args:
         variant: "paper" multiplies by sum(1) / sum(M), with sum(1) = in_channels * kernel_size^2 (published paper and
-            the authors' layer); "first_version" by 1 / sum(M) (first arXiv version). Weights of one do not fit the other.
+            the authors' layer); "first_version" by 1 / sum(M) (first arXiv version). Weights do not carry over.
     """
 
     def __init__(

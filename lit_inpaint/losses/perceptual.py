@@ -1,4 +1,4 @@
-"""Distances in the features of ImageNet's VGG16: perceptual and style losses (Gatys et al. 2015; Johnson et al. 2016)."""
+"""Distances in the features of VGG16: perceptual and style losses (Gatys et al. 2015, Johnson et al. 2016)."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,11 @@ def wasserstein_generator(fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mask: Tensor | None = None, share: Tensor | None = None
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    mask: Tensor | None = None,
+    share: Tensor | None = None,
 ) -> Tensor:
     """Mean over images of (norm of the critic's gradient between real and fake - 1)^2, in float32 throughout.
 

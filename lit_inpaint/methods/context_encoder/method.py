@@ -91,7 +91,7 @@ class ContextEncoder(InpaintingModule):
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
         if self.adversarial_weight:
-            optimizer_g, optimizer_d = self.optimizers()  # type: ignore[misc]
+            optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         else:
             optimizer_g = self.optimizers()  # type: ignore[assignment]
         zero_conv_biases(self)
@@ -156,7 +156,9 @@ class ContextEncoder(InpaintingModule):
         top, left, bottom, right = hole_box(mask)
         first, last = (image.shape[-1] - self.blank) // 2, (image.shape[-1] + self.blank) // 2
         if image.shape[-1] != self.fixed_size or image.shape[-2] != self.fixed_size:
-            raise ValueError(f"images are {tuple(image.shape[-2:])}; ContextEncoder trains on {self.fixed_size} px squares.")
+            raise ValueError(
+                f"images are {tuple(image.shape[-2:])}; ContextEncoder trains on {self.fixed_size} px squares."
+            )
         if bottom > top and (min(top, left) < first or max(bottom, right) > last):
             raise ValueError(
                 f"the holes reach over rows {top}-{bottom} and columns {left}-{right}; region='centre' with overlap "
@@ -171,7 +173,8 @@ class ContextEncoder(InpaintingModule):
         if max(bottom - top, right - left) > self.blank:
             raise ValueError(
                 f"the hole is {right - left}x{bottom - top} px of {self.fixed_size}; ContextEncoder(region='centre', "
-                f"overlap={self.overlap}) fills at most {self.blank}x{self.blank}. Use region='random' or a smaller hole."
+                f"overlap={self.overlap}) fills at most {self.blank}x{self.blank}. Use a smaller hole or "
+                "region='random'."
             )
         if bottom == top:
             return 0, 0
@@ -196,6 +199,10 @@ class ContextEncoder(InpaintingModule):
 
     def adaptation(self, mask: Tensor) -> str | None:
         said = super().adaptation(mask)
-        if self.region == "centre" and tuple(mask.shape[-2:]) == (self.fixed_size, self.fixed_size) and any(self._shift(mask)):
+        if (
+            self.region == "centre"
+            and tuple(mask.shape[-2:]) == (self.fixed_size, self.fixed_size)
+            and any(self._shift(mask))
+        ):
             return "moved so that the hole lies at the centre"
         return said

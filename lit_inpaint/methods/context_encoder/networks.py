@@ -39,7 +39,7 @@ class ChannelwiseFullyConnected(nn.Module):
 
 
 class Generator(nn.Module):
-    """Strided convolutions to 4x4, a bottleneck, transposed convolutions to ``output`` px, tanh. There is no mask channel.
+    """Strided convolutions to 4x4, a bottleneck, transposed convolutions to ``output`` px, tanh. No mask channel.
 
     Args:
         size: Side of the input, 64 or 128.
@@ -73,7 +73,9 @@ class Generator(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """Context (B, 3, size, size) in [-1, 1], mean colour in the hole, to (B, 3, output, output)."""
-        return self.decoder(self.bottleneck(self.encoder(context)))
+        x = self.decoder[:-2](self.bottleneck(self.encoder(context)))
+        with torch.autocast(x.device.type, enabled=False):  # a step of bfloat16 near 1 is half a grey level
+            return self.decoder[-2:](x.to(context.dtype))
 
 
 class Discriminator(nn.Module):

@@ -27,8 +27,8 @@ def convert(state: State, format: str) -> dict[str, Any]:
         format: One that :func:`detect` returns.
 
     Returns:
-        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only). The port's convolutions have
-        no bias; ours get zeros, which is also what the authors' own program trains with.
+        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only). The port's convolutions
+        have no bias; ours get zeros, which is also what the authors' own program trains with.
     """
     source = state.get("state_dict", state)
     convolutions = _convolutions(source)

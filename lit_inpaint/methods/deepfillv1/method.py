@@ -40,7 +40,9 @@ class DeepFillV1(InpaintingModule):
     """
 
     year: ClassVar[int] = 2018
-    paper: ClassVar[str] = "Yu, Lin, Yang, Shen, Lu, Huang. Generative Image Inpainting with Contextual Attention. CVPR 2018"
+    paper: ClassVar[str] = (
+        "Yu, Lin, Yang, Shen, Lu, Huang. Generative Image Inpainting with Contextual Attention. CVPR 2018"
+    )
     imports: ClassVar[tuple[str, ...]] = ("daa233",)
     multiple = 8
 
@@ -84,7 +86,7 @@ class DeepFillV1(InpaintingModule):
             self._train_generator(batch.image, batch.mask)
 
     def _train_critics(self, image: Tensor, mask: Tensor) -> None:
-        _, optimizer_d = self.optimizers()  # type: ignore[misc]
+        _, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         with torch.no_grad():
             completed = composite(self.predict(image, mask), image, mask)
         crop = local_crop(torch.cat([image, completed, mask], 1), mask, self.local_size)
@@ -110,7 +112,7 @@ class DeepFillV1(InpaintingModule):
         )
 
     def _train_generator(self, image: Tensor, mask: Tensor) -> None:
-        optimizer_g, _ = self.optimizers()  # type: ignore[misc]
+        optimizer_g, _ = self.optimizers()  # type: ignore[attr-defined]
         with self.optimise(optimizer_g) as minimise:
             coarse, refined = self.generator(image * (1 - mask), mask)
             completed = composite(refined, image, mask)

@@ -13,8 +13,10 @@ from masks.convention import composite
 Variant = Literal["official", "daa233"]
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, variant: Variant = "official") -> nn.Conv2d:
-    """A convolution padded as TensorFlow's SAME, or symmetrically in daa233's port. They differ where the stride is 2."""
+def conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, variant: Variant = "official"
+) -> nn.Conv2d:
+    """Padded as TensorFlow's SAME, or symmetrically in daa233's port: the two differ where the stride is 2."""
     if variant == "official":
         return Conv2dSame(inputs, outputs, kernel, stride, dilation)
     return nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation)
@@ -28,7 +30,7 @@ def double(x: Tensor) -> Tensor:
 class Generator(nn.Module):
     """Coarse network, then a refinement network with a convolution branch and an attention branch.
 
-    Layers carry the names of the official checkpoint; all end in ELU but pmconv6 (ReLU) and the two last ones (clipped).
+    Layers carry the names of the official checkpoint; all end in ELU but pmconv6 (ReLU) and the two last (clipped).
 
     Args:
         width: Channels of the first convolution, 32 in the paper; a multiple of 2.

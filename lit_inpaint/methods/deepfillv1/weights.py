@@ -58,7 +58,9 @@ def convert(state: State, format: str) -> dict[str, Any]:
                 out[f"{ours}.{name}"] = source[their_name]
         arguments["critic_width"] = len(out["discriminator_local.layers.0.weight"])
     else:
-        raise ValueError(f"format is {format!r}; DeepFillV1 reads 'daa233', 'daa233_discriminator' and 'daa233_converted'.")
+        raise ValueError(
+            f"format is {format!r}; DeepFillV1 reads 'daa233', 'daa233_discriminator', 'daa233_converted'."
+        )
     return {
         "method": "DeepFillV1",
         "hyper_parameters": arguments,
@@ -68,6 +70,6 @@ def convert(state: State, format: str) -> dict[str, Any]:
             "input": f"[-1, 1], {'BGR' if converted else 'RGB'}, hole 0; then ones, then the mask, 1 = hole",
             "output": "clipped to [-1, 1]",
             "padding": "TensorFlow's SAME" if converted else "symmetric",
-            "attention": "align_corners sampling, norm at least 1e-4" if converted else "every second pixel, 1e-4 added",
+            "attention": "align_corners, norm >= 1e-4" if converted else "every second pixel, 1e-4 added",
         },
     }

@@ -27,11 +27,13 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
         if hole_box(hole) == (0, 0, 0, 0) or bool(hole.all()):
             out.append(image)
             continue
-        pixels = ((image.detach().float().cpu().permute(1, 2, 0).numpy() + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+        levels = ((image.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255)
+        pixels = levels.permute(1, 2, 0).numpy().astype(np.uint8)
         binary = hole[0].cpu().numpy().astype(np.uint8) * 255
         pixels = cv2.copyMakeBorder(pixels, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
+        # Beyond the border the hole goes on for Telea's fill and ends for the clone, which needs a rim to hold on to.
+        smooth = cv2.inpaint(pixels, cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_REPLICATE), 1, cv2.INPAINT_TELEA)
         binary = cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
-        smooth = cv2.inpaint(pixels, binary, 1, cv2.INPAINT_TELEA)
         left, top, width, height = cv2.boundingRect(binary)
         cloned = cv2.seamlessClone(pixels, smooth, binary, (left + width // 2, top + height // 2), cv2.NORMAL_CLONE)
         blended = torch.from_numpy(cloned[3:-3, 3:-3].copy()).permute(2, 0, 1).to(image) / 127.5 - 1

@@ -105,7 +105,7 @@ class GLCIC(InpaintingModule):
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
         phase = self.phase
-        optimizer_c, optimizer_d = self.optimizers()  # type: ignore[misc]
+        optimizer_c, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         with torch.set_grad_enabled(phase != 2):
             prediction = self.predict(image, mask)
         fake = prediction if self.variant == "otenim" else composite(prediction, image, mask)

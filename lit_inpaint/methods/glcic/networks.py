@@ -18,10 +18,10 @@ _ENCODER = (
 class Block(nn.Module):
     """Convolution, batch norm, ReLU (in otenim's port: convolution, ReLU, batch norm)."""
 
-    def __init__(self, conv: nn.Module, channels: int, order: Order | None = "norm_relu") -> None:
+    def __init__(self, conv: nn.Module, channels: int, order: Order = "norm_relu") -> None:
         super().__init__()
         self.conv, self.order = conv, order
-        self.norm = nn.BatchNorm2d(channels) if order else nn.Identity()
+        self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.order == "relu_norm":
@@ -34,10 +34,10 @@ class CompletionNetwork(nn.Module):
 
     Args:
         width: Channels of the first layer; 64 in the paper.
-        order: "norm_relu" is the paper's; "relu_norm" otenim's; None leaves the batch norms out (mmagic's configuration).
+        order: "norm_relu" is the paper's, "relu_norm" otenim's.
     """
 
-    def __init__(self, width: int = 64, order: Order | None = "norm_relu") -> None:
+    def __init__(self, width: int = 64, order: Order = "norm_relu") -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 4
@@ -55,13 +55,15 @@ class CompletionNetwork(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Image (B, 3, H, W) with its hole filled and mask (B, 1, H, W), 1 = hole, to (B, 3, H, W) before the last
         activation."""
-        return self.layers(torch.cat([image, mask], 1))
+        x = self.layers[:-1](torch.cat([image, mask], 1))
+        with torch.autocast(x.device.type, enabled=False):  # a step of bfloat16 near 1 is half a grey level
+            return self.layers[-1](x.to(image.dtype))
 
 
 class Branch(nn.Module):
-    """Strided 5x5 convolutions down to about 4 px (six from 256, five from 128, 160 and 96), then ``features`` numbers."""
+    """Strided 5x5 convolutions to about 4 px (six from 256, five from 128, 160 and 96), then ``features`` numbers."""
 
-    def __init__(self, size: int, width: int, features: int, order: Order | None) -> None:
+    def __init__(self, size: int, width: int, features: int, order: Order) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -92,7 +94,7 @@ class JointDiscriminator(nn.Module):
         local_size: int = 128,
         width: int = 64,
         features: int = 1024,
-        order: Order | None = "norm_relu",
+        order: Order = "norm_relu",
     ) -> None:
         super().__init__()
         self.whole = Branch(size, width, features, order)

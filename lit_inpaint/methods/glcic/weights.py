@@ -23,7 +23,7 @@ def detect(state: State) -> str | None:
     if "model_ld.conv1.weight" in state:
         return "otenim_discriminator"
     names = state.get("state_dict", state)
-    if "generator.encoder.enc1.conv.weight" in names and "generator.dilation_neck.dilation_convs.0.conv.weight" in names:
+    if {"generator.encoder.enc1.conv.weight", "generator.dilation_neck.dilation_convs.0.conv.weight"} <= set(names):
         return "mmagic"
     return None
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 
 def hole_total_variation(inpainted: Tensor, mask: Tensor) -> Tensor:
-    """Absolute differences of neighbours that both lie in the hole dilated by one pixel, over the count of ALL elements.
+    """Absolute differences of neighbours that both lie in the hole dilated by 1 px, over the count of ALL elements.
 
     >>> import torch
     >>> mask = torch.zeros(1, 1, 4, 4); mask[..., 1, 1] = 1

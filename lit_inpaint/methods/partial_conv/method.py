@@ -44,7 +44,8 @@ class PartialConv(InpaintingModule):
 
     year: ClassVar[int] = 2018
     paper: ClassVar[str] = (
-        "Liu, Reda, Shih, Wang, Tao, Catanzaro. Image Inpainting for Irregular Holes Using Partial Convolutions. ECCV 2018"
+        "Liu, Reda, Shih, Wang, Tao, Catanzaro. Image Inpainting for Irregular Holes Using Partial Convolutions. "
+        "ECCV 2018"
     )
     imports: ClassVar[tuple[str, ...]] = ("mmagic", "naoto0804")
 

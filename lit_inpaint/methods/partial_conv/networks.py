@@ -61,10 +61,15 @@ class PConvUNet(nn.Module):
             features.append(x)
             masks.append(mask)
         x, mask = features.pop(), masks.pop()
-        for block in reversed(self.decoder):
-            x, mask = (F.interpolate(t, scale_factor=2.0, mode="nearest") for t in (x, mask))
-            x, mask = block([x, features.pop()], [mask, masks.pop()])
-        return x
+        for block in reversed(self.decoder[1:]):
+            x, mask = block([double(x), features.pop()], [double(mask), masks.pop()])
+        with torch.autocast(x.device.type, enabled=False):  # a step of bfloat16 near 1 is half a grey level
+            return self.decoder[0]([double(x).to(image.dtype), image], [double(mask), known])[0]
+
+
+def double(x: Tensor) -> Tensor:
+    """Twice the height and width, nearest."""
+    return F.interpolate(x, scale_factor=2.0)
 
 
 def freeze_norms(encoder: nn.Module) -> None:
@@ -74,5 +79,3 @@ def freeze_norms(encoder: nn.Module) -> None:
             module.eval()
             for parameter in module.parameters():
                 parameter.requires_grad_(False)
-
-

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 State = dict[str, Any]
 _BGR = [2, 1, 0]
 

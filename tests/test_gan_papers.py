@@ -1,0 +1,449 @@
+"""ContextEncoder, GLCIC and DeepFillV1: what each critic sees, the losses in closed form, phases, and resuming."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lit_inpaint.layers.local_crop import local_crop
+from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_minimax
+from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
+from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, PartialConv
+from lit_inpaint.methods.context_encoder.method import MEAN_COLOUR
+from lit_inpaint.methods.context_encoder.networks import ChannelwiseFullyConnected
+from lit_inpaint.methods.deepfillv1.loss import spatial_discount
+from lit_inpaint.methods.glcic.blend import blend
+from lit_inpaint.module import InpaintingModule, parameter_counts
+from masks.convention import InpaintingBatch, composite
+
+SMALL: dict[type[InpaintingModule], dict[str, Any]] = {
+    ContextEncoder: {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16},
+    GLCIC: {"width": 4, "features": 8, "size": 64, "local_size": 32},
+    DeepFillV1: {"width": 4, "critic_width": 4, "size": 64, "local_size": 32},
+    PartialConv: {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0},
+}
+
+
+def small(cls: type[InpaintingModule], **arguments: Any) -> Any:
+    torch.manual_seed(0)
+    return cls(**(SMALL[cls] | arguments))
+
+
+def samples(count: int = 2, size: int = 64) -> list[InpaintingBatch]:
+    """Random images; holes of 20 to 23 px near the centre, each elsewhere."""
+    images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    masks = torch.zeros(count, 1, size, size)
+    for i in range(count):
+        masks[i, :, 20 + i : 42 + i % 2, 19 + i : 41] = 1
+    return [InpaintingBatch(image, mask, str(i)) for i, (image, mask) in enumerate(zip(images, masks, strict=True))]
+
+
+def batch_of(items: list[InpaintingBatch]) -> InpaintingBatch:
+    return InpaintingBatch(
+        torch.stack([x.image for x in items]), torch.stack([x.mask for x in items]), [x.name for x in items]
+    )
+
+
+def fit(model: InpaintingModule, items: list[InpaintingBatch], steps: int, **arguments: Any) -> L.Trainer:
+    """One batch an epoch."""
+    ckpt_path = arguments.pop("ckpt_path", None)
+    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": steps}
+    options |= {"enable_progress_bar": False, "enable_model_summary": False} | arguments
+    trainer = L.Trainer(**options)
+    trainer.fit(model, DataLoader(items, len(items)), ckpt_path=ckpt_path)  # type: ignore[arg-type]
+    return trainer
+
+
+class Recorder(nn.Module):
+    """Stands in for a critic and keeps what it was shown."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.seen: list[tuple[Tensor, ...]] = []
+
+    def forward(self, *images: Tensor) -> Tensor:
+        self.seen.append(tuple(x.detach().clone() for x in images))
+        return self.network(*images)
+
+
+def differs(a: Tensor, b: Tensor) -> bool:
+    return (a - b).abs().max().item() > 1e-3
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+def test_default_networks_have_the_published_number_of_parameters():
+    with torch.device("meta"):
+        assert parameter_counts(ContextEncoder()) == {"generator": 71_130_531, "discriminator": 2_766_529}
+        assert parameter_counts(ContextEncoder("random")) == {"generator": 71_196_259, "discriminator": 2_832_257}
+        assert parameter_counts(GLCIC()) == {"generator": 6_072_131, "discriminator": 45_063_681}
+        counts = {"generator": 3_601_542, "discriminator_global": 2_733_441, "discriminator_local": 4_339_329}
+        assert parameter_counts(DeepFillV1()) == counts
+        # AlexNet's pool5, section 3.1 of the Context Encoder: m n^4.
+        assert sum(p.numel() for p in ChannelwiseFullyConnected(256, 6).parameters()) == 331_776
+
+
+def test_channelwise_layer_mixes_positions_and_never_channels():
+    layer = ChannelwiseFullyConnected(3, 4)
+    x = torch.zeros(1, 3, 4, 4)
+    x[0, 1, 2, 3] = 1
+    out = layer(x)
+    assert (out[0, [0, 2]] == 0).all()
+    assert torch.equal(out[0, 1].flatten(), layer.weight[1, 2 * 4 + 3])
+
+
+@pytest.mark.parametrize("cls", [ContextEncoder, GLCIC, DeepFillV1])
+def test_the_image_is_made_in_float32_also_under_bfloat16(cls: type[InpaintingModule]):
+    batch, model = batch_of(samples()), small(cls).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        prediction = model.predict(batch.image, batch.mask)
+    assert prediction.dtype == torch.float32
+    inside = prediction[(batch.mask == 1).expand_as(prediction)]
+    assert (inside != inside.bfloat16().float()).float().mean() > 0.5
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+
+def test_gradient_penalty_of_a_linear_critic_is_its_closed_form_with_and_without_a_mask():
+    torch.manual_seed(0)
+    weight = torch.randn(3, 8, 8)
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, :, 2:5, 1:4] = 1
+    mask[1, :, 4:, 4:] = 1
+    real, fake = torch.randn(2, 2, 3, 8, 8)
+
+    def critic(x: Tensor) -> Tensor:
+        return (x * weight).sum((1, 2, 3))
+
+    assert gradient_penalty(critic, real, fake).item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-5)
+    norms = [(weight * m).norm().item() for m in mask]
+    expected = sum((norm - 1) ** 2 for norm in norms) / 2
+    assert gradient_penalty(critic, real, fake, mask).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradient_penalty_of_a_quadratic_critic_is_taken_between_real_and_fake():
+    real, fake, share = (
+        torch.full((1, 1, 1, 2), 1.0),
+        torch.full((1, 1, 1, 2), 3.0),
+        torch.tensor(0.25).view(1, 1, 1, 1),
+    )
+    # D(x) = sum(x^2) / 2 has the gradient x, which is 1.5 in both pixels a quarter of the way.
+    penalty = gradient_penalty(lambda x: x.square().sum((1, 2, 3)) / 2, real, fake, share=share)
+    assert penalty.item() == pytest.approx((1.5 * math.sqrt(2) - 1) ** 2, rel=1e-6)
+
+
+def test_gradient_penalty_reaches_the_critic_s_weights_stays_float32_and_is_finite_without_a_hole():
+    critic = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(4 * 36, 1))
+    real, fake = torch.randn(2, 2, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        penalty = gradient_penalty(critic, real, fake, torch.zeros(2, 1, 8, 8))
+    assert penalty.dtype == torch.float32 and penalty.item() == pytest.approx(1, abs=1e-6)
+    (penalty + gradient_penalty(critic, real, fake)).backward()
+    gradient = critic[0].weight.grad  # type: ignore[union-attr]
+    assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0  # type: ignore[arg-type, union-attr]
+
+
+@pytest.mark.parametrize(
+    ("critic_loss", "generator_loss"),
+    [
+        (bce_critic, bce_generator),
+        (bce_critic, bce_generator_minimax),
+        (wasserstein_critic, wasserstein_generator),
+    ],
+)
+def test_one_generator_step_lowers_the_critic_s_suspicion_and_one_critic_step_raises_it(critic_loss, generator_loss):
+    torch.manual_seed(0)
+    critic, fake = nn.Linear(6, 1), torch.randn(4, 6)
+    real = torch.randn(4, 6)
+    step = fake.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(generator_loss(critic(step)), step)
+    assert critic(fake - 0.1 * gradient).mean() > critic(fake).mean()  # looks more real
+
+    before = (critic(real).mean() - critic(fake).mean()).item()
+    critic_loss(critic(real), critic(fake)).backward()
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter -= 0.1 * parameter.grad  # type: ignore[operator]
+    assert (critic(real).mean() - critic(fake).mean()).item() > before
+
+
+def test_spatial_discount_has_the_official_mean():
+    discount = spatial_discount(128)
+    assert discount.mean().item() == pytest.approx(0.2529, abs=5e-5)
+    assert discount[64, 64].item() == pytest.approx(0.9**64, rel=1e-5)
+    assert (discount[0] == 1).all() and discount[-1, 5:-5].unique().item() == pytest.approx(0.9)
+
+
+def test_local_crop_is_centred_on_each_hole_and_clamped():
+    mask = torch.zeros(3, 1, 20, 30)
+    mask[0, :, 8:12, 10:14] = 1
+    mask[1, :, 0:2, 28:30] = 1  # at the corner; the third has none
+    image = torch.arange(600.0).view(1, 1, 20, 30).expand(3, 1, 20, 30)
+    crop = local_crop(image, mask, 8)
+    for i, (top, left) in enumerate([(6, 8), (0, 22), (6, 11)]):
+        assert torch.equal(crop[i], image[i, :, top : top + 8, left : left + 8])
+
+
+# ---- ContextEncoder --------------------------------------------------------------------------------------------------
+
+
+def test_context_encoder_s_critic_sees_the_raw_square_with_its_band_and_never_the_context():
+    items = samples()
+    image = batch_of(items).image
+    model = small(ContextEncoder)
+    patch = model.generator(model._blank(image)).detach()  # batch norms in training mode, as in the step
+    model.discriminator = Recorder(model.discriminator)
+    fit(model, items, 1)
+    (real,), (fake,), (again,) = model.discriminator.seen
+    assert torch.equal(real, image[..., 16:48, 16:48])
+    torch.testing.assert_close(fake, patch)
+    torch.testing.assert_close(again, patch)
+
+
+def test_context_encoder_of_random_regions_shows_the_whole_raw_prediction():
+    items = samples()
+    model = small(ContextEncoder, region="random")
+    model.discriminator = Recorder(model.discriminator)
+    fit(model, items, 1)
+    (real,), (fake,), _ = model.discriminator.seen
+    image, mask, _ = batch_of(items)
+    assert torch.equal(real, image)
+    assert differs(fake * (1 - mask), image * (1 - mask))
+
+
+def test_context_encoder_s_losses_are_those_of_the_official_program():
+    items = samples()
+    image = batch_of(items).image
+    model = small(ContextEncoder)
+    difference = (model.generator(model._blank(image)).detach() - image[..., 16:48, 16:48]).square()
+    weights = torch.full((32, 32), 10.0)
+    weights[2:30, 2:30] = 1  # the band of 2 px counts ten times, the mean stays that of all elements
+    logged = fit(model, items, 1).callback_metrics
+    assert logged["train/l2"].item() == pytest.approx(difference.mean().item(), rel=1e-5)
+    expected = 0.999 * (difference * weights).mean().item() + 0.001 * logged["train/adversarial"].item()
+    assert logged["train/loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_context_encoder_blanks_the_inner_square_in_the_authors_colour():
+    image = torch.rand(1, 3, 128, 128)
+    with torch.device("meta"):
+        model = ContextEncoder()
+    blank = model._blank(image)
+    for channel, value in enumerate((117, 104, 123)):
+        assert ((blank[0, channel, 36:92, 36:92] + 1) * 127.5 - value).abs().max() < 1e-4
+    outside = torch.ones(128, 128, dtype=torch.bool)
+    outside[36:92, 36:92] = False
+    assert torch.equal(blank[..., outside], image[..., outside])
+
+
+def test_context_encoder_fills_an_off_centre_hole_by_moving_it_to_the_centre():
+    model = small(ContextEncoder).eval()
+    image = batch_of(samples(1)).image
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 2:22, 40:60] = 1
+    moved = torch.tensor(MEAN_COLOUR).view(3, 1, 1).expand(3, 64, 64).clone()
+    moved[:, 16:, :50] = image[0, :, :48, 14:]  # rows 18-38, columns 26-46 lie in the square 18-46
+    expected = model.generator(model._blank(moved[None]))[0]
+    out = model(image, mask)[0]
+    torch.testing.assert_close(out[:, 2:22, 40:60], expected[:, 2:22, 10:30])
+    assert model.adaptation(mask[0]) == "moved so that the hole lies at the centre"
+
+
+def test_context_encoder_refuses_what_its_centre_cannot_hold_and_says_what_to_do():
+    model = small(ContextEncoder)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 10:50, 10:50] = 1
+    with pytest.raises(ValueError, match=r"40x40 px of 64.*at most 28x28.*region='random'"):
+        model(torch.zeros(1, 3, 64, 64), mask)
+    with pytest.raises(ValueError, match="CenterRectangle of 28/64"):
+        fit(model, [InpaintingBatch(torch.zeros(3, 64, 64), mask[0], "")] * 2, 1)
+
+
+def test_context_encoder_without_adversarial_weight_has_no_critic_and_learns_by_l2_alone():
+    model = small(ContextEncoder, adversarial_weight=0)
+    assert not hasattr(model, "discriminator")
+    logged = fit(model, samples(), 2).callback_metrics
+    assert "train/critic" not in logged and model.generator_updates == 2
+
+
+# ---- GLCIC -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("variant", "raw", "second_mask"), [("paper", 0, 1), ("otenim", 1, 1), ("mmagic", 0, 0)])
+def test_glcic_s_critic_sees_composite_or_raw_and_the_real_crop_lies_where_its_variant_says(variant, raw, second_mask):
+    items = samples()
+    image, mask, _ = batch_of(items)
+    model = small(GLCIC, variant=variant, completion_steps=0, critic_steps=1)
+    prediction = model.predict(image, mask).detach()
+    model.discriminator = Recorder(model.discriminator)
+    fit(model, items, 1)
+    (real, real_crop), (fake, fake_crop) = model.discriminator.seen
+    assert torch.equal(real, image)
+    assert torch.equal(real_crop, local_crop(image, mask.flip(0) if second_mask else mask, 32))
+    assert differs(local_crop(image, mask, 32), local_crop(image, mask.flip(0), 32))
+    expected = prediction if raw else composite(prediction, image, mask)
+    torch.testing.assert_close(fake, expected)
+    torch.testing.assert_close(fake_crop, local_crop(expected, mask, 32))
+
+
+def test_glcic_trains_completion_then_critic_then_both():
+    model, items = small(GLCIC, completion_steps=2, critic_steps=1), samples()
+    changed = []
+
+    class Watch(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
+            self.before = {name: p.detach().clone() for name, p in module.named_parameters()}
+
+        def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *args: Any) -> None:
+            names = {
+                name.split(".")[0] for name, p in module.named_parameters() if not torch.equal(p, self.before[name])
+            }
+            changed.append(sorted(names))
+
+    fit(model, items, 4, callbacks=[Watch()])
+    assert changed == [["generator"], ["generator"], ["discriminator"], ["discriminator", "generator"]]
+    assert model.generator_updates == 3
+
+
+def test_glcic_s_completion_loss_counts_the_hole_alone_in_unit_range():
+    items = samples()
+    image, mask, _ = batch_of(items)
+    model = small(GLCIC)
+    error = (model.predict(image, mask).detach() - image) / 2
+    logged = fit(model, items, 1).callback_metrics
+    assert logged["train/completion"].item() == pytest.approx((error.square() * mask).mean().item(), rel=1e-5)
+    model = small(GLCIC, variant="mmagic")
+    error = (model.predict(image, mask).detach() - image).abs() * mask
+    expected = (error.sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)))).mean().item()
+    assert fit(model, items, 1).callback_metrics["train/completion"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_glcic_fills_the_hole_with_its_variant_s_colour_before_the_network():
+    image, mask, _ = batch_of(samples())
+    seen: list[Tensor] = []
+    for variant in ("paper", "otenim", "mmagic"):
+        model = small(GLCIC, variant=variant, mean=(0.5, 0.25, 0.125))
+        model.generator.layers[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        model.predict(image, mask)
+    known = mask == 0
+    mean = torch.tensor([0.5, 0.25, 0.125]).view(3, 1, 1)
+    for x, expected, hole in zip(seen, ((image + 1) / 2 - mean, (image + 1) / 2, image), (0, mean, 0), strict=True):
+        torch.testing.assert_close(x[:, :3], torch.where(known, expected, torch.as_tensor(hole).expand(3, 64, 64)))
+        assert torch.equal(x[:, 3:], mask)
+
+
+def test_glcic_blends_without_reading_the_true_hole():
+    image, mask, _ = batch_of(samples())
+    image = torch.nn.functional.avg_pool2d(image, 9, 1, 4)
+    mask[1, :, :8, :20] = 1  # touches the border
+    model = small(GLCIC, blend=True).eval()
+    with torch.no_grad():
+        out = model(image, mask)
+        other = model(torch.where(mask == 1, -0.3, image), mask)
+        plain = small(GLCIC).eval()(image, mask)
+    inside = (mask == 1).expand_as(out)
+    assert torch.equal(out[inside], other[inside])
+    assert torch.equal(out[~inside], image[~inside])
+    assert differs(out[inside], plain[inside])
+
+
+def test_blending_leaves_no_seam_where_the_network_is_off_by_a_constant():
+    ramp = torch.linspace(-0.5, 0.5, 64).expand(1, 3, 64, 64).contiguous()
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 0:30, 20:44] = 1  # touches the upper border, where a careless clone is shifted
+    out = blend(torch.where(mask == 1, ramp + 0.3, ramp), mask)
+    assert (out - ramp)[..., 5:25, 25:40].abs().max() < 0.1
+    torch.testing.assert_close(out[mask.expand_as(out) == 0], ramp[mask.expand_as(out) == 0], atol=0, rtol=0)
+
+
+# ---- DeepFill v1 -----------------------------------------------------------------------------------------------------
+
+
+def test_deepfillv1_s_critics_see_the_composite_and_its_crop():
+    items = samples()
+    image, mask, _ = batch_of(items)
+    model = small(DeepFillV1)
+    completed = composite(model.predict(image, mask), image, mask).detach()
+    model.discriminator_global = Recorder(model.discriminator_global)
+    model.discriminator_local = Recorder(model.discriminator_local)
+    fit(model, items, 1)
+    ((pair,), *_), ((crops,), *_) = model.discriminator_global.seen, model.discriminator_local.seen
+    torch.testing.assert_close(pair, torch.cat([image, completed]))
+    torch.testing.assert_close(crops, torch.cat([local_crop(image, mask, 32), local_crop(completed, mask, 32)]))
+
+
+def test_deepfillv1_trains_its_critics_five_times_before_each_generator_step():
+    model = small(DeepFillV1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    fit(model, samples(), 5)
+    changed = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {"discriminator_global", "discriminator_local"} and model.generator_updates == 0
+    model = small(DeepFillV1, critic_updates=1)
+    fit(model, samples(), 5)
+    assert model.generator_updates == 2
+
+
+def test_deepfillv1_s_generator_losses_are_the_official_ones():
+    items = samples()
+    image, mask, _ = batch_of(items)
+    model = small(DeepFillV1, critic_updates=0)
+    coarse, refined = (x.detach() for x in model.generator(image * (1 - mask), mask))
+    logged = fit(model, items, 1).callback_metrics
+    discount, hole, known = spatial_discount(32), 0.0, 0.0
+    for weight, output in ((1.2, coarse), (1.0, refined)):
+        error = (output - image).abs()
+        hole += weight * (local_crop(error, mask, 32) * discount).mean().item()
+        # both masks have nearly one area; the share is that of each image
+        shares = (1 - mask).mean((1, 2, 3))
+        known += weight * ((error * (1 - mask)).mean((1, 2, 3)) / shares).mean().item()
+    assert logged["train/hole"].item() == pytest.approx(hole, rel=1e-5)
+    assert logged["train/known"].item() == pytest.approx(known, rel=1e-5)
+    expected = 1.2 * hole + 1.2 * known + 0.001 * logged["train/adversarial"].item()
+    assert logged["train/loss"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_deepfillv1_s_refinement_teaches_the_coarse_network_too():
+    image, mask, _ = batch_of(samples())
+    model = small(DeepFillV1)
+    model.generator(image * (1 - mask), mask)[1].square().mean().backward()
+    gradient = model.generator.conv1.weight.grad
+    assert gradient is not None and gradient.abs().sum() > 0
+
+
+# ---- resuming --------------------------------------------------------------------------------------------------------
+
+RESUMED = [
+    pytest.param(GLCIC, {"completion_steps": 2, "critic_steps": 2}, 1, id="GLCIC in phase 1"),
+    pytest.param(GLCIC, {"completion_steps": 2, "critic_steps": 2}, 3, id="GLCIC in phase 2"),
+    pytest.param(GLCIC, {"completion_steps": 2, "critic_steps": 2}, 5, id="GLCIC in phase 3"),
+    pytest.param(PartialConv, {"stage": 1}, 2, id="PartialConv in stage 1"),
+    pytest.param(PartialConv, {"stage": 2, "lr": 5e-5}, 2, id="PartialConv in stage 2"),
+    pytest.param(ContextEncoder, {}, 2, id="ContextEncoder"),
+    pytest.param(DeepFillV1, {"critic_updates": 2}, 2, id="DeepFillV1 before its generator step"),
+]
+
+
+@pytest.mark.parametrize(("cls", "arguments", "at"), RESUMED)
+def test_a_resumed_run_continues_bit_for_bit(
+    cls: type[InpaintingModule], arguments: dict[str, Any], at: int, tmp_path: Path
+):
+    L.seed_everything(5, verbose=False)
+    whole = small(cls, **arguments)
+    finished = fit(whole, samples(), at + 2)
+    L.seed_everything(5, verbose=False)
+    fit(small(cls, **arguments), samples(), at).save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(99)
+    resumed = cls(**(SMALL[cls] | arguments))
+    again = fit(resumed, samples(), at + 2, ckpt_path=tmp_path / "half.ckpt")
+    assert again.global_step == finished.global_step == at + 2
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+    assert resumed.generator_updates == whole.generator_updates
