@@ -36,8 +36,8 @@ def main() -> int:
     strokes = FreeFormStrokes()
     compare("DeepFill v2 strokes", strokes, strokes.shapes, published_strokes(public) if public else None)
     for generator in (DeepFillV2Mask(), LaMaThick(), NoiseBlobs(), Text()):
-        times = alternate([one_by_one(generator)])
-        print(f"{generator}: {times[0]:.0f} us")
+        medians, _ = alternate([one_by_one(generator)])
+        print(f"{generator}: {medians[0]:.0f} us")
     return 0
 
 
@@ -53,18 +53,18 @@ def compare(
     if published:
         runs.append(published)
         labels.append("published")
-    times = alternate(runs)
+    times, least = alternate(runs)
     print(name)
-    for label, microseconds in zip(labels, times, strict=True):
-        print(f"  {label:<28}{microseconds:7.1f} us a mask")
+    for label, median, fastest in zip(labels, times, least, strict=True):
+        print(f"  {label:<28}{median:7.1f} us a mask ({fastest:.1f} in the fastest round)")
     print(f"  {'one by one / replay':<28}{times[0] / times[2]:7.2f}")
     if published:
         print(f"  {'one by one / published':<28}{times[0] / times[3]:7.2f}")
         print(f"  {'block / published':<28}{times[1] / times[3]:7.2f}")
 
 
-def alternate(runs: list[Callable[[int], None]]) -> list[float]:
-    """Median microseconds a mask of each run; the runs take turns, so that a busy machine slows all of them."""
+def alternate(runs: list[Callable[[int], None]]) -> tuple[list[float], list[float]]:
+    """Median and least microseconds a mask of each run; they take turns, so that a busy machine slows all of them."""
     times = np.zeros((ROUNDS, len(runs)))
     for turn in range(-3, ROUNDS):  # three rounds to warm up
         for place, run in enumerate(runs):
@@ -72,7 +72,7 @@ def alternate(runs: list[Callable[[int], None]]) -> list[float]:
             run(abs(turn))
             if turn >= 0:
                 times[turn, place] = (time.process_time_ns() - start) / 1e3 / MASKS
-    return [float(median) for median in np.median(times, axis=0)]
+    return np.median(times, axis=0).tolist(), times.min(axis=0).tolist()
 
 
 def one_by_one(generator: MaskGenerator) -> Callable[[int], None]:

@@ -45,7 +45,7 @@ class NoiseBlobs(MaskGenerator):
             rows, columns = catmull_rom(height, phase[0], step), catmull_rom(width, phase[1], step)
             noise = rng.random((rows.shape[1], columns.shape[1]))
             hole = rows @ noise @ columns.T < self.density
-            shares.append(float(hole.mean()))
+            shares.append(np.count_nonzero(hole) / hole.size)
             if self.low < shares[-1] < self.high:
                 return hole.astype(np.uint8)
         raise ValueError(

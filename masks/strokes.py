@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -38,9 +39,11 @@ class FreeFormStrokes(ShapeGenerator):
             for i in range(integer(vertices, 4, 11)):
                 angle = low + (high - low) * turn[i]
                 step = min(max(radius + deviation * length[i], 0.0), 2 * radius)
-                x = int(min(max(x + step * math.cos(angle), 0), width))
+                to_x = x + step * math.cos(angle)
                 # 2 pi - angle at even vertices turns the sign of the sine alone.
-                y = int(min(max(y + step * math.sin(angle if i % 2 else -angle), 0), height))
+                to_y = y + step * math.sin(angle if i % 2 else -angle)
+                x = 0 if to_x < 0 else width if to_x > width else int(to_x)
+                y = 0 if to_y < 0 else height if to_y > height else int(to_y)
                 points.append((x, y))
             thickness = max(1, int((12 + 28 * brush) * scale))
             strokes.append(Stroke(points, [thickness] * (len(points) - 1)))
@@ -93,21 +96,24 @@ def radian_chains(
     starts = rng.random((integer(rng.random(), *times), 3)).tolist()
     segments = [1 + int(5 * u) for _, _, u in starts]
     draws = iter(rng.random((sum(segments), 3)).tolist())
+    shortest, lengths, thinnest, widths = length[0], length[1] - length[0] + 1, brush[0], brush[1] - brush[0] + 1
     strokes = []
     for number, (u_x, u_y, _) in enumerate(starts):
         x, y = int(u_x * width), int(u_y * height)
+        mirror = scale if number % 2 else -scale
         points: list[Point] = [(x, y)]
-        widths: list[int] = []
-        for _ in range(segments[number]):
-            u_angle, u_length, u_brush = next(draws)
+        brushes: list[int] = []
+        # The hot loop of all masks: nothing is called in it that arithmetic can do.
+        for u_angle, u_length, u_brush in islice(draws, segments[number]):
             sine, cosine = _DIRECTIONS[int(angles * u_angle)]
-            pixels = integer(u_length, *length) * scale
-            x, y = int(x + (pixels * sine if number % 2 else -pixels * sine)), int(y + pixels * cosine)
+            pixels = shortest + int(u_length * lengths)
+            x, y = int(x + pixels * mirror * sine), int(y + pixels * scale * cosine)
             if clipped:
-                x, y = min(max(x, 0), width), min(max(y, 0), height)
+                x = 0 if x < 0 else width if x > width else x
+                y = 0 if y < 0 else height if y > height else y
             points.append((x, y))
-            widths.append(max(1, int(integer(u_brush, *brush) * scale)))
-        strokes.append(Stroke(points, widths))
+            brushes.append(int((thinnest + int(u_brush * widths)) * scale) or 1)
+        strokes.append(Stroke(points, brushes))
     return strokes
 
 
