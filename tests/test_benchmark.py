@@ -147,6 +147,7 @@ def test_a_killed_benchmark_goes_on_and_ends_in_the_uninterrupted_table(photos: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_six_methods_on_repaints_six_masks_survive_kills(photos: Path, tmp_path: Path):
     path = write_protocol(tmp_path, size=128, masks=SIX)
     checkpoints = [write_checkpoint(tmp_path / f"{seed}.ckpt", seed) for seed in range(2)]
