@@ -1,5 +1,6 @@
 """Masks in files: polarity, grey pixels, pairing, fixed sets, the command and every YAML."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from PIL import Image
 
+import masks
 from experiments.masks_command import BUCKETS, bucket, contact_sheet, main, touches_border
 from masks import Augmented, DeepFillV2Mask, Half, MaskFolder, Mixture, Narrow
 from masks.build import build, describe
@@ -293,3 +295,12 @@ def test_a_nested_configuration_comes_back() -> None:
 def test_the_command_imports_no_torch() -> None:
     code = "import experiments.masks_command, sys; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], timeout=60).returncode == 0
+
+
+def test_the_page_on_masks_shows_every_generator() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "masks.md").read_text()
+    assert [name for name in masks.__all__ if f"**{name}**" not in page] == []
+    pictures = re.findall(r"\((images/masks/\w+\.png)\)", page)
+    assert {path.name for path in (docs / "images" / "masks").iterdir()} == {Path(picture).name for picture in pictures}
+    assert sum((docs / picture).stat().st_size for picture in pictures) < 600_000
