@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.evaluate import Job, Journal, evaluate
+from experiments.evaluate import evaluate
 from experiments.intervals import FEW, paired_difference
+from experiments.journal import Job, Journal
 from experiments.protocol import Protocol, load_protocols
 from experiments.record import Record, write_text
 from lit_inpaint.load import load_method, nearest, read_checkpoint

@@ -4,20 +4,14 @@ Every finished batch is one write to a journal: its images' values, times and ad
 the journal alone, so an interrupted evaluation ends in the same numbers as an uninterrupted one.
 """
 
-import fcntl
 import io
-import json
 import math
 import os
 import resource
-import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,104 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules.evaluation import collate
-from experiments.intervals import FEW, mean_interval
+from experiments.journal import INCEPTION, Job, Journal, Row
 from experiments.protocol import Protocol
-from experiments.record import MetricResult, Record, read_record, write_record
+from experiments.record import Record, read_record, write_record
+from experiments.summarise import describe, summarise, versions
 from lit_inpaint.load import load_method
-from lit_inpaint.metrics import definition, metric, round_to_8_bits, unavailable
-from lit_inpaint.metrics.inception import from_features, inception_features, refusal
-from lit_inpaint.module import InpaintingModule, keyed_generators, parameter_counts
-from lit_inpaint.weights import sha256
+from lit_inpaint.metrics import metric, round_to_8_bits
+from lit_inpaint.metrics.inception import inception_features
+from lit_inpaint.module import InpaintingModule, keyed_generators
 from masks.convention import InpaintingBatch, erase
-
-INCEPTION = ("fid", "p_ids", "u_ids")
-BUCKETS = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))  # NVIDIA's, and the rest
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one process does: a method (class name or checkpoint) under a protocol, into an output folder."""
-
-    method: str
-    label: str
-    protocol: Protocol
-    out: Path
-    weights: Literal["ema", "raw"] = "ema"
-    batch_size: int = 1
-
-    @property
-    def record_path(self) -> Path:
-        return self.out / "records" / self.protocol.folder / f"{self.label}.json"
-
-    @property
-    def journal_folder(self) -> Path:
-        return self.out / "journal" / self.protocol.folder / self.label
-
-    def pictures(self, kind: str) -> Path:
-        return self.out / "images" / self.protocol.folder / kind
-
-    def left_out(self) -> dict[str, str]:
-        """Metrics of the protocol that cannot be computed here, and why."""
-        count = len(self.protocol.images)
-        reasons = {name: unavailable(name) for name in self.protocol.metrics}
-        reasons |= {n: refusal(n, count) for n in self.protocol.metrics if n in INCEPTION and not reasons[n]}
-        return {name: reason for name, reason in reasons.items() if reason}
-
-    def identity(self) -> dict[str, Any]:
-        """A journal with another identity belongs to something else and is begun anew."""
-        path = Path(self.method)
-        return {
-            "protocol": self.protocol.hash,
-            "method": self.method if not path.is_file() else sha256(path),
-            "weights": self.weights,
-            "batch_size": self.batch_size,
-            "left_out": sorted(self.left_out()),
-        }
-
-
-def key_of(name: str) -> str:
-    """An image's key in records and folders: its path in the data set without suffix."""
-    return str(PurePosixPath(name).with_suffix(""))
-
-
-class Journal:
-    """Lines of JSON: the identity of the job, then one line an image. Only whole batches count."""
-
-    def __init__(self, job: Job) -> None:
-        self.path = job.journal_folder / "journal.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.identity = job.identity()
-        self.rows: dict[int, Row] = {}
-        self._valid = 0  # bytes of whole lines that belong to this job
-        content = self.path.read_bytes() if self.path.is_file() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = [json.loads(line) for line in whole.splitlines()]
-        if lines and lines[0] == self.identity:
-            self._valid = len(whole)
-            self.rows = {row["index"]: row for row in lines[1:]}
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the journal alone; what a kill left of a last line is cut off."""
-        with open(self.path, "a", encoding="utf-8") as self._file:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"another benchmark is writing {self.path}; wait or give another --out.") from None
-            self._file.truncate(self._valid)
-            if not self._valid:
-                self._write([self.identity])
-            yield
-
-    def append(self, rows: list[Row]) -> None:
-        self._write(rows)
-        self.rows.update({row["index"]: row for row in rows})
-
-    def _write(self, lines: list[dict[str, Any]]) -> None:
-        self._file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
 
 def finished(job: Job) -> Record | None:
@@ -230,6 +135,11 @@ def _measure(
     return rows
 
 
+def key_of(name: str) -> str:
+    """An image's key in records and folders: its path in the data set without suffix."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
 def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[str], protocol: Protocol) -> Tensor:
     """Completions (n, B, 3, H, W); the first is what ``validate`` and ``test`` would measure."""
     if protocol.measured == "composite":
@@ -247,11 +157,11 @@ def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[
 
 def _keep_features(job: Job, prediction: Tensor, target: Tensor, indices: range) -> None:
     """Inception features of each image, once; those of the truth serve every method."""
-    truth = job.journal_folder.parent / "_truth_features"
+    truth = job.truth_features_folder
     missing = [i for i, index in enumerate(indices) if not (truth / f"{index}.npy").is_file()]
     found = inception_features(torch.cat([prediction, target[missing]])).cpu().numpy()
     for i, index in enumerate(indices):
-        _save_array(found[i], job.journal_folder / "features" / f"{index}.npy")
+        _save_array(found[i], job.features_folder / f"{index}.npy")
     for place, i in enumerate(missing):
         _save_array(found[len(indices) + place], truth / f"{indices[i]}.npy")
 
@@ -276,102 +186,6 @@ def _write_bytes(content: bytes, path: Path) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(content)
     part.replace(path)
-
-
-# ---- from a journal to a record -----------------------------------------------------------------------------------
-
-
-def summarise(job: Job, module: InpaintingModule, rows: list[Row], left_out: dict[str, str], device: str) -> Record:
-    """The record of a complete journal."""
-    adaptations: dict[str, int] = {}
-    for row in rows:
-        if row["adaptation"]:
-            adaptations[row["adaptation"]] = adaptations.get(row["adaptation"], 0) + 1
-    said = "; ".join(f"{what} ({count} of {len(rows)} images)" for what, count in adaptations.items())
-    record = Record(
-        job.protocol.described(),
-        describe(job, module),
-        {name: _result(name, job, rows, left_out, module.diverse) for name in job.protocol.metrics},
-        {row["image"]: row["hole_share"] for row in rows},
-        statistics.median(row["seconds"] for row in rows),
-        max((row["memory"] for row in rows if row["memory"]), default=None),
-        device,
-        versions(),
-        adaptation=said or None,
-    )
-    reasons = [f"{name} left out: {metric.reason}" for name, metric in record.metrics.items() if metric.reason]
-    record.note = "; ".join(reasons) or None
-    return record
-
-
-def _result(name: str, job: Job, rows: list[Row], left_out: dict[str, str], diverse: bool) -> MetricResult:
-    result = MetricResult(definition(name))
-    if name in left_out:
-        result.reason = left_out[name].partition(":")[0]  # what to do about it was told on the screen
-    elif name == "diversity_lpips" and not diverse:
-        result.reason = "n/a: the method gives one completion an image"
-    else:
-        groups = {f"{low:.1f}-{high:.1f}": [r for r in rows if low < r["hole_share"] <= high] for low, high in BUCKETS}
-        result.mean, result.n = _number(name, job, rows)
-        result.left_out = len(rows) - result.n
-        result.few = result.n < FEW
-        for bucket, group in groups.items():
-            if group:
-                mean, n = _number(name, job, group)
-                result.buckets[bucket] = {"mean": mean, "n": n}
-        if not metric(name).of_set:  # type: ignore[attr-defined]
-            result.values = {row["image"]: row["values"][name] for row in rows}
-            result.interval = mean_interval([v for v in result.values.values() if v is not None])
-        errors = [row["errors"][name] for row in rows if name in row["errors"]]
-        result.reason = errors[0] if errors else None if result.mean is not None else "undefined on every image"
-    return result
-
-
-def _number(name: str, job: Job, rows: list[Row]) -> tuple[float | None, int]:
-    """The number of a set of rows, and the count of images behind it."""
-    if name in INCEPTION:
-        if refusal(name, len(rows)):
-            return None, 0
-        folders = (job.journal_folder / "features", job.journal_folder.parent / "_truth_features")
-        fake, real = (np.stack([np.load(folder / f"{row['index']}.npy") for row in rows]) for folder in folders)
-        return from_features([name], fake, real)[name], len(rows)
-    values = [value for row in rows if (value := row["values"][name]) is not None]
-    if not values:
-        return None, 0
-    mean = math.fsum(values) / len(values)
-    if name == "psnr_pooled":
-        return (-10 * math.log10(mean) if mean > 0 else None), len(values)
-    return mean, len(values)
-
-
-def describe(job: Job, module: InpaintingModule | None) -> dict[str, Any]:
-    """What a record says of its method. ``module`` is None where it could not be loaded."""
-    path, said = Path(job.method), {"name": job.method, "label": job.label}
-    about: dict[str, Any] = {**said, "checkpoint": None, "checkpoint_sha256": None, "weights": "none"}
-    about |= {"parameters": {}, "seed": None, "images_seen": None, "run": None}
-    if module is not None:
-        about |= {"name": type(module).__name__, "weights": module.loaded_weights}
-        about["parameters"] = parameter_counts(module)
-    if path.is_file():
-        about |= {"checkpoint": str(path), "checkpoint_sha256": sha256(path)}
-        with suppress(Exception):  # a foreign file has none of these
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            about["name"] = content.get("method", about["name"])
-            states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
-            about["images_seen"] = states[0]["images_seen"] if states else None
-            facts = sorted(path.parents[1].glob("run*.json"), key=lambda p: p.stat().st_mtime)
-            if facts:
-                about["seed"] = json.loads(facts[-1].read_text()).get("seed")
-                about["run"] = str(path.parents[1])
-    return about
-
-
-def versions() -> dict[str, str]:
-    found = {}
-    for package in ("lit-inpaint", "torch", "torchvision", "torchmetrics", "lpips", "numpy", "opencv-python-headless"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _reset_peak_memory(device: torch.device) -> None:

@@ -25,11 +25,12 @@ from experiments.compare.reader import Record as Read
 from experiments.compare.table import refuse_mixed
 from experiments.find import INSTALLED
 from experiments.intervals import mean_interval, paired_difference
+from experiments.journal import Job, Journal
 from experiments.protocol import load_protocols, protocol_hash
 from experiments.record import MetricResult, Record, read_record, write_record
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
-from lit_inpaint.metrics import CHEAP
+from lit_inpaint.metrics import CHEAP, metric
 from masks import CenterRectangle
 
 SIX = {
@@ -265,8 +266,8 @@ def test_a_protocol_without_images_asks_for_them(tmp_path: Path):
 
 def test_two_benchmarks_do_not_write_one_journal(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
-    job = evaluate.Job("Telea", "Telea", one, tmp_path)
-    with evaluate.Journal(job).writing():
+    job = Job("Telea", "Telea", one, tmp_path)
+    with Journal(job).writing():
         record = evaluate.evaluate(job)
     assert "another benchmark is writing" in str(record.not_applicable)
 
@@ -296,7 +297,7 @@ def test_whatever_changes_a_number_changes_the_hash_and_compare_refuses(
         "fewer": one(limit=7),
         "metrics": one(metrics=["psnr"]),
     }
-    monkeypatch.setattr(evaluate.metric("psnr"), "definition", "psnr/2: another formula")
+    monkeypatch.setattr(metric("psnr"), "definition", "psnr/2: another formula")
     different["definition"] = one()
     hashes = {name: p.hash for name, p in different.items()}
     assert len({base.hash, *hashes.values()}) == 9, hashes
@@ -446,7 +447,7 @@ def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
 
 def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
-    jobs = [evaluate.Job(name, name, one, tmp_path / "out") for name in ("Telea", "Harmonic")]
+    jobs = [Job(name, name, one, tmp_path / "out") for name in ("Telea", "Harmonic")]
     there = benchmark._run_on_many(jobs, ["cpu", "cpu"], lambda done: None, method="fork")
     alone = [evaluate.evaluate(replace(job, out=tmp_path / "alone")) for job in jobs]
     strip = [{str(i): r for i, r in enumerate(group)} for group in (there, alone)]

@@ -1,0 +1,121 @@
+"""From the journal of a job to its record."""
+
+import json
+import math
+import statistics
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.intervals import FEW, mean_interval
+from experiments.journal import INCEPTION, Job, Row
+from experiments.record import MetricResult, Record
+from lit_inpaint.metrics import definition, metric
+from lit_inpaint.metrics.inception import from_features
+from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.weights import sha256
+
+BUCKETS = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))  # NVIDIA's, and the rest
+Numbers = dict[str, tuple[float | None, int]]  # of a metric: the number, and the images that it stands on
+
+
+def summarise(job: Job, module: InpaintingModule, rows: list[Row], left_out: dict[str, str], device: str) -> Record:
+    """The record of a complete journal."""
+    adaptations: dict[str, int] = {}
+    for row in rows:
+        if row["adaptation"]:
+            adaptations[row["adaptation"]] = adaptations.get(row["adaptation"], 0) + 1
+    said = "; ".join(f"{what} ({count} of {len(rows)} images)" for what, count in adaptations.items())
+    names = [
+        name for name in job.protocol.metrics if name not in left_out and (name != "diversity_lpips" or module.diverse)
+    ]
+    groups = {f"{low:.1f}-{high:.1f}": [r for r in rows if low < r["hole_share"] <= high] for low, high in BUCKETS}
+    whole = numbers(job, rows, names)
+    buckets = {bucket: numbers(job, group, names) for bucket, group in groups.items() if group}
+    results = {name: _result(name, rows, whole, buckets, left_out) for name in job.protocol.metrics}
+    record = Record(
+        job.protocol.described(),
+        describe(job, module),
+        results,
+        {row["image"]: row["hole_share"] for row in rows},
+        statistics.median(row["seconds"] for row in rows),
+        max((row["memory"] for row in rows if row["memory"]), default=None),
+        device,
+        versions(),
+        adaptation=said or None,
+    )
+    reasons = [f"{name} left out: {result.reason}" for name, result in results.items() if result.reason]
+    record.note = "; ".join(reasons) or None
+    return record
+
+
+def _result(
+    name: str, rows: list[Row], whole: Numbers, buckets: dict[str, Numbers], left_out: dict[str, str]
+) -> MetricResult:
+    result = MetricResult(definition(name))
+    if name in left_out:
+        result.reason = left_out[name].partition(":")[0]  # what to do about it was told on the screen
+    elif name not in whole:
+        result.reason = "n/a: the method gives one completion an image"
+    else:
+        result.mean, result.n = whole[name]
+        result.left_out, result.few = len(rows) - result.n, result.n < FEW
+        result.buckets = {bucket: {"mean": found[name][0], "n": found[name][1]} for bucket, found in buckets.items()}
+        if not metric(name).of_set:  # type: ignore[attr-defined]
+            result.values = {row["image"]: row["values"][name] for row in rows}
+            result.interval = mean_interval([v for v in result.values.values() if v is not None])
+        errors = [row["errors"][name] for row in rows if name in row["errors"]]
+        result.reason = errors[0] if errors else None if result.mean is not None else "undefined on every image"
+    return result
+
+
+def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
+    """The numbers of a set of images; features are read once for all metrics that stand on them."""
+    out: Numbers = {}
+    from_kept = [name for name in names if name in INCEPTION]
+    if from_kept:
+        folders = (job.features_folder, job.truth_features_folder)
+        fake, real = (np.stack([np.load(folder / f"{row['index']}.npy") for row in rows]) for folder in folders)
+        for name, value in from_features(from_kept, fake, real).items():
+            out[name] = (None, 0) if math.isnan(value) else (value, len(rows))
+    for name in (name for name in names if name not in INCEPTION):
+        values = [value for row in rows if (value := row["values"][name]) is not None]
+        mean = math.fsum(values) / len(values) if values else None
+        if name == "psnr_pooled" and mean is not None:
+            mean = -10 * math.log10(mean) if mean > 0 else None
+        out[name] = (mean, len(values))
+    return out
+
+
+def describe(job: Job, module: InpaintingModule | None) -> dict[str, Any]:
+    """What a record says of its method. ``module`` is None where it could not be loaded."""
+    path, said = Path(job.method), {"name": job.method, "label": job.label}
+    about: dict[str, Any] = {**said, "checkpoint": None, "checkpoint_sha256": None, "weights": "none"}
+    about |= {"parameters": {}, "seed": None, "images_seen": None, "run": None}
+    if module is not None:
+        about |= {"name": type(module).__name__, "weights": module.loaded_weights}
+        about["parameters"] = parameter_counts(module)
+    if path.is_file():
+        about |= {"checkpoint": str(path), "checkpoint_sha256": sha256(path)}
+        with suppress(Exception):  # a foreign file has none of these
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            about["name"] = content.get("method", about["name"])
+            states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
+            about["images_seen"] = states[0]["images_seen"] if states else None
+            facts = sorted(path.parents[1].glob("run*.json"), key=lambda p: p.stat().st_mtime)
+            if facts:
+                about["seed"] = json.loads(facts[-1].read_text()).get("seed")
+                about["run"] = str(path.parents[1])
+    return about
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in ("lit-inpaint", "torch", "torchvision", "torchmetrics", "lpips", "numpy", "opencv-python-headless"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
