@@ -1,0 +1,126 @@
+"""Each method, made small and trained with its own step, learns one photograph beyond what Telea makes of it."""
+
+import math
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, PartialConv
+from lit_inpaint.module import InpaintingModule
+from masks.convention import InpaintingBatch
+
+SIZE = 64
+
+
+def photograph() -> Tensor:
+    """A cup of coffee, (3, 64, 64)."""
+    pixels = cv2.resize(skimage.data.coffee()[:, 100:500], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+
+
+def views(image: Tensor, mask: Tensor, count: int) -> list[InpaintingBatch]:
+    """The photograph as it is, and shifted by up to 3 px or mirrored: batch norm needs samples that differ."""
+    items = []
+    for k in range(count):
+        shifted = torch.roll(image, ((3 * k) % 7 - 3, (5 * k) % 7 - 3) if k else (0, 0), (1, 2))
+        items.append(InpaintingBatch(shifted.flip(2) if k % 2 else shifted, mask, f"coffee-{k}"))
+    return items
+
+
+def square(side: int) -> Tensor:
+    mask = torch.zeros(1, SIZE, SIZE)
+    first = (SIZE - side) // 2
+    mask[:, first : first + side, first : first + side] = 1
+    return mask
+
+
+def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor) -> float:
+    error = ((prediction - target) / 2).square() * mask
+    return -10 * math.log10(error.sum().item() / (3 * mask.sum().item()))
+
+
+def telea(image: Tensor, mask: Tensor) -> Tensor:
+    pixels = ((image.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+    filled = cv2.inpaint(pixels, mask[0].numpy().astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    return torch.from_numpy(filled).permute(2, 0, 1) / 127.5 - 1
+
+
+class StopAbove(L.Callback):
+    """Ends the run once the method, in evaluation mode, fills the hole better than ``target`` dB."""
+
+    def __init__(self, image: Tensor, mask: Tensor, target: float) -> None:
+        self.image, self.mask, self.target, self.best = image, mask, target, -math.inf
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        if trainer.global_step % 10 == 0:
+            pl_module.eval()
+            with torch.no_grad():
+                filled = pl_module(self.image[None], self.mask[None])[0]
+            pl_module.train()
+            self.best = max(self.best, psnr_hole(filled, self.image, self.mask))
+            trainer.should_stop = self.best > self.target
+
+
+def assert_learns(model: InpaintingModule, mask: Tensor, batch: int, seconds: int = 60) -> None:
+    image = photograph()
+    target = psnr_hole(telea(image, mask), image, mask)
+    stop = StopAbove(image, mask, target)
+    samples = views(image, mask, batch) * 2000
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_steps=2000,
+        max_time={"seconds": seconds},
+        callbacks=[stop],
+    )
+    trainer.fit(model, DataLoader(samples, batch))  # type: ignore[arg-type]
+    print(f"Telea {target:.2f} dB, {type(model).__name__} {stop.best:.2f} dB after {trainer.global_step} steps")
+    assert stop.best > target
+
+
+def test_context_encoder_learns_one_photograph_beyond_telea():
+    L.seed_everything(0, verbose=False)
+    model = ContextEncoder(size=64, overlap=2, width=16, bottleneck=64)
+    assert_learns(model, square(28), batch=8)
+
+
+@pytest.mark.slow
+def test_context_encoder_of_random_regions_learns_one_photograph_beyond_telea():
+    L.seed_everything(0, verbose=False)
+    assert_learns(ContextEncoder("random", size=64, width=16, bottleneck=64), square(28), batch=8)
+
+
+@pytest.mark.slow
+def test_context_encoder_with_the_channelwise_layer_learns_one_photograph_beyond_telea():
+    L.seed_everything(0, verbose=False)
+    assert_learns(ContextEncoder(size=64, overlap=2, width=16, bottleneck=None), square(28), batch=8)
+
+
+@pytest.mark.slow
+def test_partial_conv_learns_one_photograph_beyond_telea(weights_dir):
+    L.seed_everything(0, verbose=False)
+    assert_learns(PartialConv(levels=4, width=16, lr=2e-3), square(32), batch=2)
+
+
+@pytest.mark.slow
+def test_glcic_learns_one_photograph_beyond_telea_in_its_joint_phase():
+    L.seed_everything(0, verbose=False)
+    model = GLCIC(completion_steps=20, critic_steps=5, size=64, local_size=32, width=16, features=32)
+    assert_learns(model, square(32), batch=4)
+
+
+@pytest.mark.slow
+def test_deepfillv1_learns_one_photograph_beyond_telea():
+    L.seed_everything(0, verbose=False)
+    model = DeepFillV1(width=16, critic_width=16, size=64, local_size=32, critic_updates=1, lr=1e-3)
+    assert_learns(model, square(32), batch=2)
