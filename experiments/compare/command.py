@@ -72,9 +72,9 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
     """What all records of a page say of themselves, and that too few images make no result."""
     said = [record.note for record in records]
     notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
-    images = max((table.images for table in tables), default=LEAST)
-    if images < LEAST and not any("smoke run" in note.lower() for note in notes):
-        notes.insert(0, f"smoke run on {images} photograph{'s' * (images != 1)}, not a result")
+    photographs = max((table.photographs for table in tables), default=LEAST)
+    if photographs < LEAST and not any("smoke run" in note.lower() for note in notes):
+        notes.insert(0, f"smoke run on {photographs} photograph{'s' * (photographs != 1)}, not a result")
     return notes
 
 

@@ -78,6 +78,7 @@ def facts(table: Table) -> list[tuple[str, str]]:
     how = ", shorter side resized" if d.get("resize") == "shorter" else ""
     said = {
         "Images": str(table.images),
+        "Photographs": str(table.photographs) if table.photographs != table.images else None,
         "Resolution": f"{d['size']} x {d['size']}{how}" if d.get("size") else None,
         "Masks": table.mask,
         "Measured": f"{d['measured']}, rounded to {d['rounding']}" if d.get("measured") else None,

@@ -105,8 +105,15 @@ class Table:
 
     @property
     def images(self) -> int:
-        """How many images the protocol's fullest row was measured on."""
+        """How many images, each with a hole, the protocol's fullest row was measured on."""
         return max((c.n + c.left_out for row in self.rows for c in row.cells.values()), default=0)
+
+    @property
+    def photographs(self) -> int:
+        """How many different ones: a protocol may put several holes into each."""
+        listed = self.definition.get("images")
+        count = (listed.get("count") if "sha256" in listed else len(listed)) if isinstance(listed, Mapping) else None
+        return int(count or self.images)
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------

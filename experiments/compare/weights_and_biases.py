@@ -35,8 +35,8 @@ def read_project(project: str, known: Iterable[str] = ()) -> list[Run]:
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise Unreachable(
-            f"W&B project {project} could not be read, so its runs are left out ({reason}). Check the network, the name "
-            "and WANDB_API_KEY."
+            f"W&B project {project} could not be read, so its runs are left out ({reason}). Check the network, the "
+            "name and WANDB_API_KEY."
         ) from None
 
 
