@@ -1,0 +1,156 @@
+"""The optimisation step, the counters and EMA that all methods share."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_methods import trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lit_inpaint.callbacks import EMA
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.load import load_method, read_checkpoint
+from lit_inpaint.module import InpaintingModule, NonFiniteLossError, keyed_generators
+from masks.convention import InpaintingBatch
+
+
+class Scale(InpaintingModule):
+    """One weight a network: the generator's is pulled to the image, the critic's to 1."""
+
+    year, paper = 2026, "for tests"
+
+    def __init__(self, critic_steps: int = 1, fail_at: int = -1, size: int = 0, **optimisation: Any) -> None:
+        super().__init__(**optimisation)
+        self.save_hyperparameters()
+        self.critic_steps, self.fail_at, self.fixed_size = critic_steps, fail_at, size or None
+        self.generator, self.discriminator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.generator.weight), nn.init.zeros_(self.discriminator.weight)
+        self.history: list[float] = []
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+        return self.generator.weight * torch.ones_like(erased)
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(network.parameters(), 0.5) for network in (self.generator, self.discriminator)]
+
+    def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+        optimizer_g, optimizer_d = self.optimizers()
+        for _ in range(self.critic_steps):
+            with self.optimise(optimizer_d) as minimise:
+                minimise((self.discriminator.weight - 1).square().sum())
+        if (self.trainer.global_step - 1) % self.critic_steps == 0:
+            with self.optimise(optimizer_g) as minimise:
+                assert not self.discriminator.weight.requires_grad
+                loss = 0.5 * (self.generator.weight - batch.image.mean()).square().sum()
+                minimise(loss * float("nan") if self.trainer.global_step == self.fail_at else loss)
+        self.history.append(self.generator.weight.item())
+
+
+def images(values: list[float]) -> DataLoader:
+    return DataLoader([InpaintingBatch(torch.full((3, 16, 16), v), torch.ones(1, 16, 16), f"{v}") for v in values])
+
+
+@pytest.mark.parametrize("critic_steps", [1, 2, 5])
+def test_a_step_is_a_batch_whatever_the_number_of_optimiser_steps(critic_steps: int, tmp_path: Path):
+    method = Scale(critic_steps)
+    run = trainer(tmp_path, max_steps=7)
+    run.fit(method, images([0.0] * 20))
+    assert (run.global_step, len(method.history)) == (7, 7)
+    assert method.generator_updates == len(range(0, 7, critic_steps))
+
+
+def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path):
+    method = Scale(accumulate=2)
+    trainer(tmp_path, max_steps=4).fit(method, images([0.2, 0.6, -0.2, 0.0, 9.0]))
+    first = 1 - 0.5 * (1 - 0.4)  # one step of size 0.5 towards the mean of 0.2 and 0.6
+    assert method.history == pytest.approx([1, first, first, first - 0.5 * (first + 0.1)], abs=1e-6)
+    assert method.generator_updates == 2
+
+
+def test_a_clipped_step_has_the_stated_norm(tmp_path: Path):
+    method = Scale(clip_norm=0.1)
+    trainer(tmp_path, max_steps=1).fit(method, images([0.0]))
+    assert method.history == pytest.approx([1 - 0.5 * 0.1], abs=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path: Path):
+    method = Scale(fail_at=2)
+    with pytest.raises(NonFiniteLossError, match="loss is nan at step 2"):
+        trainer(tmp_path, max_steps=4).fit(method, images([0.0] * 4))
+    assert method.generator.weight.item() == method.history[0] == 0.5
+    assert method.discriminator.weight.requires_grad  # restored in spite of the exception
+
+
+def test_skip_leaves_out_the_one_update_and_counts_it(tmp_path: Path):
+    method = Scale(fail_at=2, non_finite="skip")
+    trainer(tmp_path, max_steps=3).fit(method, images([0.0] * 4))
+    assert method.history == pytest.approx([0.5, 0.5, 0.25])
+    assert (method.skipped, method.generator_updates) == (1, 2)
+
+
+def test_ema_is_the_closed_form_over_generator_updates_and_serves_validation(tmp_path: Path):
+    method, ema = Scale(critic_steps=2), EMA(decay=0.9)
+    run = trainer(tmp_path, max_steps=6, val_check_interval=6, callbacks=[ema])
+    run.fit(method, images([0.0] * 6), images([0.0]))
+    weights = [1.0, 0.5, 0.25, 0.125]  # raw, after 0, 1, 2, 3 updates
+    expected = weights[0]
+    for weight in weights[1:]:
+        expected = 0.9 * expected + 0.1 * weight
+    assert ema.average["generator"].weight.item() == pytest.approx(expected, abs=1e-7)
+    assert method.generator.weight.item() == pytest.approx(weights[-1])  # given back after validation
+    grey_levels = round((expected + 1) * 127.5) - 128  # of the average, against an image of 0, both rounded to 8 bits
+    assert run.callback_metrics["val/l1_hole"].item() == pytest.approx(grey_levels / 255, abs=1e-6)
+
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    assert load_method(tmp_path / "x.ckpt").generator.weight.item() == pytest.approx(expected, abs=1e-7)
+    assert load_method(tmp_path / "x.ckpt", weights="raw").generator.weight.item() == pytest.approx(weights[-1])
+
+
+def test_a_checkpoint_is_old_or_new_and_its_failure_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    io, path = AtomicCheckpointIO(), tmp_path / "x.ckpt"
+    io.save_checkpoint({"value": 1}, path)
+    (tmp_path / ".x.ckpt.999.part").write_bytes(b"of a killed run")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"x\.ckpt: No space left"):
+        io.save_checkpoint({"value": 2}, path)
+    assert torch.load(path, weights_only=True) == {"value": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.ckpt"]
+
+
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path):
+    marker = tmp_path / "marker"
+
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (marker,))
+
+    torch.save({"method": "Scale", "state_dict": {}, "hyper_parameters": Bomb()}, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match="nothing in it was run"):
+        read_checkpoint(tmp_path / "x.ckpt")
+    assert not marker.exists()
+
+
+def test_a_fixed_size_network_crops_around_the_hole_or_resizes_and_says_so():
+    method = Scale(size=16)
+    image, mask = torch.zeros(1, 3, 40, 30), torch.zeros(1, 1, 40, 30)
+    mask[..., 30:36, 2:8] = 1
+    assert method.adaptation(mask[0]) == "cropped 16x16 around the hole"
+    assert method._crop_box(mask[0]) == (24, 0)  # centred on the hole, clamped to the image
+    torch.testing.assert_close(method(image, mask), mask.expand_as(image))
+    mask[..., 5:36, 2:8] = 1
+    assert method.adaptation(mask[0]) == "resized 30x40 to 16x16 and back"
+    torch.testing.assert_close(method(image, mask), mask.expand_as(image))
+
+
+def test_draws_are_keyed_by_seed_name_and_number_alone():
+    def draw(*key: Any) -> float:
+        return torch.rand(1, generator=keyed_generators(key[0], ["a", key[1]], key[2])[1]).item()
+
+    assert draw(0, "b", 0) == torch.rand(1, generator=keyed_generators(0, ["b"], 0)[0]).item()
+    assert len({draw(0, "b", 0), draw(1, "b", 0), draw(0, "c", 0), draw(0, "b", 1)}) == 4
