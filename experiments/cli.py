@@ -34,6 +34,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     },
     "Use": {
         "inpaint": ("experiments.inpaint", "fill the holes of your own file or folder"),
+        "import-weights": ("experiments.import_weights", "turn a paper's released weights into a checkpoint"),
     },
     "Data": {
         "masks": ("experiments.masks_command", "write, show and measure masks"),
@@ -44,7 +45,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
 
 def help_text() -> str:
     groups = [
-        "\n".join([title, *(f"  {name:<12} {line}" for name, (_, line) in commands.items())])
+        "\n".join([title, *(f"  {name:<15} {line}" for name, (_, line) in commands.items())])
         for title, commands in COMMANDS.items()
     ]
     return HELP.format(commands="\n\n".join(groups))

@@ -24,10 +24,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or the path of a checkpoint")
     p.add_argument("--image", required=True, type=Path, help="a file or a folder")
-    p.add_argument("--mask", required=True, type=Path, help="a file or a folder; white is the hole unless --mask-white known")
+    p.add_argument(
+        "--mask", required=True, type=Path, help="a file or a folder; white is the hole unless --mask-white known"
+    )
     p.add_argument("--out", required=True, type=Path, help="a .png file, or a folder if --image is one")
     p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="what white means in the mask files")
-    p.add_argument("--mask-threshold", type=float, help="grey values above this (0-255) count as white; without it grey is refused")
+    p.add_argument(
+        "--mask-threshold", type=float, help="grey values above this (0-255) count as white; without it grey is refused"
+    )
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
     p.add_argument("--samples", type=int, default=1, help="completions an image, for methods that can give several")
     p.add_argument("--seed", type=int, default=0)
@@ -41,7 +45,9 @@ def main(argv: list[str]) -> int:
     jobs = pairs(a.image, a.mask, a.out)
     existing = [out for _, _, out in jobs if out.exists()]
     if existing and not a.overwrite:
-        raise ValueError(f"{existing[0]} exists; give another --out, or --overwrite to replace {len(existing)} file(s).")
+        raise ValueError(
+            f"{existing[0]} exists; give another --out, or --overwrite to replace {len(existing)} file(s)."
+        )
     method = load_method(a.method, a.weights, a.device)
     failed = 0
     for image_file, mask_file, out in jobs:
@@ -54,7 +60,10 @@ def main(argv: list[str]) -> int:
             failed += 1
             print(f"lit-inpaint: {error}", file=sys.stderr)
     if len(jobs) > 1:
-        print(f"{len(jobs) - failed} of {len(jobs)} images filled, in {a.out}" + (f"; {failed} failed, see above" if failed else ""))
+        print(
+            f"{len(jobs) - failed} of {len(jobs)} images filled, in {a.out}"
+            + (f"; {failed} failed, see above" if failed else "")
+        )
     return 1 if failed else 0
 
 
@@ -78,8 +87,12 @@ def pairs(image: Path, mask: Path, out: Path) -> list[tuple[Path, Path, Path]]:
     masks = {p.relative_to(mask).with_suffix(""): p for p in mask.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES}
     without = [f for f in files if f.relative_to(image).with_suffix("") not in masks]
     if without:
-        raise ValueError(f"{mask} holds no mask for {without[0].relative_to(image)} ({len(without)} of {len(files)} lack one).")
-    return [(f, masks[f.relative_to(image).with_suffix("")], out / f.relative_to(image).with_suffix(".png")) for f in files]
+        raise ValueError(
+            f"{mask} holds no mask for {without[0].relative_to(image)} ({len(without)} of {len(files)} lack one)."
+        )
+    return [
+        (f, masks[f.relative_to(image).with_suffix("")], out / f.relative_to(image).with_suffix(".png")) for f in files
+    ]
 
 
 def fill_file(method: InpaintingModule, image_file: Path, mask_file: Path, out: Path, a: argparse.Namespace) -> str:
@@ -111,8 +124,12 @@ def fill_file(method: InpaintingModule, image_file: Path, mask_file: Path, out: 
         written.append(str(target))
     how = method.adaptation(mask[0])
     weights = {"ema": ", averaged weights", "raw": ", raw weights", "none": ""}[method.loaded_weights]
-    done = f"filled {share:.1%} of {image_file} ({pixels.shape[1]}x{pixels.shape[0]}) by {type(method).__name__}{weights}"
-    return f"{done if share else f'{image_file} has no hole: copied'}{f', {how}' if how else ''} -> {', '.join(written)}"
+    done = (
+        f"filled {share:.1%} of {image_file} ({pixels.shape[1]}x{pixels.shape[0]}) by {type(method).__name__}{weights}"
+    )
+    return (
+        f"{done if share else f'{image_file} has no hole: copied'}{f', {how}' if how else ''} -> {', '.join(written)}"
+    )
 
 
 def write_png(pixels: np.ndarray, path: Path) -> None:

@@ -77,7 +77,9 @@ def _classes_for(key: str) -> set[str]:
 
 class InpaintCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--init_from", type=str | None, default=None, help="start from the weights of this checkpoint")
+        parser.add_argument(
+            "--init_from", type=str | None, default=None, help="start from the weights of this checkpoint"
+        )
         parser.add_argument(
             "--weights",
             type=str,
@@ -117,14 +119,18 @@ class InpaintCLI(LightningCLI):
 def load_weights(model: InpaintingModule, path: Path) -> None:
     """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew."""
     checkpoint = read_checkpoint(path)
-    state = {key: value for key, value in checkpoint["state_dict"].items()}
+    state = dict(checkpoint["state_dict"])
     mine = model.state_dict()
     problems = [f"missing {k}" for k in mine if k not in state] + [f"unexpected {k}" for k in state if k not in mine]
     problems += [
-        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}" for k, v in mine.items() if k in state and state[k].shape != v.shape
+        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}"
+        for k, v in mine.items()
+        if k in state and state[k].shape != v.shape
     ]
     if problems:
-        raise ValueError(f"{path} does not fit {type(model).__name__}: {len(problems)} differences, first: {problems[0]}.")
+        raise ValueError(
+            f"{path} does not fit {type(model).__name__}: {len(problems)} differences, first: {problems[0]}."
+        )
     model.load_state_dict(state)
 
 
@@ -138,8 +144,8 @@ def refuse_differences(model: dict[str, Any], path: Path) -> None:
     for key in saved:
         if key in given and json.dumps(given[key], default=str) != json.dumps(saved[key], default=str):
             raise ValueError(
-                f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to go on "
-                "as before, or start a new run with these weights: --init_from instead of --ckpt_path."
+                f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to "
+                "go on as before, or start a new run with these weights: --init_from instead of --ckpt_path."
             )
 
 
@@ -167,7 +173,9 @@ def prepare_arguments(argv: list[str]) -> list[str]:
         saved = read_checkpoint(Path(checkpoint))
         cls = method_classes().get(saved["method"])
         if cls is None:
-            raise ValueError(f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first.")
+            raise ValueError(
+                f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first."
+            )
         model = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": hyper_parameters(saved)}
         out[1:1] = ["--config", json.dumps({"model": model})]
     return out

@@ -27,7 +27,7 @@ def describe() -> list[dict[str, Any]]:
                 "networks": networks,
                 "trainable": cls.trainable,
                 "imports": list(cls.imports),
-                "summary": inspect.getdoc(cls).split("\n")[0] if cls.__doc__ else "",
+                "summary": (inspect.getdoc(cls) or "").split("\n")[0],
             }
         )
     return sorted(rows, key=lambda row: (row["year"], row["name"]))
@@ -51,7 +51,12 @@ def main(argv: list[str]) -> int:
     for row in rows:
         networks = "\n".join(f"{k} {v:,}" for k, v in row["networks"].items()) or "none"
         table.add_row(
-            row["name"], str(row["year"]), row["paper"], networks, "yes" if row["trainable"] else "no", ", ".join(row["imports"])
+            row["name"],
+            str(row["year"]),
+            row["paper"],
+            networks,
+            "yes" if row["trainable"] else "no",
+            ", ".join(row["imports"]),
         )
     Console().print(table)
     return 0

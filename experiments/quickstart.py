@@ -22,7 +22,17 @@ def main() -> None:
     go_on = ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
     run("fit", "--config", "quickstart", *go_on)
     run("test", "--config", "quickstart", "--ckpt_path", str(checkpoint))
-    run("benchmark", "quickstart", "--methods", *CLASSICS, f"DeepFillV2={checkpoint}", "--out", str(RUN), "--baseline", "Telea")
+    run(
+        "benchmark",
+        "quickstart",
+        "--methods",
+        *CLASSICS,
+        f"DeepFillV2={checkpoint}",
+        "--out",
+        str(RUN),
+        "--baseline",
+        "Telea",
+    )
     run("compare", str(RUN), "--out", str(RUN / "compare.html"))
     print(f"\nThat took {(time.perf_counter() - start) / 60:.1f} minutes. Open {RUN / 'compare.html'}", flush=True)
 

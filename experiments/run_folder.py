@@ -40,7 +40,7 @@ class SegmentedCSVLogger(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        if self._experiment is None and rank_zero_only.rank == 0:
+        if self._experiment is None and getattr(rank_zero_only, "rank", 0) == 0:
             self._experiment = _Segment(self.save_dir)
         return super().experiment
 
@@ -58,7 +58,9 @@ class RunWandbLogger(WandbLogger):
         log_model: Upload checkpoints as well.
     """
 
-    def __init__(self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False) -> None:
+    def __init__(
+        self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False
+    ) -> None:
         folder = Path(save_dir)
         mode = os.environ.get("WANDB_MODE", "offline")
         self._id_file = folder / "wandb_id.txt"
@@ -82,7 +84,7 @@ class RunWandbLogger(WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        if self._experiment is None and rank_zero_only.rank == 0:
+        if self._experiment is None and getattr(rank_zero_only, "rank", 0) == 0:
             self._id_file.parent.mkdir(parents=True, exist_ok=True)
             self._id_file.write_text(f"{self._wandb_init['id']}\n")
             try:
@@ -111,7 +113,7 @@ class KeepConfig(SaveConfigCallback):
 
 
 class RunRecord(L.Callback):
-    """run.json and the loggers' config: method, data set, masks, seed, global batch and the hash of the ``val`` protocol,
+    """run.json and the loggers' config: method, data set, masks, seed, global batch, hash of the ``val`` protocol,
     under the same keys for every method, so that dashboards can be compared."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

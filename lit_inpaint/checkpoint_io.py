@@ -34,4 +34,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.close(folder)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise OSError(error.errno, f"Cannot write the checkpoint {path}: {error.strerror}. The previous one is whole.") from error
+            raise OSError(
+                error.errno, f"Cannot write the checkpoint {path}: {error.strerror}. The previous one is whole."
+            ) from error

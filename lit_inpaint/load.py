@@ -40,7 +40,9 @@ def load_method(
         method = _from_checkpoint(path, classes, weights)
     elif (name := str(name_or_checkpoint)) in classes:
         if classes[name].trainable or classes[name].imports:
-            raise ValueError(f"{name} has trained parameters: give the path of one of its checkpoints, not the name alone.")
+            raise ValueError(
+                f"{name} has trained parameters: give the path of one of its checkpoints, not the name alone."
+            )
         method = classes[name]()
     else:
         raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
@@ -60,8 +62,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or not {"method", "state_dict", "hyper_parameters"} <= set(checkpoint):
         raise ValueError(
-            f"{path} is not a checkpoint of a method trained here. `lit-inpaint import-weights` turns the released weights "
-            "of a paper into one."
+            f"{path} is not a checkpoint of a method trained here. `lit-inpaint import-weights` turns the released "
+            "weights of a paper into one."
         )
     return checkpoint
 
@@ -71,14 +73,18 @@ def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
 
 
-def _from_checkpoint(path: Path, classes: dict[str, type[InpaintingModule]], weights: Literal["ema", "raw"]) -> InpaintingModule:
+def _from_checkpoint(
+    path: Path, classes: dict[str, type[InpaintingModule]], weights: Literal["ema", "raw"]
+) -> InpaintingModule:
     checkpoint = read_checkpoint(path)
     name = checkpoint["method"]
     if name not in classes:
         raise ValueError(f"{path} holds a {name}, which is not known here. Import the module that defines it first.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(classes[name], "method")
-    config = parser.parse_object({"method": {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}})
+    config = parser.parse_object(
+        {"method": {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}}
+    )
     method: InpaintingModule = parser.instantiate_classes(config).method
     method.weights = weights
     method.on_load_checkpoint(checkpoint)

@@ -41,7 +41,9 @@ class InpaintingModule(L.LightningModule, ABC):
     diverse: ClassVar[bool] = False  # True: sample() gives different completions for different seeds
     averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that fill() uses: what EMA averages
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
-    fixed_size: int | None = None  # the only side the network takes: cropped around the hole or resized, see adaptation()
+    fixed_size: int | None = (
+        None  # the only side the network takes: cropped around the hole or resized, see adaptation()
+    )
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class InpaintingModule(L.LightningModule, ABC):
         """
 
     def predict(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
-        """Erase, then :meth:`fill`: the network never sees the hole. Sides must suit ``multiple`` and ``fixed_size``."""
+        """Erase, then :meth:`fill`: the network never sees the hole. Sides must suit the network."""
         return self.fill(erase(image, mask), mask, **guides)
 
     def forward(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
@@ -80,6 +82,7 @@ class InpaintingModule(L.LightningModule, ABC):
             pad = (0, -width % self.multiple, 0, -height % self.multiple)
             mode = "reflect" if pad[1] < width and pad[3] < height else "replicate"
             padded = {k: F.pad(v, pad) if isinstance(v, Tensor) else v for k, v in guides.items()}
+            # The mask is mirrored like the image: a mirrored hole that counts as known would show the truth.
             image_, mask_ = (F.pad(image, pad, mode), F.pad(mask, pad)) if any(pad) else (image, mask)
             prediction = self.predict(image_, mask_, **padded)[..., :height, :width]
         return composite(prediction.clamp(-1, 1), image, mask)
@@ -172,7 +175,7 @@ class InpaintingModule(L.LightningModule, ABC):
             optimizer.zero_grad()
         elif backward_done and ready:
             if self.clip_norm is not None:
-                self.clip_gradients(optimizer, gradient_clip_val=self.clip_norm, gradient_clip_algorithm="norm")
+                self.clip_gradients(optimizer.optimizer, self.clip_norm, "norm")
             optimizer._on_before_step = optimizer._on_after_step = lambda: None  # counted in on_train_batch_start
             optimizer.step()
             optimizer.zero_grad()
@@ -191,8 +194,8 @@ class InpaintingModule(L.LightningModule, ABC):
             return True
         if self.non_finite == "stop":
             raise NonFiniteLossError(
-                f"loss is {loss.item():g} at step {self.trainer.global_step} (epoch {self.current_epoch}); the weights are "
-                "those before this step. Lower the learning rate, set clip_norm, or set non_finite to skip."
+                f"loss is {loss.item():g} at step {self.trainer.global_step} (epoch {self.current_epoch}); the weights "
+                "are those before this step. Lower the learning rate, set clip_norm, or set non_finite to skip."
             )
         return False
 
@@ -234,7 +237,7 @@ class InpaintingModule(L.LightningModule, ABC):
         self._metrics = {name: ImageMean(name).to(self.device) for name in CHEAP}
 
     def _log_metrics(self, stage: str) -> None:
-        values = {f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()}
+        values: dict[str, Any] = {f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()}
         step = {"step": float(self.trainer.global_step)} if stage == "val" else {}
         self.log_dict(values | step, sync_dist=False)
 

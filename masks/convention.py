@@ -45,22 +45,29 @@ def check(image: Tensor, mask: Tensor) -> None:
         ValueError: Saying what was given, what is allowed and what to do.
     """
     if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"image has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB.")
+        raise ValueError(
+            f"image has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB."
+        )
     if mask.shape != (image.shape[0], 1, *image.shape[2:]):
         expected = (image.shape[0], 1, *image.shape[2:])
-        raise ValueError(f"mask has shape {tuple(mask.shape)}; expected {expected}, one channel at the size of the image.")
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}; expected {expected}, one channel at the size of the image."
+        )
     low, high = image.amin().item(), image.amax().item()
     if not (low >= -1 and high <= 1):
-        raise ValueError(f"image has values in [{low:g}, {high:g}]; expected [-1, 1]. Divide 8-bit values by 127.5, take 1.")
+        raise ValueError(
+            f"image has values in [{low:g}, {high:g}]; expected [-1, 1]. Divide 8-bit values by 127.5, take 1."
+        )
     if not bool(((mask == 0) | (mask == 1)).all()):
         low, high = mask.amin().item(), mask.amax().item()
         raise ValueError(
-            f"mask has values in [{low:g}, {high:g}] beside 0 (known) and 1 (hole). Divide an 8-bit mask by 255 and threshold it."
+            f"mask has values in [{low:g}, {high:g}] beside 0 (known) and 1 (hole). "
+            "Divide an 8-bit mask by 255 and threshold it."
         )
 
 
 def hole_box(mask: Tensor) -> tuple[int, int, int, int]:
-    """Bounding box (top, left, bottom, right), ends excluded, of the hole of one mask (..., H, W); all 0 without a hole.
+    """Bounding box (top, left, bottom, right), ends excluded, of the hole of one mask (..., H, W); 0 if there is none.
 
     >>> mask = torch.zeros(1, 4, 6); mask[:, 1:3, 2:5] = 1
     >>> hole_box(mask)

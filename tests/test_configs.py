@@ -7,16 +7,18 @@ import pytest
 import torch
 import wandb
 import yaml
+from test_methods import ROWS
 
 from experiments.find import INSTALLED
 from experiments.lightning_cli import main
 from lit_inpaint.load import method_classes
-from test_methods import ROWS
 
 NO_RUN = {"data", "masks", "protocols", "sweeps", "slurm", "compare"}
 CONFIGS = sorted(
-    p.relative_to(INSTALLED) for p in INSTALLED.rglob("*.yaml") if len(p.relative_to(INSTALLED).parts) > 1 and p.relative_to(INSTALLED).parts[0] not in NO_RUN
-)  # fmt: skip
+    path
+    for path in (p.relative_to(INSTALLED) for p in INSTALLED.rglob("*.yaml"))
+    if len(path.parts) > 1 and path.parts[0] not in NO_RUN
+)
 SMALL: dict[str, dict[str, Any]] = dict(ROWS)
 
 

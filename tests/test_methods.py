@@ -23,8 +23,19 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("Bertalmio", {"rounds": 3}),
     ("Biharmonic", {}),
     ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}),
-    ("DDPM", {"image_size": 64, "model_channels": 32, "num_res_blocks": 1, "channel_mult": [1, 1], "num_head_channels": 32,
-              "attention_resolutions": [32], "diffusion_steps": 2, "noise_schedule": "cosine"}),  # fmt: skip
+    (
+        "DDPM",
+        {
+            "image_size": 64,
+            "model_channels": 32,
+            "num_res_blocks": 1,
+            "channel_mult": [1, 1],
+            "num_head_channels": 32,
+            "attention_resolutions": [32],
+            "diffusion_steps": 2,
+            "noise_schedule": "cosine",
+        },
+    ),
     ("DeepFillV1", {"width": 4, "critic_width": 4, "size": 64, "local_size": 32, "critic_updates": 1}),
     ("DeepFillV2", {"width": 8, "critic_width": 4}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
@@ -37,7 +48,9 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 SIZE = 64
 by_name = pytest.mark.parametrize(("name", "arguments"), ROWS, ids=[name for name, _ in ROWS])
 trained = pytest.mark.parametrize(
-    ("name", "arguments"), [(n, a) for n, a in ROWS if getattr(methods, n).trainable], ids=lambda v: v if isinstance(v, str) else ""
+    ("name", "arguments"),
+    [(n, a) for n, a in ROWS if getattr(methods, n).trainable],
+    ids=lambda v: v if isinstance(v, str) else "",
 )
 
 

@@ -17,14 +17,19 @@ def test_a_wheel_installed_elsewhere_prints_the_quickstart_configuration(tmp_pat
     subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, ROOT], check=True, timeout=280)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    shipped = {str(p.relative_to(ROOT)) for p in (ROOT / "experiments").rglob("*") if p.suffix in {".py", ".yaml", ".j2", ".css", ".js"}}
+    shipped = {
+        str(p.relative_to(ROOT))
+        for p in (ROOT / "experiments").rglob("*")
+        if p.suffix in {".py", ".yaml", ".j2", ".css", ".js"}
+    }
     assert shipped <= inside
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True, timeout=120)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "experiments", "fit", "--config", "quickstart.yaml", "--print_config"],
-        cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, timeout=120,
+        cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0 and "default_root_dir: runs/quickstart" in done.stdout
     assert not list(elsewhere.iterdir())

@@ -31,17 +31,32 @@ def test_two_methods_log_the_same_keys_and_protocol_to_wandb(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     configs, keys = [], []
     for name, width in METHODS.items():
-        arguments = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10", "--trainer.default_root_dir", name]
-        extra = ["--model.init_args.perceptual_weight", "0", "--model.init_args.style_weight", "0"] * (name == "PartialConv")
+        arguments = [
+            "--trainer.max_steps",
+            "20",
+            "--trainer.val_check_interval",
+            "10",
+            "--trainer.default_root_dir",
+            name,
+        ]
+        extra = ["--model.init_args.perceptual_weight", "0", "--model.init_args.style_weight", "0"] * (
+            name == "PartialConv"
+        )
         main(["fit", "--model", name, *width, *extra, *SMALL, *arguments])
         wandb.finish()
         (file,) = Path(name).glob("wandb/offline-run-*/*.wandb")
         config, history = read(file)
         configs.append(config)
-        keys.append({key for row in history for key in row if not key.startswith("train/")})  # the losses are the paper's
+        keys.append(
+            {key for row in history for key in row if not key.startswith("train/")}
+        )  # the losses are the paper's
         assert max(row["trainer/global_step"] for row in history if "trainer/global_step" in row) == 20
         assert max(row.get("images_seen", 0) for row in history) == 40
-    assert keys[0] == keys[1] >= {"val/psnr", "val/psnr_hole", "val/ssim", "val/l1_hole", "images_seen", "generator_updates"}
+    assert (
+        keys[0]
+        == keys[1]
+        >= {"val/psnr", "val/psnr_hole", "val/ssim", "val/l1_hole", "images_seen", "generator_updates"}
+    )
     assert configs[0]["val_protocol_hash"] == configs[1]["val_protocol_hash"]
     same = ("dataset", "mask", "seed", "global_batch", "image_size")
     assert all(configs[0][key] == configs[1][key] for key in same)

@@ -31,8 +31,12 @@ class EMA(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not isinstance(pl_module, InpaintingModule):
-            raise ValueError(f"EMA averages the networks named by an InpaintingModule; {type(pl_module).__name__} is none.")
-        self.average = {name: copy.deepcopy(getattr(pl_module, name)).requires_grad_(False) for name in pl_module.averaged}
+            raise ValueError(
+                f"EMA averages the networks named by an InpaintingModule; {type(pl_module).__name__} is none."
+            )
+        self.average = {
+            name: copy.deepcopy(getattr(pl_module, name)).requires_grad_(False) for name in pl_module.averaged
+        }
         for name, state in (self._restored or {}).items():
             self.average[name].load_state_dict(state)
 
@@ -41,8 +45,7 @@ class EMA(L.Callback):
         """Called by ``InpaintingModule.optimise`` after each optimiser step that moved an averaged network."""
         for name, average in self.average.items():
             network = getattr(pl_module, name)
-            old, new = list(average.parameters()), list(network.parameters())
-            torch._foreach_lerp_(old, [p.detach() for p in new], 1 - self.decay)
+            torch._foreach_lerp_([*average.parameters()], [p.detach() for p in network.parameters()], 1 - self.decay)
             for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
                 mine.copy_(theirs)
 

@@ -25,7 +25,13 @@ class StepProgressBar(RichProgressBar):
 
     def configure_columns(self, trainer: L.Trainer) -> list[Any]:
         counts = TextColumn("{task.completed:.0f}/{task.total:.0f}")
-        return [*super().configure_columns(trainer)[:2], counts, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+        return [
+            *super().configure_columns(trainer)[:2],
+            counts,
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        ]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

@@ -1,0 +1,108 @@
+"""``lit-inpaint import-weights``: the released weights of a paper as a checkpoint of ours."""
+
+import argparse
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.load import load_method, method_classes, nearest
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint import-weights",
+        description="Turn published weights into a checkpoint for inpaint, benchmark and fit --init_from.",
+        epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads.",
+    )
+    p.add_argument("method", help="class name: DeepFillV2, MIGAN, ...")
+    p.add_argument("file", type=Path, help="the released file (.pth, .pt, .ckpt, .safetensors, .npz)")
+    p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
+    p.add_argument("--overwrite", action="store_true")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    a = parser().parse_args(argv)
+    classes = method_classes()
+    if a.method not in classes:
+        raise ValueError(f"there is no method '{a.method}'. {nearest(a.method, classes)}")
+    reader = weights_module(classes[a.method])
+    if a.out.exists() and not a.overwrite:
+        raise ValueError(f"{a.out} exists; give another --out, or --overwrite to replace it.")
+    state = read_plain(a.file)
+    found = reader.detect(state) if isinstance(state, dict) else None
+    if found is None:
+        names = ", ".join(list(state)[:3]) if isinstance(state, dict) else type(state).__name__
+        raise ValueError(
+            f"{a.file} is none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
+            f"its first entries are {names}."
+        )
+    converted: dict[str, Any] = reader.convert(state, found)
+    checkpoint = {
+        "method": a.method,
+        "pytorch-lightning_version": "2.6.6",
+        **converted,
+        "source": {"format": found, "file": a.file.name},
+    }
+    check(classes[a.method], checkpoint, a.file)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
+    load_method(a.out)
+    contract = "; ".join(f"{key}: {value}" for key, value in converted.get("contract", {}).items())
+    print(f"{a.file} is {a.method} in the format '{found}' -> {a.out}" + (f" ({contract})" if contract else ""))
+    return 0
+
+
+def weights_module(cls: type) -> ModuleType:
+    """weights.py beside the method, which has ``detect(state)`` and ``convert(state, format)``."""
+    name = f"{cls.__module__.rpartition('.')[0]}.weights"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ValueError(f"{cls.__name__} reads no published weights.") from None
+
+
+def read_plain(path: Path) -> Any:
+    """Tensors and plain values only; no code of the file is run."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if path.suffix == ".npz":
+            import numpy as np
+
+            return {key: torch.from_numpy(value) for key, value in np.load(path, allow_pickle=False).items()}
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path} cannot be read as tensors and plain values ({reason}); nothing in it was run."
+        ) from error
+
+
+def check(cls: type, checkpoint: dict[str, Any], path: Path) -> None:
+    """Every tensor has its place and its size before anything is written."""
+    with torch.device("meta"):
+        own = cls(**checkpoint["hyper_parameters"]).state_dict()
+    given = checkpoint["state_dict"]
+    problems = [f"missing {name}" for name in own if name not in given]
+    problems += [f"unexpected {name}" for name in given if name not in own]
+    problems += [
+        f"{name} is {tuple(given[name].shape)}, not {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    # A released generator comes without its critic: that one begins anew.
+    missing = [name for name in own if name not in given]
+    if missing and all(not name.startswith(cls.averaged) for name in missing) and len(problems) == len(missing):  # type: ignore[attr-defined]
+        torch.manual_seed(0)
+        fresh = cls(**checkpoint["hyper_parameters"]).state_dict()
+        given.update({name: fresh[name] for name in missing})
+    elif problems:
+        raise ValueError(f"{path} does not fit {cls.__name__}: {len(problems)} differences, first: {problems[0]}.")
