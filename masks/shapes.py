@@ -31,8 +31,25 @@ class Stroke(NamedTuple):
     widths: list[int]
 
     def draw(self, mask: Mask) -> None:
-        for start, end, width in zip(self.points, self.points[1:], self.widths, strict=False):
-            cv2.line(mask, start, end, 1, width)
+        height, width = mask.shape
+        for start, end, brush in zip(self.points, self.points[1:], self.widths, strict=False):
+            if 0 <= start[0] <= width and 0 <= start[1] <= height and 0 <= end[0] <= width and 0 <= end[1] <= height:
+                cv2.line(mask, start, end, 1, brush)
+            else:
+                _draw_spilling_line(mask, start, end, brush)
+
+
+def _draw_spilling_line(mask: Mask, start: Point, end: Point, brush: int) -> None:
+    """Draw on an array that holds the whole line: with ends outside of it, OpenCV 4 and 5 round differently."""
+    left, top = min(start[0], end[0]) - brush, min(start[1], end[1]) - brush
+    right, bottom = max(start[0], end[0]) + brush + 1, max(start[1], end[1]) + brush + 1
+    if right <= 0 or bottom <= 0 or left >= mask.shape[1] or top >= mask.shape[0]:
+        return
+    line = np.zeros((bottom - top, right - left), np.uint8)
+    cv2.line(line, (start[0] - left, start[1] - top), (end[0] - left, end[1] - top), 1, brush)
+    line = line[max(0, -top) : mask.shape[0] - top, max(0, -left) : mask.shape[1] - left]
+    seen = mask[max(0, top) : bottom, max(0, left) : right]
+    np.bitwise_or(seen, line, out=seen)
 
 
 class Outline(NamedTuple):
@@ -41,7 +58,18 @@ class Outline(NamedTuple):
     points: list[Point]
 
     def draw(self, mask: Mask) -> None:
-        cv2.fillPoly(mask, [np.array(self.points, np.int32)], 1)
+        # Not cv2.fillPoly, whose edges differ between OpenCV 4 and 5. A pixel is inside if an odd number of edges lies
+        # to its left: each edge toggles one pixel in each of its rows, and sums of toggles from the left fill them.
+        height, width = mask.shape
+        toggles = np.zeros((height, width + 1), np.uint8)
+        for start, end in zip(self.points, self.points[1:] + self.points[:1], strict=True):
+            cv2.line(mask, start, end, 1)
+            (x, y), (to_x, to_y) = sorted((start, end), key=lambda point: point[1])
+            rows = np.arange(max(y, 0), min(to_y, height))
+            if len(rows):
+                crossings = np.ceil(x + (rows - y) * ((to_x - x) / (to_y - y))).clip(0, width).astype(int)
+                toggles[rows, crossings] ^= 1
+        np.bitwise_or(mask, np.bitwise_xor.accumulate(toggles, axis=1)[:, :width], out=mask)
 
 
 Shape = Box | Stroke | Outline
