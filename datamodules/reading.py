@@ -3,7 +3,6 @@
 import io
 import os
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ IMAGE_SUFFIXES = (
 )
 MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
 _ORIENTATION = 0x0112  # EXIF tag
+_START_OF_JPEG = b"\xff\xd8\xff"
 _END_OF_JPEG = b"\xff\xd9"
 _ZEROS = bytes(16)
 
@@ -53,11 +53,21 @@ def read_image(
     """
     name = os.fspath(path)
     try:
-        content = Path(name).read_bytes()
+        with open(name, "rb") as file:
+            content = file.read()
     except OSError as error:
         raise UnreadableImageError(f"{name}: cannot be opened ({error.strerror or error}). Check the path.") from error
     if not content:
         raise UnreadableImageError(f"{name}: the file is empty (0 bytes). Fetch it again or remove it.")
+    jpeg = content.startswith(_START_OF_JPEG)
+    if jpeg and content.endswith(_ZEROS) and not content.rstrip(b"\0").endswith(_END_OF_JPEG):
+        # A copy that broke off after the space was reserved; Pillow would fill the rest with grey without a word.
+        raise UnreadableImageError(f"{name}: truncated, the rest of it is zeros. Fetch it again or remove it.")
+    whole = jpeg and _END_OF_JPEG in content[-64:]
+    if whole and (size := _plain_jpeg(content)) is not None and size[0] * size[1] <= max_pixels:
+        pixels = _decode_jpeg(content, size, 1)
+        if pixels is not None:
+            return pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, lower, limit follows
@@ -71,11 +81,8 @@ def read_image(
         limit = f"at most {max_pixels:,} pixels are allowed"
         raise UnreadableImageError(f"{name}: {width}x{height} is too large; {limit}. Resize it or raise max_pixels.")
     try:
-        if image.format == "JPEG" and content.endswith(_ZEROS) and not content.rstrip(b"\0").endswith(_END_OF_JPEG):
-            # Of a copy that broke off after the space was reserved; Pillow fills the rest with grey without a word.
-            raise ValueError("image file is truncated, the rest of it is zeros")
-        if image.format == "JPEG" and image.mode == "RGB" and _END_OF_JPEG in content[-64:]:
-            pixels = _decode_jpeg(content, image)
+        if whole and image.format == "JPEG" and image.mode == "RGB":
+            pixels = _decode_jpeg(content, (height, width), image.getexif().get(_ORIENTATION, 1))
             if pixels is not None:
                 return pixels
         return _decode(image, background)
@@ -87,15 +94,28 @@ def _reason(error: Exception) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
-def _decode_jpeg(content: bytes, header: Image.Image) -> Pixels | None:
+def _plain_jpeg(content: bytes) -> tuple[int, int] | None:
+    """(height, width) of a JPEG of three 8-bit channels without EXIF, XMP or Adobe segment, read from its header alone;
+    None for every other file, which Pillow looks into (four times slower)."""
+    at = 2
+    while at + 10 <= len(content) and content[at] == 0xFF:
+        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
+        if marker in (0xE1, 0xEE, 0xFF):
+            return None
+        if 0xC0 <= marker <= 0xC2:  # baseline, extended, progressive: precision, height, width, channels
+            frame = content[at + 4 : at + 10]
+            size = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+            return size if frame[0] == 8 and frame[5] == 3 else None
+        at += 2 + length
+    return None
+
+
+def _decode_jpeg(content: bytes, size: tuple[int, int], orientation: int) -> Pixels | None:
     """OpenCV decodes a JPEG to the same pixels in three quarters of Pillow's time, but takes truncated ones silently:
     only for files that end as a JPEG does. None: let Pillow say what is wrong."""
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    if pixels is None or pixels.shape[:2] != header.size[::-1]:
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[:2] != size:
         return None
-    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-    orientation = header.getexif().get(_ORIENTATION, 1)
     if orientation in (2, 3, 4, 5, 6, 7, 8):
         # Numbers as in EXIF: 5-8 swap the axes, then rows or columns are reversed.
         pixels = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels

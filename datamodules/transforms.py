@@ -88,8 +88,8 @@ def training_transform(
 ) -> Keyed:
     """Resize, ``augment``, random crop, flip (probability one half)."""
     first = {"shorter": [ShorterSide(*shorter_side)], "direct": [Direct(size)], "none": []}[resize]
-    last = [AtLeast(size), A.RandomCrop(size, size), *([A.HorizontalFlip(p=0.5)] if flip else [])]
-    return Keyed([*first, *augment, *last])
+    fit = [AtLeast(size)] if resize == "none" or augment else []
+    return Keyed([*first, *augment, *fit, A.RandomCrop(size, size), *([A.HorizontalFlip(p=0.5)] if flip else [])])
 
 
 def evaluation_transform(size: int, resize: Resize) -> Keyed:
