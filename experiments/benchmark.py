@@ -158,6 +158,10 @@ def _evaluate_on_free_device(job: Job, free: Any) -> Record:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
+def _decimals(name: str) -> int:
+    return 2 if name.startswith(("psnr", "fid")) else 4
+
+
 def _cell(record: Record, name: str) -> str:
     """mean [low, high]; n/a for what the method cannot do, - for what was left out."""
     metric = record.metrics.get(name)
@@ -165,8 +169,9 @@ def _cell(record: Record, name: str) -> str:
         return "n/a"
     if metric.mean is None:
         return "-"
-    interval = f" [{metric.interval[0]:.4g}, {metric.interval[1]:.4g}]" if metric.interval else ""
-    return f"{metric.mean:.4g}{interval}"
+    digits = _decimals(name)
+    interval = f" [{metric.interval[0]:.{digits}f}, {metric.interval[1]:.{digits}f}]" if metric.interval else ""
+    return f"{metric.mean:.{digits}f}{interval}"
 
 
 def _rows(protocol: Protocol, records: list[Record]) -> list[list[str]]:
@@ -189,8 +194,9 @@ def _difference_rows(protocol: Protocol, records: list[Record], baseline: str) -
         row = [str(record.method["label"])]
         for name in protocol.metrics:
             found = paired_difference(record.metrics[name].values, base.metrics[name].values)
-            interval = f" [{found[1][0]:+.3g}, {found[1][1]:+.3g}]" if found and found[1] else ""
-            row.append(f"{found[0]:+.4g}{interval}" if found else "-")
+            digits = _decimals(name)
+            interval = f" [{found[1][0]:+.{digits}f}, {found[1][1]:+.{digits}f}]" if found and found[1] else ""
+            row.append(f"{found[0]:+.{digits}f}{interval}" if found else "-")
         rows.append(row)
     return rows
 

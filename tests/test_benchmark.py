@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules import SamplePhotos
-from experiments import benchmark, evaluate, protocol
+from experiments import benchmark, evaluate, journal, protocol
 from experiments.compare.reader import Record as Read
 from experiments.compare.table import refuse_mixed
 from experiments.find import INSTALLED
@@ -30,7 +30,7 @@ from experiments.protocol import load_protocols, protocol_hash
 from experiments.record import MetricResult, Record, read_record, write_record
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
-from lit_inpaint.metrics import CHEAP, metric
+from lit_inpaint.metrics import CHEAP, inception, metric
 from masks import CenterRectangle
 
 SIX = {
@@ -435,6 +435,32 @@ def test_diversity_is_of_all_samples_and_the_first_is_measured(
     assert record.metrics["diversity_lpips"].reason == "n/a: the method gives one completion an image"
 
 
+def test_set_metrics_stand_on_features_kept_once_an_image(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+
+    def features(image: Tensor) -> Tensor:
+        seen.append(len(image))
+        return image.mean((2, 3))
+
+    monkeypatch.setattr(evaluate, "inception_features", features)
+    monkeypatch.setattr(journal, "unavailable", lambda name: None)
+    monkeypatch.setattr(inception, "FID_MINIMUM", 8)
+    path = write_protocol(tmp_path, metrics=["psnr", "fid", "u_ids"])
+    assert run(path, "--images", photos, "--methods", "Telea", "Harmonic", "--out", tmp_path) == 0
+    assert seen == [2] * 8 + [1] * 8  # the truths serve both methods
+    (key, record) = next((k, r) for k, r in records(tmp_path).items() if k.endswith("Harmonic"))
+    folder = tmp_path / "images" / key.partition("/")[0]
+    fake, real = (
+        np.stack([np.array(Image.open(p)).mean((0, 1)) / 127.5 - 1 for p in sorted((folder / kind).glob("*.png"))])
+        for kind in ("Harmonic", "_truth")
+    )
+    assert record.metrics["fid"].mean == pytest.approx(inception.frechet_distance(fake, real), rel=1e-3)
+    assert (record.metrics["fid"].n, record.metrics["fid"].interval) == (8, None)
+    assert record.metrics["u_ids"].reason == "u_ids needs at least 4096 images, there are 8"
+
+
 def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
     path = write_protocol(tmp_path)
     arguments = (path, "--images", photos, "--methods", "Telea", "Harmonic", "--baseline", "Telea", "--out", tmp_path)
@@ -442,7 +468,7 @@ def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
     found = {key.rpartition("/")[2]: record.metrics["psnr"] for key, record in records(tmp_path).items()}
     text = next(tmp_path.glob("*.md")).read_text()
     gain = found["Harmonic"].mean - found["Telea"].mean  # type: ignore[operator]
-    assert f"| Harmonic | {gain:+.4g}" in text.partition("Paired difference to Telea")[2]
+    assert f"| Harmonic | {gain:+.2f}" in text.partition("Paired difference to Telea")[2]
 
 
 def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
