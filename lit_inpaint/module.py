@@ -83,7 +83,7 @@ class InpaintingModule(L.LightningModule, ABC):
             mode = "reflect" if pad[1] < width and pad[3] < height else "replicate"
             padded = {k: F.pad(v, pad) if isinstance(v, Tensor) else v for k, v in guides.items()}
             # The mask is mirrored like the image: a mirrored hole that counts as known would show the truth.
-            image_, mask_ = (F.pad(image, pad, mode), F.pad(mask, pad)) if any(pad) else (image, mask)
+            image_, mask_ = (F.pad(image, pad, mode), F.pad(mask, pad, mode)) if any(pad) else (image, mask)
             prediction = self.predict(image_, mask_, **padded)[..., :height, :width]
         return composite(prediction.clamp(-1, 1), image, mask)
 

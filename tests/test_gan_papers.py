@@ -109,6 +109,18 @@ def test_the_image_is_made_in_float32_also_under_bfloat16(cls: type[InpaintingMo
     assert (inside != inside.bfloat16().float()).float().mean() > 0.5
 
 
+@pytest.mark.parametrize("cls", list(SMALL))
+def test_padding_to_a_multiple_never_mirrors_the_true_hole_into_the_network(cls: type[InpaintingModule]):
+    image = batch_of(samples(1)).image[..., :61, :53]
+    mask = torch.zeros(1, 1, 61, 53)
+    mask[..., 40:60, 32:52] = 1  # what the padding on the right and below mirrors
+    model = small(cls).eval()
+    with torch.no_grad():
+        out, other = model(image, mask), model(torch.where(mask == 1, 0.9, image), mask)
+    inside = (mask == 1).expand_as(out)
+    torch.testing.assert_close(out[inside], other[inside])
+
+
 # ---- losses ----------------------------------------------------------------------------------------------------------
 
 
