@@ -77,7 +77,7 @@ def hold_out(names: Sequence[str], count: int) -> tuple[list[str], list[str]]:
     The same images on every machine, however a file system sorts them.
 
     >>> hold_out(["a", "b", "c"], 1)
-    (['a', 'c'], ['b'])
+    (['a', 'b'], ['c'])
     """
     ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
     held = set(ranked[:count])

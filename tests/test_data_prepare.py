@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from jsonargparse import ArgumentParser
 from PIL import Image
 
 import datamodules
@@ -187,3 +189,38 @@ def test_published_counts_add_up():
     assert places["challenge"].counts["train"] + places["challenge"].counts["val"] == 8_026_628
     imagenet_counts = datamodules.ImageNet.SPLITS["ilsvrc2012"].counts
     assert imagenet_counts["train"] + imagenet_counts["val"] == 1_281_167
+
+
+YAMLS = sorted((Path(__file__).parents[1] / "experiments" / "data").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_every_data_yaml_yields_a_batch_at_its_published_size(tmp_path: Path, path: Path):
+    put(tmp_path, *(f"images/{i}.jpg" for i in range(8)))
+    for part, names in (("train", "0123"), ("val", "45"), ("test", "67")):
+        (tmp_path / f"{part}.txt").write_text("".join(f"images/{i}.jpg\n" for i in names))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(datamodules.InpaintingDataModule, "data")
+    config = yaml.safe_load(path.read_text())
+    extra = {"batch_size": 2, "num_workers": 0}
+    if config["class_path"] != "SamplePhotos":
+        extra |= {"root": str(tmp_path), "lists": str(tmp_path)}
+    config["init_args"] = {**config["init_args"], **extra}
+    data = parser.instantiate_classes(parser.parse_object({"data": config})).data
+    batch = next(iter(data.train_dataloader()))
+    assert batch.image.shape == (2, 3, data.image_size, data.image_size)
+    assert 0 < batch.mask.mean() < 1 and len(data.evaluation_set("val")) > 0
+    assert path.read_text().startswith("# ")
+
+
+def test_published_settings_reach_the_transforms(tmp_path: Path):
+    glcic = datamodules.Places2(tmp_path, CenterRectangle(), resize="shorter", shorter_side=(256, 384))
+    assert (glcic.resize, glcic.shorter_side, glcic.flip) == ("shorter", (256, 384), False)
+    assert (datamodules.CelebAHQ(tmp_path, CenterRectangle()).resize, datamodules.Places2.SPLITS.keys()) == (
+        "direct",
+        {"standard": 0, "standard256": 0, "challenge": 0, "challenge256": 0, "lama": 0}.keys(),
+    )
+    with pytest.raises(ValueError, match="CelebAHQ has no split 'mine'; expected one of official, deepfill, lama"):
+        datamodules.CelebAHQ(tmp_path, CenterRectangle(), split="mine")
+    with pytest.raises(ValueError, match=r"shorter_side is \(100, 50\)"):
+        datamodules.ImageFolder(tmp_path, CenterRectangle(), image_size=50, shorter_side=(100, 50))
