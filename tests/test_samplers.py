@@ -230,8 +230,8 @@ class GaussianData:
 
         def call(x: Tensor, t: Tensor) -> Tensor:
             weight, shift, v = linear(index_of[int(t[0])])
-            epsilon = x.flatten(1) @ weight + shift
-            return torch.stack([epsilon, v.expand_as(epsilon)], 1).unsqueeze(2)
+            epsilon = (x.flatten(1).double() @ weight + shift).to(x.dtype)
+            return torch.stack([epsilon, v.to(x.dtype).expand_as(epsilon)], 1).unsqueeze(2)
 
         return call
 
@@ -291,15 +291,13 @@ def test_resampling_brings_repaint_towards_the_posterior(steps: int) -> None:
     cross = data.covariance[missing][:, given] @ torch.linalg.inv(data.covariance[given][:, given])
     mean = data.mean[missing] + cross @ (known - data.mean)[given]
     covariance = data.covariance[missing][:, missing] - cross @ data.covariance[given][:, missing]
-    image = known.expand(count, 8).reshape(count, 1, 1, 8)
-    mask = hole.expand(count, 8).reshape(count, 1, 1, 8)
+    image = known.float().expand(count, 8).reshape(count, 1, 1, 8)
+    mask = hole.float().expand(count, 8).reshape(count, 1, 1, 8)
     distance = {}
     for resamples in (1, 5, 10):
-        x = samples(RePaint(steps, 10, resamples, clip=False), image, mask, seed=resamples)[:, missing]
+        x = samples(RePaint(steps, 10, resamples, clip=False), image, mask, seed=resamples)[:, missing].double()
         distance[resamples] = w2(x.mean(0), torch.cov(x.T), mean, covariance)
-    print(
-        f"T = {steps}: W2 to the posterior by r: {distance}; the posterior's size {covariance.trace().sqrt().item():.3f}"
-    )
+    print(f"T = {steps}: W2 to a posterior of size {covariance.trace().sqrt().item():.3f}, by r: {distance}")
     assert distance[1] > distance[5] > distance[10]
     assert distance[10] <= 0.5 * distance[1]
 

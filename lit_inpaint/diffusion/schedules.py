@@ -23,6 +23,8 @@ def linear_betas(steps: int = 1000) -> Tensor:
     >>> linear_betas()[[0, -1]]
     tensor([1.0000e-04, 2.0000e-02], dtype=torch.float64)
     """
+    if steps <= 20:
+        raise ValueError(f"a linear schedule of {steps} steps ends with a beta of {20 / steps:g}; give at least 21.")
     scale = 1000 / steps
     return torch.linspace(scale * 1e-4, scale * 0.02, steps, dtype=torch.float64, device="cpu")
 

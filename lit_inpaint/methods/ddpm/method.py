@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MeanMetric
 from tqdm import tqdm
 
+from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.losses import simple_loss, vlb_term
 from lit_inpaint.diffusion.samplers import DDNM, RePaint, Replacement, Sampler
 from lit_inpaint.diffusion.schedules import Diffusion, NoiseSchedule, Variance
@@ -55,7 +58,8 @@ class DDPM(InpaintingModule):
         rescale_learned_sigmas: Weigh the variational term by T / 1000; the same at T = 1000.
         timestep_sampling: "loss-second-moment" draws timesteps by the size of recent losses.
         lr: AdamW's rate: constant, without warm-up or weight decay.
-        sampler: How test, predict, benchmark and inpaint complete images; RePaint(250, 10, 10) if None.
+        sampler: How test, predict, benchmark and inpaint complete images; RePaint(250, 10, 10) if None (over all steps
+            of a shorter process). Kept in checkpoints as plain values.
         validation_sampler: How validation completes the first ``validation_images`` images; DDNM(50 steps) if None.
     """
 
@@ -132,12 +136,13 @@ class DDPM(InpaintingModule):
         self.diffusion = Diffusion.make(noise_schedule, diffusion_steps, rescale_timesteps)
         by_loss = timestep_sampling == "loss-second-moment"
         self.timesteps = SecondMomentTimesteps(diffusion_steps) if by_loss else UniformTimesteps(diffusion_steps)
-        self.sampler = sampler or (Replacement() if conditional else RePaint())
+        steps = min(250, diffusion_steps)
+        self._given = {"sampler": sampler, "validation_sampler": validation_sampler}
+        self.sampler = sampler or (Replacement(steps) if conditional else RePaint(steps))
         self.validation_sampler = validation_sampler or DDNM(steps=min(50, diffusion_steps))
         self.validation_images = validation_images
         self.progress: Callable[[int, int], None] | None = None  # (calls made, calls expected), for an application
         self._announced: set[Sampler] = set()
-        self._validating = False
 
     # ---- training ------------------------------------------------------------------------------------------------
 
@@ -188,8 +193,10 @@ class DDPM(InpaintingModule):
     # ---- inpainting ----------------------------------------------------------------------------------------------
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-        sampler = self.validation_sampler if self._validating else self.sampler
-        if sampler not in self._announced and not self._validating:
+        cheap = self._trainer is not None and self._trainer.state.fn in (TrainerFn.FITTING, TrainerFn.VALIDATING)
+        cheap = cheap and self._trainer.state.status == TrainerStatus.RUNNING  # panels of a fit as well
+        sampler = self.validation_sampler if cheap else self.sampler
+        if sampler not in self._announced and not cheap:
             self._announced.add(sampler)
             cost = f"{sampler.network_calls} network calls an image"
             _say(f"sampling: {sampler}, {cost}; known pixels are pasted at the end")
@@ -199,7 +206,7 @@ class DDPM(InpaintingModule):
             return self.denoiser(torch.cat([x_t, erased, mask], 1) if self.conditional else x_t, t, label)
 
         done = 0
-        with tqdm(total=sampler.network_calls, disable=True if self._validating else None, leave=False) as bar:
+        with tqdm(total=sampler.network_calls, disable=True if cheap else None, leave=False) as bar:
 
             def progress(calls: int) -> None:
                 nonlocal done
@@ -240,15 +247,28 @@ class DDPM(InpaintingModule):
         self._seen += len(batch.image)
         if quota <= 0:
             return None
-        self._validating = True
-        try:
-            return self._evaluate(InpaintingBatch(batch.image[:quota], batch.mask[:quota], batch.name[:quota]))
-        finally:
-            self._validating = False
+        return self._evaluate(InpaintingBatch(batch.image[:quota], batch.mask[:quota], batch.name[:quota]))
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
         self.log("val/simple", self._denoising.compute())
+
+    # ---- checkpoints: samplers as plain values -------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        for role, sampler in self._given.items():
+            if sampler is not None:
+                checkpoint[role] = {"class_path": type(sampler).__name__, "init_args": asdict(sampler)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The samplers of the run that wrote the checkpoint, unless this module was given its own."""
+        super().on_load_checkpoint(checkpoint)
+        for role, given in self._given.items():
+            stored = checkpoint.get(role)
+            if given is None and stored and stored["class_path"] in samplers.__all__:
+                self._given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
+                setattr(self, role, self._given[role])
 
 
 @rank_zero_only
