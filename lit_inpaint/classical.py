@@ -110,6 +110,8 @@ def harmonic_fill(image: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[np.fl
         image: (H, W, C); what lies in the hole is not read.
         hole: (H, W), not all True.
     """
+    if not hole.any():
+        return image.astype(np.float64)
     number = np.full(hole.shape, -1)
     number[hole] = np.arange(hole.sum())
     diagonal = np.zeros(hole.sum())

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -20,6 +21,18 @@ def _folder(variable: str) -> Path:
 def data_dir() -> Path:
     """Real photographs and masks; skips without them."""
     return _folder("LIT_INPAINT_DATA")
+
+
+@pytest.fixture(scope="session")
+def holes20(data_dir: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Twenty photographs (1, 3, 256, 256) in [-1, 1] and their holes, on which the classics were measured."""
+    pairs = []
+    for path in sorted((data_dir / "holes20" / "images").glob("*.png")):
+        image = torch.from_numpy(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)).permute(2, 0, 1)[None]
+        mask = torch.from_numpy(cv2.imread(str(data_dir / "holes20" / "masks" / path.name), cv2.IMREAD_GRAYSCALE))
+        pairs.append((image / 127.5 - 1, (mask > 127)[None, None].float()))
+    assert len(pairs) == 20
+    return pairs
 
 
 @pytest.fixture(scope="session")

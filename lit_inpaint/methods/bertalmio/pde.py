@@ -1,7 +1,7 @@
 """The two terms of Bertalmio, Sapiro, Caselles and Ballester 2000, twice: in torch, to be read beside the paper and for
 GPUs, and compiled by numba for the CPU, some twenty times as fast. A test holds one against the other in float64.
 
-Intensities lie in [0, 1]. The transport is quadratic in the intensity, so the paper's dt = 0.1 belongs to this range; at
+Intensities lie in [0, 1]. Transport is quadratic in the intensity, so the paper's dt = 0.1 belongs to this range; at
 0..255 the same dt diverges. x is the row and y the column, as in the paper. At the border of the image the last pixel
 is repeated.
 """

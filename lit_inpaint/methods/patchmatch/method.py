@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from lit_inpaint.classical import ClassicalModule, harmonic_fill, refuse_without_known_pixels
@@ -87,6 +88,8 @@ class PatchMatch(ClassicalModule):
             trust = self.border_weight ** -depth.astype(np.float64)
             if completion is None:
                 match, filled = np.full((*hole.shape, 2), -1, np.int32), harmonic_fill(image, hole)
+                if radius == 0:  # scattered known pixels, and patches of one: a random start would stay random
+                    match = nearest_to(allowed)
             else:  # the coarser level's field, at once with this level's pixels: the start is sharp
                 match, filled = upsampled(completion.match, hole.shape), image.copy()
                 start(source, source, centres, sources, allowed, match, distance, radius, state)
@@ -108,6 +111,12 @@ def similarity(distance: NDArray[np.int32]) -> NDArray[np.float64]:
     found = distance >= 0
     variance = max(float(np.percentile(distance[found], 75)), 1.0)
     return np.where(found, np.exp(-np.minimum(distance / (2 * variance), 50)), 0)
+
+
+def nearest_to(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The nearest True position for every pixel, (H, W, 2)."""
+    indices = distance_transform_edt(~allowed, return_distances=False, return_indices=True)
+    return np.ascontiguousarray(indices.transpose(1, 2, 0), np.int32)
 
 
 def upsampled(match: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:

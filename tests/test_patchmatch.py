@@ -1,0 +1,159 @@
+"""PatchMatch: the field against exhaustive search, the completion traced back to known pixels, and real photographs."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch import Tensor
+
+from lit_inpaint.methods import PatchMatch, Telea
+from lit_inpaint.methods.patchmatch.field import draw_field, nearest_neighbour_field
+from lit_inpaint.metrics import metric, round_to_8_bits, unavailable
+
+
+def exhaustive(target: np.ndarray, source: np.ndarray, radius: int) -> np.ndarray:
+    """The smallest squared distance of every patch, by comparing it with all."""
+    window, size = (2 * radius + 1,) * 2, 3 * (2 * radius + 1) ** 2
+    a, b = (
+        np.lib.stride_tricks.sliding_window_view(image.astype(np.float64), window, (0, 1)).reshape(-1, size)
+        for image in (target, source)
+    )
+    return ((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T).min(1)
+
+
+@pytest.mark.parametrize("pair", ["one photograph", "two photographs"])
+def test_the_field_after_5_iterations_is_within_a_tenth_of_exhaustive_search(pair: str):
+    cat, coffee = data.chelsea()[60:124, 100:164], data.coffee()[100:164, 200:264]
+    source = data.chelsea()[100:164, 180:244] if pair == "one photograph" else coffee
+    match, distance = nearest_neighbour_field(cat, source, iterations=5)
+    best = exhaustive(cat, source, 3).sum()
+    assert best <= distance[distance >= 0].sum() <= 1.1 * best
+    assert nearest_neighbour_field(cat, source, iterations=0)[1].sum() > 2 * best
+    for y, x in [(3, 3), (20, 40), (60, 60)]:
+        v, u = match[y, x]
+        a, b = cat[y - 3 : y + 4, x - 3 : x + 4].astype(int), source[v - 3 : v + 4, u - 3 : u + 4].astype(int)
+        assert distance[y, x] == ((a - b) ** 2).sum()
+
+
+def test_an_image_matched_with_its_shifted_self_finds_the_shift():
+    image = data.coffee()[100:180, 200:280]
+    match, distance = nearest_neighbour_field(image[8:72, 8:72], image, iterations=5)
+    inside = distance >= 0
+    offset = match - np.indices((64, 64)).transpose(1, 2, 0)
+    assert (distance[inside] == 0).mean() > 0.99
+    assert (offset[inside] == 8).all(1).mean() > 0.99
+
+
+def textured(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    hole = np.zeros((size, size), bool)
+    hole[20:40, 24:52] = hole[:9, :5] = True
+    return data.coffee()[100 : 100 + size, 200 : 200 + size].astype(np.float64), hole
+
+
+def test_every_filled_pixel_is_a_weighted_mean_of_known_pixels_that_the_field_names():
+    image, hole = textured()
+    completion = PatchMatch().complete(np.where(hole[..., None], np.nan, image), hole, seed=1)
+    known, radius = np.where(hole[..., None], np.nan, image), completion.radius
+    total, colour = np.zeros((64, 64)), np.zeros((64, 64, 3))
+    for y, x in np.argwhere(completion.weight > 0):
+        v, u = completion.match[y, x]
+        for down in range(-radius, radius + 1):
+            for right in range(-radius, radius + 1):
+                if 0 <= y + down < 64 and 0 <= x + right < 64 and hole[y + down, x + right]:
+                    colour[y + down, x + right] += completion.weight[y, x] * known[v + down, u + right]
+                    total[y + down, x + right] += completion.weight[y, x]
+    assert (total[hole] > 0).all()
+    np.testing.assert_allclose(completion.image[hole], colour[hole] / total[hole][:, None], atol=1e-9)
+    np.testing.assert_array_equal(completion.image[~hole], image[~hole])
+
+
+def test_a_periodic_texture_is_continued_exactly():
+    tile = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.float64)
+    image, hole = np.tile(tile, (8, 8, 1)), np.zeros((64, 64), bool)
+    hole[24:39, 24:39] = True
+    completed = PatchMatch(rounds=6).complete(image, hole).image
+    assert np.abs(completed - image)[hole].mean() < 2
+
+
+def tensors(image: np.ndarray, hole: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(image / 127.5 - 1).permute(2, 0, 1)[None].float(), torch.from_numpy(hole)[
+        None, None
+    ].float()
+
+
+def test_the_same_seed_gives_the_same_image_on_any_batch_size_and_another_seed_another():
+    image, mask = tensors(*textured())
+    other = image.flip(-1)
+    method = PatchMatch()
+    names = ["a", "b"]
+    together = method.sample(torch.cat([image, other]), mask.expand(2, 1, 64, 64), n=2, seed=5, names=names)
+    alone = method.sample(other, mask, n=2, seed=5, names=names[1:])
+    assert torch.equal(together[:, 1:], alone)
+    assert not torch.equal(alone[0], alone[1])
+    assert torch.equal(method(image, mask), method(image, mask))
+    assert not torch.equal(method(image, mask), PatchMatch(seed=1)(image, mask))
+
+
+def test_holes_that_leave_no_whole_patch_use_smaller_ones():
+    image, hole = textured()
+    hole[:] = False
+    hole[::4] = True  # three known rows between the lines: patches of 3x3
+    completion = PatchMatch().complete(image, hole)
+    assert completion.radius == 1
+    assert np.abs(completion.image - image)[hole].mean() < 15
+
+
+def test_the_drawing_is_white_without_a_match_and_flat_where_one_piece_was_copied():
+    rows, columns = np.indices((10, 12))
+    match = np.stack([rows + 3, columns + 5], -1).astype(np.int32)
+    match[:, 6:] = np.stack([rows + 8, columns + 1], -1)[:, 6:]
+    match[0] = -1
+    drawing = draw_field(match)
+    assert drawing.shape == (10, 12, 3) and drawing.dtype == np.uint8
+    assert (drawing[0] == 255).all()
+    assert len(np.unique(drawing[1:].reshape(-1, 3), axis=0)) == 2
+
+
+def test_refuses_settings_and_images_that_leave_nothing_to_do():
+    with pytest.raises(ValueError, match="radius -1, rounds 2, iterations 2; expected at least 0, 1 and 1"):
+        PatchMatch(radius=-1)
+    small = np.zeros((6, 20, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"an image of \(6, 20\) holds no patch of 7 pixels; lower radius"):
+        nearest_neighbour_field(small, small)
+
+
+@pytest.mark.parametrize("texture", ["brick", "grass"])
+def test_a_box_in_a_texture_looks_better_than_telea_s(texture: str, weights_dir: Path):
+    if reason := unavailable("lpips_alex"):
+        pytest.skip(reason)
+    grey = getattr(data, texture)()[:256, :256].astype(np.float64)
+    hole = np.zeros(grey.shape, bool)
+    hole[96:160, 96:160] = True
+    image, mask = tensors(np.repeat(grey[..., None], 3, 2), hole)
+    lpips = metric("lpips_alex")
+    assert lpips(PatchMatch()(image, mask), image) < 0.8 * lpips(Telea()(image, mask), image)
+
+
+def on_photographs(pairs: list[tuple[Tensor, Tensor]], decibel: float) -> None:
+    method = PatchMatch()
+    method(*pairs[0])  # compiles
+    values, seconds = [], []
+    for image, mask in pairs:
+        began = time.process_time()
+        out = method(image, mask)
+        seconds.append(time.process_time() - began)
+        values.append(metric("psnr_hole")(round_to_8_bits(out), image, mask).item())
+    assert np.mean(values) >= decibel
+    assert np.median(seconds) <= 2
+
+
+def test_photographs_are_filled_in_2_seconds_an_image(holes20: list[tuple[Tensor, Tensor]]):
+    on_photographs(holes20[::4], 18.5)
+
+
+@pytest.mark.slow
+def test_all_twenty_photographs_are_filled_to_17_5_db_in_2_seconds_an_image(holes20: list[tuple[Tensor, Tensor]]):
+    on_photographs(holes20, 17.5)
