@@ -70,9 +70,9 @@ def main(argv: list[str]) -> int:
     files = []
     for protocol in protocols:
         group = [record for job, record in zip(jobs, records, strict=True) if job.protocol is protocol]
-        console.print(table(protocol, group))
+        console.print(table(protocol, group, console.width))
         if a.baseline:
-            console.print(differences(protocol, group, a.baseline))
+            console.print(differences(protocol, group, a.baseline, console.width))
         files.append(a.out / f"{protocol.folder}.md")
         write_text(files[-1], markdown(protocol, group, a.baseline))
     failed = [(job, record) for job, record in zip(jobs, records, strict=True) if record.not_applicable]
@@ -206,23 +206,27 @@ def _title(protocol: Protocol) -> str:
     return f"{protocol.name}, {len(protocol.images)} images{few}, hash {protocol.hash[:8]}"
 
 
-def table(protocol: Protocol, records: list[Record]) -> Table:
-    return _on_screen(_title(protocol), ["method", *protocol.metrics, "s / image"], _rows(protocol, records))
+def table(protocol: Protocol, records: list[Record], width: int = 80) -> Table:
+    return _on_screen(_title(protocol), ["method", *protocol.metrics, "s / image"], _rows(protocol, records), width)
 
 
-def differences(protocol: Protocol, records: list[Record], baseline: str) -> Table:
+def differences(protocol: Protocol, records: list[Record], baseline: str, width: int = 80) -> Table:
     title = f"{protocol.name}: paired difference to {baseline}"
-    return _on_screen(title, ["method", *protocol.metrics], _difference_rows(protocol, records, baseline))
+    return _on_screen(title, ["method", *protocol.metrics], _difference_rows(protocol, records, baseline), width)
 
 
-def _on_screen(title: str, head: list[str], rows: list[list[str]]) -> Table:
-    """Without columns that no row has a number for; an interval below its mean, so that many columns fit."""
+def _on_screen(title: str, head: list[str], rows: list[list[str]], width: int) -> Table:
+    """Without columns that no row has a number for; intervals below the means where that fits, else in the file alone."""
     shown = Table(title=title, title_justify="left")
     kept = [i for i in range(len(head)) if i == 0 or any(row[i] != "-" for row in rows)]
+    lines = [[row[i].replace(" [", "\n[") for i in kept] for row in rows]
+    columns = zip([head[i] for i in kept], *lines, strict=True)
+    if sum(max(len(part) for cell in column for part in cell.split("\n")) + 3 for column in columns) + 1 > width:
+        lines = [[cell.partition("\n")[0] for cell in line] for line in lines]
     for i in kept:
-        shown.add_column(head[i], no_wrap=i == 0)
-    for row in rows:
-        shown.add_row(*(row[i].replace(" [", "\n[") for i in kept))
+        shown.add_column(head[i], no_wrap=i == 0, overflow="fold")
+    for line in lines:
+        shown.add_row(*line)
     return shown
 
 

@@ -210,7 +210,9 @@ def _protocol(
         data = module.evaluation_set(config.get("split", "test"))
     else:
         raise ValueError(f"protocol {config['name']} brings no images: give --images FOLDER. {config.get('about', '')}")
-    label = SAME_MASKS if mask_folder else OTHER_DRAWS
+    label, about = SAME_MASKS if mask_folder else OTHER_DRAWS, config.get("about", "")
+    if images is not None:
+        label, about = f"{label}, on the paper's own images", f"{about} Measured on the folder given as --images."
     published = [
         {**row, "source": "; ".join([row["source"], label])}
         for row in mask.get("published", config.get("published", []))
@@ -223,7 +225,7 @@ def _protocol(
         round_to_8_bits=config.get("round_to_8_bits", True),
         samples=config.get("samples", 1),
         seed=config.get("seed", 0),
-        about=config.get("about", ""),
+        about=about.strip(),
         published=published,
     )
 

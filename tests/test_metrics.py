@@ -213,7 +213,7 @@ def test_frechet_distance_of_gaussians_with_known_moments_and_as_torch_fidelity_
 
 def test_fid_of_a_set_with_itself_is_0_and_grows_with_blur(data_dir: Path, weights_dir: Path):
     pytest.importorskip("torch_fidelity")
-    image = photographs(data_dir, 6)
+    image = photographs(data_dir, 4)
     features = [inception.inception_features(image).double().numpy()]
     for size in (5, 11):
         blurred = torch.nn.functional.avg_pool2d(image, size, 1, size // 2)
