@@ -29,5 +29,9 @@ test-all: install  ## the tests with the slow ones, as .ci/run
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+bench: install  ## the speed of masks and data, on one core; PUBLIC=folder with the published code beside ours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.masks $(if $(PUBLIC),--public $(PUBLIC))
+	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data $(LIT_INPAINT_DATA)/bsds500/train)
+
 clean:  ## remove what can be made again, runs excepted
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
