@@ -106,11 +106,15 @@ def test_every_part_of_a_definition_is_named_when_it_differs(tmp_path: Path, cha
 
 def test_two_protocols_make_two_tables_and_one_heat_map(tmp_path: Path) -> None:
     for name, digit in (("repaint-wide", "1"), ("repaint-half", "2")):
+        published = [{"label": "LaMa", "metrics": {"psnr": 31.5}, "source": "a paper"}]
+        protocol = {"name": name, "hash": digit * 64, "published": published}
         for label, centre in (("Telea", 24.0), ("LaMa", 26.0)):
-            write_record(tmp_path, label, {"psnr": spread(centre)}, protocol={"name": name, "hash": digit * 64})
+            write_record(tmp_path, label, {"psnr": spread(centre)}, protocol=protocol)
     page = compare(tmp_path, out=tmp_path / "page.html")
     assert page.count('<table class="results">') == 2
     assert page.count('<table class="map">') == 1
+    tiles, rest = page.split('<table class="map">')[1].split("</table>", 1)
+    assert ("31.5" in tiles, rest.split("</aside>")[0].count("31.5")) == (False, 2)
     assert [table.name for table in make_tables(read_folders([tmp_path])[0])] == ["repaint-half", "repaint-wide"]
 
 

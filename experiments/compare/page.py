@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from experiments.compare.table import Row, Table, higher_is_better, run_of
 
 HERE = Path(__file__).parent
 COLOURS = 12  # of page.css
-PICTURE_BYTES = 18_000_000  # of all pictures of a page, base64 included
+PICTURE_BYTES = 21_000_000  # of all pictures of a page, base64 included
 CURVE_POINTS = 300
 
 
@@ -64,11 +64,13 @@ def render(
 
 
 def heading(tables: Sequence[Table], runs: Sequence[Run]) -> str:
-    """'4 methods on centre-hole', '6 methods under 6 protocols', '2 training runs'."""
+    """'4 methods on centre-hole', '6 methods on repaint, 6 masks', '2 training runs'."""
     if not tables:
         return f"{len(runs)} training run{'s' * (len(runs) != 1)}"
     methods = len({row.label for table in tables for row in table.rows})
     what = f"{methods} method{'s' * (methods != 1)}"
+    if len(tables) > 1 and [len(group) for group in families(tables).values()] == [len(tables)]:
+        return f"{what} on {next(iter(families(tables)))}, {len(tables)} masks"
     return f"{what} on {tables[0].name}" if len(tables) == 1 else f"{what} under {len(tables)} protocols"
 
 
@@ -131,6 +133,7 @@ class TileMap:
     title: str
     columns: list[str]
     grids: dict[str, list[tuple[str, list[Tile]]]]
+    published: dict[str, list[tuple[str, list[str]]]] = field(default_factory=dict)  # by metric, apart from the grids
 
 
 def map_of_masks(family: str, tables: Sequence[Table]) -> TileMap:
@@ -142,7 +145,14 @@ def map_of_masks(family: str, tables: Sequence[Table]) -> TileMap:
         cells = [[rows[t.hash, x].cells[metric] if (t.hash, x) in rows else None for x in labels] for t in tables]
         columns = [_tiles(metric, [c.mean if c else None for c in column]) for column in cells]
         grids[metric] = [(label, [column[i] for column in columns]) for i, label in enumerate(labels)]
-    return TileMap(f"{family}: every mask at a glance", [mask_name(family, table) for table in tables], grids)
+    printed = {(t.hash, p.label, m): str(v) for t in tables for p in t.published for m, v in p.values.items()}
+    authors = list(dict.fromkeys((label, metric) for _, label, metric in printed))
+    published: dict[str, list[tuple[str, list[str]]]] = {}
+    for label, metric in authors:
+        line = [printed.get((t.hash, label, metric), "") for t in tables]
+        published.setdefault(metric, []).append((label, line))
+    names = [mask_name(family, table) for table in tables]
+    return TileMap(f"{family}: every mask at a glance", names, grids, published)
 
 
 def map_of_areas(table: Table) -> TileMap | None:

@@ -27,12 +27,12 @@ class Shown:
     height: int = 1
 
 
-def collect(table: Table, budget: int, side: int = 256) -> tuple[list[Shown], str | None]:
+def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
     """The images of one protocol, those on which the methods disagree most first.
 
     Args:
-        budget: Bytes of page that the pictures may take. When not all fit, thumbnails shrink to 160 pixels first, then
-            images are left out, the least disputed first.
+        budget: Bytes of page that the pictures may take. When not all fit, thumbnails shrink from 256 to 160 pixels
+            first, then images are left out, the least disputed first.
 
     Returns:
         The images, and a line that says what was shrunk or left out.
@@ -57,7 +57,7 @@ def collect(table: Table, budget: int, side: int = 256) -> tuple[list[Shown], st
 
     note = None
     probe = [(c, name) for name in order[:: max(1, len(order) // 4)][:4] for c in files if name in files[c]]
-    for side_, quality in ((side, 82), (160, 75)):
+    for side_, quality in ((256, 82), (224, 78), (192, 75), (160, 75)):
         cost = np.mean([len(thumbnail(files[c][name], side_, quality)) for c, name in probe]) * len(files)
         side, fit = side_, int(budget // max(1.0, float(cost)))
         if fit >= len(order):
