@@ -54,8 +54,8 @@ def seconds(sample: Callable[[int], object], count: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--samples", type=int, default=200, help="of a turn")
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=50, help="of a turn")
+    parser.add_argument("--turns", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
