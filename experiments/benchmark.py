@@ -216,7 +216,7 @@ def differences(protocol: Protocol, records: list[Record], baseline: str, width:
 
 
 def _on_screen(title: str, head: list[str], rows: list[list[str]], width: int) -> Table:
-    """Without columns that no row has a number for; intervals below the means where that fits, else only in the file."""
+    """Without columns that have no number; intervals below the means where that fits, else only in the file."""
     shown = Table(title=title, title_justify="left")
     kept = [i for i in range(len(head)) if i == 0 or any(row[i] != "-" for row in rows)]
     lines = [[row[i].replace(" [", "\n[") for i in kept] for row in rows]
