@@ -48,10 +48,9 @@ def main(side: int = 256, rounds: int = 5) -> None:
         with torch.no_grad():
             bare(times, output, known, mask, generator)
         best["bare"] = min(best["bare"], time.process_time() - start)
-    ours, least = (1000 * best[name] / sampler.network_calls for name in ("ours", "bare"))
-    print(
-        f"{side}x{side}, {sampler.network_calls} calls: ours {ours:.2f} ms a call, bare {least:.2f}, ratio {ours / least:.2f}"
-    )
+    calls = sampler.network_calls
+    ours, least = 1000 * best["ours"] / calls, 1000 * best["bare"] / calls
+    print(f"{side}x{side}, {calls} calls: ours {ours:.2f} ms a call, bare {least:.2f}, ratio {ours / least:.2f}")
 
 
 if __name__ == "__main__":

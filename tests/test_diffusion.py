@@ -500,7 +500,7 @@ def test_two_processes_hold_the_same_weights_and_sample_what_one_process_samples
         program = folder / "program.py"
         values = {"tests": str(Path(__file__).parent), "folder": str(folder), "devices": devices, "strategy": strategy}
         program.write_text(DDP_PROGRAM.format(**values))
-        subprocess.run([sys.executable, str(program)], check=True, timeout=120, capture_output=True)
+        subprocess.run([sys.executable, str(program)], check=True, timeout=240, capture_output=True)
         return [torch.load(folder / f"out{rank}.pt") for rank in range(devices)]
 
     first, second = run(2)
@@ -509,5 +509,5 @@ def test_two_processes_hold_the_same_weights_and_sample_what_one_process_samples
     assert first["state"]["timesteps.counts"].sum() == 16  # each rank learned from the losses of both
     together = torch.empty_like(single["out"])
     together[0::2], together[1::2] = first["out"], second["out"]
-    torch.testing.assert_close(together, single["out"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(together, single["out"], atol=1e-3, rtol=0)  # an 8-bit step is 8e-3
     assert first["val"]["val/psnr"] == second["val"]["val/psnr"]

@@ -193,8 +193,12 @@ class DDPM(InpaintingModule):
     # ---- inpainting ----------------------------------------------------------------------------------------------
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-        cheap = self._trainer is not None and self._trainer.state.fn in (TrainerFn.FITTING, TrainerFn.VALIDATING)
-        cheap = cheap and self._trainer.state.status == TrainerStatus.RUNNING  # panels of a fit as well
+        state = self._trainer.state if self._trainer is not None else None
+        cheap = (  # in a fit, whose panels count, and in validate
+            state is not None
+            and state.fn in (TrainerFn.FITTING, TrainerFn.VALIDATING)
+            and state.status == TrainerStatus.RUNNING
+        )
         sampler = self.validation_sampler if cheap else self.sampler
         if sampler not in self._announced and not cheap:
             self._announced.add(sampler)
