@@ -130,7 +130,8 @@ def _show(arguments: argparse.Namespace) -> int:
         masks = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
     else:
         generator = build(_load(arguments.mask)["mask"])
-        masks = draw_masks(generator, arguments.count, *arguments.size, seed=arguments.seed)
+        height, width = arguments.size
+        masks = draw_masks(generator, arguments.count, height, width, arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(masks, arguments.columns, arguments.tile)
     sheet.save(arguments.out, optimize=True)
