@@ -164,7 +164,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         sampler = TrainingSampler(
             len(data), self.batch_size, self.seed, rank, world, self.drop_last, start=position(self.trainer)
         )
-        return TrainingLoader(data, self.batch_size, sampler=sampler, drop_last=self.drop_last, **self._workers())
+        return TrainingLoader(data, sampler=sampler, drop_last=self.drop_last, **self._workers(self.batch_size))
 
     def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[Any]:
         try:
@@ -200,10 +200,11 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             # A rank without a batch skips the metrics' merge, and the others wait for it for ever.
             raise ValueError(f"{len(data)} {split} samples for {world} devices; each needs one. Use fewer devices.")
         sampler = EvaluationSampler(len(data), rank, world)
-        return DataLoader(data, self.eval_batch_size, sampler=sampler, **self._workers())
+        return DataLoader(data, sampler=sampler, **self._workers(self.eval_batch_size))
 
-    def _workers(self) -> dict[str, Any]:
+    def _workers(self, batch_size: int) -> dict[str, Any]:
         return {
+            "batch_size": batch_size,  # by keyword: Lightning makes the loader of predict anew and adds its own
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "worker_init_fn": worker_threads,

@@ -437,6 +437,9 @@ class Tiny(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         return (self.weight * batch.image.mean()).sum()
 
+    def predict_step(self, batch: Any, batch_idx: int) -> list[str]:
+        return batch.name
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
@@ -453,6 +456,15 @@ def fit(data: ImageFolder, folder: Path, **options: Any) -> L.Trainer:
     )
     trainer.fit(Tiny(), data, **options)
     return trainer
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_predict_yields_the_test_images_in_order(photos: Path, tmp_path: Path, workers: int):
+    data = ImageFolder(photos, Noise(), image_size=16, batch_size=2, num_workers=workers, test_share=0.4)
+    module = Tiny()
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    names = [name for batch in trainer.predict(module, data) or [] for name in batch]
+    assert names == data.files("test").names() and len(names) == 4
 
 
 def test_checkpoints_load_with_weights_only_and_say_what_the_data_were(photos: Path, tmp_path: Path):
