@@ -447,6 +447,7 @@ def test_a_class_is_given_or_drawn_an_image_and_cannot_be_trained_without_labels
         trainer(tmp_path, max_epochs=1).fit(method, loader())
 
 
+@pytest.mark.slow
 def test_bf16_and_fp32_sample_the_same_distribution() -> None:
     method = DDPM(**NARROW, sampler=DDNM(4)).eval()
     method.denoiser.load_state_dict(random_weights(method.denoiser, seed=6))

@@ -20,8 +20,8 @@ Variance = Literal["learned_range", "fixed_large", "fixed_small"]
 def linear_betas(steps: int = 1000) -> Tensor:
     """Ho et al. 2020: 1e-4 to 0.02 for 1000 steps; for another number both ends scale by 1000 / steps.
 
-    >>> linear_betas()[[0, -1]]
-    tensor([1.0000e-04, 2.0000e-02], dtype=torch.float64)
+    >>> linear_betas()[[0, -1]].tolist()
+    [0.0001, 0.02]
     """
     if steps <= 20:
         raise ValueError(f"a linear schedule of {steps} steps ends with a beta of {20 / steps:g}; give at least 21.")
