@@ -1,6 +1,7 @@
 """Each method, made small and trained with its own step, learns one photograph beyond what Telea makes of it."""
 
 import math
+import time
 from typing import Any
 
 import cv2
@@ -53,10 +54,12 @@ def telea(image: Tensor, mask: Tensor) -> Tensor:
 
 
 class StopAbove(L.Callback):
-    """Ends the run once the method, in evaluation mode, fills the hole better than ``target`` dB."""
+    """Ends the run once the method, in evaluation mode, fills the hole better than ``target`` dB, or after ``seconds``
+    of CPU time (the clock on the wall would measure what else the machine does)."""
 
-    def __init__(self, image: Tensor, mask: Tensor, target: float) -> None:
+    def __init__(self, image: Tensor, mask: Tensor, target: float, seconds: float) -> None:
         self.image, self.mask, self.target, self.best = image, mask, target, -math.inf
+        self.end = time.process_time() + seconds
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         if trainer.global_step % 10 == 0:
@@ -65,13 +68,14 @@ class StopAbove(L.Callback):
                 filled = pl_module(self.image[None], self.mask[None])[0]
             pl_module.train()
             self.best = max(self.best, psnr_hole(filled, self.image, self.mask))
-            trainer.should_stop = self.best > self.target
+            trainer.should_stop = self.best > self.target or time.process_time() > self.end
 
 
 def assert_learns(model: InpaintingModule, mask: Tensor, batch: int, seconds: int = 60) -> None:
     image = photograph()
     target = psnr_hole(telea(image, mask), image, mask)
-    stop = StopAbove(image, mask, target)
+    start = time.process_time()
+    stop = StopAbove(image, mask, target, seconds)
     samples = views(image, mask, batch) * 2000
     trainer = L.Trainer(
         accelerator="cpu",
@@ -80,11 +84,11 @@ def assert_learns(model: InpaintingModule, mask: Tensor, batch: int, seconds: in
         enable_progress_bar=False,
         enable_model_summary=False,
         max_steps=2000,
-        max_time={"seconds": seconds},
         callbacks=[stop],
     )
     trainer.fit(model, DataLoader(samples, batch))  # type: ignore[arg-type]
-    print(f"Telea {target:.2f} dB, {type(model).__name__} {stop.best:.2f} dB after {trainer.global_step} steps")
+    spent = f"{trainer.global_step} steps, {time.process_time() - start:.0f} s"
+    print(f"Telea {target:.2f} dB, {type(model).__name__} {stop.best:.2f} dB after {spent}")
     assert stop.best > target
 
 
