@@ -485,9 +485,10 @@ class Data(L.LightningDataModule):
     def predict_dataloader(self): return shard(3)
 run.fit(method, datamodule=Data())
 state = {{k: v.clone() for k, v in method.state_dict().items()}}
+validated = {{k: float(v) for k, v in run.callback_metrics.items()}}
 method.denoiser.load_state_dict(random_weights(method.denoiser, seed=4))
 out = run.predict(method, datamodule=Data())
-torch.save({{"state": state, "out": torch.cat(out), "val": {{k: float(v) for k, v in run.callback_metrics.items()}}}},
+torch.save({{"state": state, "out": torch.cat(out), "val": validated}},
            {folder!r} + f"/out{{run.global_rank}}.pt")
 """
 
