@@ -207,10 +207,11 @@ class InpaintingModule(L.LightningModule, ABC):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
+        # "step" is Lightning's key for the x-axis and for checkpoint names; without it curves are one behind the files.
+        self.log("step", float(self.trainer.global_step))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # "step" is Lightning's key for the x-axis: without it curves are one behind the checkpoints' names.
-        self.log_dict({"step": float(self.trainer.global_step), "generator_updates": float(self.generator_updates)})
+        self.log("generator_updates", float(self.generator_updates))
 
     # ---- evaluation: equal for every method ------------------------------------------------------------------------
 

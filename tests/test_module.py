@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from test_methods import trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from experiments.run_folder import SegmentedCSVLogger
 from lit_inpaint.callbacks import EMA
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, read_checkpoint
@@ -59,6 +61,18 @@ def test_a_step_is_a_batch_whatever_the_number_of_optimiser_steps(critic_steps: 
     run.fit(method, images([0.0] * 20))
     assert (run.global_step, len(method.history)) == (7, 7)
     assert method.generator_updates == len(range(0, 7, critic_steps))
+
+
+def test_checkpoint_names_counters_and_logged_steps_agree(tmp_path: Path):
+    saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
+    logger = SegmentedCSVLogger(str(tmp_path))
+    run = trainer(
+        tmp_path, max_steps=5, callbacks=[saved], logger=logger, log_every_n_steps=1, enable_checkpointing=True
+    )
+    run.fit(Scale(critic_steps=2), images([0.0] * 5))
+    files = {p.stem: read_checkpoint(p) for p in tmp_path.glob("*.ckpt")}
+    assert {stem: content["global_step"] for stem, content in files.items()} == {"step=2": 2, "step=4": 4}
+    assert [row.split(",")[1] for row in (tmp_path / "metrics.csv").read_text().split()] == ["step", *"12345"]
 
 
 def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path):
