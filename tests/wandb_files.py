@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,11 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The run's config and its history rows."""
+    """The run's config and history rows, once the service has written its last record: ``finish`` returns before."""
+    for _ in range(200):
+        if any(record.HasField("exit") for record in records(path)):
+            break
+        time.sleep(0.1)
     config: dict[str, Any] = {}
     history = []
     for record in records(path):
