@@ -40,6 +40,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("DeepFillV2", {"width": 8, "critic_width": 4}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
+    ("MIGAN", {"size": 64}),
     ("NavierStokes", {}),
     ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
     ("PatchMatch", {}),

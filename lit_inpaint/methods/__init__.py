@@ -8,6 +8,7 @@ from lit_inpaint.methods.deepfillv1.method import DeepFillV1
 from lit_inpaint.methods.deepfillv2.method import DeepFillV2
 from lit_inpaint.methods.glcic.method import GLCIC
 from lit_inpaint.methods.harmonic.method import Harmonic
+from lit_inpaint.methods.migan.method import MIGAN
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
 from lit_inpaint.methods.partial_conv.method import PartialConv
 from lit_inpaint.methods.patchmatch.method import PatchMatch
@@ -16,6 +17,7 @@ from lit_inpaint.methods.telea.method import Telea
 __all__ = [
     "DDPM",
     "GLCIC",
+    "MIGAN",
     "Bertalmio",
     "Biharmonic",
     "ContextEncoder",
