@@ -20,9 +20,12 @@ from masks.convention import InpaintingBatch
 SIZE = 64
 
 
-def photograph() -> Tensor:
-    """A cup of coffee, (3, 64, 64)."""
-    pixels = cv2.resize(skimage.data.coffee()[:, 100:500], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+def photograph(name: str) -> Tensor:
+    """The largest centre square of one of skimage's photographs, (3, 64, 64)."""
+    pixels = getattr(skimage.data, name)()
+    side = min(pixels.shape[:2])
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    pixels = cv2.resize(pixels[top : top + side, left : left + side], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
 
 
@@ -31,7 +34,7 @@ def views(image: Tensor, mask: Tensor, count: int) -> list[InpaintingBatch]:
     items = []
     for k in range(count):
         shifted = torch.roll(image, ((3 * k) % 7 - 3, (5 * k) % 7 - 3) if k else (0, 0), (1, 2))
-        items.append(InpaintingBatch(shifted.flip(2) if k % 2 else shifted, mask, f"coffee-{k}"))
+        items.append(InpaintingBatch(shifted.flip(2) if k % 2 else shifted, mask, str(k)))
     return items
 
 
@@ -71,8 +74,8 @@ class StopAbove(L.Callback):
             trainer.should_stop = self.best > self.target or time.process_time() > self.end
 
 
-def assert_learns(model: InpaintingModule, mask: Tensor, batch: int, seconds: int = 60) -> None:
-    image = photograph()
+def assert_learns(model: InpaintingModule, mask: Tensor, batch: int, name: str = "coffee", seconds: int = 60) -> None:
+    image = photograph(name)
     target = psnr_hole(telea(image, mask), image, mask)
     start = time.process_time()
     stop = StopAbove(image, mask, target, seconds)
@@ -116,7 +119,9 @@ def test_context_encoder_with_the_channelwise_layer_learns_one_photograph_beyond
 @pytest.mark.timeout(900)
 def test_partial_conv_learns_one_photograph_beyond_telea(weights_dir):
     L.seed_everything(0, verbose=False)
-    assert_learns(PartialConv(levels=4, width=32, lr=4e-3), square(32), batch=1)
+    # With the published style weight of 120 the L1s count for nothing in the first minute: here it is 1.
+    model = PartialConv(levels=5, width=32, lr=2e-3, style_weight=1.0)
+    assert_learns(model, square(32), batch=1)
 
 
 @pytest.mark.slow
