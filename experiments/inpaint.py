@@ -1,8 +1,8 @@
 """``lit-inpaint inpaint``: fill the holes of one's own file or folder, at any size."""
 
 import argparse
+import os
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from datamodules.reading import IMAGE_SUFFIXES, read_image
+from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from masks.convention import composite
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", required=True, type=Path, help="a .png file, or a folder if --image is one")
     p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="what white means in the mask files")
     p.add_argument(
-        "--mask-threshold", type=float, help="grey values above this (0-255) count as white; without it grey is refused"
+        "--mask-threshold", type=int, help="grey value (1-255) from which a pixel is white; without it grey is refused"
     )
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
     p.add_argument("--samples", type=int, default=1, help="completions an image, for methods that can give several")
@@ -43,7 +44,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
     jobs = pairs(a.image, a.mask, a.out)
-    existing = [out for _, _, out in jobs if out.exists()]
+    if a.samples < 1:
+        raise ValueError(f"--samples is {a.samples}; expected at least 1.")
+    files = [file for _, _, out in jobs for file in {out, *targets(out, a.samples)}]
+    if len(set(files)) < len(files):
+        twice = next(file for file in files if files.count(file) > 1)
+        raise ValueError(f"two images of {a.image} would be written to {twice}; give one of them another name.")
+    existing = [file for file in files if file.exists()]
     if existing and not a.overwrite:
         raise ValueError(
             f"{existing[0]} exists; give another --out, or --overwrite to replace {len(existing)} file(s)."
@@ -55,10 +62,11 @@ def main(argv: list[str]) -> int:
             said = fill_file(method, image_file, mask_file, out, a)
             print(said)
         except ValueError as error:
+            reason = f"{image_file}: {error.reason}" if isinstance(error, UnfillableError) else str(error)
             if len(jobs) == 1:
-                raise
+                raise ValueError(reason) from error
             failed += 1
-            print(f"lit-inpaint: {error}", file=sys.stderr)
+            print(f"lit-inpaint: {reason}", file=sys.stderr)
     if len(jobs) > 1:
         print(
             f"{len(jobs) - failed} of {len(jobs)} images filled, in {a.out}"
@@ -95,6 +103,11 @@ def pairs(image: Path, mask: Path, out: Path) -> list[tuple[Path, Path, Path]]:
     ]
 
 
+def targets(out: Path, samples: int) -> list[Path]:
+    """Where the completions of one image go: ``out`` itself if there is one, else out-0.png, out-1.png, ..."""
+    return [out] if samples == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(samples)]
+
+
 def fill_file(method: InpaintingModule, image_file: Path, mask_file: Path, out: Path, a: argparse.Namespace) -> str:
     """Complete one file and say what was done."""
     pixels = read_image(image_file)
@@ -116,10 +129,9 @@ def fill_file(method: InpaintingModule, image_file: Path, mask_file: Path, out: 
     with torch.no_grad():
         samples = method.sample(image, mask, a.samples, a.seed, [image_file.stem])[:, 0] if share else image
     written = []
-    for number, sample in enumerate(samples):
+    for sample, target in zip(samples, targets(out, len(samples)), strict=True):
         bytes_ = ((sample.clamp(-1, 1) + 1) * 127.5).round().byte()
         result = composite(bytes_[None].cpu(), torch.from_numpy(pixels).permute(2, 0, 1)[None], mask.cpu())[0]
-        target = out if len(samples) == 1 else out.with_stem(f"{out.stem}-{number}")
         write_png(result.permute(1, 2, 0).numpy(), target)
         written.append(str(target))
     how = method.adaptation(mask[0])
@@ -135,6 +147,9 @@ def fill_file(method: InpaintingModule, image_file: Path, mask_file: Path, out: 
 def write_png(pixels: np.ndarray, path: Path) -> None:
     """Beside the target first, then renamed: nothing half-written is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        Image.fromarray(pixels).save(file, format="PNG")
-    Path(file.name).replace(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        Image.fromarray(pixels).save(part, format="PNG")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

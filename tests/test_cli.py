@@ -131,6 +131,30 @@ def test_inpaint_fills_the_hole_alone_and_overwrites_nothing(capsys: pytest.Capt
     assert "--overwrite" in refused(capsys, *command)
 
 
+def test_no_completion_replaces_a_file_or_another_completion(capsys: pytest.CaptureFixture[str]):
+    picture("x.png"), mask("m.png"), picture("out-1.png")
+    command = ["inpaint", "--method", "PatchMatch", "--mask", "m.png", "--samples", "2"]
+    assert "out-1.png exists" in refused(capsys, *command, "--image", "x.png", "--out", "out.png")
+    Path("in").mkdir()
+    picture("in/a.png"), picture("in/a.jpg")
+    assert "two images of in" in refused(capsys, *command, "--image", "in", "--out", "filled")
+
+
+def test_a_filled_image_can_be_read_by_whoever_could_read_any_new_file():
+    picture("x.png"), mask("m.png")
+    assert call("inpaint", "--method", "Telea", "--image", "x.png", "--mask", "m.png", "--out", "out.png") == 0
+    assert Path("out.png").stat().st_mode == Path("x.png").stat().st_mode
+
+
+def test_an_image_that_is_all_hole_is_named(capsys: pytest.CaptureFixture[str]):
+    picture("x.png"), mask("m.png", share=1)
+    command = ["inpaint", "--method", "Telea", "--image", "x.png", "--mask", "m.png", "--out", "out.png"]
+    assert call(*command) == 2
+    warning, line = capsys.readouterr().err.splitlines()
+    assert "--mask-white" in warning
+    assert "x.png: every pixel is hole" in line and not Path("out.png").exists()
+
+
 def test_a_large_hole_is_a_warning_that_names_the_polarity_option(capsys: pytest.CaptureFixture[str]):
     picture("x.png"), mask("m.png", share=0.75)
     assert call("inpaint", "--method", "Telea", "--image", "x.png", "--mask", "m.png", "--out", "out.png") == 0
