@@ -75,8 +75,14 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("LIT_INPAINT_TRACEBACK"):
             raise
-        fail(str(error))
+        fail(reason_of(error))
     sys.exit(code)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says; one out of a DataLoader's worker carries its traceback, which ends in the reason."""
+    name = type(error).__name__
+    return str(error).rpartition(f"{name}: ")[2] if str(error).startswith(f"Caught {name} in") else str(error)
 
 
 def fail(message: str) -> None:

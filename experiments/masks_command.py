@@ -22,13 +22,9 @@ _MASK = "class name (LaMaThick), YAML with class_path and init_args (experiments
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the three commands; the exit status."""
+    """Run one of the three commands; the exit status. A mistake raises ValueError, which the command line says."""
     arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.command(arguments))
-    except ValueError as error:
-        print(f"lit-inpaint masks: {error}", file=sys.stderr)
-        return 1
+    return int(arguments.command(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,8 +17,8 @@ from lit_inpaint.metrics import CHEAP, ImageMean
 from masks.convention import InpaintingBatch, composite, erase, hole_box
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss was NaN or infinite and ``non_finite`` is "stop"."""
+class NonFiniteLossError(ValueError):
+    """A loss was NaN or infinite and ``non_finite`` is "stop"; the command line says a ValueError in one line."""
 
 
 class InpaintingModule(L.LightningModule, ABC):
@@ -194,8 +194,8 @@ class InpaintingModule(L.LightningModule, ABC):
             return True
         if self.non_finite == "stop":
             raise NonFiniteLossError(
-                f"loss is {loss.item():g} at step {self.trainer.global_step} (epoch {self.current_epoch}); the weights "
-                "are those before this step. Lower the learning rate, set clip_norm, or set non_finite to skip."
+                f"loss is {loss.item():g} at step {self.trainer.global_step} (epoch {self.current_epoch}); this "
+                "update was not made. Lower the learning rate, set clip_norm, or set non_finite to skip."
             )
         return False
 

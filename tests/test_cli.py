@@ -11,7 +11,7 @@ import torch
 import wandb
 from PIL import Image
 
-from experiments.cli import COMMANDS, help_text, main
+from experiments.cli import COMMANDS, help_text, main, reason_of
 from lit_inpaint.load import read_checkpoint
 
 SMALL = [
@@ -82,11 +82,28 @@ def test_help_imports_nothing_heavy_and_begins_with_what_a_newcomer_needs():
         ([*SMALL, "--trainer.max_stepz", "3"], ["max_stepz", "Did you mean 'max_steps'"]),
         ([*SMALL, "--model", "Telea"], ["Telea", "no parameters"]),
         ([*SMALL, "--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
+        (["masks", "show", "Narow", "--out", "sheet.png"], ["Did you mean Narrow"]),
     ],
 )
 def test_a_mistake_in_a_command_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], words: list[str]):
     line = refused(capsys, *argv)
     assert all(word in line for word in words), line
+
+
+def test_a_mistake_that_a_worker_finds_is_told_without_its_traceback():
+    try:
+        raise ValueError("m.png: 3 % of its pixels are grey")
+    except ValueError:
+        wrapped = torch._utils.ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(ValueError, match="Traceback") as told:
+        wrapped.reraise()
+    assert reason_of(told.value).strip() == "m.png: 3 % of its pixels are grey"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(capsys: pytest.CaptureFixture[str]):
+    assert call(*SMALL, "--model.init_args.learning_rate", "1e30") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-inpaint:")]
+    assert "loss is nan at step 1" in line and "non_finite" in line
 
 
 def test_a_folder_without_images_is_one_line(capsys: pytest.CaptureFixture[str]):
