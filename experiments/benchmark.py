@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.evaluate import evaluate
+from experiments.evaluate import evaluate, key_of
 from experiments.intervals import FEW, paired_difference
 from experiments.journal import Job, Journal
 from experiments.protocol import Protocol, load_protocols
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit)
+    refuse_equal_names(protocols[0])
     if a.masks:
         ends = {p.name.rpartition("-")[2]: p for p in protocols}
         for name in set(a.masks) - set(ends):
@@ -81,6 +82,16 @@ def main(argv: list[str]) -> int:
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
     console.print(f"Page:   lit-inpaint compare {a.out}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
+
+
+def refuse_equal_names(protocol: Protocol) -> None:
+    """Records and pictures name an image by its path without suffix: two of one name would replace each other."""
+    seen: dict[str, str] = {}
+    for name in map(protocol.images.name, range(len(protocol.images))):
+        if key_of(name) in seen:
+            other = seen[key_of(name)]
+            raise ValueError(f"{other} and {name} would have one name in the records; rename one or leave it out.")
+        seen[key_of(name)] = name
 
 
 def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:

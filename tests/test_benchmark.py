@@ -264,6 +264,17 @@ def test_a_protocol_without_images_asks_for_them(tmp_path: Path):
         load_protocols(write_protocol(tmp_path))
 
 
+def test_images_that_would_share_a_line_of_the_record_are_refused_before_anything_runs(photos: Path, tmp_path: Path):
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.open(photos / "photo0.png").save(folder / name)
+    arguments = ["quickstart", "--images", str(folder), "--methods", "Telea", "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=r"a\.jpg and a\.png"):
+        benchmark.main(arguments)
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_benchmarks_do_not_write_one_journal(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
     job = Job("Telea", "Telea", one, tmp_path)
