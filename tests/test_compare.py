@@ -386,6 +386,16 @@ def test_best_is_bold_and_tied_is_marked_in_markdown_and_latex(tmp_path: Path) -
     assert "| C | 20.00 |" in text.markdown(tables)
 
 
+def test_a_page_replaces_an_earlier_page_and_no_other_file(tmp_path: Path) -> None:
+    write_record(tmp_path / "run", "Telea", {"psnr": spread(24)})
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"README\.md exists"):
+        main([str(tmp_path / "run"), "--out", str(tmp_path / "README.html")])
+    assert [p.name for p in tmp_path.glob("README*")] == ["README.md"]
+    for _ in range(2):
+        assert main([str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]) == 0
+
+
 def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
     write_record(tmp_path, "Telea", {"psnr": spread(24)})
     page = compare(tmp_path, out=tmp_path / "page.html")

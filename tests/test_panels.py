@@ -84,6 +84,14 @@ def test_every_validation_shows_the_same_images_with_the_step_in_the_caption(tmp
     assert sorted(path.name for path in (tmp_path / "panels").iterdir()) == ["step-2.png", "step-4.png"]
 
 
+def test_a_second_run_in_the_folder_overwrites_no_panel(tmp_path: Path) -> None:
+    fit(tmp_path, steps=2)
+    first = (tmp_path / "panels" / "step-2.png").read_bytes()
+    fit(tmp_path, module=Constant(), steps=2)
+    assert (tmp_path / "panels" / "step-2.png").read_bytes() == first
+    assert (tmp_path / "panels" / "step-2-1.png").is_file()
+
+
 def test_a_logger_that_fails_is_named_once_and_training_goes_on(tmp_path: Path) -> None:
     recorder = Recorder()
     with warnings.catch_warnings(record=True) as said:

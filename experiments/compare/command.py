@@ -86,6 +86,10 @@ def write(tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str], ou
         if published := text.csv_published(tables):
             files[".published.csv"] = published
     files[".html"] = render(tables, runs, notes, validation_tables(runs))
+    page = out.with_suffix(".html")
+    taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]
+    if taken and not (page.is_file() and "lit-inpaint comparison" in page.read_text("utf-8", "replace")):
+        raise ValueError(f"{taken[0]} exists, and not beside an earlier page of compare; give another --out.")
     for suffix, content in files.items():
         write_text(out.with_suffix(suffix), content)
     return [out.with_suffix(suffix) for suffix in files]

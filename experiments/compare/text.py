@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from experiments.compare.table import Cell, Row, Table, higher_is_better
 
-DECIMALS = {"psnr": 2, "fid": 2, "p_ids": 2, "u_ids": 2, "ssim": 4}
+DECIMALS = {"psnr": 2, "fid": 2}
 
 
 def number(metric: str, value: float) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Panels(L.Callback):
             return self._warn("no panel could be made", error)
         try:
             folder = Path(trainer.default_root_dir) / "panels"
-            _write_png(sheet(rows, captions), folder / f"step-{trainer.global_step}.png")
+            _write_png(sheet(rows, captions), _free(folder / f"step-{trainer.global_step}.png"))
         except Exception as error:
             self._warn("the panel could not be written", error)
         for logger in trainer.loggers:
@@ -139,6 +140,12 @@ def sheet(rows: list[NDArray[np.uint8]], captions: list[str]) -> Image.Image:
 
 def _levels(image: Tensor) -> NDArray[np.uint8]:
     return image[0].float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _free(path: Path) -> Path:
+    """``path``, or step-8-1.png, step-8-2.png, ...: a restart from before it overwrites no panel."""
+    copies = (path.with_stem(f"{path.stem}-{n}") for n in count(1))
+    return path if not path.exists() else next(copy for copy in copies if not copy.exists())
 
 
 def _write_png(page: Image.Image, path: Path) -> None:
