@@ -94,8 +94,8 @@ class InpaintCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
         trainer = config.trainer
-        several = trainer.devices not in ("auto", 1, "1") or trainer.num_nodes > 1
-        if trainer.strategy == "auto" and (several or torch.cuda.device_count() > 1):
+        devices = torch.cuda.device_count() if trainer.devices == "auto" else trainer.devices
+        if trainer.strategy == "auto" and (devices not in (0, 1, "1") or trainer.num_nodes > 1):
             trainer.strategy = "ddp_find_unused_parameters_true"
         cls = method_classes().get(config.model.class_path.split(".")[-1]) if config.model else None
         if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
