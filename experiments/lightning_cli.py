@@ -99,7 +99,8 @@ class InpaintCLI(LightningCLI):
             trainer.strategy = "ddp_find_unused_parameters_true"
         cls = method_classes().get(config.model.class_path.split(".")[-1]) if config.model else None
         if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
-            raise ValueError(f"{cls.__name__} has no parameters to fit; use `lit-inpaint benchmark` or `inpaint`.")
+            why = "is for evaluation only" if cls.imports else "has no parameters to fit"
+            raise ValueError(f"{cls.__name__} {why}; use `lit-inpaint benchmark` or `inpaint`.")
         checkpoint = config.get("ckpt_path")
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
