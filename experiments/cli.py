@@ -25,7 +25,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "fit": ("experiments.lightning_cli", "train a method; --print_config shows every setting"),
         "validate": ("experiments.lightning_cli", "evaluate a checkpoint on the validation images"),
         "test": ("experiments.lightning_cli", "evaluate a checkpoint on the test images"),
-        "predict": ("experiments.lightning_cli", "complete the images of a data set with a checkpoint"),
+        "predict": ("experiments.lightning_cli", "complete the test images of a data set, a PNG each"),
     },
     "Compare": {
         "benchmark": ("experiments.benchmark", "methods and checkpoints under one protocol: a record each"),

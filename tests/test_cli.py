@@ -11,8 +11,10 @@ import torch
 import wandb
 from PIL import Image
 
+from datamodules import SamplePhotos
 from experiments.cli import COMMANDS, help_text, main, reason_of
 from lit_inpaint.load import read_checkpoint
+from masks import CenterRectangle
 
 SMALL = [
     "fit", "--model", "DeepFillV2", "--model.init_args.width", "8", "--model.init_args.critic_width", "4",
@@ -188,6 +190,20 @@ def test_a_folder_is_done_in_spite_of_one_bad_file(capsys: pytest.CaptureFixture
     said = capsys.readouterr()
     assert Path("filled/a.png").is_file() and not Path("filled/b.png").exists()
     assert "b.png" in said.err and "1 of 2" in said.out
+
+
+def test_predict_leaves_every_test_image_with_its_hole_filled_and_overwrites_none(capsys: pytest.CaptureFixture[str]):
+    data = SMALL[SMALL.index("--data") : SMALL.index("--trainer.max_steps")]
+    assert call("predict", "--model", "Harmonic", *data) == 0
+    names = {p.relative_to("predictions").as_posix() for p in Path("predictions").rglob("*.png")}
+    assert names == {"skimage/astronaut.png", "skimage/camera.png", "skimage/coffee.png"}
+    photos = SamplePhotos(CenterRectangle(), image_size=32, eval_repeats=1)
+    (sample,) = [s for s in photos.evaluation_set("test") if "coffee" in s.name]
+    filled = np.asarray(Image.open("predictions/skimage/coffee.png"))
+    truth = ((sample.image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    changed = (filled != truth).any(-1)
+    assert changed.any() and not changed[sample.mask[0].numpy() == 0].any()
+    assert "predictions exists" in refused(capsys, "predict", "--model", "Harmonic", *data)
 
 
 def test_methods_lists_the_published_parameter_counts(capsys: pytest.CaptureFixture[str]):
