@@ -113,6 +113,15 @@ def test_an_epoch_shows_every_image_once_and_no_two_epochs_are_alike(uninterrupt
     assert len({sample for _, _, samples in uninterrupted for sample in samples}) == IMAGES * EPOCHS
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_stream_of_images_and_masks_is_the_same_for_any_number_of_workers(
+    folder: Path, uninterrupted: list[Any], workers: int
+):
+    module = Recorder()
+    fit(folder, workers, module, [])
+    assert module.seen == uninterrupted  # with no workers
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     ("hook", "epoch", "batch"),
