@@ -157,9 +157,10 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     while index < len(argv):
         word = argv[index]
         name, equals, value = word.partition("=")
-        if name in {"-c", "--config", "--ckpt_path"} and not equals and index + 1 < len(argv):
+        following = argv[index + 1] if word.startswith("-") and not equals and index + 1 < len(argv) else ""
+        if following and (name in {"-c", "--config", "--ckpt_path"} or following.endswith(".yaml")):
             index += 1
-            value = argv[index]
+            value = following
         if name in {"-c", "--config"} and value:
             out += ["--config", str(find_yaml(value))]
         elif name == "--ckpt_path" and value:
@@ -167,6 +168,8 @@ def prepare_arguments(argv: list[str]) -> list[str]:
                 raise ValueError(f"there is no checkpoint {value}.")
             checkpoint = None if value == "null" else value
             out += ["--ckpt_path", value]
+        elif name.startswith("--") and value.endswith(".yaml"):  # --data data/imagenet.yaml, --data.init_args.mask ...
+            out += [name, str(find_yaml(value))]
         else:
             out.append(word)
         index += 1

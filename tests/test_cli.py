@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import wandb
+import yaml
 from PIL import Image
 
 from datamodules import SamplePhotos
@@ -106,6 +107,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(capsys: pytest.Cap
     assert call(*SMALL, "--model.init_args.learning_rate", "1e30") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-inpaint:")]
     assert "loss is nan at step 1" in line and "non_finite" in line
+
+
+def test_installed_data_and_masks_are_found_by_name(capsys: pytest.CaptureFixture[str]):
+    mask = ["--data.init_args.mask", "masks/pconv_training.yaml"]
+    assert call("fit", "--model", "PartialConv", "--data", "data/sample_photos.yaml", *mask, "--print_config") == 0
+    data = yaml.safe_load(capsys.readouterr().out)["data"]
+    assert data["class_path"] == "datamodules.SamplePhotos"
+    assert data["init_args"]["mask"]["init_args"]["generator"]["init_args"]["threshold"] == 153
+    line = refused(capsys, "fit", "--model", "PartialConv", "--data", "data/sample_foto.yaml")
+    assert "Did you mean 'data/sample_photos.yaml'" in line
 
 
 def test_a_folder_without_images_is_one_line(capsys: pytest.CaptureFixture[str]):
