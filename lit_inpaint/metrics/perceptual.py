@@ -73,9 +73,8 @@ class PerceptualNetwork(nn.Module):
         new = [index for index, key in enumerate(keys) if key not in self._kept]
         found = {key: self._kept[key] for key in keys if key in self._kept}
         if new:
+            features = self(image[new])
             for position, index in enumerate(new):
-                if position == 0:
-                    features = self(image[new])
                 found[keys[index]] = self._kept[keys[index]] = [f[position : position + 1].clone() for f in features]
         size = sum(f.nbytes for one in self._kept.values() for f in one)
         while size > _KEPT_BYTES:
