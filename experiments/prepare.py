@@ -101,9 +101,13 @@ def _read(root: Path, names: Sequence[str], read_all: bool) -> Counter[str]:
 
 
 def _write(out: Path, parts: dict[str, list[str]], title: str) -> None:
-    """All three lists or none: written beside, then moved."""
+    """All three lists or none: written beside, then moved. Lists that say something else are left alone."""
+    texts = {part: f"# {title}\n" + "".join(f"{name}\n" for name in names) for part, names in parts.items()}
+    for part, text in texts.items():
+        if (file := out / f"{part}.txt").is_file() and file.read_text(encoding="utf-8") != text:
+            raise ValueError(f"{file} exists and names other images; move it away or give another --out.")
     out.mkdir(parents=True, exist_ok=True)
-    for part, names in parts.items():
-        (out / f".{part}.part").write_text(f"# {title}\n" + "".join(f"{name}\n" for name in names), encoding="utf-8")
+    for part, text in texts.items():
+        (out / f".{part}.part").write_text(text, encoding="utf-8")
     for part in parts:
         os.replace(out / f".{part}.part", out / f"{part}.txt")

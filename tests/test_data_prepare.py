@@ -82,6 +82,12 @@ def test_the_written_lists_are_what_the_data_module_reads(tmp_path: Path, small:
     names = [data.files(part).names() for part in ("train", "val", "test")]
     assert list(map(len, names)) == [24, 4, 2] and len({name for part in names for name in part}) == 30
     assert data.evaluation_set("test")[0].image.shape == (3, 8, 8)
+    assert main(["CelebAHQ", "--root", str(tmp_path)]) == 0  # again: the same lists
+    mine = tmp_path / "splits" / "official" / "val.txt"
+    mine.write_text("mine.png\n")
+    with pytest.raises(ValueError, match=r"val\.txt exists and names other images"):
+        main(["CelebAHQ", "--root", str(tmp_path)])
+    assert mine.read_text() == "mine.png\n"
 
 
 def test_deepfills_lists_are_known_by_their_content(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch):
