@@ -28,7 +28,8 @@ class InpaintingModule(L.LightningModule, ABC):
     paper's; every optimiser step goes through :meth:`optimise`, so that ``trainer.global_step`` counts batches.
 
     Args:
-        accumulate: Batches whose gradients are averaged before an optimiser steps.
+        accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages before
+            it steps; a checkpoint between two such steps loses the gradients so far.
         clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
             "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
@@ -56,6 +57,7 @@ class InpaintingModule(L.LightningModule, ABC):
         self.accumulate, self.clip_norm, self.non_finite = accumulate, clip_norm, non_finite
         self.generator_updates = 0
         self.skipped = 0
+        self._accumulated: dict[int, int] = {}  # blocks since an optimiser's last step
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
         self._metrics: dict[str, ImageMean] = {}
@@ -152,8 +154,9 @@ class InpaintingModule(L.LightningModule, ABC):
         """
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         others = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
-        backward_done, ready = [], (self.trainer.fit_loop.epoch_loop.batch_idx + 1) % self.accumulate == 0
-        ready = ready or self.trainer.is_last_batch
+        backward_done, key = [], id(optimizer.optimizer)
+        blocks = self._accumulated[key] = self._accumulated.get(key, 0) + 1  # not every optimiser has every batch
+        ready = blocks >= self.accumulate or self.trainer.is_last_batch
 
         def minimise(loss: Tensor) -> None:
             if not self._is_finite(loss):
@@ -173,12 +176,14 @@ class InpaintingModule(L.LightningModule, ABC):
             self.skipped += 1
             self.log("train/skipped", float(self.skipped))
             optimizer.zero_grad()
+            self._accumulated[key] = 0
         elif backward_done and ready:
             if self.clip_norm is not None:
                 self.clip_gradients(optimizer.optimizer, self.clip_norm, "norm")
             optimizer._on_before_step = optimizer._on_after_step = lambda: None  # counted in on_train_batch_start
             optimizer.step()
             optimizer.zero_grad()
+            self._accumulated[key] = 0
             if any(id(p) in own for name in self.averaged for p in getattr(self, name).parameters()):
                 self.generator_updates += 1
                 for callback in self.trainer.callbacks:  # type: ignore[attr-defined]

@@ -83,6 +83,15 @@ def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path
     assert method.generator_updates == 2
 
 
+def test_an_optimiser_that_skips_batches_accumulates_its_own(tmp_path: Path):
+    method = Scale(critic_steps=2, accumulate=2)  # the generator trains on batches 1, 3, 5 and 7
+    trainer(tmp_path, max_steps=7).fit(method, images([0.2, 9.0, 0.6, 9.0, -0.2, 9.0, 0.0, 9.0]))
+    first = 1 - 0.5 * (1 - 0.4)
+    assert method.history[2] == pytest.approx(first, abs=1e-6)
+    assert method.history[6] == pytest.approx(first - 0.5 * (first + 0.1), abs=1e-6)
+    assert method.generator_updates == 2
+
+
 def test_a_clipped_step_has_the_stated_norm(tmp_path: Path):
     method = Scale(clip_norm=0.1)
     trainer(tmp_path, max_steps=1).fit(method, images([0.0]))
