@@ -28,8 +28,8 @@ class InpaintingModule(L.LightningModule, ABC):
     paper's; every optimiser step goes through :meth:`optimise`, so that ``trainer.global_step`` counts batches.
 
     Args:
-        accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages before
-            it steps; a checkpoint between two such steps loses the gradients so far.
+        accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages
+            before it steps; a checkpoint between two such steps loses the gradients so far.
         clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
             "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
