@@ -97,7 +97,8 @@ def refuse_equal_names(protocol: Protocol) -> None:
 def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
     """{what load_method takes: label}; every name and file is looked at before anything is run.
 
-    A class name is its own label; a checkpoint is called after its method and run folder unless LABEL= says otherwise.
+    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last)
+    where LABEL= does not say otherwise.
     """
     labels: dict[str, str] = {}
     for given in methods:
@@ -106,8 +107,10 @@ def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
         path = Path(method)
         if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
             name = read_checkpoint(path)["method"]
-            run = path.parents[1].name if path.parent.name == "checkpoints" else path.stem
-            label = label or "-".join(filter(None, [name, run, "raw" if weights == "raw" else ""]))
+            in_run = path.parent.name == "checkpoints"
+            run = path.absolute().parents[1].name if in_run else path.stem
+            step = path.stem if in_run and path.stem != "last" else ""
+            label = label or "-".join(filter(None, [name, run, step, "raw" if weights == "raw" else ""]))
         else:
             load_method(method)  # says what is wrong with the name
             label = label or method

@@ -101,6 +101,8 @@ class InpaintCLI(LightningCLI):
         if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
             why = "is for evaluation only" if cls.imports else "has no parameters to fit"
             raise ValueError(f"{cls.__name__} {why}; use `lit-inpaint benchmark` or `inpaint`.")
+        if config.get("ckpt_path") == "last":
+            config.ckpt_path = str(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
         checkpoint = config.get("ckpt_path")
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))

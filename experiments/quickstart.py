@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+from experiments.run_folder import next_free
+
 RUN = Path("runs/quickstart")
 CLASSICS = ["Telea", "NavierStokes", "Biharmonic", "Harmonic", "PatchMatch", "Bertalmio"]
 
@@ -18,9 +20,12 @@ def run(*arguments: str) -> None:
 
 def main() -> None:
     start = time.perf_counter()
+    if RUN.exists():
+        earlier = next_free(RUN)
+        RUN.rename(earlier)
+        print(f"The run of before is now {earlier}.")
     checkpoint = RUN / "checkpoints" / "last.ckpt"
-    go_on = ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
-    run("fit", "--config", "quickstart", *go_on)
+    run("fit", "--config", "quickstart")
     run("test", "--config", "quickstart", "--ckpt_path", str(checkpoint))
     run(
         "benchmark",

@@ -124,7 +124,7 @@ class RunRecord(L.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         try:
             digest = protocol_hash(data, "val", CHEAP)[0]
-        except ValueError:  # data without a val split train all the same; their data module has warned
+        except (ValueError, AttributeError):  # no val split, or not our data module: it trains all the same
             digest = None
         record = {
             "method": type(pl_module).__name__,

@@ -1,5 +1,6 @@
 """Checkpoints that are either complete or not there."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
             part.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error)
+            number = getattr(error, "errno", None) or errno.EIO
             raise OSError(
-                error.errno, f"Cannot write the checkpoint {path}: {error.strerror}. The previous one is whole."
+                number, f"Cannot write {path}: {reason}. The previous checkpoint is whole."
             ) from error
