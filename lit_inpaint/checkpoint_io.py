@@ -37,6 +37,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             part.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error)
             number = getattr(error, "errno", None) or errno.EIO
-            raise OSError(
-                number, f"Cannot write {path}: {reason}. The previous checkpoint is whole."
-            ) from error
+            raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is whole.") from error
