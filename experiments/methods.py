@@ -11,11 +11,12 @@ import torch
 
 def describe() -> list[dict[str, Any]]:
     """One row a method, networks counted on the meta device, so that nothing is allocated."""
-    from lit_inpaint.load import method_classes
+    from lit_inpaint import methods
     from lit_inpaint.module import parameter_counts
 
     rows = []
-    for name, cls in method_classes().items():
+    for name in methods.__all__:
+        cls = getattr(methods, name)
         with torch.device("meta"):
             networks = parameter_counts(cls())
         rows.append(

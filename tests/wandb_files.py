@@ -29,12 +29,17 @@ def records(path: Path) -> Iterator[Record]:
             yield record
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The run's config and history rows, once the service has written its last record: ``finish`` returns before."""
-    for _ in range(200):
-        if any(record.HasField("exit") for record in records(path)):
+def read(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Config and history rows of the one offline run in a folder, once the service has written its last record.
+
+    ``wandb.finish`` returns before that, sometimes before there is a file.
+    """
+    for _ in range(300):
+        files = list(run.glob("wandb/offline-run-*/*.wandb"))
+        if files and any(record.HasField("exit") for record in records(files[0])):
             break
         time.sleep(0.1)
+    (path,) = files
     config: dict[str, Any] = {}
     history = []
     for record in records(path):
