@@ -61,12 +61,12 @@ class RunWandbLogger(WandbLogger):
     def __init__(
         self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False
     ) -> None:
-        folder = Path(save_dir)
+        folder = Path(save_dir).absolute()  # W&B's service has a working folder of its own
         mode = os.environ.get("WANDB_MODE", "offline")
         self._id_file = folder / "wandb_id.txt"
         run_id = self._id_file.read_text().strip() if self._id_file.is_file() else uuid.uuid4().hex[:8]
         super().__init__(
-            save_dir=save_dir,
+            save_dir=str(folder),
             project=project,
             name=folder.name,
             id=run_id,
