@@ -23,7 +23,7 @@ from masks.generator import MaskGenerator, keyed_rng
 from masks.shapes import Box, Shape, Stroke
 
 SIZE = 256
-ROUNDS, MASKS = 60, 40
+ROUNDS, MASKS = 30, 256
 
 
 def main() -> int:
@@ -43,13 +43,13 @@ def main() -> int:
 
 def compare(
     name: str,
-    generator: MaskGenerator,
+    generator: LaMaThick | FreeFormStrokes,
     shapes: Callable[[int, int, np.random.Generator], list[Shape]],
     published: Callable[[int], None] | None,
 ) -> None:
     """Print microseconds a mask and the ratios."""
     runs = [one_by_one(generator), in_block(generator), replay(shapes)]
-    labels = ["seeded one by one", "one seed a block", "replay of the drawing calls"]
+    labels = ["seeded one by one", f"blocks of {MASKS}", "replay of the drawing calls"]
     if published:
         runs.append(published)
         labels.append("published")
@@ -85,13 +85,11 @@ def one_by_one(generator: MaskGenerator) -> Callable[[int], None]:
     return run
 
 
-def in_block(generator: MaskGenerator) -> Callable[[int], None]:
-    """Many masks from one key."""
+def in_block(generator: LaMaThick | FreeFormStrokes) -> Callable[[int], None]:
+    """All masks of a round from one key."""
 
     def run(turn: int) -> None:
-        rng = keyed_rng(0, "mask", turn)
-        for _ in range(MASKS):
-            generator(SIZE, SIZE, rng)
+        generator.block(MASKS, SIZE, SIZE, keyed_rng(0, "mask", turn))
 
     return run
 
@@ -106,7 +104,7 @@ def thick_shapes(height: int, width: int, rng: np.random.Generator) -> list[Shap
 def replay(shapes: Callable[[int, int, np.random.Generator], list[Shape]]) -> Callable[[int], None]:
     """Only the drawing: geometry made beforehand, one uint8 array cleared for each mask."""
     geometry = []
-    for index in range(MASKS * 10):
+    for index in range(MASKS * 4):
         calls: list[tuple] = []
         for shape in shapes(SIZE, SIZE, keyed_rng(0, "mask", 0, index)):
             if isinstance(shape, Stroke):
@@ -118,7 +116,7 @@ def replay(shapes: Callable[[int, int, np.random.Generator], list[Shape]]) -> Ca
     canvas = np.zeros((SIZE, SIZE), np.uint8)
 
     def run(turn: int) -> None:
-        first = turn % 10 * MASKS
+        first = turn % 4 * MASKS
         for calls in geometry[first : first + MASKS]:
             canvas.fill(0)
             for call in calls:

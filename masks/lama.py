@@ -1,15 +1,19 @@
 """LaMa's holes (Suvorov et al. 2022; ``saicinpainting/training/data/masks.py`` of advimman/lama)."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
+import cv2
 import numpy as np
 
 from masks.combine import AreaBounded, Mixture
 from masks.generator import Mask, MaskGenerator
 from masks.shapes import Box, Shape, ShapeGenerator, integer, proportion
-from masks.strokes import radian_chains
+from masks.strokes import draw_radian_chains, radian_chains
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,22 @@ class LaMaStrokes(ShapeGenerator):
                 "expected times [fewest, most] from 1 on and positive pixels."
             )
 
+    def _ranges(self, height: int, width: int) -> dict[str, Any]:
+        return {
+            "times": (self.times[0], self.times[1] + 1),
+            "angles": 4,
+            "length": (10, self.length + 9),
+            "brush": (5, self.width + 4),
+            "scale": proportion(height, width, self.size),
+        }
+
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
-        chains = radian_chains(
-            height,
-            width,
-            rng,
-            times=(self.times[0], self.times[1] + 1),
-            angles=4,
-            length=(10, self.length + 9),
-            brush=(5, self.width + 4),
-            scale=proportion(height, width, self.size),
-        )
-        return list(chains)
+        return list(radian_chains(height, width, rng, **self._ranges(height, width)))
+
+    def draw_block(self, masks: Sequence[Mask], rng: np.random.Generator) -> None:
+        """Overwrite each of ``masks``, all of one size, with a draw of this law, all from one ``rng``."""
+        if masks:
+            draw_radian_chains(masks, rng, **self._ranges(*masks[0].shape))
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,14 @@ class LaMaBoxes(ShapeGenerator):
                 f"LaMaBoxes: a side of {self.side[0]} and two margins of {self.margin} exceed {self.size} pixels."
             )
 
-    def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
+    def _ranges(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shortest and longest side and the margin."""
         scale = proportion(height, width, self.size)
         low, margin = max(1, int(self.side[0] * scale)), int(self.margin * scale)
-        high = min(int(self.side[1] * scale), min(height, width) - 2 * margin - 1)
+        return low, min(int(self.side[1] * scale), min(height, width) - 2 * margin - 1), margin
+
+    def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
+        low, high, margin = self._ranges(height, width)
         boxes: list[Shape] = []
         for u in rng.random((integer(rng.random(), *self.times), 4)).tolist():
             columns, rows = integer(u[0], low, high), integer(u[1], low, high)
@@ -87,6 +99,22 @@ class LaMaBoxes(ShapeGenerator):
             top = integer(u[3], margin, height - margin - rows)
             boxes.append(Box(top, left, top + rows, left + columns))
         return boxes
+
+    def draw_block(self, masks: Sequence[Mask], rng: np.random.Generator) -> None:
+        """Overwrite each of ``masks``, all of one size, with a draw of this law, all from one ``rng``."""
+        if not masks:
+            return
+        height, width = masks[0].shape
+        low, high, margin = self._ranges(height, width)
+        numbers = rng.integers(*self.times, len(masks), endpoint=True)
+        columns, rows = rng.integers(low, high, (2, int(numbers.sum())), endpoint=True)
+        left = rng.integers(margin, width - margin - columns, endpoint=True)
+        top = rng.integers(margin, height - margin - rows, endpoint=True)
+        boxes = iter(np.stack((top, left, top + rows, left + columns), -1).tolist())
+        for mask, number in zip(masks, numbers.tolist(), strict=True):
+            mask.fill(0)
+            for box in islice(boxes, number):
+                Box(*box).draw(mask)
 
 
 @dataclass(frozen=True)
@@ -183,6 +211,25 @@ class LaMaThick(_LaMaEvaluation):
             return Mixture((LaMaStrokes((1, 5), length=200, width=100, size=256), boxes), _WEIGHTS)
         boxes = LaMaBoxes((1, 4), side=(30, 300), margin=10, size=512)
         return Mixture((LaMaStrokes((1, 5), length=450, width=250, size=512), boxes), _WEIGHTS)
+
+    def block(self, count: int, height: int, width: int, rng: np.random.Generator) -> Mask:
+        """Draw ``count`` masks from one ``rng`` in array calls, (count, height, width) uint8, 1 = hole.
+
+        Faster than one by one and of the same law, but other masks, and each depends on ``count``: for sets that are
+        made at once. Training and evaluation key every mask by its own ``rng``.
+        """
+        law = self.law()
+        assert isinstance(law, Mixture)
+        strokes, boxes = law.generators
+        assert isinstance(strokes, LaMaStrokes) and isinstance(boxes, LaMaBoxes)
+        masks = np.empty((count, height, width), np.uint8)
+        stroked = rng.random(count) * sum(_WEIGHTS) < _WEIGHTS[0]
+        strokes.draw_block([masks[i] for i in np.flatnonzero(stroked)], rng)
+        boxes.draw_block([masks[i] for i in np.flatnonzero(~stroked)], rng)
+        for mask in masks if self.cap < 1 else ():
+            if not 0 < cv2.countNonZero(mask) <= self.cap * mask.size:
+                mask[:] = self._capped(height, width, rng)
+        return masks
 
 
 @dataclass(frozen=True)

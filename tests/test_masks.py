@@ -1,6 +1,7 @@
 """The laws of the mask generators, read from the geometry that they draw and from their hole shares."""
 
 import dataclasses
+import itertools
 import math
 
 import cv2
@@ -354,6 +355,79 @@ def test_outlines_are_filled_where_a_ray_crosses_an_odd_number_of_edges() -> Non
             for x in range(30):
                 left = [a + (y - b) * (c - a) / (d - b) <= x for (a, b), (c, d) in edges if min(b, d) <= y < max(b, d)]
                 assert drawn[y, x] == (border[y, x] or sum(left) % 2)
+
+
+@pytest.mark.parametrize("generator", [FreeFormStrokes(), LaMaThick(cap=1), LaMaThick()], ids=name)
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (128, 96), (60, 200)])
+def test_a_block_follows_the_law_of_masks_drawn_one_by_one(
+    generator: FreeFormStrokes | LaMaThick, height: int, width: int
+) -> None:
+    count, rng = 3000, keyed_rng(1, "one by one")
+    single = np.stack([generator(height, width, rng) for _ in range(count)])
+    block = generator.block(count, height, width, keyed_rng(1, "block"))
+    assert block.shape == single.shape and block.dtype == np.uint8 and block.max() == 1
+    one, other = np.sort(single.mean((1, 2))), np.sort(block.mean((1, 2)))
+    assert other[0] > 0 and other[-1] <= (generator.cap if isinstance(generator, LaMaThick) else 1)
+    assert abs(one.mean() - other.mean()) < 0.015 and abs(one.std() - other.std()) < 0.012
+    # Two empirical distributions of one law differ by 1.95 sqrt(2 / n) in one case of a thousand.
+    ends = np.concatenate([one, other])
+    gap = np.searchsorted(one, ends, "right") - np.searchsorted(other, ends, "right")
+    assert np.abs(gap).max() / count < 1.95 * math.sqrt(2 / count)
+    # Every pixel is as often a hole: a frequency of n draws has a deviation of 0.5 / sqrt(n) at most.
+    assert np.abs(single.mean(0) - block.mean(0)).max() < 5 * math.sqrt(2) * 0.5 / math.sqrt(count)
+    np.testing.assert_array_equal(block[:9], generator.block(count, height, width, keyed_rng(1, "block"))[:9])
+
+
+def test_blocks_draw_the_stroke_counts_widths_and_vertices_of_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple] = []
+    monkeypatch.setattr(
+        "masks.strokes.cv2.polylines",
+        lambda mask, paths, closed, value, brush: calls.append((mask.ctypes.data, paths[0].copy(), brush)),
+    )
+    FreeFormStrokes().block(4000, 256, 256, keyed_rng(1, "block"))
+    strokes = [stroke for strokes in geometry(FreeFormStrokes(), 4000) for stroke in strokes]
+    counts = np.unique([at for at, _, _ in calls], return_counts=True)[1]
+    assert len(counts) == 4000 and np.abs(np.bincount(counts)[1:] / 4000 - 1 / 3).max() < 0.04
+    assert {len(path) - 1 for _, path, _ in calls} == set(range(4, 12))
+    assert {brush for _, _, brush in calls} == set(range(12, 40))
+    ours, theirs = np.concatenate([path for _, path, _ in calls]), np.concatenate([s.points for s in strokes])
+    assert abs(len(ours) / 4000 - len(theirs) / 4000) < 0.6 and ours.min() == 0 and ours.max() == 256
+    assert np.abs(ours.mean(0) - theirs.mean(0)).max() < 5 and np.abs(ours.std(0) - theirs.std(0)).max() < 5
+
+
+def test_blocks_draw_the_segments_of_lama_and_its_boxes_by_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple] = []
+    monkeypatch.setattr(
+        "masks.strokes.cv2.line", lambda mask, at, to, value, brush: lines.append((mask.ctypes.data, at, to, brush))
+    )
+    drawn = LaMaThick(cap=1).block(4000, 256, 256, keyed_rng(1, "block"))
+    stroked = len({at for at, _, _, _ in lines})
+    assert abs(stroked / 4000 - 1 / 1.3) < 0.02
+    boxed = drawn[drawn.any((1, 2))].mean((1, 2))
+    assert len(boxed) == 4000 - stroked
+    expected = shares(LaMaBoxes((1, 3)), 256, 1500)
+    assert abs(boxed.mean() - expected.mean()) < 0.02
+    assert abs(len(lines) / stroked - 3.5 * 3) < 0.4
+    assert {brush for _, _, _, brush in lines} == set(range(5, 105))
+    inside = [(at, to) for _, at, to, _ in lines if min(*at, *to) > 0 and max(*at, *to) < 256]
+    assert 195 < max(math.dist(at, to) for at, to in inside) <= 210
+    angles = np.array([math.atan2(to[0] - at[0], to[1] - at[1]) for at, to in inside if math.dist(at, to) > 60])
+    allowed = np.array([side * (0.01 + k) for k in range(4) for side in (-1, 1)])
+    nearest = np.abs(angles[:, None] - allowed)
+    assert nearest.min(1).max() < 0.03 and (np.bincount(nearest.argmin(1)) > 0.04 * len(angles)).all()
+
+
+def test_a_stroke_of_one_width_has_the_pixels_of_its_lines() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        points, brush = [(int(x), int(y)) for x, y in rng.integers(0, 65, (6, 2))], int(rng.integers(1, 40))
+        lines = np.zeros((64, 64), np.uint8)
+        for start, end in itertools.pairwise(points):
+            cv2.line(lines, start, end, 1, brush)
+        np.testing.assert_array_equal(draw([Stroke(points, [brush] * 5)], 64, 64), lines)
+        paths = np.zeros((64, 64), np.uint8)
+        cv2.polylines(paths, [np.array(points, np.int32)], False, 1, brush)
+        np.testing.assert_array_equal(paths, lines)
 
 
 def test_mixture_draws_by_its_weights() -> None:
