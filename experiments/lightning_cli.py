@@ -18,8 +18,8 @@ import datamodules
 import masks
 from experiments.find import INSTALLED, find_yaml
 from experiments.run_folder import KeepConfig
-from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
+from lit_inpaint.stage import Stage
 
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
@@ -71,7 +71,7 @@ class Parser(LightningArgumentParser):
 
 def _classes_for(key: str) -> set[str]:
     if key == "model":
-        return set(method_classes())
+        return set(stage_classes())
     return set((datamodules if key == "data" else masks).__all__)
 
 
@@ -109,7 +109,7 @@ class InpaintCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
-        if isinstance(self.model, InpaintingModule):
+        if isinstance(self.model, Stage):
             self.model.weights = config.weights
             if config.init_from:
                 load_weights(self.model, Path(config.init_from))
@@ -119,7 +119,7 @@ class InpaintCLI(LightningCLI):
         self.datamodule.setup("fit")
 
 
-def load_weights(model: InpaintingModule, path: Path) -> None:
+def load_weights(model: Stage, path: Path) -> None:
     """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew."""
     checkpoint = read_checkpoint(path)
     state = dict(checkpoint["state_dict"])
@@ -177,7 +177,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
         index += 1
     if checkpoint and Path(checkpoint).is_file():
         saved = read_checkpoint(Path(checkpoint))
-        cls = method_classes().get(saved["method"])
+        cls = stage_classes().get(saved["method"])
         if cls is None:
             raise ValueError(
                 f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first."

@@ -8,18 +8,29 @@ from jsonargparse import ArgumentParser
 
 import lit_inpaint.methods
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.stage import Stage
+
+
+def stage_classes() -> dict[str, type[Stage]]:
+    """Whatever `fit` can train, by class name: every method, and the stages of those that are put together."""
+    found: dict[str, type[Stage]] = {}
+    pending: list[type[Stage]] = [Stage]
+    while pending:
+        cls = pending.pop(0)
+        pending += cls.__subclasses__()
+        if cls is not Stage and not getattr(cls, "__abstractmethods__", None):
+            found.setdefault(cls.__name__, cls)
+    return found
 
 
 def method_classes() -> dict[str, type[InpaintingModule]]:
     """Every method by class name: those of :mod:`lit_inpaint.methods` and whatever subclasses the user has imported."""
-    found = {name: getattr(lit_inpaint.methods, name) for name in lit_inpaint.methods.__all__}
-    pending = list(InpaintingModule.__subclasses__())
-    while pending:
-        cls = pending.pop()
-        pending += cls.__subclasses__()
-        if not getattr(cls, "__abstractmethods__", None):
-            found.setdefault(cls.__name__, cls)
-    return found
+    found: dict[str, type[InpaintingModule]] = {}
+    for name in lit_inpaint.methods.__all__:
+        found[name] = getattr(lit_inpaint.methods, name)
+    return found | {
+        name: cls for name, cls in stage_classes().items() if issubclass(cls, InpaintingModule) and name not in found
+    }
 
 
 def load_method(

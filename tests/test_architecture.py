@@ -15,11 +15,11 @@ ALLOWED = {
     "masks": {"masks"},
 }
 FLOORS = {  # inside lit_inpaint: what each part may import beside itself
-    "methods": {"module", "classical", "layers", "losses", "discriminators", "diffusion", "weights"},
+    "methods": {"stage", "module", "classical", "layers", "losses", "discriminators", "diffusion", "weights"},
     "classical": {"module"},
-    "module": {"metrics"},
-    "load": {"methods", "module"},
-    "callbacks": {"module", "metrics"},
+    "module": {"stage", "metrics"},
+    "load": {"methods", "module", "stage"},
+    "callbacks": {"module", "stage", "metrics"},
     "metrics": {"weights"},
     "losses": {"weights"},
     "diffusion": {"layers"},

@@ -15,7 +15,8 @@ from experiments.run_folder import SegmentedCSVLogger
 from lit_inpaint.callbacks import EMA
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, read_checkpoint
-from lit_inpaint.module import InpaintingModule, NonFiniteLossError, keyed_generators
+from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.stage import NonFiniteLossError
 from masks.convention import InpaintingBatch
 
 

@@ -1,4 +1,4 @@
-"""Exponential moving average of the networks that complete images, and of nothing else."""
+"""Exponential moving average of the networks that evaluation uses, and of nothing else."""
 
 import copy
 from typing import Any
@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import nn
 
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.stage import Stage
 
 
 class EMA(L.Callback):
@@ -30,9 +30,9 @@ class EMA(L.Callback):
         self._swapped = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not isinstance(pl_module, InpaintingModule):
+        if not isinstance(pl_module, Stage):
             raise ValueError(
-                f"EMA averages the networks named by an InpaintingModule; {type(pl_module).__name__} is none."
+                f"EMA averages the networks that a Stage names in `averaged`; {type(pl_module).__name__} is none."
             )
         self.average = {
             name: copy.deepcopy(getattr(pl_module, name)).requires_grad_(False) for name in pl_module.averaged
@@ -42,7 +42,7 @@ class EMA(L.Callback):
 
     @torch.no_grad()
     def on_generator_update(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by ``InpaintingModule.optimise`` after each optimiser step that moved an averaged network."""
+        """Called by ``Stage.optimise`` after each optimiser step that moved an averaged network."""
         for name, average in self.average.items():
             network = getattr(pl_module, name)
             torch._foreach_lerp_([*average.parameters()], [p.detach() for p in network.parameters()], 1 - self.decay)

@@ -37,7 +37,7 @@ class DeepFillV2(InpaintingModule):
         learning_rate: Of both Adams.
         betas: Of both Adams. The released code has (0.5, 0.999).
         adversarial_weight: Of the hinge term beside the two L1 terms, whose weights are 1.
-        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`InpaintingModule`.
+        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
     """
 
     year: ClassVar[int] = 2019

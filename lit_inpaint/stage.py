@@ -1,0 +1,149 @@
+"""What every trained stage shares: one optimiser step, batches counted once, draws that a resume repeats, averages."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+
+class NonFiniteLossError(ValueError):
+    """A loss was NaN or infinite and ``non_finite`` is "stop"; the command line says a ValueError in one line."""
+
+
+class Stage(L.LightningModule):
+    """A LightningModule whose optimiser steps go through :meth:`optimise`; ``trainer.global_step`` counts batches.
+
+    ``training_step`` and ``configure_optimizers`` are the paper's. A stage that cannot complete an image (a VQ-VAE, a
+    transformer over tokens) derives from this class and logs ``val/loss``; one that can is an ``InpaintingModule``.
+
+    Args:
+        accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages
+            before it steps; a checkpoint between two such steps loses the gradients so far.
+        clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
+        non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
+            "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
+    """
+
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that evaluation uses: what EMA averages
+
+    def __init__(
+        self,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        non_finite: Literal["stop", "skip"] = "stop",
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.accumulate, self.clip_norm, self.non_finite = accumulate, clip_norm, non_finite
+        self.generator_updates = 0
+        self.skipped = 0
+        self._accumulated: dict[int, int] = {}  # blocks since an optimiser's last step
+        self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
+        self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
+
+    # ---- training: one optimiser step ------------------------------------------------------------------------------
+
+    @contextmanager
+    def optimise(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
+        """One update of one optimiser, inside which only its own parameters require gradients.
+
+        >>> with self.optimise(optimizer_d) as minimise:  # doctest: +SKIP
+        ...     critic_loss = hinge_critic(self.discriminator(real), self.discriminator(fake))
+        ...     minimise(critic_loss)
+
+        ``minimise`` may be called several times (a penalty as a backward of its own): gradients add up, and the step is
+        taken when the block ends. Nothing is stepped if the block raises, and ``requires_grad`` is restored.
+        """
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
+        backward_done, key = [], id(optimizer.optimizer)
+        blocks = self._accumulated[key] = self._accumulated.get(key, 0) + 1  # not every optimiser has every batch
+        ready = blocks >= self.accumulate or self.trainer.is_last_batch
+
+        def minimise(loss: Tensor) -> None:
+            if not self._is_finite(loss):
+                backward_done.append(False)
+                return
+            self.manual_backward(loss / self.accumulate)
+            backward_done.append(True)
+
+        for p in others:
+            p.requires_grad_(False)
+        try:
+            yield minimise
+        finally:
+            for p in others:
+                p.requires_grad_(True)
+        if not all(backward_done):
+            self.skipped += 1
+            self.log("train/skipped", float(self.skipped))
+            optimizer.zero_grad()
+            self._accumulated[key] = 0
+        elif backward_done and ready:
+            if self.clip_norm is not None:
+                self.clip_gradients(optimizer.optimizer, self.clip_norm, "norm")
+            optimizer._on_before_step = optimizer._on_after_step = lambda: None  # counted in on_train_batch_start
+            optimizer.step()
+            optimizer.zero_grad()
+            self._accumulated[key] = 0
+            if any(id(p) in own for name in self.averaged for p in getattr(self, name).parameters()):
+                self.generator_updates += 1
+                for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                    if hasattr(callback, "on_generator_update"):
+                        callback.on_generator_update(self.trainer, self)
+
+    def _is_finite(self, loss: Tensor) -> bool:
+        """Whether the loss is finite on every rank, so that all ranks take the same branch."""
+        finite = torch.isfinite(loss.detach()).all()
+        if self.trainer.world_size > 1:
+            finite = self.trainer.strategy.reduce(finite.float(), reduce_op="sum") >= self.trainer.world_size
+        if bool(finite):
+            return True
+        if self.non_finite == "stop":
+            raise NonFiniteLossError(
+                f"loss is {loss.item():g} at step {self.trainer.global_step} (epoch {self.current_epoch}); this "
+                "update was not made. Lower the learning rate, set clip_norm, or set non_finite to skip."
+            )
+        return False
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Count the batch in ``trainer.global_step``, once, however many optimisers will step in it, and make the draws
+        inside the model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        torch.manual_seed(key(seed, self.trainer.global_step, self.global_rank))
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        # "step" is Lightning's key for the x-axis and for checkpoint names; without it curves are one behind the files.
+        self.log("step", float(self.trainer.global_step))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.log("generator_updates", float(self.generator_updates))
+
+    # ---- checkpoints -------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["method"] = type(self).__name__
+        checkpoint["generator_updates"] = self.generator_updates
+        checkpoint["skipped"] = self.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fitting goes on from the raw weights; everything else uses the averaged ones where the file has them."""
+        self.generator_updates = checkpoint.get("generator_updates", 0)
+        self.skipped = checkpoint.get("skipped", 0)
+        fitting = self._trainer is not None and self._trainer.state.fn == "fit"
+        averaged = {} if fitting or self.weights == "raw" else checkpoint.get("ema", {})
+        for name, state in averaged.items():
+            checkpoint["state_dict"].update({f"{name}.{key}": value for key, value in state.items()})
+        self.loaded_weights = "ema" if averaged else "raw"
+
+
+def key(*parts: int | str) -> int:
+    """A seed that depends on all of ``parts``, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
