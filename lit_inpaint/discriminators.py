@@ -1,6 +1,7 @@
 """Critics that more than one paper uses."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,3 +68,61 @@ class SNPatchGAN(nn.Module):
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6):
             x = F.leaky_relu(conv(x), 0.2)
         return x.flatten(1).float()
+
+
+class FixedVectorSpectralConv2d(nn.Conv2d):
+    """Convolution whose kernel is divided by its largest singular value as ``torch.nn.utils.spectral_norm`` does it.
+
+    One power iteration a forward pass in training mode, evaluation with the stored pair; u and v count as constants in
+    the gradient (in :class:`SpectralNormConv2d`, which follows TensorFlow code, they do not). Float32 under autocast.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for name, size in zip("uv", self.weight.flatten(1).shape, strict=True):
+            self.register_buffer(name, F.normalize(torch.randn(size), dim=0, eps=1e-12))
+
+    def normalised_weight(self) -> Tensor:
+        with torch.autocast(self.weight.device.type, enabled=False):
+            matrix = self.weight.flatten(1)
+            if self.training:
+                with torch.no_grad():
+                    self.v.copy_(F.normalize(self.u @ matrix, dim=0, eps=1e-12))
+                    self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=1e-12))
+            # Clones: the buffers change before the backward pass of a step with several forward passes.
+            return self.weight / (self.u.clone() @ matrix @ self.v.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.normalised_weight(), self.bias)
+
+
+class SpectralPatchGAN(nn.Module):
+    """PatchGAN of 70x70 px (Isola et al. 2017) with spectral norm, as AOT-GAN has it (src/model/aotgan.py).
+
+    Four normalised 4x4 convolutions without bias, strides 2, 2, 2, 1, LeakyReLU 0.2 after each, and a plain one to a
+    map of logits: (B, in_channels, 256, 256) gives (B, 1, 30, 30). 2,763,777 parameters.
+
+    Args:
+        in_channels: 3: the image alone.
+        width: Channels of the first layer; 2, 4 and 8 times as many follow.
+    """
+
+    def __init__(self, in_channels: int = 3, width: int = 64) -> None:
+        super().__init__()
+        channels = [in_channels, width, 2 * width, 4 * width, 8 * width]
+        self.convolutions = nn.ModuleList(
+            FixedVectorSpectralConv2d(inputs, outputs, 4, stride, padding=1, bias=False)
+            for (inputs, outputs), stride in zip(pairwise(channels), (2, 2, 2, 1), strict=True)
+        )
+        self.logits = nn.Conv2d(8 * width, 1, 4, padding=1)
+        # init_weights of the official code reaches no normalised kernel: those keep torch's default.
+        nn.init.normal_(self.logits.weight, std=0.02)
+        nn.init.zeros_(self.logits.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convolutions:
+            x = F.leaky_relu(conv(x), 0.2)
+        return self.logits(x).float()

@@ -18,7 +18,7 @@ class Backbone(NamedTuple):
     """Where a backbone lies and how it is recognised."""
 
     file: str  # in the folder LIT_INPAINT_WEIGHTS
-    sha256: str  # of that file
+    sha256: str  # of that file, or its first digits where no more are published
     hub_file: str | None = None  # in the cache of torch hub; its name ends with the first digits of its sha256
     get: str = ""  # how a user gets it
 
@@ -35,6 +35,12 @@ BACKBONES = {
         "c6202c684b82fdf2f7007873bcf40b1238e1565f688e2e541c96d8090c79c130",
         "vgg16-397923af.pth",
         "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\"",
+    ),
+    "vgg19": Backbone(
+        "vgg19-dcbb9e9d.pth",
+        "dcbb9e9d",
+        "vgg19-dcbb9e9d.pth",
+        "python -c \"import torchvision; torchvision.models.vgg19(weights='IMAGENET1K_V1')\"",
     ),
     "inception_fid": Backbone(
         "fid_inception_v3_features.pth",
@@ -73,7 +79,7 @@ def backbone(name: str) -> Path:
     wanted, folder = BACKBONES[name], os.environ.get("LIT_INPAINT_WEIGHTS")
     if folder and (path := Path(folder) / wanted.file).is_file():
         found = sha256(path)
-        if found != wanted.sha256:
+        if not found.startswith(wanted.sha256):
             raise ValueError(f"{path} has sha256 {found[:12]}..., expected {wanted.sha256[:12]}...: replace the file.")
         return path
     if wanted.hub_file and (path := Path(torch.hub.get_dir()) / "checkpoints" / wanted.hub_file).is_file():
@@ -89,6 +95,6 @@ def backbone(name: str) -> Path:
 
 
 def features_state(name: str) -> dict[str, Tensor]:
-    """The convolutional part of AlexNet or VGG16, under torchvision's names without the prefix ``features.``."""
+    """The convolutional part of AlexNet, VGG16 or VGG19, under torchvision's names without the prefix ``features.``."""
     state: dict[str, Tensor] = torch.load(backbone(name), map_location="cpu", weights_only=True)
     return {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}

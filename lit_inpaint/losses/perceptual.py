@@ -1,58 +1,82 @@
-"""Distances in the features of VGG16: perceptual and style losses (Gatys et al. 2015, Johnson et al. 2016)."""
+"""Distances in features of VGG16 and VGG19: perceptual and style losses (Gatys et al. 2015, Johnson et al. 2016)."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from lit_inpaint.weights import features_state
+from lit_inpaint.weights import BackboneMissingError, backbone, features_state
 
-# torchvision's vgg16.features: (width, convolutions) of each block; every block ends in a max pooling.
-_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class VGG16Features:
-    """Outputs of layers of VGG16, by their index in torchvision's ``vgg16.features``.
+class VGGFeatures:
+    """Outputs of layers of a VGG, by their index in torchvision's ``features``.
 
     No ``nn.Module``, so that it is in no state_dict, and the file is read when it is first called, not before. Frozen:
     gradients flow through it into the image, never into its weights.
 
     Args:
-        layers: 4, 9 and 16 are pool1, pool2 and pool3.
+        layers: Indices in torchvision's ``features``.
+        normalise: Whether the image is brought to the mean and deviation of ImageNet, as the network was trained.
     """
 
-    def __init__(self, layers: Sequence[int] = (4, 9, 16)) -> None:
-        self.layers = tuple(layers)
+    name: ClassVar[str]
+    blocks: ClassVar[tuple[int, ...]]  # convolutions of each block; every block ends in a max pooling
+
+    def __init__(self, layers: Sequence[int], normalise: bool = True) -> None:
+        self.layers, self.normalise = tuple(layers), normalise
         self._network: nn.Sequential | None = None
 
     def __call__(self, image: Tensor) -> list[Tensor]:
         """Image (B, 3, H, W), RGB in **[0, 1]**, to one feature map a layer."""
         if self._network is None:
-            self._network = _vgg16(max(self.layers) + 1)
+            self._network = self._load()
         if next(self._network.parameters()).device != image.device:
             self._network.to(image.device)
         mean, std = image.new_tensor(_MEAN).view(3, 1, 1), image.new_tensor(_STD).view(3, 1, 1)
-        x, features = (image - mean) / std, []
+        x, features = (image - mean) / std if self.normalise else image, []
         for index, layer in enumerate(self._network):
             x = layer(x)
             if index in self.layers:
                 features.append(x)
         return features
 
+    def require(self, otherwise: str) -> None:
+        """Fail before the first batch where the weights are missing; ``otherwise`` says how to do without them."""
+        try:
+            backbone(self.name)
+        except BackboneMissingError as error:
+            raise BackboneMissingError(f"{error}. {otherwise}") from None
 
-def _vgg16(depth: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    inputs = 3
-    for outputs, convolutions in _BLOCKS:
-        for _ in range(convolutions):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-            inputs = outputs
-        layers.append(nn.MaxPool2d(2))
-    network = nn.Sequential(*layers[:depth])
-    state = features_state("vgg16")
-    network.load_state_dict({name: state[name] for name in network.state_dict()})
-    return network.eval().requires_grad_(False)
+    def _load(self) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        inputs = 3
+        for outputs, convolutions in zip((64, 128, 256, 512, 512), self.blocks, strict=True):
+            for _ in range(convolutions):
+                layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+                inputs = outputs
+            layers.append(nn.MaxPool2d(2))
+        network = nn.Sequential(*layers[: max(self.layers) + 1])
+        state = features_state(self.name)
+        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        return network.eval().requires_grad_(False)
+
+
+class VGG16Features(VGGFeatures):
+    """The layers 4, 9 and 16 are pool1, pool2 and pool3."""
+
+    name, blocks = "vgg16", (2, 2, 3, 3, 3)
+
+    def __init__(self, layers: Sequence[int] = (4, 9, 16), normalise: bool = True) -> None:
+        super().__init__(layers, normalise)
+
+
+class VGG19Features(VGGFeatures):
+    """The layers 1, 6, 11, 20 and 29 are relu1_1 to relu5_1; 8, 17, 26 and 31 are relu2_2, 3_4, 4_4 and 5_2."""
+
+    name, blocks = "vgg19", (2, 2, 4, 4, 4)
 
 
 def perceptual(features: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
