@@ -7,12 +7,12 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from wandb_server import wandb_server
 
 from experiments.compare import main, text
 from experiments.compare.page import _chart_runs
@@ -254,7 +254,7 @@ def test_the_last_validation_is_tabled_by_the_hash_of_its_protocol(tmp_path: Pat
 
 # ---- W&B -----------------------------------------------------------------------------------------------------------
 
-# Rows and config as W&B's public API gives them for a run logged by `fit` (its history holds a row a log call).
+# Rows as `fit` logs them (a row a log call; W&B sends what is no number as a string) and the config of a run.
 HISTORY = [
     {"_step": 0, "_runtime": 1.2, "_timestamp": 1.7e9, "trainer/global_step": 1, "train/l1": 0.5, "images_seen": 8.0},
     {
@@ -271,57 +271,48 @@ HISTORY = [
 CONFIG = {"method": "LaMa", "seed": 3, "val_protocol_hash": "c" * 64, "parameters": {"generator": 27_045_123}}
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, runs: Any) -> None:
-    """Put recorded answers (or an exception) in the place of W&B's server."""
-    import wandb
-
-    class Api:
-        def __init__(self, timeout: int) -> None: ...
-
-        def runs(self, path: str, order: str) -> Any:
-            if isinstance(runs, Exception):
-                raise runs
-            assert (path, order) == ("lab/inpainting", "+created_at")
-            return runs
-
-    monkeypatch.setattr(wandb, "Api", Api)
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """Three runs on a stand-in for W&B's server, asked by the real client; the queries that arrive."""
+    runs = [
+        {"name": name, "id": identifier, "config": CONFIG, "history": HISTORY}
+        for name, identifier in (("lama-places", "abc123"), ("at hand", "def456"), ("lama-again", "fed789"))
+    ]
+    with wandb_server(runs) as (address, asked):
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+        yield asked
 
 
-def recorded(name: str, identifier: str) -> Any:
-    return SimpleNamespace(
-        id=identifier, name=name, url=f"https://wandb.ai/lab/inpainting/runs/{identifier}", config=CONFIG,
-        scan_history=lambda: iter(HISTORY),
-    )  # fmt: skip
-
-
-def test_runs_of_a_wandb_project_are_read_with_their_curves_and_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, [recorded("lama-places", "abc123"), recorded("at hand", "def456")])
-    (run,) = read_project("lab/inpainting", known=["def456"])
-    assert (run.label, run.method, run.seed, run.val_hash) == ("lama-places", "LaMa", 3, "c" * 64)
-    assert run.curves == {"train/l1": [(8.0, 0.5)], "val/psnr": [(16.0, 21.5)]}
+def test_runs_of_a_wandb_project_are_read_with_their_curves_and_config(project: list[str]) -> None:
+    first, last = read_project("lab/inpainting", known=["def456"])
+    assert (first.label, first.method, first.seed, first.val_hash) == ("lama-places", "LaMa", 3, "c" * 64)
+    assert first.curves == {"train/l1": [(8.0, 0.5)], "val/psnr": [(16.0, 21.5)]}
+    assert last.label == "lama-again"  # of the second page
+    assert (project.count("Runs"), project.count("RunParquetHistory"), project.count("Run")) == (2, 2, 0)
 
 
 def test_an_unreachable_wandb_is_one_line_and_the_folders_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from wandb.errors import CommError
-
-    answer(monkeypatch, CommError("Failed to execute\nAPI request"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr("experiments.compare.weights_and_biases.TIMEOUT", 1)
     with pytest.raises(ValueError, match=r"^W&B project lab/inpainting could not be read"):
         main(["--wandb", "lab/inpainting", "--out", str(tmp_path / "page.html")])
     assert not (tmp_path / "page.html").exists()
     write_record(tmp_path, "Telea", {"psnr": spread(24)})
     assert main([str(tmp_path), "--wandb", "lab/inpainting", "--out", str(tmp_path / "page.html")]) == 0
-    said = capsys.readouterr().err.splitlines()
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-inpaint: ")]
     assert [line.split(" (")[0] for line in said] == [
         "lit-inpaint: W&B project lab/inpainting could not be read, so its runs are left out"
     ]
     assert "could not be read" in (tmp_path / "page.html").read_text()
 
 
-def test_the_workspace_draws_every_curve_on_images_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workspace_draws_every_curve_on_images_seen(project: list[str]) -> None:
     pytest.importorskip("wandb_workspaces")
-    answer(monkeypatch, [recorded("lama-places", "abc123")])
     view = workspace("lab/inpainting", read_project("lab/inpainting"))
     lines = [panel for section in view.sections[:2] for panel in section.panels]
     assert [(panel.x, panel.y) for panel in lines] == [("images_seen", ["val/psnr"]), ("images_seen", ["train/l1"])]

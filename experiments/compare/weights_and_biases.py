@@ -30,7 +30,7 @@ def read_project(project: str, known: Iterable[str] = ()) -> list[Run]:
 
     skipped = set(known)
     try:
-        found = wandb.Api(timeout=TIMEOUT).runs(project, order="+created_at")
+        found = wandb.Api(timeout=TIMEOUT).runs(project, order="+created_at", lazy=False)
         return [_run(run) for run in found if run.id not in skipped]
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
