@@ -1,15 +1,60 @@
 """AOT-GAN: its blocks and losses against the published program, the three label rules, and one photograph to learn."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import pytest
 import torch
+from test_overfit_gan_papers import assert_learns, square
+from test_parity_gan_papers import assert_probe, random_state
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from lit_inpaint import weights as backbones
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.discriminators import FixedVectorSpectralConv2d
-from lit_inpaint.losses.perceptual import VGG19Features
+from lit_inpaint.losses.perceptual import VGG19Features, gram, style
+from lit_inpaint.methods import AOTGAN
+from lit_inpaint.methods.aotgan import weights
+from lit_inpaint.methods.aotgan.loss import smgan_critic, smgan_generator, soften
+from lit_inpaint.methods.aotgan.networks import AOTBlock, standardise
+from lit_inpaint.module import parameter_counts
+from masks.convention import InpaintingBatch, composite
+
+WITHOUT_VGG: dict[str, Any] = {"style_weight": 0.0, "perceptual_weight": 0.0}
+SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, **WITHOUT_VGG}
+
+
+def small(**arguments: Any) -> AOTGAN:
+    torch.manual_seed(0)
+    return AOTGAN(**(SMALL | arguments))
+
+
+def random_input(height: int, width: int, batch: int = 2) -> tuple[Tensor, Tensor]:
+    """Images in [-1, 1] and masks (1 = hole), one rectangle a sample."""
+    image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mask = torch.zeros(batch, 1, height, width)
+    for i in range(batch):
+        mask[i, :, height // 4 + i : height // 2 + 3, width // 3 : 3 * width // 4 - i] = 1
+    return image, mask
+
+
+def fit(model: AOTGAN, image: Tensor, mask: Tensor, steps: int = 1, **arguments: Any) -> L.Trainer:
+    """One batch an epoch."""
+    ckpt_path = arguments.pop("ckpt_path", None)
+    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": steps}
+    options |= {"enable_progress_bar": False, "enable_model_summary": False} | arguments
+    items = [InpaintingBatch(image[i], mask[i], str(i)) for i in range(len(image))]
+    trainer = L.Trainer(**options)
+    trainer.fit(model, DataLoader(items, len(items)), ckpt_path=ckpt_path)  # type: ignore[arg-type]
+    return trainer
+
 
 # ---- VGG19 -----------------------------------------------------------------------------------------------------------
 
@@ -85,3 +130,407 @@ def test_spectral_norm_with_fixed_vectors_is_torch_s_own_over_steps_and_in_evalu
     before = ours.u.clone()
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
     assert torch.equal(ours.u, before)
+
+
+# ---- the published programs ------------------------------------------------------------------------------------------
+
+# Printed by github.com/researchmm/AOT-GAN-for-Inpainting at 2cd1afd8 (torch 2.15, one thread), loaded with
+# random_state of its own names and shapes: twelve pixels of the generator's output and the sum. Seed 0; 72x88 whole;
+# 71x89 reflected to 72x92, of the output the holes alone. Evaluation and training mode printed the same.
+OFFICIAL = {
+    (72, 88): [
+        -0.446702, 0.585353, 0.608955, 0.003282, -0.803272, -0.503437, -0.356316, -0.159551, 0.713681, -0.34776,
+        -0.437374, -0.73375, -4025.934446
+    ],
+    (71, 89): [
+        -0.578071, -0.81716, -0.51054, 0.423563, 0.933801, -0.950944, -0.731226, -0.866045, 0.97635, 0.989358,
+        0.856121, -0.957036, -647.68119
+    ],
+}  # fmt: skip
+# Its critic, seed 1, vectors normalised: one pass in training mode, then one more and a pass in evaluation mode.
+CRITIC = {
+    "train": [
+        0.055814, -0.0316, 0.062466, -0.024725, -0.019056, 0.051355, 0.060703, -0.041876, 0.063485, 0.162101,
+        -0.157111, -0.128576, 1.150408
+    ],
+    "eval": [
+        0.060659, 0.000626, 0.065228, 0.005347, 0.009241, 0.057597, 0.064016, -0.006431, 0.065928, 0.133654,
+        -0.085571, -0.065974, 3.603384
+    ],
+}  # fmt: skip
+# github.com/open-mmlab/mmagic at 0a560bba: AOTEncoder, AOTBlockNeck, AOTDecoder one after the other, seed 4.
+MMAGIC = [
+    0.42153, -0.653501, 0.500479, -0.049107, 0.364474, 0.81241, 0.22434, 0.918594, -0.648764, -0.839037, 0.498656,
+    0.332257, 5435.85115
+]  # fmt: skip
+
+
+def official_state(seed: int, blocks: int = 8) -> dict[str, Tensor]:
+    """A random G*.pt: the names and shapes stand here apart from those that weights.py knows."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def layer(name: str, outputs: int, inputs: int, kernel: int = 3) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs, kernel, kernel), (outputs,)
+
+    layer("encoder.1", 64, 4, 7)
+    layer("encoder.3", 128, 64, 4)
+    layer("encoder.5", 256, 128, 4)
+    for block in range(blocks):
+        for i in range(4):
+            layer(f"middle.{block}.block0{i}.1", 64, 256)
+        layer(f"middle.{block}.fuse.1", 256, 256)
+        layer(f"middle.{block}.gate.1", 256, 256)
+    layer("decoder.0.conv", 128, 256)
+    layer("decoder.2.conv", 64, 128)
+    layer("decoder.4", 3, 64)
+    return random_state(shapes, seed)
+
+
+def official_critic_state(seed: int) -> dict[str, Tensor]:
+    """A random D*.pt."""
+    shapes: dict[str, tuple[int, ...]] = {"conv.8.weight": (1, 512, 4, 4), "conv.8.bias": (1,)}
+    for number, (inputs, outputs) in enumerate(((3, 64), (64, 128), (128, 256), (256, 512))):
+        shapes[f"conv.{2 * number}.weight_orig"] = (outputs, inputs, 4, 4)
+        shapes[f"conv.{2 * number}.weight_u"], shapes[f"conv.{2 * number}.weight_v"] = (outputs,), (inputs * 16,)
+    state = random_state(shapes, seed)
+    return {k: F.normalize(x, dim=0) if k.endswith(("_u", "_v")) else x for k, x in state.items()}
+
+
+def mmagic_state(seed: int) -> dict[str, Tensor]:
+    names = {"encoder.1": "encoder.encoder.1", "encoder.3": "encoder.encoder.2", "encoder.5": "encoder.encoder.3"}
+    names |= {"decoder.0.conv": "decoder.decoder.0", "decoder.2.conv": "decoder.decoder.1"}
+    names |= {"decoder.4": "decoder.decoder.2"}
+    shapes = {}
+    for name, value in official_state(0).items():
+        layer, _, kind = name.rpartition(".")
+        theirs = names.get(layer) or layer.replace("middle", "dilation_neck.model").replace("block0", "blocks.")
+        shapes[f"generator.{theirs}.conv.{kind}"] = tuple(value.shape)
+    return random_state(shapes, seed)
+
+
+def loaded(state: dict[str, Any], **arguments: Any) -> AOTGAN:
+    """The method that a published file makes, the networks that are not in it at random."""
+    format = weights.detect(state)
+    assert format
+    imported = weights.convert(state, format)
+    model = AOTGAN(**(imported["hyper_parameters"] | arguments))
+    missing, unexpected = model.load_state_dict(imported["state_dict"], strict=False)
+    assert not unexpected and len({name.split(".")[0] for name in missing}) <= 1
+    return model
+
+
+def test_default_networks_have_the_published_number_of_parameters():
+    with torch.device("meta"):
+        assert parameter_counts(AOTGAN()) == {"generator": 15_200_835, "discriminator": 2_763_777}
+
+
+def test_released_weights_compute_what_the_program_computes_in_both_modes_and_at_sides_that_are_padded():
+    model = loaded(official_state(0))
+    for mode in (True, False):
+        model.train(mode)
+        with torch.no_grad():
+            image, mask = random_input(72, 88)
+            assert_probe(model.predict(image, mask), OFFICIAL[72, 88])
+            image, mask = random_input(71, 89)
+            completed = model(image, mask)
+            assert_probe(completed[(mask == 1).expand_as(completed)], OFFICIAL[71, 89])
+
+
+def test_the_released_critic_computes_what_the_program_computes_in_both_modes():
+    critic = loaded(official_critic_state(1), width=4, blocks=1).discriminator
+    image = random_input(72, 88)[0]
+    with torch.no_grad():
+        assert_probe(critic.train()(image), CRITIC["train"])
+        critic(image)
+        assert_probe(critic.eval()(image), CRITIC["eval"])
+
+
+def test_mmagic_s_weights_compute_what_mmagic_computes():
+    model = loaded({"meta": {}, "state_dict": mmagic_state(4)})
+    assert model.hparams["variant"] == "mmagic"
+    image, mask = random_input(72, 88)
+    with torch.no_grad():
+        assert_probe(model.predict(image, mask), MMAGIC)
+
+
+def test_one_step_of_the_official_variant_has_the_losses_and_gradients_of_the_released_trainer(random_vgg19):
+    # The same program with block_num 1, seeds 2 and 3, and the VGG19 above: train() of src/trainer/trainer.py on 64x64
+    # images, the critic in evaluation mode after three passes over them. Gradients: six elements and the absolute sum.
+    losses = {"l1": 0.568145, "style": 3.699849 / 250, "perceptual": 4.00708, "adversarial": 0.935897}
+    expected = {
+        "generator.encoder.0": [-0.0476028, 0.0457327, 0.00596049, -0.0635705, -0.0012167, -0.01119, 303.219],
+        "generator.middle.0.gate": [
+            -0.000458057, 0.00108828, -4.8283e-05, -0.0072869, -0.00116713, 0.000294954, 2222.7
+        ],
+        "discriminator.convolutions.0": [
+            -2.03753e-05, 0.000259446, 2.04341e-05, -0.000755613, 2.14967e-05, 0.000295166, 0.687794
+        ],
+        "discriminator.logits": [
+            -0.00359728, -0.00473264, 0.000791245, -0.00496319, -0.00261432, -6.87218e-05, 29.2614
+        ],
+    }  # fmt: skip
+    generator = weights.convert(official_state(2, blocks=1), "official")
+    critic = weights.convert(official_critic_state(3), "official_discriminator")
+    model = AOTGAN(**(generator["hyper_parameters"] | critic["hyper_parameters"]))
+    model.load_state_dict(generator["state_dict"] | critic["state_dict"])
+    image, mask = random_input(64, 64)
+    with torch.no_grad():
+        for _ in range(3):
+            model.discriminator(image)
+    model.discriminator.eval()
+    gradients: dict[str, Tensor] = {}
+
+    class Gradients(L.Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            gradients.update({k: p.grad.clone() for k, p in pl_module.named_parameters() if id(p) in own})
+
+    logged = fit(model, image, mask, callbacks=[Gradients()]).callback_metrics
+    assert {name: logged[f"train/{name}"].item() for name in losses} == pytest.approx(losses, rel=1e-4)
+    assert logged["train/critic"].item() == pytest.approx(0.030153589 + 0.01 * 0.9358975, rel=1e-4)
+    for name, numbers in expected.items():
+        flat = gradients[f"{name}.weight"].double().flatten()
+        found = [*flat[:: len(flat) // 6][:6].tolist(), flat.abs().sum().item()]
+        assert found == pytest.approx(numbers, rel=1e-4, abs=1e-4 * max(map(abs, numbers[:6]))), name
+
+
+def test_exported_weights_are_the_released_layout_and_come_back_bit_for_bit():
+    state = official_state(5, blocks=3)
+    model = loaded(state)
+    exported = weights.export(model)
+    assert exported.keys() == state.keys() and AOTGAN.exports == ("official",)
+    assert all(torch.equal(exported[name], value) for name, value in state.items())
+    exported["encoder.1.bias"] += 1  # a copy, not a view of the model
+    assert not torch.equal(exported["encoder.1.bias"], model.generator.encoder[0].bias)
+
+
+def test_files_that_are_not_aotgan_s_are_not_taken_for_it():
+    assert weights.detect(official_critic_state(0)) == "official_discriminator"
+    assert weights.detect({"state_dict": {"generator.encoder.enc1.conv.weight": 0}}) is None
+    five = official_state(0, 1) | {"middle.0.block04.1.weight": torch.zeros(64, 256, 3, 3)}
+    with pytest.raises(ValueError, match="5 dilated convolutions"):
+        weights.convert(five, "official")
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_gate_s_features_get_mean_minus_five_and_deviation_ten_whatever_their_scale():
+    generator = torch.Generator().manual_seed(0)
+    out = standardise(3 + 0.1 * torch.randn(2, 4, 9, 11, generator=generator))
+    torch.testing.assert_close(out.mean((2, 3)), torch.full((2, 4), -5.0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(out.std((2, 3)), torch.full((2, 4), 10.0), atol=1e-4, rtol=0)  # unbiased
+    assert torch.isfinite(standardise(torch.ones(1, 1, 4, 4))).all()
+    assert standardise(out.bfloat16()).dtype == torch.float32
+
+
+def test_a_block_is_its_input_where_the_gate_is_shut_and_its_transformation_where_it_is_open():
+    torch.manual_seed(0)
+    block = AOTBlock(8, (1, 2))
+    x = torch.randn(1, 8, 12, 12)
+    nn.init.zeros_(block.gate.weight)
+    with torch.no_grad():
+        block.gate.weight[:, 0, 1, 1] = 1  # every channel's gate follows channel 0 of the input
+    x[:, 0] = -1.0
+    x[:, 0, 4, 4], x[:, 0, 4, 5] = 1e3, 1e3
+    out = block(x)
+    transformed = block.fuse(torch.cat([F.relu(conv(x)) for conv in block.transformations], 1))
+    torch.testing.assert_close(out[..., 4, 4:6], transformed[..., 4, 4:6])
+    shut = torch.ones(12, 12, dtype=torch.bool)
+    shut[4, 4:6] = False
+    assert (out - x)[..., shut].abs().max() < 0.01 * transformed.abs().max()
+
+
+def test_an_image_too_small_for_the_largest_dilation_is_refused_with_both_sizes():
+    with pytest.raises(ValueError, match=r"image is 32x32; .* at least 36 pixels"):
+        small()(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32))
+    with pytest.raises(ValueError, match="divide"):
+        AOTGAN(width=8, rates=(1, 2, 4))
+
+
+def test_the_network_sees_white_in_the_hole_and_its_image_is_float32_also_under_bfloat16():
+    model, seen = small().eval(), []
+    model.generator.encoder[0].register_forward_hook(lambda module, args, output: seen.append((args[0], output.dtype)))
+    image, mask = random_input(40, 48)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        prediction = model.predict(image, mask)
+    ((shown, dtype),) = seen
+    torch.testing.assert_close(shown, torch.cat([image * (1 - mask) + mask, mask], 1))
+    assert (dtype, prediction.dtype) == (torch.bfloat16, torch.float32)
+    assert (prediction != prediction.bfloat16().float()).float().mean() > 0.5
+
+
+# ---- losses ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_separable_blur_is_the_dense_one_and_fades_at_the_border():
+    mask = random_input(96, 120)[1]
+    mask[0, :, :30, :50] = 1
+    line = torch.exp(-((torch.arange(71).double() - 35) ** 2) / 200)
+    dense = torch.outer(line / line.sum(), line / line.sum())[None, None]
+    assert (soften(mask) - F.conv2d(mask.double(), dense, padding=35)).abs().max() < 2e-6
+    everything = soften(torch.ones(1, 1, 200, 200))[0, 0]
+    assert everything[100, 100].item() == pytest.approx(1, abs=1e-5)
+    assert everything[0, 100].item() == pytest.approx((1 + line[35] / line.sum()).item() / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize(("variant", "real"), [("paper", 1.0), ("official", 0.0), ("mmagic", 1.0)])
+def test_the_critic_s_loss_is_zero_at_its_labels_and_one_or_more_at_the_opposite_ones(variant, real):
+    mask = torch.zeros(1, 1, 200, 200)
+    mask[..., 100:] = 1
+    fake = 1 - soften(mask) if variant == "paper" else soften(mask)
+    at_labels = torch.full_like(mask, real)
+    assert smgan_critic(at_labels, fake, mask, variant).item() == pytest.approx(0, abs=1e-10)
+    assert smgan_critic(1 - at_labels, fake, mask, variant).item() == pytest.approx(1, abs=1e-6)
+    assert (fake[..., 100, 20].item() > 0.99) == (variant == "paper")  # known pixels
+    assert (fake[..., 100, 160].item() > 0.95) == (variant != "paper")  # the hole, away from edge and border
+
+
+@pytest.mark.parametrize(("variant", "nearer"), [("paper", True), ("official", False), ("mmagic", True)])
+def test_the_generator_s_gradient_makes_the_hole_look_real_except_in_the_released_program(variant, nearer):
+    torch.manual_seed(0)
+    critic = small().discriminator
+    image, mask = random_input(64, 64)
+    with torch.no_grad():
+        for _ in range(20):
+            critic(image)  # until sigma is the largest singular value
+        critic.eval().logits.bias.fill_(0.5)  # undecided between the labels
+    hole = mask[..., ::8, ::8][..., :6, :6] == 1  # cells of the critic's 6x6 map that lie in the hole
+    real = 0.0 if variant == "official" else 1.0
+
+    def doubt(fake: Tensor) -> float:
+        """How far the critic's map is from its label for real images, in the hole."""
+        return (critic(fake) - real)[hole].square().mean().item()
+
+    step = image.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(smgan_generator(critic(step), mask, variant), step)
+    moved = image - 1e-2 * gradient / gradient.norm()
+    with torch.no_grad():
+        assert (doubt(moved) < doubt(image)) == nearer
+
+
+def test_the_paper_s_generator_is_judged_in_each_hole_alone_and_the_programs_judge_the_whole_image():
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, :, :2, :2], mask[1, :, 4:, :] = 1, 1  # 4 and 32 pixels
+    fake = torch.ones(2, 1, 8, 8)
+    fake[0, :, 0, 0] = 3  # error 4 in one of the 4 pixels
+    fake[:, :, 3, 7] = 9  # error 64, known in both
+    assert smgan_generator(fake, mask, "paper").item() == pytest.approx((4 / 4 + 0) / 2)
+    for variant in ("official", "mmagic"):
+        assert smgan_generator(fake, mask, variant).item() == pytest.approx((4 + 2 * 64) / 128)
+    assert torch.isfinite(smgan_generator(fake, 0 * mask, "paper"))
+
+
+def test_style_of_constant_features_is_its_closed_form():
+    a, b = torch.full((2, 4, 3, 5), 3.0), torch.full((2, 4, 3, 5), 2.0)
+    torch.testing.assert_close(gram(a), torch.full((2, 4, 4), 9 / 4))  # a^2 h w / (c h w)
+    assert style([a, a], [b, b]).item() == pytest.approx(2 * (9 - 4) / 4)
+
+
+def test_style_and_perceptual_loss_are_refused_before_the_first_batch_without_vgg19(monkeypatch, tmp_path):
+    monkeypatch.delenv("LIT_INPAINT_WEIGHTS", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    model = small(style_weight=250.0)
+    with pytest.raises(backbones.BackboneMissingError, match=r"vgg19 .* set style_weight and perceptual_weight to 0"):
+        fit(model, *random_input(64, 64))
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["paper", "official", "mmagic"])
+def test_the_critic_sees_the_truth_and_the_completed_image_and_the_losses_are_the_variant_s(variant):
+    model, seen = small(variant=variant), []
+    image, mask = random_input(64, 64)
+    completed = composite(model.predict(image, mask), image, mask).detach()
+    critic = small(variant=variant).discriminator.eval()
+    model.discriminator.eval()  # a constant spectral norm, so that the numbers can be told beforehand
+    model.discriminator.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
+    logged = fit(model, image, mask).callback_metrics
+    torch.testing.assert_close(seen[0], completed)
+    torch.testing.assert_close(seen[1], torch.cat([image, completed]))
+    with torch.no_grad():
+        real, fake = critic(image), critic(completed)
+    adversarial = smgan_generator(fake, mask, variant).item()
+    l1 = (small(variant=variant).predict(image, mask) - image).abs().mean().item()
+    expected = smgan_critic(real, fake, mask, variant).item() + (0.01 * adversarial if variant == "official" else 0)
+    assert logged["train/critic"].item() == pytest.approx(expected, rel=1e-5)
+    assert logged["train/generator"].item() == pytest.approx(l1 + 0.01 * adversarial, rel=1e-5)
+    betas = {group["betas"] for optimizer in model.configure_optimizers() for group in optimizer.param_groups}
+    assert betas == {(0.5, 0.999) if variant == "official" else (0.0, 0.9)}
+
+
+def test_a_resumed_run_continues_bit_for_bit(tmp_path: Path):
+    image, mask = random_input(64, 64)
+    L.seed_everything(5, verbose=False)
+    whole = small()
+    fit(whole, image, mask, steps=4)
+    L.seed_everything(5, verbose=False)
+    fit(small(), image, mask, steps=2, plugins=[AtomicCheckpointIO()]).save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(99)
+    resumed = AOTGAN(**SMALL)
+    again = fit(resumed, image, mask, steps=4, ckpt_path=tmp_path / "half.ckpt")
+    assert again.global_step == 4 and resumed.generator_updates == whole.generator_updates == 4
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+
+
+TWO_PROCESSES = """
+import sys
+sys.path.insert(0, {tests!r})
+import lightning as L, torch
+from torch.utils.data import DataLoader, Subset
+from test_aotgan import random_input, small
+from masks.convention import InpaintingBatch
+devices = {devices}
+torch.set_num_threads(1)
+L.seed_everything(0, verbose=False)
+image, mask = (x.double() for x in random_input(64, 64, 4))
+items = [InpaintingBatch(image[i], mask[i], str(i)) for i in range(4)]
+trainer = L.Trainer(accelerator="cpu", devices=devices, max_steps=3, logger=False, enable_checkpointing=False,
+    strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto", enable_progress_bar=False,
+    enable_model_summary=False, use_distributed_sampler=False, precision="64-true")
+class Data(L.LightningDataModule):
+    def train_dataloader(self):
+        share = 4 // devices
+        first = trainer.global_rank * share
+        return DataLoader(Subset(items, range(first, first + share)), share)
+model = small()
+trainer.fit(model, datamodule=Data())
+torch.save(model.state_dict(), {folder!r} + f"/{{devices}}-{{trainer.global_rank}}.pt")
+"""
+
+
+@pytest.mark.xdist_group("ddp")
+def test_two_processes_train_the_weights_of_one_with_twice_the_batch(tmp_path: Path):
+    values = {"tests": str(Path(__file__).parent), "folder": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    for devices in (1, 2):
+        program = tmp_path / f"{devices}.py"
+        program.write_text(TWO_PROCESSES.format(devices=devices, **values))
+        done = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    single, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
+    for name, value in single.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_two_hundred_steps_in_bfloat16_stay_finite_and_learn():
+    model = small(learning_rate=1e-3, non_finite="stop")
+    image, mask = random_input(64, 64)
+    image = F.avg_pool2d(image, 9, 1, 4)  # something that can be learnt
+    first = fit(small(), image, mask, precision="bf16-mixed").callback_metrics["train/l1"].item()
+    logged = fit(model, image, mask, steps=200, precision="bf16-mixed").callback_metrics
+    assert model.generator_updates == 200 and model.skipped == 0
+    assert all(torch.isfinite(value) for value in logged.values())
+    assert logged["train/l1"].item() < first / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_one_photograph_is_learnt_beyond_telea():
+    L.seed_everything(0, verbose=False)
+    model = AOTGAN(width=16, blocks=4, critic_width=16, learning_rate=2e-3, betas=(0.5, 0.999), **WITHOUT_VGG)
+    assert_learns(model, square(32), batch=2)

@@ -20,6 +20,7 @@ from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 
 ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("AOTGAN", {"width": 8, "blocks": 2, "critic_width": 4, "style_weight": 0, "perceptual_weight": 0}),
     ("Bertalmio", {"rounds": 3}),
     ("Biharmonic", {}),
     ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}),

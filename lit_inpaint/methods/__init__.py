@@ -1,5 +1,6 @@
 """One folder a paper; the names in ``__all__`` are those of the command line (``--method Telea``)."""
 
+from lit_inpaint.methods.aotgan.method import AOTGAN
 from lit_inpaint.methods.bertalmio.method import Bertalmio
 from lit_inpaint.methods.biharmonic.method import Biharmonic
 from lit_inpaint.methods.context_encoder.method import ContextEncoder
@@ -15,6 +16,7 @@ from lit_inpaint.methods.patchmatch.method import PatchMatch
 from lit_inpaint.methods.telea.method import Telea
 
 __all__ = [
+    "AOTGAN",
     "DDPM",
     "GLCIC",
     "MIGAN",
