@@ -2,4 +2,5 @@
 
 from experiments.cli import main
 
-main()
+if __name__ == "__main__":  # a spawned process imports this file once more
+    main()

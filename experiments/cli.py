@@ -30,7 +30,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     "Compare": {
         "benchmark": ("experiments.benchmark", "methods and checkpoints under one protocol: a record each"),
         "compare": ("experiments.compare", "records and training curves as one page, Markdown, CSV, LaTeX"),
-        "methods": ("experiments.methods", "what there is, with parameters; --json for programs"),
+        "methods": ("experiments.methods", "what there is; NAME: one in full; NAME --memory: what a step takes"),
     },
     "Use": {
         "inpaint": ("experiments.inpaint", "fill the holes of your own file or folder"),

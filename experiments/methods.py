@@ -1,63 +1,167 @@
-"""``lit-inpaint methods``: what there is to train and to compare with."""
+"""``lit-inpaint methods``: what there is to train and to compare with, one method in full, and the memory it takes."""
 
 import argparse
 import inspect
 import json
+import re
+import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+import yaml
+
+from experiments.docstring import reflow, wrap
+from experiments.find import INSTALLED
+from lit_inpaint import methods
+from lit_inpaint.load import nearest, stage_classes
+from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.stage import Stage
+from lit_inpaint.weights import BACKBONES, BackboneMissingError, backbone
 
 
 def describe() -> list[dict[str, Any]]:
-    """One row a method, networks counted on the meta device, so that nothing is allocated."""
-    from lit_inpaint import methods
-    from lit_inpaint.module import parameter_counts
-
-    rows = []
-    for name in methods.__all__:
-        cls = getattr(methods, name)
-        with torch.device("meta"):
-            networks = parameter_counts(cls())
-        rows.append(
-            {
-                "name": name,
-                "class_path": f"{cls.__module__}.{cls.__qualname__}",
-                "year": cls.year,
-                "paper": cls.paper,
-                "networks": networks,
-                "trainable": cls.trainable,
-                "imports": list(cls.imports),
-                "summary": (inspect.getdoc(cls) or "").split("\n")[0],
-            }
-        )
+    """One row a method, oldest first; networks counted on the meta device, so that nothing is allocated."""
+    rows = [_describe(getattr(methods, name)) for name in methods.__all__]
     return sorted(rows, key=lambda row: (row["year"], row["name"]))
 
 
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="lit-inpaint methods", description="Every method, oldest first.")
-    parser.add_argument("--json", action="store_true", help="a list for programs")
-    arguments = parser.parse_args(argv)
-    rows = describe()
-    if arguments.json:
-        json.dump(rows, sys.stdout, indent=1)
-        print()
-        return 0
-    from rich.console import Console
-    from rich.table import Table
+def _describe(cls: type[InpaintingModule]) -> dict[str, Any]:
+    with torch.device("meta"):
+        networks = parameter_counts(cls())
+    stages = stages_of(cls)
+    return {
+        "name": cls.__name__,
+        "class_path": f"{cls.__module__}.{cls.__qualname__}",
+        "year": cls.year,
+        "paper": cls.paper,
+        "networks": networks,
+        "trainable": cls.trainable,
+        "stages": [stage.__name__ for stage in stages],
+        "needs": sorted({need for part in (cls, *stages) for need in part.needs}),
+        "imports": list(cls.imports),
+        "exports": list(cls.exports),
+        "summary": (inspect.getdoc(cls) or "").split("\n")[0],
+    }
 
-    table = Table(title="Methods")
-    for column in ("name", "year", "paper", "networks (parameters)", "trained by `fit`", "reads weights of"):
-        table.add_column(column, overflow="fold")
+
+def stages_of(cls: type[Stage]) -> list[type[Stage]]:
+    """The stages in the folder of a method that are trained apart and then put together."""
+    folder = cls.__module__.rpartition(".")[0]
+    stages = [stage for stage in stage_classes().values() if stage.__module__.rpartition(".")[0] == folder]
+    return [stage for stage in stages if not issubclass(stage, InpaintingModule)]
+
+
+def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
+    """(config, class, first sentence of its comment) of every installed run of one of the classes ``names``."""
+    for path in sorted(INSTALLED.rglob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+        model = config.get("model") if isinstance(config, dict) else None
+        name = str(model.get("class_path", "")).rpartition(".")[2] if isinstance(model, dict) else ""
+        if name in names:
+            comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+            sentence = re.split(r"(?<=[.:])\s", comment, maxsplit=1)[0].rstrip(":.")
+            yield str(path.relative_to(INSTALLED).with_suffix("")), name, sentence
+
+
+def trained_by(row: dict[str, Any]) -> str:
+    if row["stages"]:
+        return f"trained by fit in stages: {', '.join(row['stages'])}"
+    if row["trainable"]:
+        return "trained by fit"
+    return "released weights, not trained" if row["imports"] else "nothing to train"
+
+
+def weights_line(row: dict[str, Any]) -> str:
+    parts = [(word, row[key]) for word, key in (("needs", "needs"), ("reads", "imports"), ("writes", "exports"))]
+    return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
+
+
+def list_all(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
     for row in rows:
-        networks = "\n".join(f"{k} {v:,}" for k, v in row["networks"].items()) or "none"
-        table.add_row(
-            row["name"],
-            str(row["year"]),
-            row["paper"],
-            networks,
-            "yes" if row["trainable"] else "no",
-            ", ".join(row["imports"]),
-        )
-    Console().print(table)
+        yield f"{row['year']}  {row['name']:<15} {trained_by(row)}"
+        networks = ", ".join(f"{name}\xa0{count:,}" for name, count in row["networks"].items())
+        for line in (row["paper"], networks, weights_line(row)):
+            yield from wrap(line, width, " " * 6, " " * 8)
+    yield ""
+    yield from wrap(
+        "Numbers are parameters; needs: backbones that published training stands on; reads: import-weights; writes: "
+        "export. `lit-inpaint methods NAME` shows one in full, `--memory` beside it measures a training step.",
+        width,
+    )
+
+
+def show(cls: type[Stage], width: int) -> Iterator[str]:
+    """Everything about one method or stage."""
+    stages = [stage.__name__ for stage in stages_of(cls)] if issubclass(cls, InpaintingModule) else []
+    if issubclass(cls, InpaintingModule):
+        row = _describe(cls)
+        yield f"{cls.__name__} ({cls.year}): {trained_by(row)}"
+        yield from wrap(cls.paper, width)
+        networks = row["networks"]
+    else:
+        row = {"needs": sorted(cls.needs), "imports": [], "exports": []}
+        yield f"{cls.__name__}: a stage, trained by fit"
+        with torch.device("meta"):
+            networks = parameter_counts(cls())
+    yield ""
+    yield from reflow(cls, width)
+    yield from ["", "Parameters", *(f"  {name:<22} {count:>13,}" for name, count in networks.items() or [("none", 0)])]
+    yield from ["", "Weights"]
+    for word, key in (("reads", "imports"), ("writes", "exports")):
+        yield f"  {word:<8} {', '.join(row[key]) or 'none'}"
+    for need in row["needs"]:
+        yield from wrap(f"needs    {need}: {where(need)}", width, "  ", " " * 11)
+    runs = list(published({cls.__name__, *stages}))
+    yield from ["", "Published settings (lit-inpaint fit --config NAME)"]
+    for config, name, sentence in runs:
+        about = sentence if name == cls.__name__ else f"{name}: {sentence}"
+        yield from wrap(f"{config}: {about}", width, "  ", " " * 6)
+    if not runs:
+        yield "  none"
+
+
+def where(need: str) -> str:
+    """Where a backbone lies on this machine, or how to get it."""
+    if need not in BACKBONES:
+        return "not on this machine"
+    try:
+        return f"{backbone(need)}"
+    except BackboneMissingError as error:
+        return str(error)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="lit-inpaint methods",
+        description="Every method, oldest first; one in full; the memory that a training step of it takes.",
+        epilog="Example: lit-inpaint methods AOTGAN --memory --size 256 style_weight=0 perceptual_weight=0",
+    )
+    parser.add_argument("name", nargs="?", help="class name of a method or of one of its stages")
+    parser.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the class, for --memory")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--memory", action="store_true", help="parameters, optimiser bytes, measured peak an image")
+    parser.add_argument("--size", type=int, default=256, help="side of the images, for --memory (256)")
+    parser.add_argument("--batch", type=int, default=2, help="images; twice as many are measured as well (2)")
+    a = parser.parse_intermixed_args(argv)
+    classes = {name: cls for name, cls in stage_classes().items() if cls.__module__.startswith("lit_inpaint.")}
+    if a.name and a.name not in classes:
+        raise ValueError(f"there is no method '{a.name}'. {nearest(a.name, classes)}")
+    if a.memory:
+        from experiments.memory import report
+
+        if not a.name:
+            raise ValueError("--memory measures one method: give its name.")
+        lines: Any = report(classes[a.name], a.arguments, a.size, a.batch)
+    elif a.json:
+        rows = describe()
+        json.dump([row for row in rows if row["name"] == a.name] if a.name else rows, sys.stdout, indent=1)
+        lines = [""]
+    else:
+        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+        lines = show(classes[a.name], width) if a.name else list_all(describe(), width)
+    for line in lines:
+        print(line)
     return 0

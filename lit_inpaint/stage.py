@@ -30,6 +30,7 @@ class Stage(L.LightningModule):
             "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.weights.BACKBONES: what published training stands on
     averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that evaluation uses: what EMA averages
 
     def __init__(

@@ -50,6 +50,7 @@ class AOTGAN(InpaintingModule):
         betas: Of both Adams; None for the variant's.
         adversarial_weight, style_weight, perceptual_weight: Beside the L1, whose weight is 1. Style and perceptual loss
             need VGG19; both 0 trains without it.
+        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
     """
 
     year: ClassVar[int] = 2021
@@ -59,6 +60,7 @@ class AOTGAN(InpaintingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("official", "official_discriminator", "mmagic")
     exports: ClassVar[tuple[str, ...]] = ("official",)
+    needs: ClassVar[tuple[str, ...]] = ("vgg19",)
     multiple = 4
 
     def __init__(

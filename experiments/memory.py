@@ -1,0 +1,140 @@
+"""What one training step takes: parameters, optimiser state, and the peak measured in fresh processes."""
+
+import logging
+import multiprocessing
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from torch.utils.data import DataLoader
+
+from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.stage import Stage
+from masks.convention import InpaintingBatch
+
+BATCHES = 8  # at most: by then a critic with five steps to each of its generator's has let that one step
+MIB = 2**20
+
+
+def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterator[str]:
+    """Lines about a training step on ``batch`` and on twice as many images.
+
+    Args:
+        pairs: Arguments of the class as KEY=VALUE.
+        size: Side of the images.
+        batch: From 1 on.
+    """
+    if issubclass(cls, InpaintingModule) and not cls.trainable:
+        raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
+    if size < 1 or batch < 1:
+        raise ValueError(f"--size is {size} and --batch is {batch}; both begin at 1.")
+    arguments = dict(_argument(pair) for pair in pairs)
+    try:
+        with torch.device("meta"):
+            counts = parameter_counts(cls(**arguments))
+    except TypeError as error:
+        raise ValueError(
+            f"{cls.__name__}: {error}. `lit-inpaint methods {cls.__name__}` lists its arguments."
+        ) from None
+    small, large = (_in_a_fresh_process(cls, arguments, size, images) for images in (batch, 2 * batch))
+    image = (large["peak"] - small["peak"]) / batch
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    yield f"{cls.__name__}({given}), a training step at {size}x{size}, float32, on {large['device']}"
+    yield "  parameters       " + ", ".join(f"{n} {c:,} ({mib(4 * c)})" for n, c in counts.items())
+    yield "  optimiser state  " + ", ".join(f"{name} {mib(size)}" for name, size in large["optimisers"].items())
+    for images, measured in ((batch, small), (2 * batch, large)):
+        yield f"  peak, batch {images:<4} {mib(measured['peak'])}"
+    yield f"  an image         {mib(image)}, and {mib(small['peak'] - batch * image)} whatever the batch"
+    yield f"({large['how']})"
+    if large["idle"]:
+        yield f"Not in these numbers: {', '.join(large['idle'])} made no step in the first {BATCHES} batches."
+
+
+def mib(size: float) -> str:
+    return f"{size / MIB:,.1f} MiB"
+
+
+def _argument(pair: str) -> tuple[str, Any]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. width=32.")
+    return key, yaml.safe_load(value)
+
+
+def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:
+    # The peak of a process never falls, so that each measurement needs its own.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, cls, arguments, size, batch).result()
+        except BrokenProcessPool:
+            raise ValueError(
+                f"the process that measured {batch} images of {size}x{size} was killed, most likely for want of "
+                "memory. Give a smaller --size or --batch, or arguments that make the networks smaller."
+            ) from None
+
+
+class _StopWhenAllHaveStepped(L.Callback):
+    """The second batch is the first that finds the state of the optimisers in memory."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        trainer.should_stop = trainer.global_step >= 2 and all(optimizer.state for optimizer in trainer.optimizers)
+
+
+def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:
+    """Train the first batches and say what they took; to be called in a process of its own.
+
+    Returns:
+        ``peak``: bytes above those of the process before it made the networks. ``optimisers``: bytes of state by name.
+        ``idle``: networks that made no step. ``device``, ``how``: in words.
+    """
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    cuda = torch.cuda.is_available()
+    before = 0 if cuda else _resident_peak()
+    method = cls(**arguments)
+    image, mask = torch.rand(3, size, size) * 2 - 1, torch.zeros(1, size, size)
+    mask[:, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1
+    samples = [InpaintingBatch(image, mask, str(number)) for number in range(batch * BATCHES)]
+    trainer = L.Trainer(
+        accelerator="cuda" if cuda else "cpu", devices=1, max_steps=BATCHES, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[_StopWhenAllHaveStepped()],
+    )  # fmt: skip
+    trainer.fit(method, DataLoader(samples, batch))  # type: ignore[arg-type]
+    peak = torch.cuda.max_memory_allocated() if cuda else _resident_peak() - before
+    how = "torch.cuda.max_memory_allocated" if cuda else "resident memory of a fresh process above that of its imports"
+    names = [_networks_of(optimizer, method) for optimizer in trainer.optimizers]
+    idle = [name for name, optimizer in zip(names, trainer.optimizers, strict=True) if not optimizer.state]
+    optimisers = {}
+    for name, optimizer in zip(names, trainer.optimizers, strict=True):
+        optimisers[f"{type(optimizer).__name__} of {name}"] = _state_bytes(optimizer)
+    device = torch.cuda.get_device_name() if cuda else "CPU"
+    return {"peak": peak, "optimisers": optimisers, "idle": idle, "device": device, "how": how}
+
+
+def _networks_of(optimizer: torch.optim.Optimizer, method: Stage) -> str:
+    own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    networks = [name for name, child in method.named_children() if any(id(p) in own for p in child.parameters())]
+    return " and ".join(networks) or "the parameters"
+
+
+def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Of the state after a step; one without a step so far makes it on gradients of zero."""
+    if not optimizer.state:
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    values = (value for state in optimizer.state.values() for value in state.values())
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, torch.Tensor))
+
+
+def _resident_peak() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
