@@ -26,6 +26,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "validate": ("experiments.lightning_cli", "evaluate a checkpoint on the validation images"),
         "test": ("experiments.lightning_cli", "evaluate a checkpoint on the test images"),
         "predict": ("experiments.lightning_cli", "complete the test images of a data set, a PNG each"),
+        "assemble": ("experiments.assemble", "stages that were trained apart (ICT, DSI) as one checkpoint"),
     },
     "Compare": {
         "benchmark": ("experiments.benchmark", "methods and checkpoints under one protocol: a record each"),

@@ -99,6 +99,9 @@ class InpaintCLI(LightningCLI):
             trainer.strategy = "ddp_find_unused_parameters_true"
         cls = method_classes().get(config.model.class_path.split(".")[-1]) if config.model else None
         if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
+            if cls.stages:
+                names = " and ".join(stage.__name__ for stage in cls.stages.values())
+                raise ValueError(f"{cls.__name__} is trained in stages: fit {names}, then `lit-inpaint assemble`.")
             why = "is for evaluation only" if cls.imports else "has no parameters to fit"
             raise ValueError(f"{cls.__name__} {why}; use `lit-inpaint benchmark` or `inpaint`.")
         if config.get("ckpt_path") == "last":

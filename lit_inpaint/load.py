@@ -50,7 +50,7 @@ def load_method(
     if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
         method = _from_checkpoint(path, classes, weights)
     elif (name := str(name_or_checkpoint)) in classes:
-        if classes[name].trainable or classes[name].imports:
+        if classes[name].trainable or classes[name].imports or classes[name].stages:
             raise ValueError(
                 f"{name} has trained parameters: give the path of one of its checkpoints, not the name alone."
             )

@@ -27,12 +27,18 @@ class InpaintingModule(Stage, ABC):
     paper: ClassVar[str]  # authors, title, venue: what `lit-inpaint methods` prints
     imports: ClassVar[tuple[str, ...]] = ()  # weight formats that weights.py of the method reads
     trainable: ClassVar[bool] = True
+    stages: ClassVar[dict[str, type[Stage]]] = {}  # trained apart, by their flags of `lit-inpaint assemble`
     diverse: ClassVar[bool] = False  # True: sample() gives different completions for different seeds
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
     fixed_size: int | None = (
         None  # the only side the network takes: cropped around the hole or resized, see adaptation()
     )
+
+    @classmethod
+    def arguments_of(cls, checkpoints: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """The constructor's arguments from checkpoints of the ``stages``; refuses those that do not belong together."""
+        raise NotImplementedError(f"{cls.__name__} has no stages.")
 
     def __init__(self, **optimisation: Any) -> None:
         super().__init__(**optimisation)

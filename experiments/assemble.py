@@ -1,0 +1,143 @@
+"""``lit-inpaint assemble``: the stages of a method, trained apart, as one checkpoint that completes images.
+
+A method takes part by three things:
+
+* ``stages: ClassVar[dict[str, type[Stage]]]``, e.g. ``{"transformer": ICTTransformer, "upsampler": ICTUpsampler}``: the
+  names are the flags of the command, in the order in which the stages are trained;
+* ``arguments_of(checkpoints)``, a classmethod: the constructor's arguments from the checkpoints by flag; it raises a
+  ValueError where two stages do not belong together (another palette, another codebook);
+* its networks have the names that they have in the stages: a tensor of the method is the tensor of the same name in the
+  first stage that has it, averaged where that checkpoint has an average.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.load import hyper_parameters, load_method, method_classes, nearest, read_checkpoint
+from lit_inpaint.module import InpaintingModule
+from lit_inpaint.weights import sha256
+
+
+def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint assemble",
+        description="Put the stages of a method, trained apart, together into one checkpoint for inpaint and benchmark.",
+        epilog="Example: lit-inpaint assemble ICT --transformer runs/a/checkpoints/last.ckpt --upsampler "
+        "runs/b/checkpoints/last.ckpt --out ict.ckpt top_k=40",
+    )
+    p.add_argument("method", help="class name: " + ", ".join(_assembled()))
+    p.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the method that no stage has")
+    for name, stage in cls.stages.items() if cls else ():
+        p.add_argument(f"--{name}", type=Path, required=True, help=f"a checkpoint of {stage.__name__}")
+    p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
+    p.add_argument(
+        "--weights", choices=("ema", "raw"), default="ema", help="averaged weights where there are any, or raw"
+    )
+    return p
+
+
+def main(argv: list[str]) -> int:
+    methods = _assembled()
+    name = next((word for word in argv if not word.startswith("-")), "")
+    if name not in methods:
+        if not argv or argv[0] in ("-h", "--help"):
+            parser(None).parse_args(argv)
+        raise ValueError(f"'{name}' is no method of several stages. {nearest(name, methods)}")
+    cls = methods[name]
+    a = parser(cls).parse_intermixed_args(argv)
+    if a.out.exists():
+        raise ValueError(f"{a.out} exists and is not replaced; give another --out, or delete it.")
+    given = dict(_argument(pair) for pair in a.arguments)
+    checkpoint = assemble(cls, {stage: getattr(a, stage) for stage in cls.stages}, given, a.weights)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
+    load_method(a.out)
+    for stage, source in checkpoint["stages"].items():
+        print(f"{stage}: {source['method']}, step {source['step']}, {source['weights']} weights of {source['file']}")
+    print(f"{name} -> {a.out}")
+    return 0
+
+
+def assemble(
+    cls: type[InpaintingModule], paths: dict[str, Path], given: dict[str, Any], weights: str = "ema"
+) -> dict[str, Any]:
+    """The content of the assembled checkpoint; ``stages`` in it says which files, by content, went in.
+
+    Args:
+        paths: Checkpoints by the names in ``cls.stages``.
+        given: Further arguments of the constructor.
+        weights: "ema" takes averaged weights where a stage has them, "raw" never does.
+
+    Raises:
+        ValueError: A file is of another class, or its arguments or shapes do not suit the method.
+    """
+    checkpoints: dict[str, dict[str, Any]] = {}
+    for name, stage in cls.stages.items():
+        checkpoint = read_checkpoint(paths[name])
+        if checkpoint["method"] != stage.__name__:
+            raise ValueError(f"--{name} {paths[name]} holds a {checkpoint['method']}; expected a {stage.__name__}.")
+        checkpoints[name] = checkpoint
+    arguments = cls.arguments_of(checkpoints)
+    for key in given:
+        if key in arguments:
+            raise ValueError(
+                f"{key} is {arguments[key]!r} by the checkpoints and cannot be given; train that stage anew."
+            )
+    try:
+        with torch.device("meta"):
+            own = cls(**arguments, **given).state_dict()
+    except TypeError as error:
+        raise ValueError(
+            f"{cls.__name__}: {error}. `lit-inpaint methods {cls.__name__}` lists its arguments."
+        ) from None
+    state: dict[str, Tensor] = {}
+    for name, checkpoint in checkpoints.items():
+        tensors = dict(checkpoint["state_dict"])
+        for network, average in (checkpoint.get("ema") or {}).items() if weights == "ema" else ():
+            tensors |= {f"{network}.{key}": value for key, value in average.items()}
+        for key, value in own.items():
+            if key not in tensors or key in state:
+                continue
+            if tensors[key].shape != value.shape:
+                raise ValueError(
+                    f"--{name} {paths[name]}: {key} is {tuple(tensors[key].shape)}, but the arguments of the "
+                    f"checkpoints make it {tuple(value.shape)}. The file is damaged, or of another version."
+                )
+            state[key] = tensors[key]
+    missing = [key for key in own if key not in state]
+    if missing:
+        raise ValueError(f"none of the checkpoints has {missing[0]} ({len(missing)} tensors are missing).")
+    return {
+        "method": cls.__name__,
+        "pytorch-lightning_version": "2.6.6",
+        "hyper_parameters": {**arguments, **given},
+        "state_dict": state,
+        "stages": {name: _source(paths[name], checkpoints[name], weights) for name in cls.stages},
+    }
+
+
+def _source(path: Path, checkpoint: dict[str, Any], weights: str) -> dict[str, Any]:
+    return {
+        "method": checkpoint["method"],
+        "file": str(path),
+        "sha256": sha256(path),
+        "weights": "ema" if weights == "ema" and checkpoint.get("ema") else "raw",
+        "step": checkpoint.get("global_step"),
+        "hyper_parameters": hyper_parameters(checkpoint),
+    }
+
+
+def _assembled() -> dict[str, type[InpaintingModule]]:
+    return {name: cls for name, cls in method_classes().items() if cls.stages}
+
+
+def _argument(pair: str) -> tuple[str, Any]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. top_k=40.")
+    return key, yaml.safe_load(value)
