@@ -27,7 +27,7 @@ from lit_inpaint.weights import sha256
 def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint assemble",
-        description="Put the stages of a method, trained apart, together into one checkpoint for inpaint and benchmark.",
+        description="Put the stages of a method, trained apart, together: one checkpoint for inpaint and benchmark.",
         epilog="Example: lit-inpaint assemble ICT --transformer runs/a/checkpoints/last.ckpt --upsampler "
         "runs/b/checkpoints/last.ckpt --out ict.ckpt top_k=40",
     )
