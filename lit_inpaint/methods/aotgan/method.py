@@ -37,8 +37,9 @@ class AOTGAN(InpaintingModule):
 
     The text of the paper was not at hand: its labels are those that the questions on the program cite from it, its
     betas mmagic's. In all variants the generator steps first and the critic then judges what it had made before, as in
-    the program; mmagic steps the critic first. In bf16-mixed the gates, the last convolution with its tanh, spectral
-    norm, Gram matrices and all losses stay in float32.
+    the program; mmagic steps the critic first. Real and completed images pass the critic together, so its power
+    iteration advances twice a step, not three times. In bf16-mixed the gates, the last convolution with its tanh,
+    spectral norm, Gram matrices and all losses stay in float32.
 
     Args:
         width: Channels of the generator's first convolution.
@@ -58,7 +59,7 @@ class AOTGAN(InpaintingModule):
         "Zeng, Fu, Chao, Guo. Aggregated Contextual Transformations for High-Resolution Image Inpainting. IEEE TVCG "
         "2022, arXiv 2021"
     )
-    imports: ClassVar[tuple[str, ...]] = ("official", "official_discriminator", "mmagic")
+    imports: ClassVar[tuple[str, ...]] = ("official", "mmagic")
     exports: ClassVar[tuple[str, ...]] = ("official",)
     needs: ClassVar[tuple[str, ...]] = ("vgg19",)
     multiple = 4
