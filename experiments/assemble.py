@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
+from experiments.key_value import key_value
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, nearest, read_checkpoint
 from lit_inpaint.module import InpaintingModule
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     a = parser(cls).parse_intermixed_args(argv)
     if a.out.exists():
         raise ValueError(f"{a.out} exists and is not replaced; give another --out, or delete it.")
-    given = dict(_argument(pair) for pair in a.arguments)
+    given = dict(key_value(pair) for pair in a.arguments)
     checkpoint = assemble(cls, {stage: getattr(a, stage) for stage in cls.stages}, given, a.weights)
     AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
     load_method(a.out)
@@ -134,10 +134,3 @@ def _source(path: Path, checkpoint: dict[str, Any], weights: str) -> dict[str, A
 
 def _assembled() -> dict[str, type[InpaintingModule]]:
     return {name: cls for name, cls in method_classes().items() if cls.stages}
-
-
-def _argument(pair: str) -> tuple[str, Any]:
-    key, equals, value = pair.partition("=")
-    if not equals:
-        raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. top_k=40.")
-    return key, yaml.safe_load(value)

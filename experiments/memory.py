@@ -11,9 +11,9 @@ from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from torch.utils.data import DataLoader
 
+from experiments.key_value import key_value
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
@@ -34,7 +34,7 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
         raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
     if size < 1 or batch < 1:
         raise ValueError(f"--size is {size} and --batch is {batch}; both begin at 1.")
-    arguments = dict(_argument(pair) for pair in pairs)
+    arguments = dict(key_value(pair) for pair in pairs)
     try:
         with torch.device("meta"):
             counts = parameter_counts(cls(**arguments))
@@ -58,13 +58,6 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
 
 def mib(size: float) -> str:
     return f"{size / MIB:,.1f} MiB"
-
-
-def _argument(pair: str) -> tuple[str, Any]:
-    key, equals, value = pair.partition("=")
-    if not equals:
-        raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. width=32.")
-    return key, yaml.safe_load(value)
 
 
 def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:

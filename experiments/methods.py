@@ -15,7 +15,7 @@ import yaml
 from experiments.docstring import reflow, wrap
 from experiments.find import INSTALLED
 from lit_inpaint import methods
-from lit_inpaint.load import nearest, stage_classes
+from lit_inpaint.load import nearest
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
 from lit_inpaint.weights import BACKBONES, BackboneMissingError, backbone
@@ -30,7 +30,7 @@ def describe() -> list[dict[str, Any]]:
 def _describe(cls: type[InpaintingModule]) -> dict[str, Any]:
     with torch.device("meta"):
         networks = parameter_counts(cls())
-    stages = stages_of(cls)
+    stages = list(cls.stages.values())
     return {
         "name": cls.__name__,
         "class_path": f"{cls.__module__}.{cls.__qualname__}",
@@ -46,11 +46,13 @@ def _describe(cls: type[InpaintingModule]) -> dict[str, Any]:
     }
 
 
-def stages_of(cls: type[Stage]) -> list[type[Stage]]:
-    """The stages in the folder of a method that are trained apart and then put together."""
-    folder = cls.__module__.rpartition(".")[0]
-    stages = [stage for stage in stage_classes().values() if stage.__module__.rpartition(".")[0] == folder]
-    return [stage for stage in stages if not issubclass(stage, InpaintingModule)]
+def classes() -> dict[str, type[Stage]]:
+    """The methods of the package and their stages by name."""
+    found: dict[str, type[Stage]] = {name: getattr(methods, name) for name in methods.__all__}
+    for cls in list(found.values()):
+        if issubclass(cls, InpaintingModule):
+            found |= {stage.__name__: stage for stage in cls.stages.values()}
+    return found
 
 
 def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
@@ -68,7 +70,7 @@ def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
 
 def trained_by(row: dict[str, Any]) -> str:
     if row["stages"]:
-        return f"trained by fit in stages: {', '.join(row['stages'])}"
+        return f"put together from {', '.join(row['stages'])}"
     if row["trainable"]:
         return "trained by fit"
     return "released weights, not trained" if row["imports"] else "nothing to train"
@@ -95,14 +97,13 @@ def list_all(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
 
 def show(cls: type[Stage], width: int) -> Iterator[str]:
     """Everything about one method or stage."""
-    stages = [stage.__name__ for stage in stages_of(cls)] if issubclass(cls, InpaintingModule) else []
     if issubclass(cls, InpaintingModule):
         row = _describe(cls)
         yield f"{cls.__name__} ({cls.year}): {trained_by(row)}"
         yield from wrap(cls.paper, width)
         networks = row["networks"]
     else:
-        row = {"needs": sorted(cls.needs), "imports": [], "exports": []}
+        row = {"needs": sorted(cls.needs), "imports": [], "exports": [], "stages": []}
         yield f"{cls.__name__}: a stage, trained by fit"
         with torch.device("meta"):
             networks = parameter_counts(cls())
@@ -114,7 +115,7 @@ def show(cls: type[Stage], width: int) -> Iterator[str]:
         yield f"  {word:<8} {', '.join(row[key]) or 'none'}"
     for need in row["needs"]:
         yield from wrap(f"needs    {need}: {where(need)}", width, "  ", " " * 11)
-    runs = list(published({cls.__name__, *stages}))
+    runs = list(published({cls.__name__, *row["stages"]}))
     yield from ["", "Published settings (lit-inpaint fit --config NAME)"]
     for config, name, sentence in runs:
         about = sentence if name == cls.__name__ else f"{name}: {sentence}"
@@ -146,22 +147,22 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--size", type=int, default=256, help="side of the images, for --memory (256)")
     parser.add_argument("--batch", type=int, default=2, help="images; twice as many are measured as well (2)")
     a = parser.parse_intermixed_args(argv)
-    classes = {name: cls for name, cls in stage_classes().items() if cls.__module__.startswith("lit_inpaint.")}
-    if a.name and a.name not in classes:
-        raise ValueError(f"there is no method '{a.name}'. {nearest(a.name, classes)}")
+    known = classes()
+    if a.name and a.name not in known:
+        raise ValueError(f"there is no method '{a.name}'. {nearest(a.name, known)}")
     if a.memory:
         from experiments.memory import report
 
         if not a.name:
             raise ValueError("--memory measures one method: give its name.")
-        lines: Any = report(classes[a.name], a.arguments, a.size, a.batch)
+        lines: Any = report(known[a.name], a.arguments, a.size, a.batch)
     elif a.json:
         rows = describe()
         json.dump([row for row in rows if row["name"] == a.name] if a.name else rows, sys.stdout, indent=1)
         lines = [""]
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-        lines = show(classes[a.name], width) if a.name else list_all(describe(), width)
+        lines = show(known[a.name], width) if a.name else list_all(describe(), width)
     for line in lines:
         print(line)
     return 0

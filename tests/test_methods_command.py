@@ -11,7 +11,7 @@ from test_methods import ROWS
 from experiments.cli import main
 from experiments.docstring import reflow
 from experiments.memory import measure, report
-from experiments.methods import list_all, published, stages_of
+from experiments.methods import describe, list_all, published
 from lit_inpaint import methods
 from lit_inpaint.methods import AOTGAN, DDPM, GLCIC, PartialConv
 from lit_inpaint.stage import Stage
@@ -79,16 +79,25 @@ def test_one_method_in_full_has_defaults_counts_weights_and_its_published_settin
     assert "Did you mean 'AOTGAN'?" in refused(capsys, "AOTGaN")
 
 
-def test_stages_in_the_folder_of_a_method_are_listed_with_it(monkeypatch: pytest.MonkeyPatch):
+def test_stages_of_a_method_are_listed_with_it_with_what_they_need_and_can_be_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     class PriorStage(Stage):
+        """One half of a method."""
+
         needs = ("vgg16",)
 
-    monkeypatch.setattr(PriorStage, "__module__", "lit_inpaint.methods.glcic.prior")
-    monkeypatch.setattr("experiments.methods.stage_classes", lambda: {"GLCIC": GLCIC, "PriorStage": PriorStage})
-    assert stages_of(GLCIC) == [PriorStage] and stages_of(AOTGAN) == []
-    row = {"name": "GLCIC", "year": 2017, "paper": "-", "networks": {}, "trainable": True, "stages": ["PriorStage"]}
-    (head, *_) = list_all([row | {"needs": [], "imports": [], "exports": []}], 80)
-    assert head == "2017  GLCIC           trained by fit in stages: PriorStage"
+        def __init__(self, width: int = 4, **optimisation: Any) -> None:
+            super().__init__(**optimisation)
+            self.transformer = torch.nn.Linear(width, 2)
+
+    monkeypatch.setattr(GLCIC, "stages", {"prior": PriorStage})
+    (row,) = [row for row in describe() if row["name"] == "GLCIC"]
+    assert row["needs"] == ["vgg16"]
+    head, *_ = list_all([row], 80)
+    assert head == "2017  GLCIC           put together from PriorStage"
+    text = printed(capsys, "PriorStage")
+    assert "width = 4" in text and "transformer                       10" in text and "needs    vgg16" in text
 
 
 @pytest.fixture

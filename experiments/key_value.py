@@ -1,0 +1,17 @@
+"""Constructor arguments on the command line, as KEY=VALUE."""
+
+from typing import Any
+
+import yaml
+
+
+def key_value(pair: str) -> tuple[str, Any]:
+    """The name and the value, read as YAML.
+
+    >>> key_value("rates=[1, 2]")
+    ('rates', [1, 2])
+    """
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. width=32.")
+    return key, yaml.safe_load(value)
