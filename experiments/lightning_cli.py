@@ -105,7 +105,7 @@ class InpaintCLI(LightningCLI):
             why = "is for evaluation only" if cls.imports else "has no parameters to fit"
             raise ValueError(f"{cls.__name__} {why}; use `lit-inpaint benchmark` or `inpaint`.")
         if config.get("ckpt_path") == "last":
-            config.ckpt_path = str(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+            config.ckpt_path = str(newest(Path(trainer.default_root_dir) / "checkpoints"))
         checkpoint = config.get("ckpt_path")
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
@@ -120,6 +120,12 @@ class InpaintCLI(LightningCLI):
     def before_fit(self) -> None:
         """Look for the images before a logger creates its first file."""
         self.datamodule.setup("fit")
+
+
+def newest(folder: Path) -> Path:
+    """The last.ckpt, last-v1.ckpt, ... that was written last: a second run in a folder does not replace the first's."""
+    found = sorted(folder.glob("last*.ckpt"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else folder / "last.ckpt"
 
 
 def load_weights(model: Stage, path: Path) -> None:

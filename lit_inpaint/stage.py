@@ -24,7 +24,7 @@ class Stage(L.LightningModule):
 
     Args:
         accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages
-            before it steps; a checkpoint between two such steps loses the gradients so far.
+            before it steps; a checkpoint between two such steps holds the gradients so far.
         clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
             "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
@@ -45,6 +45,7 @@ class Stage(L.LightningModule):
         self.generator_updates = 0
         self.skipped = 0
         self._accumulated: dict[int, int] = {}  # blocks since an optimiser's last step
+        self._unfinished: list[tuple[int, list[Tensor | None]]] = []  # of a checkpoint: such blocks, and their gradients
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
 
@@ -113,6 +114,21 @@ class Stage(L.LightningModule):
             )
         return False
 
+    def on_train_start(self) -> None:
+        """Optimisers exist now: give back the gradients of an update that the checkpoint cut in two."""
+        for optimizer, (blocks, gradients) in zip(self.trainer.optimizers, self._unfinished, strict=False):
+            self._accumulated[id(optimizer)] = blocks
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = None if gradient is None else gradient.to(parameter)
+        self._unfinished = []
+
+    def on_validation_start(self) -> None:
+        """Running statistics differ between ranks: all evaluate the network of rank 0, which checkpoints hold."""
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Count the batch in ``trainer.global_step``, once, however many optimisers will step in it, and make the draws
         inside the model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
@@ -133,11 +149,16 @@ class Stage(L.LightningModule):
         checkpoint["method"] = type(self).__name__
         checkpoint["generator_updates"] = self.generator_updates
         checkpoint["skipped"] = self.skipped
+        checkpoint["accumulated"] = [
+            (self._accumulated.get(id(optimizer), 0), [p.grad for g in optimizer.param_groups for p in g["params"]])
+            for optimizer in (self.trainer.optimizers if any(self._accumulated.values()) else [])
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fitting goes on from the raw weights; everything else uses the averaged ones where the file has them."""
         self.generator_updates = checkpoint.get("generator_updates", 0)
         self.skipped = checkpoint.get("skipped", 0)
+        self._unfinished = checkpoint.get("accumulated", [])
         fitting = self._trainer is not None and self._trainer.state.fn == "fit"
         averaged = {} if fitting or self.weights == "raw" else checkpoint.get("ema", {})
         for name, state in averaged.items():

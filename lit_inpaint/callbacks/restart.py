@@ -1,0 +1,200 @@
+"""A run that is told to stop saves and ends; one that goes on makes up for what the stop cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lit_inpaint.stage import Stage
+
+
+class Restart(Checkpoint):
+    """Stop on a signal without loss, and go on without a trace.
+
+    * SIGTERM and SIGUSR1 finish the batch, write ``last.ckpt``, print the command that goes on, and end the process
+      with 128 + signal (143, 138). Lightning acts inside the handler, in the middle of a step, or ends with 0. All
+      ranks stop after the same batch. Under SLURM, SIGUSR1 (``#SBATCH --signal=SIGUSR1@90``) requeues the job as well.
+    * A checkpoint is written before the values of its batch are logged and before the validation that is due after it.
+      Lightning skips both when it goes on; here they are logged and made first, so the curves have no gap.
+    * The end of a run is saved, also if its last step is no multiple of the period.
+    * A folder that cannot be written is an error before the first batch, not at the first checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._signal = 0
+        self._training = self._validating = False
+        self._common_batches = 0  # of a validation: every rank has them
+        self._saved_at = -1
+        self._cut_off: dict[str, Any] = {}  # what the checkpoint that this run goes on from had still to do
+
+    # ---- stopping ----------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage != "fit" or not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        folder = _folder(trainer)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            reason = f"Checkpoints cannot be written into {folder}: {error.strerror}. Set trainer.default_root_dir"
+            raise OSError(error.errno, f"{reason} to a folder of yours.") from None
+
+    def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._listen(trainer)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._listen(trainer)
+        self._training = True
+        self._make_up(trainer)
+
+    def _listen(self, trainer: L.Trainer) -> None:
+        """In place of Lightning's handlers, which it has just set and takes away itself, with ours."""
+
+        def receive(number: int, frame: Any) -> None:
+            if not self._signal and trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(number)  # the processes that this one started
+            self._signal = number
+            if not self._training:
+                sys.exit(128 + number)  # there is nothing to save yet
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, receive)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._stop_if_told(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, loader: int = 0
+    ) -> None:
+        if self._training and batch_idx < self._common_batches:
+            self._stop_if_told(trainer)
+
+    def _stop_if_told(self, trainer: L.Trainer) -> None:
+        number = int(_over_ranks(trainer, self._signal, "max"))
+        if not number:
+            return
+        self._training = False
+        path = self._save(trainer)
+        _say(f"{signal.Signals(number).name}: saved step {trainer.global_step}. Go on with:\n{_command(trainer, path)}")
+        if number == signal.SIGUSR1:
+            _requeue()
+        sys.exit(128 + number)
+
+    def _save(self, trainer: L.Trainer) -> Path:
+        keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
+        if keeper is not None and keeper.last_model_path:
+            path = Path(keeper.last_model_path)
+        else:
+            names = (f"last-v{n}.ckpt" if n else "last.ckpt" for n in count())  # as ModelCheckpoint counts them
+            path = next(p for p in map(_folder(trainer).joinpath, names) if not p.exists())
+            path = Path(trainer.strategy.broadcast(str(path)))
+        if keeper is not None:
+            keeper.last_model_path = str(path)  # it writes over this one next time
+        trainer.save_checkpoint(path)
+        return path
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._training = False
+        if self._saved_at != trainer.global_step and not trainer.fast_dev_run:
+            self._save(trainer)
+
+    # ---- going on ----------------------------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validating = self._training
+        if self._validating:
+            self._common_batches = int(_over_ranks(trainer, sum(trainer.num_val_batches), "min"))  # type: ignore[arg-type]
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validating = False
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._saved_at = trainer.global_step
+        if trainer.state.fn != "fit":
+            return
+        loop = trainer.fit_loop.epoch_loop
+        progress = loop.batch_progress.current
+        in_batch = progress.processed == progress.completed + 1  # on_train_batch_end: not logged, not validated yet
+        fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)  # type: ignore[arg-type]
+        due = in_batch and fetcher is not None and batches > 0 and loop._should_check_val_fx(fetcher)
+        values = {key: float(value) for key, value in loop._results.metrics(on_step=True)["log"].items()}
+        if isinstance(pl_module, Stage):
+            values["generator_updates"] = float(pl_module.generator_updates)  # the module logs it after all callbacks
+        checkpoint["restart"] = {
+            "values": values,
+            "log": in_batch and trainer._logger_connector.should_update_logs,
+            "validate": due or self._validating,
+            "within_epoch": not loop.batch_progress.is_last_batch,
+        }
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._cut_off = checkpoint.get("restart", {})
+
+    def _make_up(self, trainer: L.Trainer) -> None:
+        if self._cut_off.get("log"):
+            values = {key: value for key, value in self._cut_off["values"].items() if key != "step"}
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step)
+                logger.save()
+        if self._cut_off.get("validate"):
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            loop.restarting = False  # all of it, not its rest
+            trainer.validating = True
+            loop.run()
+            trainer.training = True
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Lightning logs the latest value of each key, until the epoch ends: also of keys that this batch lacks."""
+        if self._cut_off.get("within_epoch"):
+            pl_module.log_dict(self._cut_off["values"], batch_size=1)
+        self._cut_off = {}
+
+
+def _over_ranks(trainer: L.Trainer, value: float, how: str) -> float:
+    if trainer.world_size == 1:
+        return value
+    return trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op=how).item()
+
+
+def _folder(trainer: L.Trainer) -> Path:
+    named = [c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.dirpath]
+    return Path(named[0]) if named else Path(trainer.default_root_dir) / "checkpoints"
+
+
+def _command(trainer: L.Trainer, path: Path) -> str:
+    configs = sorted(Path(trainer.default_root_dir).glob("config*.yaml"), key=lambda p: p.stat().st_mtime)
+    return f"lit-inpaint fit --config {configs[-1]} --ckpt_path {path}" if configs else f"trainer.fit(..., ckpt_path={path})"
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@rank_zero_only
+def _requeue() -> None:
+    """Ask SLURM to run the job again, where there is SLURM and the job is not a shell."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        code = subprocess.run(["scontrol", "requeue", job]).returncode
+    except OSError as error:
+        code = error.errno or 1
+    _say(f"scontrol requeue {job}: " + ("done" if code == 0 else f"failed with {code}; submit the job again"))

@@ -1,0 +1,147 @@
+"""The gradients with which each optimiser would step: of one process, of a rank of two, or of one rank's half alone."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from test_methods import ROWS, batches, make, trainer
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.data import DataLoader
+
+from lit_inpaint import methods, stage
+from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
+from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
+from lit_inpaint.module import InpaintingModule
+from masks.convention import InpaintingBatch, composite
+
+Form = Literal["hinge", "wgan_gp", "wgan_gp_apart", "r1_apart"]
+
+
+class Forms(InpaintingModule):
+    """Every form of adversarial loss, on networks of three layers; the critic may see real and fake in two forwards."""
+
+    year, paper = 2026, "for tests"
+
+    def __init__(self, form: Form = "hinge", critic_steps: int = 1, spectral: bool = False) -> None:
+        super().__init__()
+        self.form, self.critic_steps = form, critic_steps
+        self.generator = nn.Sequential(nn.Conv2d(4, 8, 5, 2, 2), nn.ELU(), nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
+        wrap = spectral_norm if spectral else nn.Identity()
+        self.discriminator = nn.Sequential(wrap(nn.Conv2d(3, 8, 4, 2, 1)), nn.SiLU(), wrap(nn.Conv2d(8, 1, 4, 2, 1)))
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+        return self.generator(torch.cat([erased, mask], 1))
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.Adam(network.parameters()) for network in (self.generator, self.discriminator)]
+
+    def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+        image, mask = batch.image, batch.mask
+        optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
+        completed = composite(self.predict(image, mask), image, mask)
+        for _ in range(self.critic_steps):
+            with self.optimise(optimizer_d) as minimise:
+                real, fake = self.discriminator(image), self.discriminator(completed.detach())
+                if self.form == "hinge":
+                    minimise(hinge_critic(real, fake))
+                elif self.form == "r1_apart":  # lazy R1: a backward of the penalty alone
+                    minimise(hinge_critic(real, fake))
+                    image.requires_grad_()
+                    (slope,) = torch.autograd.grad(self.discriminator(image).sum(), image, create_graph=True)
+                    minimise(5 * slope.square().sum((1, 2, 3)).mean())
+                    image.requires_grad_(False)
+                else:
+                    critic = wasserstein_critic(real, fake)
+                    penalty = 10 * gradient_penalty(self.discriminator, image, completed)
+                    for loss in (critic, penalty) if self.form == "wgan_gp_apart" else (critic + penalty,):
+                        minimise(loss)
+        with self.optimise(optimizer_g) as minimise:
+            judged = self.discriminator(completed)
+            adversarial = hinge_generator(judged) if self.form == "hinge" else wasserstein_generator(judged)
+            minimise((completed - image).abs().mean() + adversarial)
+
+
+# name: (class, arguments, batches). Every trained method as its contract row has it, then what a row does not reach.
+CASES: dict[str, tuple[str, dict[str, Any], int]] = {
+    name: (name, arguments, 2) for name, arguments in ROWS if getattr(methods, name).trainable
+} | {
+    "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "critic_steps": 1}, 3),
+    "DeepFillV1, n_critic 2": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 2}, 3),
+    "DeepFillV1, n_critic 5": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 5}, 6),
+    "DDPM, t by second moment": ("DDPM", dict(ROWS)["DDPM"] | {"timestep_sampling": "loss-second-moment"}, 1),
+    "hinge": ("Forms", {}, 1),
+    "hinge, spectral norm, two forwards": ("Forms", {"spectral": True}, 2),
+    "WGAN-GP in one backward": ("Forms", {"form": "wgan_gp"}, 1),
+    "WGAN-GP, penalty as a backward of its own": ("Forms", {"form": "wgan_gp_apart"}, 1),
+    "R1 as a backward of its own": ("Forms", {"form": "r1_apart"}, 1),
+    "R1, spectral norm": ("Forms", {"form": "r1_apart", "spectral": True}, 1),
+    "n_critic 2 in a batch": ("Forms", {"critic_steps": 2}, 1),
+    "n_critic 5 in a batch": ("Forms", {"critic_steps": 5, "form": "wgan_gp_apart"}, 1),
+}
+# A loss in which the images of a batch meet: two halves have another gradient than the whole, by the paper's design.
+COUPLED = {
+    "GLCIC, all phases": "the critic crops the real image where the mask of the batch's next image lies",
+}
+
+
+def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0) -> list[list[Tensor | None]]:
+    """Of every optimiser step of ``case``, with weights that never change, in float64 and with BatchNorm in eval mode."""
+    name, arguments, count = CASES[case]
+    torch.manual_seed(0)
+    method = (Forms(**arguments) if name == "Forms" else make(name, arguments)).double()
+    for layer in method.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.Dropout):
+            layer.eval()
+    items: Sequence[Any] = [InpaintingBatch(i.image.double(), i.mask.double(), i.name) for i in batches(count, 4).dataset]
+    # As the sampler deals them: rank r of two has every second sample of the global batch.
+    loader = DataLoader(items if role == "whole" else items[rank::2], batch_size=4 if role == "whole" else 2)
+    world = 1 if role == "whole" else 2
+    ranks = {"devices": 2, "strategy": "ddp_find_unused_parameters_true"} if role == "ranks" else {}
+    steps: list[list[Tensor | None]] = []
+
+    def keep(optimizer: LightningOptimizer, *args: Any, **kwargs: Any) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        steps.append([None if p.grad is None else p.grad.clone() for p in parameters])
+
+    with patch.object(LightningOptimizer, "step", keep), rows_of_the_global_batch(rank, world):
+        run = trainer(Path(), max_steps=count, use_distributed_sampler=False, limit_val_batches=0, **ranks)
+        run.fit(method, loader)
+    return steps
+
+
+@contextmanager
+def rows_of_the_global_batch(rank: int, world: int) -> Iterator[None]:
+    """A draw with a row an image is made for the global batch, of which a rank takes its rows; float32 islands are float64."""
+    torch.set_default_dtype(torch.float64)
+    rand, like, integers, multinomial, key = torch.rand, torch.randn_like, torch.randint, torch.multinomial, stage.key
+
+    def all_rows(draw: Any) -> Tensor:
+        return draw[rank::world].contiguous()
+
+    patches = [
+        patch.object(torch, "rand", lambda n, *s, **k: all_rows(rand(n * world, *s, **k))),
+        patch.object(torch, "randn_like", lambda x: all_rows(torch.randn(len(x) * world, *x.shape[1:]))),
+        patch.object(torch, "randint", lambda high, s, **k: all_rows(integers(high, (s[0] * world, *s[1:]), **k))),
+        patch.object(torch, "multinomial", lambda p, n, **k: all_rows(multinomial(p, n * world, **k))),
+        patch.object(stage, "key", lambda seed, step, rank: key(seed, step, 0)),
+        patch.object(Tensor, "float", Tensor.double),
+    ]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+        torch.set_default_dtype(torch.float32)
+
+
+def write_all(role: Literal["ranks", "whole", "half"], rank: int) -> None:
+    """The body of one process: gradients of every case, into a file."""
+    cases = [case for case in CASES if role != "half" or case in COUPLED]
+    torch.save({case: gradients(case, role, rank) for case in cases}, f"{role}-{rank}.pt")

@@ -1,0 +1,244 @@
+"""Training runs of the command line that end with kill -9 at a stated point, go on, and are compared with one that never stopped."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import processes
+import torch
+import yaml
+from lightning.pytorch.core.optimizer import LightningOptimizer
+
+from experiments import lightning_cli
+from experiments.compare.reader import read_run
+from lit_inpaint import checkpoint_io
+
+BATCHES, STEPS, EVERY = 4, 11, 3  # of an epoch, of a run, between checkpoints and between validations
+POINTS = ("in a step", "between updates", "between steps", "in a write", "after a write", "in validation", "last batch", "epoch end")
+TIMES = {"images_per_second", "data_wait"}  # of the clock, not of the run
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where a run ends: ``point`` is one of POINTS, ``step`` its batch (counted from 1), ``share`` how far into it."""
+
+    point: str
+    step: int
+    share: float = 0.5
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Watch(L.Callback):
+    """Writes down which samples each batch held, and kills its process where it is told."""
+
+    def __init__(self, samples: str, kill: Kill | None) -> None:
+        self.samples, self.kill, self.began = samples, kill, time.perf_counter()
+        self.step = 0
+        if kill is None:
+            return
+        if kill.point in ("in a write", "after a write"):
+            self._in_writes(kill)
+        elif kill.point in ("between updates", "last batch"):
+            stepped = LightningOptimizer.step
+
+            def step(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+                out = stepped(optimizer, *args, **kwargs)
+                if self.step == kill.step:
+                    die()
+                return out
+
+            LightningOptimizer.step = step  # type: ignore[method-assign]
+
+    def _in_writes(self, kill: Kill) -> None:
+        """``step`` counts the files written: at every third batch step=<n>.ckpt and then last.ckpt."""
+        self.writes = 0
+        save, replace = torch.save, Path.replace
+
+        def partial(content: Any, file: Any) -> None:
+            self.writes += 1
+            if kill.point == "in a write" and self.writes == kill.step:
+                whole = io.BytesIO()
+                save(content, whole)
+                file.write(whole.getvalue()[: int(kill.share * whole.tell())])
+                file.flush()
+                die()
+            save(content, file)
+
+        def renamed(path: Path, target: Any) -> Any:
+            out = replace(path, target)
+            if kill.point == "after a write" and str(target).endswith(".ckpt") and self.writes == kill.step:
+                die()
+            return out
+
+        checkpoint_io.torch.save = partial  # type: ignore[assignment]
+        Path.replace = renamed  # type: ignore[method-assign]
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.step = trainer.global_step + 1
+        data = hashlib.sha256(batch.image.numpy().tobytes() + batch.mask.numpy().tobytes()).hexdigest()
+        row = {"step": self.step, "epoch": trainer.current_epoch, "batch": batch_idx, "names": batch.name, "hash": data}
+        with open(self.samples, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        took, self.began = time.perf_counter() - self.began, time.perf_counter()
+        if self.kill and self.kill.point == "in a step" and self.step == self.kill.step:
+            timer = threading.Timer(self.kill.share * min(took, 0.3), die)
+            timer.daemon = True
+            timer.start()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        if self.kill and self.kill.point == "between steps" and self.step == self.kill.step:
+            die()
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        if self.kill and self.kill.point == "in validation" and self.step >= self.kill.step and not trainer.sanity_checking:
+            die()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        if self.kill and self.kill.point == "epoch end" and self.step >= self.kill.step:
+            die()
+
+
+def fit(argv: list[str], samples: str, kill: Kill | None) -> int:
+    """The body of one process: ``lit-inpaint fit`` with a Watch."""
+    started = L.Trainer._run
+
+    def watched(trainer: L.Trainer, *args: Any, **kwargs: Any) -> Any:  # the command line reads fit's own signature
+        trainer.callbacks.insert(0, Watch(samples, kill))  # type: ignore[attr-defined]
+        return started(trainer, *args, **kwargs)
+
+    L.Trainer._run = watched  # type: ignore[method-assign, assignment]
+    return lightning_cli.main(argv)
+
+
+def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int = STEPS) -> dict[str, Any]:
+    """A run of some seconds: four batches an epoch, a checkpoint and a validation every third batch, every batch logged."""
+    data = {
+        "mask": {"class_path": "DeepFillV2Mask"}, "image_size": 64, "batch_size": 2 // ranks, "num_workers": workers,
+        "samples_per_epoch": 2 * BATCHES, "eval_repeats": 1,
+    }  # fmt: skip
+    checkpoints = {"dirpath": "run/checkpoints", "filename": "{step}", "every_n_train_steps": EVERY, "save_top_k": -1}
+    trainer = {
+        "default_root_dir": "run", "max_steps": steps, "devices": ranks, "accelerator": "cpu", "log_every_n_steps": 1,
+        "val_check_interval": EVERY, "check_val_every_n_epoch": None, "num_sanity_val_steps": 0,
+        "enable_model_summary": False, "enable_progress_bar": False,
+        "logger": {"class_path": "experiments.run_folder.SegmentedCSVLogger", "init_args": {"save_dir": "run"}},
+        "callbacks": [
+            {"class_path": "lit_inpaint.callbacks.Throughput"},
+            {"class_path": "lit_inpaint.callbacks.EMA", "init_args": {"decay": 0.9}},
+            {"class_path": "experiments.run_folder.RunRecord"},
+            {
+                "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                "init_args": checkpoints | {"save_last": True},
+            },
+            {"class_path": "lit_inpaint.callbacks.Restart"},
+        ],
+    }  # fmt: skip
+    return {"model": model, "data": {"class_path": "SamplePhotos", "init_args": data}, "trainer": trainer}
+
+
+def run(folder: Path, config: dict[str, Any], kill: Kill | None = None, ranks: int = 1, attempt: int = 0, more: Sequence[str] = ()) -> list[int]:
+    """Fit ``config`` in ``folder`` to its end; the exit code of every rank. If one is killed, the others are, as by torchrun."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fit.yaml").write_text(yaml.safe_dump(config))
+    argv, port = ["fit", "--config", "fit.yaml", *more], processes.free_port()
+    started = [
+        processes.start(
+            fit, argv, f"samples-{rank}-{attempt}.jsonl", kill,
+            folder=folder, log=f"log-{rank}-{attempt}.txt", env=processes.rank_env(rank, ranks, port) if ranks > 1 else {},
+        )
+        for rank in range(ranks)
+    ]  # fmt: skip
+    deadline = time.monotonic() + 120
+    while any(p.is_alive() for p in started):
+        ended = [p for p in started if not p.is_alive()]
+        if any(p.exitcode != 0 for p in ended) or time.monotonic() > deadline:
+            for process in started:
+                process.kill()
+        time.sleep(0.01)
+    for process in started:
+        process.join()
+    return [p.exitcode for p in started]
+
+
+def killed_and_resumed(folder: Path, config: dict[str, Any], kill: Kill, ranks: int = 1) -> int:
+    """Kill the run at one point and go on from last.ckpt, or from the start without one; the step it went on from."""
+    codes = run(folder, config, kill, ranks)
+    assert -signal.SIGKILL in codes, f"{kill} did not happen: exit codes {codes}, {folder}"
+    last = folder / "run/checkpoints/last.ckpt"
+    step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
+    codes = run(folder, config, None, ranks, attempt=1, more=["--ckpt_path", "last"] if last.exists() else [])
+    assert codes == [0] * ranks, f"could not go on after {kill}: {(folder / 'log-0-1.txt').read_text()[-1500:]}"
+    return step
+
+
+# ---- what must be equal ----------------------------------------------------------------------------------------------
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over every tensor and plain value of a nested structure."""
+    sha = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            sha.update(str((value.dtype, tuple(value.shape))).encode() + value.contiguous().numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in value:
+                sha.update(repr(key).encode())
+                add(value[key])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+        else:
+            sha.update(repr(value).encode())
+
+    add(value)
+    return sha.hexdigest()
+
+
+def state(folder: Path) -> dict[str, str | int]:
+    """Hashes of all that training goes on from, in the last checkpoint of a run."""
+    content = torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)
+    hashed = {name: digest(content[name]) for name in ("state_dict", "ema", "optimizer_states", "lr_schedulers")}
+    counted = {name: content[name] for name in ("global_step", "epoch", "generator_updates", "skipped")}
+    return hashed | counted | {"images_seen": content["callbacks"]["Throughput"]["images_seen"]}
+
+
+def curves(folder: Path) -> dict[str, Any]:
+    """What the run reader makes of the segments of a run."""
+    return {key: values for key, values in read_run(folder / "run").curves.items() if key not in TIMES}
+
+
+def samples(folder: Path, ranks: int = 1) -> dict[int, list[Any]]:
+    """What each step was shown, on every rank; where a step was repeated after a restart, the later time."""
+    shown: dict[int, list[Any]] = {}
+    for rank in range(ranks):
+        rows: dict[int, Any] = {}
+        for path in sorted(folder.glob(f"samples-{rank}-*.jsonl")):
+            rows |= {row["step"]: row for row in map(json.loads, path.read_text().splitlines())}
+        for step, row in rows.items():
+            shown.setdefault(step, []).append(row)
+    return shown
+
+
+def differences(folder: Path, whole: Path, ranks: int = 1) -> list[str]:
+    """In what a run that was killed differs from the uninterrupted one; empty if in nothing."""
+    compared: list[tuple[str, Callable[[Path], dict[Any, Any]]]] = [
+        ("state", state), ("curve", curves), ("samples of step", lambda place: samples(place, ranks)),
+    ]  # fmt: skip
+    found = []
+    for what, read in compared:
+        mine, theirs = read(folder), read(whole)
+        found += [f"{what} {key}: {mine.get(key)} != {theirs.get(key)}" for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+    return found
