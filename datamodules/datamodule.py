@@ -41,6 +41,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         mask: Distribution of the holes in training.
         image_size: Side of the square samples.
         batch_size: Of one device.
+        global_batch: Images a step, of all devices and accumulated batches, at which the configuration was tuned. It
+            sets nothing: another product of devices and batch_size is a warning.
         num_workers: Processes that read and mask images; 0 does it in the main process.
         seed: Of order, crops, flips and masks in training.
         resize: "shorter": shorter side drawn from ``shorter_side``, then a random crop; "direct": to a square,
@@ -80,6 +82,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         eval_batch_size: int | None = None,
         limit_eval: int | None = None,
         on_bad_image: Literal["stop", "skip"] = "stop",
+        global_batch: int | None = None,
     ) -> None:
         super().__init__()
         low, high = shorter_side or (image_size, image_size)
@@ -95,7 +98,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self.drop_last, self.samples_per_epoch = drop_last, samples_per_epoch
         self.eval_mask, self.eval_seed, self.eval_repeats = eval_mask or mask, eval_seed, eval_repeats
         self.eval_batch_size, self.limit_eval = eval_batch_size or batch_size, limit_eval
-        self.on_bad_image = on_bad_image
+        self.on_bad_image, self.global_batch = on_bad_image, global_batch
         self._files: dict[str, Files] = {}
         self._training: TrainingSet | None = None
         self._resumed: dict[str, Any] = {}
@@ -161,6 +164,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
                 "batch_size, set drop_last to false, or set samples_per_epoch to show each image several times."
             )
         self._check_resumed()
+        self._check_global_batch(world)
         sampler = TrainingSampler(
             len(data), self.batch_size, self.seed, rank, world, self.drop_last, start=position(self.trainer)
         )
@@ -230,6 +234,18 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             changes = ", ".join(f"{key} was {self._resumed[key]} and is {now[key]}" for key in different)
             raise ValueError(
                 f"The run cannot go on where it stopped: {changes}. Set it back, or begin anew from its weights."
+            )
+
+    def _check_global_batch(self, world: int) -> None:
+        accumulated = getattr(self.trainer.lightning_module, "accumulate", 1) if self.trainer else 1
+        now = self.batch_size * world * accumulated
+        if self.global_batch not in (None, now):
+            product = f"{world} device(s) x batch_size {self.batch_size}" + f" x accumulate {accumulated}" * (
+                accumulated > 1
+            )
+            rank_zero_warn(
+                f"This configuration was tuned at {self.global_batch} images a step (global_batch); {product} = {now}. "
+                "Change these until they agree, or expect other results."
             )
 
     def _description(self) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Which samples, in which order, on which rank: the same for any number of workers, and after a restart."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,3 +96,18 @@ def worker_threads(worker: int) -> None:
     """One thread a worker: OpenCV would start one a core in each."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    _outlive_signals()
+
+
+def _outlive_signals() -> None:
+    """SLURM sends SIGTERM and SIGUSR1 to every process of a job; a worker that dies of it takes the run with it before
+    the run can save. So a worker heeds these signals from its parent alone."""
+    signals = {signal.SIGTERM, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def wait() -> None:
+        while signal.sigwaitinfo(signals).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -18,6 +18,7 @@ import datamodules
 import masks
 from experiments.find import INSTALLED, find_yaml
 from experiments.run_folder import KeepConfig
+from lit_inpaint.ddp import check_strategy
 from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
 from lit_inpaint.stage import Stage
 
@@ -118,7 +119,8 @@ class InpaintCLI(LightningCLI):
                 load_weights(self.model, Path(config.init_from))
 
     def before_fit(self) -> None:
-        """Look for the images before a logger creates its first file."""
+        """What can be refused is, before a logger creates its first file and before there are other processes."""
+        check_strategy(self.trainer, self.model)
         self.datamodule.setup("fit")
 
 

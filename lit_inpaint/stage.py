@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from lit_inpaint.ddp import check_strategy
+
 
 class NonFiniteLossError(ValueError):
     """A loss was NaN or infinite and ``non_finite`` is "stop"; the command line says a ValueError in one line."""
@@ -45,9 +47,15 @@ class Stage(L.LightningModule):
         self.generator_updates = 0
         self.skipped = 0
         self._accumulated: dict[int, int] = {}  # blocks since an optimiser's last step
-        self._unfinished: list[tuple[int, list[Tensor | None]]] = []  # of a checkpoint: such blocks, and their gradients
+        self._unfinished: list[
+            tuple[int, list[Tensor | None]]
+        ] = []  # of a checkpoint: such blocks, and their gradients
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            check_strategy(self.trainer, self)
 
     # ---- training: one optimiser step ------------------------------------------------------------------------------
 

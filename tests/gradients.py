@@ -66,14 +66,16 @@ class Forms(InpaintingModule):
             minimise((completed - image).abs().mean() + adversarial)
 
 
+SMALL_DDPM = dict(ROWS)["DDPM"] | {"image_size": 32, "attention_resolutions": [16]}  # for time
 # name: (class, arguments, batches). Every trained method as its contract row has it, then what a row does not reach.
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     name: (name, arguments, 2) for name, arguments in ROWS if getattr(methods, name).trainable
 } | {
+    "DDPM": ("DDPM", SMALL_DDPM, 1),
     "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "critic_steps": 1}, 3),
     "DeepFillV1, n_critic 2": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 2}, 3),
     "DeepFillV1, n_critic 5": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 5}, 6),
-    "DDPM, t by second moment": ("DDPM", dict(ROWS)["DDPM"] | {"timestep_sampling": "loss-second-moment"}, 1),
+    "DDPM, t by second moment": ("DDPM", SMALL_DDPM | {"timestep_sampling": "loss-second-moment"}, 1),
     "hinge": ("Forms", {}, 1),
     "hinge, spectral norm, two forwards": ("Forms", {"spectral": True}, 2),
     "WGAN-GP in one backward": ("Forms", {"form": "wgan_gp"}, 1),
@@ -90,14 +92,18 @@ COUPLED = {
 
 
 def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0) -> list[list[Tensor | None]]:
-    """Of every optimiser step of ``case``, with weights that never change, in float64 and with BatchNorm in eval mode."""
+    """Of every optimiser step of ``case``; weights never change, all is float64, BatchNorm is in eval mode."""
     name, arguments, count = CASES[case]
     torch.manual_seed(0)
     method = (Forms(**arguments) if name == "Forms" else make(name, arguments)).double()
     for layer in method.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.Dropout):
             layer.eval()
-    items: Sequence[Any] = [InpaintingBatch(i.image.double(), i.mask.double(), i.name) for i in batches(count, 4).dataset]
+    side = arguments.get("image_size", 64)
+    window = (..., slice(32 - side // 2, 32 + side // 2), slice(32 - side // 2, 32 + side // 2))
+    items: Sequence[Any] = [
+        InpaintingBatch(i.image[window].double(), i.mask[window].double(), i.name) for i in batches(count, 4).dataset
+    ]
     # As the sampler deals them: rank r of two has every second sample of the global batch.
     loader = DataLoader(items if role == "whole" else items[rank::2], batch_size=4 if role == "whole" else 2)
     world = 1 if role == "whole" else 2
@@ -116,9 +122,9 @@ def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0)
 
 @contextmanager
 def rows_of_the_global_batch(rank: int, world: int) -> Iterator[None]:
-    """A draw with a row an image is made for the global batch, of which a rank takes its rows; float32 islands are float64."""
+    """A draw with a row an image is made for the global batch, and a rank takes its rows. No float32 islands."""
     torch.set_default_dtype(torch.float64)
-    rand, like, integers, multinomial, key = torch.rand, torch.randn_like, torch.randint, torch.multinomial, stage.key
+    rand, integers, multinomial, key = torch.rand, torch.randint, torch.multinomial, stage.key
 
     def all_rows(draw: Any) -> Tensor:
         return draw[rank::world].contiguous()

@@ -1,4 +1,4 @@
-"""Training runs of the command line that end with kill -9 at a stated point, go on, and are compared with one that never stopped."""
+"""Runs of the command line that end with kill -9 at a stated point, go on, and are compared with one never stopped."""
 
 import hashlib
 import io
@@ -18,12 +18,23 @@ import torch
 import yaml
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
-from experiments import lightning_cli
+from experiments import cli, lightning_cli
 from experiments.compare.reader import read_run
 from lit_inpaint import checkpoint_io
+from lit_inpaint.module import InpaintingModule
+from lit_inpaint.stage import Stage
 
 BATCHES, STEPS, EVERY = 4, 11, 3  # of an epoch, of a run, between checkpoints and between validations
-POINTS = ("in a step", "between updates", "between steps", "in a write", "after a write", "in validation", "last batch", "epoch end")
+POINTS = (
+    "in a step",
+    "between updates",
+    "between steps",
+    "in a write",
+    "after a write",
+    "in validation",
+    "last batch",
+    "epoch end",
+)
 TIMES = {"images_per_second", "data_wait"}  # of the clock, not of the run
 
 
@@ -102,7 +113,12 @@ class Watch(L.Callback):
             die()
 
     def on_validation_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        if self.kill and self.kill.point == "in validation" and self.step >= self.kill.step and not trainer.sanity_checking:
+        if (
+            self.kill
+            and self.kill.point == "in validation"
+            and self.step >= self.kill.step
+            and not trainer.sanity_checking
+        ):
             die()
 
     def on_train_epoch_end(self, trainer: L.Trainer, *args: Any) -> None:
@@ -122,8 +138,34 @@ def fit(argv: list[str], samples: str, kill: Kill | None) -> int:
     return lightning_cli.main(argv)
 
 
+def command_line(argv: list[str], in_batch: float = 0.0, in_validation: float = 0.0) -> None:
+    """``lit-inpaint`` with pauses (seconds), so that a signal can be sent into a step or into a validation.
+
+    It writes the step in progress into now.txt, and validating.txt once it validates.
+    """
+    batch, validation = Stage.on_train_batch_start, InpaintingModule.validation_step
+
+    def slow_batch(module: Any, *args: Any) -> None:
+        batch(module, *args)
+        Path("now.txt").write_text(str(module.trainer.global_step))
+        pause(in_batch)
+
+    def slow_validation(module: Any, *args: Any) -> Any:
+        Path("validating.txt").touch()
+        pause(in_validation)
+        return validation(module, *args)
+
+    def pause(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    Stage.on_train_batch_start, InpaintingModule.validation_step = slow_batch, slow_validation  # type: ignore
+    cli.main(argv)
+
+
 def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int = STEPS) -> dict[str, Any]:
-    """A run of some seconds: four batches an epoch, a checkpoint and a validation every third batch, every batch logged."""
+    """A run of some seconds: four batches an epoch, every batch logged, every third validated and saved."""
     data = {
         "mask": {"class_path": "DeepFillV2Mask"}, "image_size": 64, "batch_size": 2 // ranks, "num_workers": workers,
         "samples_per_epoch": 2 * BATCHES, "eval_repeats": 1,
@@ -148,15 +190,23 @@ def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int
     return {"model": model, "data": {"class_path": "SamplePhotos", "init_args": data}, "trainer": trainer}
 
 
-def run(folder: Path, config: dict[str, Any], kill: Kill | None = None, ranks: int = 1, attempt: int = 0, more: Sequence[str] = ()) -> list[int]:
-    """Fit ``config`` in ``folder`` to its end; the exit code of every rank. If one is killed, the others are, as by torchrun."""
+def run(
+    folder: Path,
+    config: dict[str, Any],
+    kill: Kill | None = None,
+    ranks: int = 1,
+    attempt: int = 0,
+    more: Sequence[str] = (),
+) -> list[int]:
+    """Fit ``config`` in ``folder``; the exit code of every rank. If one is killed, the others are, as by torchrun."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fit.yaml").write_text(yaml.safe_dump(config))
     argv, port = ["fit", "--config", "fit.yaml", *more], processes.free_port()
     started = [
         processes.start(
             fit, argv, f"samples-{rank}-{attempt}.jsonl", kill,
-            folder=folder, log=f"log-{rank}-{attempt}.txt", env=processes.rank_env(rank, ranks, port) if ranks > 1 else {},
+            folder=folder, log=f"log-{rank}-{attempt}.txt",
+            env=processes.rank_env(rank, ranks, port) if ranks > 1 else {},
         )
         for rank in range(ranks)
     ]  # fmt: skip
@@ -240,5 +290,9 @@ def differences(folder: Path, whole: Path, ranks: int = 1) -> list[str]:
     found = []
     for what, read in compared:
         mine, theirs = read(folder), read(whole)
-        found += [f"{what} {key}: {mine.get(key)} != {theirs.get(key)}" for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        found += [
+            f"{what} {key}: {mine.get(key)} != {theirs.get(key)}"
+            for key in {**mine, **theirs}
+            if mine.get(key) != theirs.get(key)
+        ]
     return found

@@ -24,9 +24,13 @@ def _server() -> Any:
 
 
 def start(
-    target: Callable[..., Any], *arguments: Any, folder: Path, log: str = "log.txt", env: Mapping[str, str] | None = None
+    target: Callable[..., Any],
+    *arguments: Any,
+    folder: Path,
+    log: str = "log.txt",
+    env: Mapping[str, str] | None = None,
 ) -> Any:
-    """``target(*arguments)`` in a process of its own, whose working folder is ``folder`` and whose output is in ``log``."""
+    """``target(*arguments)`` in a process of its own, in the working folder ``folder``, with its output in ``log``."""
     folder.mkdir(parents=True, exist_ok=True)
     process = _server().Process(target=_run, args=(target, arguments, str(folder), log, dict(env or {})))
     process.start()

@@ -17,6 +17,7 @@ ALLOWED = {
 FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "methods": {"stage", "module", "classical", "layers", "losses", "discriminators", "diffusion", "weights"},
     "classical": {"module"},
+    "stage": {"ddp"},
     "module": {"stage", "metrics"},
     "load": {"methods", "module", "stage"},
     "callbacks": {"module", "stage", "metrics"},
@@ -27,6 +28,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "discriminators": {"layers"},
     "weights": set(),
     "checkpoint_io": set(),
+    "ddp": set(),
 }
 
 

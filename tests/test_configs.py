@@ -73,3 +73,13 @@ def test_a_published_configuration_parses_as_it_stands(path: Path, capsys: pytes
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["trainer"]["default_root_dir"].startswith("runs/")
     assert printed["trainer"]["max_steps"] == load(path)["trainer"]["max_steps"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_a_configuration_that_fixes_the_devices_states_its_global_batch(path: Path):
+    config = load(path)
+    data, trainer = config["data"]["init_args"], config["trainer"]
+    if "devices" in trainer:
+        accumulate = config["model"].get("init_args", {}).get("accumulate", 1)
+        nodes = trainer.get("num_nodes", 1)
+        assert data["global_batch"] == data["batch_size"] * trainer["devices"] * nodes * accumulate

@@ -1,13 +1,23 @@
 """Two processes of batch B train as one of batch 2 B, whatever the loss; what cannot be so is said at start."""
 
+import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import gradients
+import lightning as L
 import processes
 import pytest
 import torch
-from gradients import CASES, COUPLED
+from gradients import CASES, COUPLED, Forms
+from lightning.pytorch.strategies import DDPStrategy
+from test_methods import ROWS, batches, make, trainer
+from torch import nn
+
+from datamodules import SamplePhotos
+from lit_inpaint.ddp import batch_norms, check_strategy
+from masks import CenterRectangle
 
 pytestmark = pytest.mark.xdist_group("ddp")
 
@@ -49,3 +59,30 @@ def test_two_ranks_have_the_gradients_of_one_process_with_twice_the_batch(steps:
         assert any(error(a, b) > 1e-5 for a, b in zip(whole, expected, strict=True))  # it belongs on the list
     errors = [error(a, b) for a, b in zip(first, expected, strict=True)]
     assert max(errors) < 1e-5
+
+
+def test_static_graph_is_refused_before_the_other_processes_start(tmp_path: Path):
+    strategy = DDPStrategy(static_graph=True)
+    with pytest.raises(ValueError, match="static_graph is set"):
+        trainer(tmp_path, strategy=strategy, max_steps=1).fit(Forms(), batches(1))
+
+
+def test_networks_whose_batch_norm_sees_one_device_are_named(tmp_path: Path):
+    rows = dict(ROWS)
+    made = {name: batch_norms(make(name, rows[name])) for name in ("DeepFillV2", "GLCIC", "PartialConv")}
+    assert made == {"DeepFillV2": [], "GLCIC": ["generator", "discriminator"], "PartialConv": ["generator"]}
+    assert batch_norms(nn.SyncBatchNorm.convert_sync_batchnorm(make("GLCIC", rows["GLCIC"]))) == []
+    several = Mock(world_size=2, strategy=Mock(_ddp_kwargs={}, _layer_sync=None))
+    with pytest.warns(UserWarning, match="BatchNorm of generator, discriminator sees the images of one device"):
+        check_strategy(several, make("GLCIC", rows["GLCIC"]))
+
+
+def test_another_global_batch_than_the_one_tuned_at_is_a_warning():
+    data = SamplePhotos(CenterRectangle(), image_size=32, batch_size=4, global_batch=16, num_workers=0)
+    with pytest.warns(UserWarning, match=r"tuned at 16 images a step .* 1 device\(s\) x batch_size 4 = 4"):
+        data.train_dataloader()
+    data.trainer = Mock(world_size=2, global_rank=0, lightning_module=Mock(accumulate=2))
+    data.trainer.fit_loop = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit_loop
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.train_dataloader()

@@ -78,7 +78,13 @@ class Restart(Checkpoint):
         self._stop_if_told(trainer)
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, loader: int = 0
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        loader: int = 0,
     ) -> None:
         if self._training and batch_idx < self._common_batches:
             self._stop_if_told(trainer)
@@ -131,12 +137,13 @@ class Restart(Checkpoint):
         in_batch = progress.processed == progress.completed + 1  # on_train_batch_end: not logged, not validated yet
         fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)  # type: ignore[arg-type]
         due = in_batch and fetcher is not None and batches > 0 and loop._should_check_val_fx(fetcher)
+        every = trainer.log_every_n_steps or trainer.global_step + 1  # type: ignore[attr-defined]
         values = {key: float(value) for key, value in loop._results.metrics(on_step=True)["log"].items()}
         if isinstance(pl_module, Stage):
             values["generator_updates"] = float(pl_module.generator_updates)  # the module logs it after all callbacks
         checkpoint["restart"] = {
             "values": values,
-            "log": in_batch and trainer._logger_connector.should_update_logs,
+            "log": (in_batch or self._validating) and (loop._batches_that_stepped + 1) % every == 0,
             "validate": due or self._validating,
             "within_epoch": not loop.batch_progress.is_last_batch,
         }
@@ -157,7 +164,9 @@ class Restart(Checkpoint):
             loop.run()
             trainer.training = True
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Lightning logs the latest value of each key, until the epoch ends: also of keys that this batch lacks."""
         if self._cut_off.get("within_epoch"):
             pl_module.log_dict(self._cut_off["values"], batch_size=1)
@@ -177,7 +186,11 @@ def _folder(trainer: L.Trainer) -> Path:
 
 def _command(trainer: L.Trainer, path: Path) -> str:
     configs = sorted(Path(trainer.default_root_dir).glob("config*.yaml"), key=lambda p: p.stat().st_mtime)
-    return f"lit-inpaint fit --config {configs[-1]} --ckpt_path {path}" if configs else f"trainer.fit(..., ckpt_path={path})"
+    return (
+        f"lit-inpaint fit --config {configs[-1]} --ckpt_path {path}"
+        if configs
+        else f"trainer.fit(..., ckpt_path={path})"
+    )
 
 
 @rank_zero_only

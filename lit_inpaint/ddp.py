@@ -1,0 +1,38 @@
+"""What several processes do to a method, said before they start."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
+
+
+def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
+    """Refuse what trains wrongly and name the networks whose BatchNorm sees one device's images only.
+
+    Raises:
+        ValueError: If ``static_graph`` is set: networks step in turn, so the graph is another in every backward.
+    """
+    strategy: Any = trainer.strategy
+    if getattr(strategy, "_ddp_kwargs", {}).get("static_graph"):
+        raise ValueError(
+            "static_graph is set, but the networks of a method step in turn, and with it their gradients are wrong. "
+            "Leave it out: strategy ddp_find_unused_parameters_true."
+        )
+    if trainer.world_size > 1 and getattr(strategy, "_layer_sync", None) is None and (names := batch_norms(module)):
+        rank_zero_warn(
+            f"BatchNorm of {', '.join(names)} sees the images of one device, not of all {trainer.world_size}: results "
+            "depend on the number of devices. Set trainer.sync_batchnorm to true (GPUs only)."
+        )
+
+
+def batch_norms(module: nn.Module) -> list[str]:
+    """Networks of a method, by attribute, with a BatchNorm that is trained on the statistics of its batch."""
+
+    def trains(network: nn.Module) -> bool:
+        kinds = nn.modules.batchnorm._BatchNorm
+        return any(
+            isinstance(m, kinds) and not isinstance(m, nn.SyncBatchNorm) and m.training for m in network.modules()
+        )
+
+    return [name for name, network in module.named_children() if trains(network)]

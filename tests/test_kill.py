@@ -1,0 +1,53 @@
+"""kill -9, then go on: weights, averages, optimisers, samples and curves are those of a run that never stopped."""
+
+from pathlib import Path
+from typing import Any
+
+import killing
+import pytest
+from killing import Kill
+from test_methods import ROWS
+
+from lit_inpaint import methods
+
+TRAINED = [name for name, _ in ROWS if getattr(methods, name).trainable]
+REACH_ALL_PHASES = {"GLCIC": {"completion_steps": 3, "critic_steps": 3}, "DDPM": {"validation_images": 1}}
+
+
+def model(name: str) -> dict[str, Any]:
+    return {"class_path": name, "init_args": dict(ROWS)[name] | REACH_ALL_PHASES.get(name, {})}
+
+
+def check(tmp_path: Path, config: dict[str, Any], kills: list[Kill], ranks: int = 1) -> None:
+    assert killing.run(tmp_path / "whole", config, ranks=ranks) == [0] * ranks
+    assert sorted(killing.samples(tmp_path / "whole", ranks)) == list(range(1, killing.STEPS + 1))
+    for number, kill in enumerate(kills):
+        killing.killed_and_resumed(tmp_path / f"{number}", config, kill, ranks)
+        assert killing.differences(tmp_path / f"{number}", tmp_path / "whole", ranks) == [], kill
+
+
+def test_a_run_killed_before_its_validation_goes_on_without_a_trace(tmp_path: Path):
+    # After the second last.ckpt: the values of step 6 are not logged yet, and its validation is due.
+    check(tmp_path, killing.settings(model("DeepFillV2")), [Kill("after a write", 4)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_method_goes_on_from_three_kills(name: str, tmp_path: Path):
+    kills = [Kill("between updates", 5), Kill("in a write", 4, 0.6), Kill("last batch", 8)]
+    check(tmp_path, killing.settings(model(name)), kills)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
+@pytest.mark.parametrize(("workers", "ranks"), [(2, 1), (4, 1), (0, 2)])
+def test_workers_and_ranks_leave_no_trace_either(workers: int, ranks: int, tmp_path: Path):
+    kills = [Kill("in a step", 5, 0.7), Kill("in validation", 6)]
+    check(tmp_path, killing.settings(model("PartialConv"), workers, ranks), kills, ranks)
+
+
+@pytest.mark.slow
+def test_gradients_that_wait_for_their_step_survive(tmp_path: Path):
+    settings = killing.settings(model("DeepFillV2"))
+    settings["model"]["init_args"]["accumulate"] = 2
+    check(tmp_path, settings, [Kill("between steps", 5)])  # step 3 was saved between two updates
