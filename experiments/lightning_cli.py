@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import os
 import re
 import sys
 import warnings
@@ -198,10 +199,21 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     return out
 
 
+def folder_for_agent(argv: list[str]) -> list[str]:
+    """Under ``wandb agent``, whose command is the same for every run: a run folder each."""
+    sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
+    told = any(word.startswith("--trainer.default_root_dir") for word in argv)
+    return (
+        []
+        if argv[0] != "fit" or told or not (sweep and run)
+        else [f"--trainer.default_root_dir=runs/sweeps/{sweep}/{run}"]
+    )
+
+
 def main(argv: list[str]) -> int:
     """``argv`` begins with the subcommand."""
     fit, rest = [{"default_config_files": [str(INSTALLED / name)]} for name in ("trainer.yaml", "evaluation.yaml")]
-    arguments = prepare_arguments(argv)
+    arguments = prepare_arguments([*argv, *folder_for_agent(argv)])
     InpaintCLI(
         L.LightningModule,
         L.LightningDataModule,

@@ -33,9 +33,12 @@ class _Segment(ExperimentWriter):
 
 
 class SegmentedCSVLogger(CSVLogger):
-    """metrics.csv in the run folder; a restart writes metrics-1.csv, metrics-2.csv, ... beside it."""
+    """metrics.csv in the run folder; a restart writes metrics-1.csv, metrics-2.csv, ... beside it.
 
-    def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 50) -> None:
+    Every row is written when it is logged: a kill loses none, and a sweep reads them while the run goes on.
+    """
+
+    def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 1) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
 
     @property
@@ -62,9 +65,10 @@ class RunWandbLogger(WandbLogger):
         self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False
     ) -> None:
         folder = Path(save_dir).absolute()  # W&B's service has a working folder of its own
-        mode = os.environ.get("WANDB_MODE", "offline")
+        agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None  # it waits for this id
+        mode = os.environ.get("WANDB_MODE", "online" if agent else "offline")
         self._id_file = folder / "wandb_id.txt"
-        run_id = self._id_file.read_text().strip() if self._id_file.is_file() else uuid.uuid4().hex[:8]
+        run_id = self._id_file.read_text().strip() if self._id_file.is_file() else agent or uuid.uuid4().hex[:8]
         super().__init__(
             save_dir=str(folder),
             project=project,

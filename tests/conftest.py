@@ -1,7 +1,10 @@
 """Where tests find real photographs and backbones, and processes that start fast."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -39,3 +42,18 @@ def holes20(data_dir: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def weights_dir() -> Path:
     """Real backbones; skips without them."""
     return _folder("LIT_INPAINT_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium; skips without it."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in names if (path := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine")
+    flags = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=flags.split())
+        yield started
+        started.close()

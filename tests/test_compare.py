@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import watch
 from PIL import Image
 from wandb_server import wandb_server
 
@@ -457,32 +458,6 @@ def test_images_on_which_the_methods_disagree_come_first(tmp_path: Path) -> None
     fewer, note = collect(table, sum(len(uri) for uri in shown[0].pictures.values()) * 3)
     assert 1 <= len(fewer) < 6
     assert note == f"{len(fewer)} of 6 images are shown, those on which the methods disagree most."
-
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    flags = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=flags.split())
-        yield started
-        started.close()
-
-
-def watch(page: Any) -> list[str]:
-    """Whatever a page says on its console, throws, or asks of the network."""
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or problems.append(r.url))
-    return problems
 
 
 @pytest.mark.slow

@@ -1,0 +1,169 @@
+"""``lit-inpaint sweep``: its arguments, the workers it starts, the page it keeps up to date."""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.find import find_yaml
+from experiments.sweep.space import Sweep, read_sweep
+
+PAGE_EVERY = 30.0  # seconds, while trials end
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint sweep",
+        description="Train over a search space written in W&B's sweep schema, offline, with Optuna. The same command "
+        "again goes on where it stopped; on another machine with the same --out or --storage it helps.",
+    )
+    p.add_argument("sweep", help="a YAML; installed ones by name, as in narrow_vs_wide")
+    p.add_argument("--out", type=Path, help="folder of trials, page and journal; runs/sweeps/<name> unless told")
+    p.add_argument("--workers", type=int, default=1, help="trials at a time on this machine; 0 only writes the page")
+    p.add_argument("--trials", type=int, help="trials in all; run_cap of the file unless told")
+    p.add_argument("--storage", help="database URL in place of <out>/journal.log, such as postgresql://...")
+    p.add_argument(
+        "--submitit",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="hand the workers to a cluster through submitit: cluster=slurm timeout_min=600 gpus_per_node=1 ...",
+    )
+    p.add_argument("--work", action="store_true", help=argparse.SUPPRESS)  # this process is a worker
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """0 when the budget is met and a trial is complete, 1 when it is not or none is."""
+    arguments = parser().parse_args(argv)
+    sweep = read_sweep(find_yaml(arguments.sweep, "sweeps"))
+    budget = sweep.budget(arguments.trials)
+    out = (arguments.out or Path("runs/sweeps") / sweep.name).absolute()
+    try:
+        from experiments.sweep.ledger import Ledger
+    except ImportError:
+        raise ValueError("a sweep needs Optuna: pip install 'lit-inpaint[sweep]'.") from None
+    out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget)
+    if arguments.work:
+        from experiments.sweep.worker import work
+
+        work(ledger, out)
+        return 0
+    command = worker_command(find_yaml(arguments.sweep, "sweeps"), out, budget, arguments.storage)
+    if arguments.submitit:
+        return submit(command, max(arguments.workers, 1), out, arguments.submitit)
+    if arguments.workers:
+        run_workers(ledger, command, arguments.workers, out)
+    written = report(ledger, out)
+    print(summary(ledger, sweep))
+    for path in written:
+        print(path)
+    return 0 if ledger.best() and (ledger.spent() or not arguments.workers) else 1
+
+
+def worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> list[str]:
+    command = [sys.executable, "-m", "experiments", "sweep", str(sweep), "--out", str(out), "--trials", str(budget)]
+    return [*command, *(["--storage", storage] if storage else []), "--work"]
+
+
+def run_workers(ledger: Any, command: Sequence[str], number: int, out: Path) -> None:
+    """Start the workers, say which trials end, and end the workers with this process, whatever ends it."""
+    from experiments.sweep.worker import GRACE, end_with_parent, stop
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    ledger.give_back_of_the_dead()
+    told = {trial.number for trial in ledger.trials() if trial.state.is_finished()}
+    workers: list[subprocess.Popen[bytes]] = []
+    written = 0.0
+    try:
+        for environment in environments(number):
+            workers.append(
+                subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=end_with_parent)
+            )
+        while None in [worker.poll() for worker in workers]:  # polls each
+            time.sleep(1)
+            ended = [t for t in ledger.trials() if t.state.is_finished() and t.number not in told]
+            for trial in ended:
+                told.add(trial.number)
+                print(line(trial, ledger), flush=True)
+            if ended and time.monotonic() - written > PAGE_EVERY:
+                written = time.monotonic()
+                report(ledger, out)
+    finally:
+        for worker in workers:
+            stop(worker, 2 * GRACE)  # it stops its trial first
+    ledger.give_back_of_the_dead()
+    killed = sum(worker.returncode != 0 for worker in workers)
+    if killed:
+        print(f"{killed} of {number} workers died; the others took over their trials.", file=sys.stderr)
+    if not ledger.spent():
+        print("The budget is not met; the same command again goes on.", file=sys.stderr)
+
+
+def environments(number: int) -> list[dict[str, str]]:
+    """One a worker; the GPUs of this machine are shared out, so that a trial's DDP stays on its worker's."""
+    gpus = visible_gpus()
+    if not gpus or number == 1:
+        return [dict(os.environ)] * number
+    each = max(1, len(gpus) // number)
+    shares = [[gpus[(worker * each + i) % len(gpus)] for i in range(each)] for worker in range(number)]
+    return [{**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
+
+
+def visible_gpus() -> list[str]:
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [gpu for gpu in chosen.split(",") if gpu]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.splitlines()
+    return [str(index) for index, _ in enumerate(line for line in listed if line.startswith("GPU "))]
+
+
+def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[str]) -> int:
+    """Hand the workers to submitit and return; they end when the budget is met."""
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError("--submitit needs submitit: pip install 'lit-inpaint[sweep]'.") from None
+    pairs = dict(setting.partition("=")[::2] for setting in settings)
+    executor = submitit.AutoExecutor(folder=out / "submitit", cluster=pairs.pop("cluster", "slurm"))
+    executor.update_parameters(**{key: int(v) if v.isdigit() else v for key, v in pairs.items()})
+    jobs = [executor.submit(submitit.helpers.CommandFunction(list(command))) for _ in range(number)]
+    print(f"{len(jobs)} workers submitted: {', '.join(job.job_id for job in jobs)}. Their logs: {out / 'submitit'}")
+    print(f"The page, at any time: lit-inpaint sweep {command[4]} --out {out} --workers 0")
+    return 0
+
+
+def line(trial: Any, ledger: Any) -> str:
+    from experiments.sweep.ledger import lost
+
+    name = f"trial {trial.number}"
+    if lost(trial):
+        return f"{name} lost: {trial.user_attrs['lost']}; its place in the budget is free again"
+    state = trial.state.name.lower()
+    if trial.value is not None:
+        best = ledger.best()
+        known = f" (best {best.value:.4g} of trial {best.number})" if best else ""
+        return f"{name} {state}: {ledger.sweep.metric} {trial.value:.4g}{known}"
+    return f"{name} {state}: {trial.user_attrs.get('reason', '')} [{trial.user_attrs.get('folder', '')}/log.txt]"
+
+
+def summary(ledger: Any, sweep: Sweep) -> str:
+    states = [trial.state.name.lower() for trial in ledger.held()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+    best = ledger.best()
+    end = f" Best {sweep.metric}: {best.value:.6g}, trial {best.number}." if best else ""
+    return f"{len(states)} of {ledger.budget} trials: {counts}.{end}"
+
+
+def report(ledger: Any, out: Path) -> list[Path]:
+    from experiments.sweep.page import write
+
+    return write(ledger, out)

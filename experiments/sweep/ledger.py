@@ -1,0 +1,173 @@
+"""Who runs which trial: a budget that is met exactly, however many workers there are and however they end.
+
+Every worker sees the same trials, numbered by the storage. A trial counts unless it is *lost*: its worker died or was
+stopped, so that its place in the budget is free again. A new trial may run if fewer than ``budget`` trials of a lower
+number count; that needs no lock, because numbers are given in order and a trial is signed in the write that makes it.
+"""
+
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.processes import born, machine
+from experiments.sweep.space import Sweep, choices, draw, text
+
+BEAT = 15.0  # seconds between signs of life
+SILENCE = 180.0  # after so many a worker of another machine is taken for dead
+WAIT = 0.2
+
+
+def open_storage(place: str) -> Any:
+    """A database URL, or the path of a journal file: any folder that all workers see."""
+    if "://" in place:
+        return optuna.storages.RDBStorage(place)
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    lock = JournalFileSymlinkLock(place, grace_period=10)  # of a worker killed while it wrote
+    return optuna.storages.JournalStorage(JournalFileBackend(place, lock_obj=lock))
+
+
+class Ledger:
+    def __init__(self, sweep: Sweep, place: str, budget: int) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.sweep, self.budget = sweep, budget
+        self.storage = open_storage(place)
+        self.study = optuna.create_study(
+            study_name=sweep.name,
+            storage=self.storage,
+            direction="maximize" if sweep.maximize else "minimize",
+            pruner=optuna.pruners.SuccessiveHalvingPruner(**sweep.early_terminate)
+            if sweep.early_terminate
+            else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        known = self.study.user_attrs.get("sweep")
+        if known is None:
+            self.study.set_user_attr("sweep", sweep.identity())
+        elif known != sweep.identity():
+            raise ValueError(
+                f"{place} holds trials of another search space under the name {sweep.name}. Rename the file, or give "
+                "another --out."
+            )
+
+    def trials(self) -> list[FrozenTrial]:
+        """All, lost ones included, by number."""
+        return sorted(self.study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+
+    def held(self) -> list[FrozenTrial]:
+        """The trials that count: running, or finished by themselves."""
+        return [trial for trial in self.trials() if not lost(trial)]
+
+    def best(self) -> FrozenTrial | None:
+        complete = [t for t in self.held() if t.state == TrialState.COMPLETE]
+        return (max if self.sweep.maximize else min)(complete, key=lambda t: t.value or 0.0) if complete else None
+
+    def spent(self) -> bool:
+        """Whether no trial is left to run: the budget is met, or the target."""
+        held = self.held()
+        return self._enough(held) and all(trial.state.is_finished() for trial in held)
+
+    def _enough(self, held: list[FrozenTrial]) -> bool:
+        best, target = self.best(), self.sweep.target
+        reached = target is not None and best is not None and best.value is not None
+        if reached and (best.value >= target if self.sweep.maximize else best.value <= target):  # type: ignore[union-attr,operator]
+            return True
+        return len(held) >= self.budget
+
+    # ---- one trial -------------------------------------------------------------------------------------------------
+
+    def claim(self) -> tuple[optuna.Trial, dict[str, Any]] | None:
+        """The next trial and what it draws; None when the budget is met. Waits while others may still lose theirs."""
+        while True:
+            self.give_back_of_the_dead()
+            held = self.held()
+            if not self._enough(held):
+                trial = self._sign()
+                if sum(other.number < trial.number for other in self.held()) < self.budget:
+                    drawn = self._point(trial) if self.sweep.method == "grid" else self._drawn(trial)
+                    trial.set_user_attr("drawn", drawn)
+                    return trial, drawn
+                self.lose(trial.number, "one more than the budget")
+            elif all(trial.state.is_finished() for trial in held):
+                return None
+            time.sleep(WAIT)
+
+    def _sign(self) -> optuna.Trial:
+        """A running trial that bears its worker's name from the first write on."""
+        signature = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
+        template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=signature)
+        study = self.storage.get_study_id_from_name(self.study.study_name)
+        return optuna.Trial(self.study, self.storage.create_new_trial(study, template_trial=template))
+
+    def _drawn(self, trial: optuna.Trial) -> dict[str, Any]:
+        # Seeded by the number of the trial: workers of one seed would all draw the same.
+        if self.sweep.method == "random":
+            self.study.sampler = optuna.samplers.RandomSampler(seed=trial.number)
+        else:
+            self.study.sampler = optuna.samplers.TPESampler(seed=trial.number, constant_liar=True)
+        return draw(trial, self.sweep.parameters)
+
+    def _point(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The first point of the grid that no trial of a lower number holds, once all of these have theirs."""
+        while True:
+            below = [other for other in self.held() if other.number < trial.number]
+            if all("drawn" in other.user_attrs for other in below):
+                break
+            self.give_back_of_the_dead()
+            time.sleep(WAIT)
+        taken = [json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in below]
+        point = next(p for p in self.sweep.grid() if json.dumps(p, sort_keys=True) not in taken)
+        for name, spec in self.sweep.parameters.items():  # recorded as if drawn, for the importance of each
+            if "values" in spec:
+                law = optuna.distributions.CategoricalDistribution(choices(spec["values"]))
+                self.storage.set_trial_param(self._id(trial.number), name, law.to_internal_repr(text(point[name])), law)
+        return point
+
+    def finish(self, number: int, state: TrialState, value: float | None = None, **facts: Any) -> bool:
+        """Enter how a trial ended; False if it had been given to the lost meanwhile."""
+        try:
+            for key, fact in facts.items():
+                self.storage.set_trial_user_attr(self._id(number), key, fact)
+            return bool(
+                self.storage.set_trial_state_values(self._id(number), state, None if value is None else [value])
+            )
+        except RuntimeError:  # of Optuna: the trial is finished
+            return False
+
+    def _id(self, number: int) -> int:
+        study = self.storage.get_study_id_from_name(self.study.study_name)
+        return self.storage.get_trial_id_from_study_id_trial_number(study, number)
+
+    def lose(self, number: int, why: str) -> bool:
+        """Fail a trial that its worker cannot finish; its place in the budget is free again."""
+        return self.finish(number, TrialState.FAIL, lost=why)
+
+    def beat(self, trial: optuna.Trial) -> bool:
+        """A sign of life; False if the trial is no longer this worker's."""
+        try:
+            trial.set_user_attr("beat", time.time())
+            return True
+        except RuntimeError:
+            return False
+
+    def give_back_of_the_dead(self) -> None:
+        """Lose the running trials whose worker is gone, and end what it left running on this machine."""
+        for trial in self.trials():
+            signed = trial.user_attrs
+            if trial.state.is_finished() or "pid" not in signed:
+                continue
+            here = signed["machine"] == machine()
+            if born(signed["pid"]) != signed["born"] if here else time.time() - signed["beat"] > SILENCE:
+                group = signed.get("group")
+                if here and group and born(group[0]) == group[1]:
+                    os.killpg(group[0], signal.SIGKILL)
+                self.lose(trial.number, f"its worker {signed['pid']} on {signed['machine'].split('/')[0]} died")
+
+
+def lost(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and "lost" in trial.user_attrs

@@ -1,0 +1,118 @@
+"""One worker: takes trials until the budget is met, runs each as a process of its own, reports what it validates."""
+
+import contextlib
+import ctypes
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from experiments.compare.reader import Curve, read_run
+from experiments.processes import born
+from experiments.sweep.ledger import BEAT, Ledger
+
+POLL = 0.5  # seconds
+GRACE = 60.0  # from SIGTERM, upon which a run saves its checkpoint, to SIGKILL
+
+
+def work(ledger: Ledger, out: Path) -> None:
+    """Run trials until none is left. SIGTERM and Ctrl-C end the trial in hand and give its place back."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    while (claimed := ledger.claim()) is not None:
+        trial, drawn = claimed
+        try:
+            _run(ledger, trial, drawn, out / "trials" / f"{trial.number:04}")
+        except BaseException:
+            ledger.lose(trial.number, "its worker was stopped")
+            raise
+
+
+def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ledger.sweep.arguments(drawn, folder)
+    environment = {"WANDB_RUN_GROUP": ledger.sweep.name, **os.environ}
+    log = folder / "log.txt"
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment,
+            start_new_session=True, preexec_fn=end_with_parent,
+        )  # fmt: skip
+    try:
+        trial.set_user_attr("group", [process.pid, born(process.pid)])
+        trial.set_user_attr("folder", str(folder))
+        ended = _watch(ledger, trial, process, folder)
+    finally:
+        stop(process)
+    if ended == "lost":
+        return
+    values = curve(folder, ledger.sweep.metric)
+    last = values[-1][1] if values else math.nan
+    facts: dict[str, Any] = {"images_seen": values[-1][0]} if values else {}
+    if ended == "pruned":
+        ledger.finish(trial.number, TrialState.PRUNED, last if math.isfinite(last) else None, **facts)
+    elif process.returncode == 0 and math.isfinite(last):
+        ledger.finish(trial.number, TrialState.COMPLETE, last, **facts)
+    else:
+        said = next((line for line in reversed(_lines(log)) if line.strip()), "it said nothing").strip()
+        reason = f"exit code {process.returncode}: {said[:300]}"
+        if process.returncode == 0:
+            reason = f"it logged no {ledger.sweep.metric}"
+        ledger.finish(trial.number, TrialState.FAIL, reason=reason, **facts)
+
+
+def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Until the process ends, report each validation; "ended", "pruned", or "lost" if another worker took it over."""
+    reported, beaten, written = 0, time.monotonic(), 0.0
+    while True:
+        running = process.poll() is None
+        newest = max((path.stat().st_mtime for path in folder.glob("metrics*.csv")), default=0.0)
+        if newest > written:
+            written = newest
+            for _, value in curve(folder, ledger.sweep.metric)[reported:]:
+                reported += 1
+                if math.isfinite(value):
+                    trial.report(value, step=reported)
+                    if running and ledger.sweep.early_terminate and trial.should_prune():
+                        return "pruned"
+        if not running:
+            return "ended"
+        if time.monotonic() - beaten > BEAT:
+            beaten = time.monotonic()
+            if not ledger.beat(trial):
+                return "lost"
+        time.sleep(POLL)
+
+
+def curve(folder: Path, metric: str) -> Curve:
+    """(images seen, value) of every validation so far."""
+    if not any(folder.glob("metrics*.csv")):
+        return []
+    return read_run(folder).curves.get(metric, [])
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def end_with_parent() -> None:
+    """Linux sends SIGTERM when the worker dies, even of SIGKILL; elsewhere the next worker ends the trial."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def stop(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
+    """End a process and everything in its session."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

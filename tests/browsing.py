@@ -1,0 +1,12 @@
+"""What a page does in a real browser."""
+
+from typing import Any
+
+
+def watch(page: Any) -> list[str]:
+    """Whatever a page says on its console, throws, or asks of the network."""
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda r: r.url.startswith(("file:", "data:")) or problems.append(r.url))
+    return problems

@@ -1,0 +1,404 @@
+"""Sweeps: what a file may say, what a trial draws, a budget met exactly through kills, and the page in a browser."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from browsing import watch
+from optuna.trial import FixedTrial, TrialState
+
+from experiments.find import INSTALLED
+from experiments.sweep import main
+from experiments.sweep.ledger import Ledger, lost
+from experiments.sweep.space import LAWS, draw, read_sweep
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = """\
+import sys, time
+from pathlib import Path
+
+given = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+folder = Path(given["trainer.default_root_dir"])
+(folder / "config.yaml").write_text(f"x: {given['x']}\\nfolder: {folder}\\n")
+with (folder / "metrics.csv").open("w") as file:
+    print("step,images_seen,val/loss", file=file, flush=True)
+    for step in range(1, 4):
+        time.sleep(float(given.get("seconds", 0)) / 3)
+        print(f"{step},{8 * step},{(float(given['x']) - 3) ** 2 + 1 / step - 1 / 3}", file=file, flush=True)
+        if given["x"] in ("2", "5") and given.get("crash") == "true":
+            raise RuntimeError(f"made to crash at {given['x']}")
+"""
+GRID: dict[str, Any] = {
+    "method": "grid",
+    "metric": {"name": "val/loss", "goal": "minimize"},
+    "parameters": {"x": {"values": [1, 2, 3, 4, 5, 6, 7, 8]}, "crash": {"value": True}, "seconds": {"value": 0.6}},
+}
+
+
+def write(folder: Path, sweep: dict[str, Any], name: str = "small") -> Path:
+    (folder / "stand_in.py").write_text(STAND_IN)
+    command = ["${env}", "${interpreter}", str(folder / "stand_in.py"), "${args}"]
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"command": command} | sweep, sort_keys=False))
+    return path
+
+
+def start(*arguments: str, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
+    command = [sys.executable, "-m", "experiments", "sweep", *arguments]
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT)
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def ledger_of(path: Path, out: Path) -> Ledger:
+    sweep = read_sweep(path)
+    return Ledger(sweep, str(out / "journal.log"), sweep.budget(None))
+
+
+def wait_for(condition: Any, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+# ---- the file ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"methods": "grid"}, "there is no key 'methods' here. Did you mean method"),
+        ({"method": "hyperopt"}, "expected grid, random or bayes"),
+        ({"metric": {"goal": "minimize"}}, "metric needs a name"),
+        ({"command": ["lit-inpaint", "fit"]}, r'command must hold "\$\{args\}"'),
+        ({"parameters": {"x": {"min": 0, "max": 1}}}, "a grid needs values"),
+        ({"method": "random", "parameters": {"x": {"min": 2, "max": 1}}}, "min 2 must be below max 1"),
+        ({"method": "random", "parameters": {"x": {"distribution": "log_unifrom", "min": 1, "max": 2}}}, "log_uniform"),
+        ({"method": "random", "parameters": {"x": {"min": 1, "mx": 2}}}, "Did you mean max"),
+        ({"method": "random", "parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "written with dots"),
+        ({"early_terminate": {"type": "hyperband"}}, "give min_iter, or max_iter and s"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, change: dict[str, Any], said: str):
+    with pytest.raises(ValueError, match=said):
+        read_sweep(write(tmp_path, GRID | change))
+
+
+def test_a_search_that_never_ends_is_refused_and_a_grid_ends_with_its_points(tmp_path: Path):
+    assert read_sweep(write(tmp_path, GRID)).budget(None) == 8
+    endless = GRID | {"method": "random"}
+    with pytest.raises(ValueError, match="set run_cap or --trials"):
+        read_sweep(write(tmp_path, endless)).budget(None)
+    assert read_sweep(write(tmp_path, endless | {"run_cap": 5})).budget(7) == 7
+
+
+@pytest.mark.parametrize(
+    ("spec", "raw", "value"),
+    [  # by the definitions of W&B's documentation; raw is what Optuna draws
+        ({"min": 1, "max": 9}, 4, 4),
+        ({"min": 1.0, "max": 9}, 4.5, 4.5),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, 0.4, 0.5),
+        ({"distribution": "log_uniform", "min": -2, "max": 3}, math.exp(2.5), math.exp(2.5)),
+        ({"distribution": "inv_log_uniform", "min": 2, "max": 3}, math.exp(-2.5), math.exp(-2.5)),
+        ({"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2}, 1e-3, 1e-3),
+        ({"distribution": "q_log_uniform_values", "min": 1, "max": 100, "q": 10}, 37.0, 40),
+        ({"distribution": "normal", "mu": 5, "sigma": 2}, 0.5, 5.0),
+        ({"distribution": "normal", "mu": 5, "sigma": 2}, 0.8413447460685429, 7.0),  # one sigma above
+        ({"distribution": "q_normal", "mu": 5, "sigma": 2, "q": 4}, 0.5, 4.0),
+        ({"distribution": "log_normal", "mu": 1, "sigma": 2}, 0.5, math.e),
+        ({"distribution": "beta", "a": 1, "b": 2}, 0.75, 0.5),  # of 1 - (1 - x)^2
+        ({"values": ["a", "b", "c"], "probabilities": [1, 2, 1]}, 0.7, "b"),
+        ({"values": [None, {"class_path": "Half"}]}, '{"class_path": "Half"}', {"class_path": "Half"}),
+    ],
+)
+def test_every_law_of_wandb_has_its_meaning(tmp_path: Path, spec: dict[str, Any], raw: Any, value: Any):
+    sweep = read_sweep(write(tmp_path, GRID | {"method": "random", "parameters": {"x": spec}}))
+    drawn = draw(FixedTrial({"x": raw}), sweep.parameters)["x"]
+    assert drawn == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_the_command_takes_every_value_as_the_command_line_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PLACE", "/data")
+    command = ["${env}", "lit-inpaint", "fit", "--data.init_args.root=${envvar:PLACE}/faces", "${args}"]
+    sweep = read_sweep(write(tmp_path, GRID | {"command": ["${interpreter}", *command[2:]]}))
+    drawn = {"model": "DeepFillV2", "data.init_args.mask": {"class_path": "Half"}, "a": None, "b": True, "c": 1e-4}
+    words = sweep.arguments(drawn, Path("out/0003"))
+    assert words == [
+        sys.executable, "fit", "--data.init_args.root=/data/faces", "--model=DeepFillV2",
+        '--data.init_args.mask={"class_path": "Half"}', "--a=null", "--b=true", "--c=0.0001",
+        "--trainer.default_root_dir=out/0003",
+    ]  # fmt: skip
+    assert read_sweep(write(tmp_path, GRID | {"command": command[1:]})).arguments({}, Path("o"))[:4] == [
+        sys.executable, "-m", "experiments", "fit",
+    ]  # fmt: skip
+
+
+# ---- the budget ----------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_run_once_each_through_a_killed_worker_and_a_killed_sweep(tmp_path: Path):
+    path, out, log = (
+        write(tmp_path, GRID | {"parameters": GRID["parameters"] | {"seconds": {"value": 2}}}),
+        tmp_path / "out",
+        tmp_path / "log",
+    )
+    first = start(str(path), "--out", str(out), "--workers", "2", cwd=tmp_path, log=log)
+    wait_for(lambda: len(list(out.glob("trials/*/metrics.csv"))) >= 2)
+    os.kill(children(first.pid)[0], signal.SIGKILL)
+    wait_for(lambda: len(list(out.glob("trials/*/metrics.csv"))) >= 4)
+    first.kill()
+    first.wait()
+    second = start(str(path), "--out", str(out), "--workers", "2", cwd=tmp_path, log=log)
+    assert second.wait(150) == 0, log.read_text()
+
+    ledger = ledger_of(path, out)
+    trials, held = ledger.trials(), ledger.held()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert len(trials) > len(held) == 8  # some places were given back
+    assert sorted(trial.user_attrs["drawn"]["x"] for trial in held) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert Counter(trial.state for trial in held) == {TrialState.COMPLETE: 6, TrialState.FAIL: 2}
+    for trial in held:
+        if trial.state == TrialState.FAIL:
+            assert "made to crash" in trial.user_attrs["reason"]
+            assert "RuntimeError" in (out / "trials" / f"{trial.number:04}" / "log.txt").read_text()
+    best = ledger.best()
+    assert best and best.value == pytest.approx(0) and best.user_attrs["drawn"]["x"] == 3
+    assert yaml.safe_load((out / "best.yaml").read_text()) == {"x": 3, "folder": str(out / "best")}
+    page = (out / "sweep.html").read_text()
+    assert "8 of 8" in page and f"trial {best.number}" in page
+    with (out / "trials.csv").open() as file:
+        assert Counter(row["state"] for row in csv.DictReader(file))["LOST"] == len(trials) - 8
+
+
+def test_of_two_workers_that_saw_the_last_place_one_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path, GRID | {"method": "random", "run_cap": 1})
+    (tmp_path / "out").mkdir()
+    one, other = ledger_of(path, tmp_path / "out"), ledger_of(path, tmp_path / "out")
+    claimed = other.claim()
+    assert claimed
+    seen = iter([False])  # what it saw before the other one signed
+    enough = one._enough
+    monkeypatch.setattr(one, "_enough", lambda held: next(seen, enough(held)))
+    other.finish(claimed[0].number, TrialState.COMPLETE, 1.0)
+    assert one.claim() is None
+    assert [lost(trial) for trial in one.trials()] == [False, True]
+
+
+def test_a_worker_of_another_machine_is_dead_when_it_is_silent(tmp_path: Path):
+    path, out = write(tmp_path, GRID), tmp_path / "out"
+    out.mkdir()
+    ledger = ledger_of(path, out)
+    trials = [ledger._sign(), ledger._sign()]
+    for trial, beat in zip(trials, (time.time() - 30, time.time() - 3000), strict=True):
+        trial.set_user_attr("machine", "elsewhere")
+        trial.set_user_attr("beat", beat)
+    ledger.give_back_of_the_dead()
+    assert [lost(trial) for trial in ledger.trials()] == [False, True]
+    assert not ledger.finish(1, TrialState.COMPLETE, 1.0)  # too late: its place is taken
+    with pytest.raises(ValueError, match="another search space"):
+        ledger_of(write(tmp_path, GRID | {"method": "random", "run_cap": 3}), out)
+
+
+def test_the_worse_half_is_stopped_at_its_first_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    values = {"x": {"values": [3, 8, 7]}, "seconds": {"value": 4}}
+    halving = {"type": "hyperband", "min_iter": 1, "eta": 2}
+    path, out = write(tmp_path, GRID | {"parameters": values, "early_terminate": halving}), tmp_path / "out"
+    assert main([str(path), "--out", str(out)]) == 0
+    states = {t.user_attrs["drawn"]["x"]: (t.state, list(t.intermediate_values)) for t in ledger_of(path, out).held()}
+    assert states[3] == (TrialState.COMPLETE, [1, 2, 3])
+    assert states[8] == states[7] == (TrialState.PRUNED, [1])
+    assert "1 complete, 2 pruned" in capsys.readouterr().out
+
+
+def test_submitit_runs_the_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path, out = write(tmp_path, GRID | {"parameters": {"x": {"values": [1, 3]}}}), tmp_path / "out"
+    assert main([str(path), "--out", str(out), "--submitit", "cluster=local", "timeout_min=2"]) == 0
+    assert "1 workers submitted" in capsys.readouterr().out
+    wait_for(lambda: ledger_of(path, out).spent())
+    assert main([str(path), "--out", str(out), "--workers", "0"]) == 0
+    assert "2 of 2 trials: 2 complete" in capsys.readouterr().out
+
+
+# ---- real training, and W&B --------------------------------------------------------------------------------------
+
+TRAINING: dict[str, Any] = {
+    "method": "random",
+    "metric": {"name": "val/psnr_hole", "goal": "maximize"},
+    "run_cap": 24,
+    "parameters": {
+        "model.init_args.learning_rate": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2},
+        "data.init_args.mask": {"values": ["CenterRectangle", "masks/lama_thick_256.yaml", {"class_path": "LaMaThin"}]},
+        "data.init_args.batch_size": {"values": [2, 3, 1000000]},  # the last fills no batch: it crashes
+        "seed_everything": {"min": 0, "max": 9},
+    },
+    "command": [
+        "lit-inpaint", "fit", "--model=DeepFillV2", "--model.init_args.width=8", "--model.init_args.critic_width=4",
+        "--data=SamplePhotos", "--data.init_args.image_size=32", "--data.init_args.num_workers=0",
+        "--data.init_args.limit_eval=2", "--trainer.max_steps=2", "--trainer.val_check_interval=1",
+        "--trainer.check_val_every_n_epoch=null", "--trainer.accelerator=cpu", "--trainer.num_sanity_val_steps=0",
+        "--trainer.enable_model_summary=false", "${args}",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_24_trainings_survive_crashes_two_killed_workers_and_a_killed_sweep(tmp_path: Path):
+    path, out, log = write(tmp_path, TRAINING, "training"), tmp_path / "out", tmp_path / "log"
+    first = start(str(path), "--out", str(out), "--workers", "4", cwd=tmp_path, log=log)
+    finished = lambda: list(out.glob("trials/*/metrics.csv"))  # noqa: E731
+    wait_for(lambda: len(finished()) >= 3, 200)
+    for worker in children(first.pid)[:2]:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: len(finished()) >= 6, 200)
+    first.kill()
+    first.wait()
+    second = start(str(path), "--out", str(out), "--workers", "4", cwd=tmp_path, log=log)
+    assert second.wait(500) == 0, log.read_text()
+
+    ledger = ledger_of(path, out)
+    trials, held = ledger.trials(), ledger.held()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert len(held) == 24 and all(trial.state.is_finished() for trial in trials)
+    values = {}
+    for trial in held:
+        folder = out / "trials" / f"{trial.number:04}"
+        if trial.user_attrs["drawn"]["data.init_args.batch_size"] == 1000000:
+            assert trial.state == TrialState.FAIL and "fill no batch of 1000000" in trial.user_attrs["reason"]
+            assert "fill no batch" in (folder / "log.txt").read_text()
+        else:
+            assert trial.state == TrialState.COMPLETE
+            with (folder / "metrics.csv").open() as file:
+                rows = [row["val/psnr_hole"] for row in csv.DictReader(file) if row["val/psnr_hole"]]
+            values[trial.number] = float(rows[-1])
+    assert 0 < len(values) < 24
+    best = ledger.best()
+    assert best and (best.number, best.value) == max(values.items(), key=lambda item: item[1])
+    config = yaml.safe_load((out / "best.yaml").read_text())
+    drawn = best.user_attrs["drawn"]
+    assert config["model"]["init_args"]["learning_rate"] == drawn["model.init_args.learning_rate"]
+    assert config["trainer"]["default_root_dir"] == str(out / "best")
+    assert not processes_below(out)
+
+
+def processes_below(out: Path) -> list[str]:
+    """Command lines that name the sweep's folder: nothing is left running."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        found += [words] if str(out) in words else []
+    return found
+
+
+@pytest.mark.slow
+def test_the_page_opens_without_a_word_on_the_console(tmp_path: Path, browser: Any):
+    path, out = (
+        write(tmp_path, GRID | {"parameters": GRID["parameters"] | {"seconds": {"values": [0, 0.1]}}}),
+        tmp_path / "out",
+    )
+    assert main([str(path), "--out", str(out), "--workers", "2"]) == 0
+    for width, scheme in ((1366, "light"), (390, "dark")):
+        page = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
+        ).new_page()
+        problems = watch(page)
+        page.goto((out / "sweep.html").as_uri())
+        page.wait_for_selector("#history .point")
+        assert page.locator("#history .point").count() == 12  # one a complete trial
+        assert page.locator("#parallel .js-line").count() == 12
+        assert page.locator("#parallel .xtick").all_text_contents() == ["x", "seconds", "val/loss"]
+        assert "x" in (page.text_content("#importance .yaxislayer-above") or "")
+        assert page.inner_text("#best").startswith("0, trial")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not problems, problems
+
+
+@pytest.mark.slow
+def test_an_agent_of_wandb_runs_two_trials_of_the_same_file(tmp_path: Path):
+    """Stands for ``wandb agent``: W&B's own expansion of the command, a run id, and no server."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+    content = yaml.safe_load(write(tmp_path, TRAINING, "training").read_text())
+    points = [
+        {"data.init_args.batch_size": 2, "data.init_args.mask": {"class_path": "LaMaThin"}, "seed_everything": 1},
+        {"data.init_args.batch_size": 3, "data.init_args.mask": "masks/lama_thick_256.yaml", "seed_everything": 2},
+    ]
+    for run, point in zip(("aaaa1111", "bbbb2222"), points, strict=True):
+        variables = create_sweep_command_args({"args": {name: {"value": value} for name, value in point.items()}})
+        words = []
+        for word in create_sweep_command(list(content["command"])):
+            words += variables[word[2:-1]] if word == "${args}" else [word]
+        agent = {"WANDB_SWEEP_ID": "s0", "WANDB_RUN_ID": run, "WANDB_MODE": "offline", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "experiments", *words[1:]]  # lit-inpaint of this checkout
+        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **agent}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        folder = tmp_path / "runs/sweeps/s0" / run
+        facts = yaml.safe_load((folder / "run.json").read_text())
+        assert (facts["seed"], facts["global_batch"]) == (point["seed_everything"], point["data.init_args.batch_size"])
+        assert list(folder.glob(f"wandb/offline-run-*-{run}"))
+
+
+SWEEPS = sorted((INSTALLED / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_an_installed_sweep_trains_what_it_says(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    """Each point of the file's parameters is taken by the command line as it stands."""
+    from experiments.lightning_cli import main as fit
+
+    monkeypatch.setenv("LIT_INPAINT_DATA", "/data")
+    sweep = read_sweep(path)
+    points = sweep.grid() if sweep.method == "grid" else [draw(FixedTrial({}), sweep.parameters)]
+    for point in (points[0], points[-1]):
+        words = sweep.arguments(point, Path("runs/trial"))
+        with pytest.raises(SystemExit) as end:
+            fit([*words[words.index("fit") :], "--print_config"])
+        assert end.value.code == 0
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert printed["trainer"]["default_root_dir"] == "runs/trial"
+        assert printed["seed_everything"] == point.get("seed_everything", 0)
+
+
+@pytest.mark.slow
+def test_the_files_are_valid_by_the_schema_that_wandb_publishes(tmp_path: Path):
+    """The schema inside W&B's package ``sweeps``, which wants an old numpy: fetched, not installed."""
+    import json
+    import zipfile
+
+    jsonschema = pytest.importorskip("jsonschema")
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path), "sweeps==0.3.0"]
+    if subprocess.run(fetch, capture_output=True, timeout=120).returncode:
+        pytest.skip("the package sweeps cannot be fetched from here")
+    (wheel,) = tmp_path.glob("*.whl")
+    validator = jsonschema.Draft7Validator(json.loads(zipfile.ZipFile(wheel).read("sweeps/config/schema.json")))
+    for path in (*SWEEPS, write(tmp_path, TRAINING, "training"), write(tmp_path, GRID)):
+        validator.validate(yaml.safe_load(path.read_text()))
+    assert list(validator.iter_errors(GRID | {"method": "gird"}))
+    laws = {  # a parameter of each law that ours knows
+        law: {"distribution": law, **{key: PLAIN[key] for key in must | may}} for law, (must, may) in LAWS.items()
+    }
+    validator.validate(GRID | {"parameters": laws})
+
+
+PLAIN = {
+    "value": 1, "values": [1, 2], "probabilities": [0.5, 0.5], "min": 1, "max": 2, "q": 0.5, "mu": 0, "sigma": 1,
+    "a": 1, "b": 1,
+}  # fmt: skip
