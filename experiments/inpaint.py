@@ -1,19 +1,28 @@
-"""``lit-inpaint inpaint``: fill the holes of one's own file or folder, at any size."""
+"""``lit-inpaint inpaint``: fill the holes of one's own files, at any size; interrupted, it goes on where it stopped."""
 
 import argparse
+import multiprocessing
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from datamodules.reading import IMAGE_SUFFIXES, read_image
+from datamodules.reading import read_image
+from experiments.journal import Journal, Row
+from experiments.large import TILE, complete, refuse_too_large, windows_of
+from experiments.pairing import Pair, find_pairs, refuse_outside, shown
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
-from masks.convention import composite
+from lit_inpaint.weights import sha256
 from masks.files import read_mask
 
 
@@ -21,135 +30,259 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint inpaint",
         description="Fill the holes of an image, or of every image of a folder. Known pixels come back untouched.",
-        epilog="Masks of a folder are paired by file name (without ending); one mask file serves a whole folder.",
+        epilog="Masks of a folder are paired by file name (without ending, or with _mask); one mask file serves all.",
     )
     p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or the path of a checkpoint")
-    p.add_argument("--image", required=True, type=Path, help="a file or a folder")
-    p.add_argument(
-        "--mask", required=True, type=Path, help="a file or a folder; white is the hole unless --mask-white known"
-    )
-    p.add_argument("--out", required=True, type=Path, help="a .png file, or a folder if --image is one")
+    p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
+    p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
+    p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
+    p.add_argument("--sketch", type=Path, help="a file or folder: white lines that a method with a sketch follows")
     p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="what white means in the mask files")
     p.add_argument(
         "--mask-threshold", type=int, help="grey value (1-255) from which a pixel is white; without it grey is refused"
     )
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
     p.add_argument("--samples", type=int, default=1, help="completions an image, for methods that can give several")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=int, default=0, help="of what a method draws; with the image's name it keys a result")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    p.add_argument("--workers", type=int, default=1, help="processes that complete images, each with the method")
+    p.add_argument(
+        "--tile",
+        type=int,
+        default=TILE,
+        help="larger images are completed in windows of at most this side around their holes; 0: as a whole",
+    )
     p.add_argument("--overwrite", action="store_true", help="replace existing output files")
     return p
 
 
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
-    jobs = pairs(a.image, a.mask, a.out)
-    if a.samples < 1:
-        raise ValueError(f"--samples is {a.samples}; expected at least 1.")
-    files = [file for _, _, out in jobs for file in {out, *targets(out, a.samples)}]
-    if len(set(files)) < len(files):
-        twice = next(file for file in files if files.count(file) > 1)
-        raise ValueError(f"two images of {a.image} would be written to {twice}; give one of them another name.")
-    existing = [file for file in files if file.exists()]
-    if existing and not a.overwrite:
-        raise ValueError(
-            f"{existing[0]} exists; give another --out, or --overwrite to replace {len(existing)} file(s)."
-        )
+    for name, least in (("samples", 1), ("workers", 1), ("tile", 64)):
+        value = getattr(a, name)
+        if value < least and not (name == "tile" and value == 0):
+            raise ValueError(f"--{name} is {value}; expected at least {least}{', or 0' if name == 'tile' else ''}.")
+    pairs = find_pairs(a.image, a.mask, a.out, a.samples, a.sketch)
+    many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
+    run = Run(a, a.out if many else a.out.parent)
     method = load_method(a.method, a.weights, a.device)
+    if a.sketch and not getattr(method, "sketch", False):
+        raise ValueError(f"{type(method).__name__} ({a.method}) takes no sketch; DeepFillV2 with sketch=True does.")
+    if not many:
+        return _one(method, pairs[0], run)
+    return _all(method, pairs, run)
+
+
+@dataclass
+class Run:
+    """The arguments of a call and its output folder: what the journal knows a run by."""
+
+    arguments: argparse.Namespace
+    out: Path
+
+    @property
+    def journal_folder(self) -> Path:
+        return self.out / ".lit-inpaint"
+
+    def identity(self) -> dict[str, Any]:
+        a = self.arguments
+        said = {name: getattr(a, name) for name in ("weights", "samples", "seed", "tile", "mask_white")}
+        method = sha256(Path(a.method)) if Path(a.method).is_file() else a.method
+        return said | {"method": method, "mask_threshold": a.mask_threshold, "sketch": a.sketch is not None}
+
+
+@dataclass
+class Done:
+    """What became of one image: a line, and whether it failed."""
+
+    pair: Pair
+    said: str
+    failed: bool = False
+
+
+def _one(method: InpaintingModule, pair: Pair, run: Run) -> int:
+    refuse_existing([pair], run.arguments.overwrite)
+    try:
+        done = fill_file(method, pair, run)
+    except UnfillableError as error:
+        raise ValueError(f"{shown(pair.image)}: {error.reason}") from error
+    _tell(done)
+    return 0
+
+
+def _all(method: InpaintingModule, pairs: list[Pair], run: Run) -> int:
+    journal = Journal(run)
+    left = [pair for pair in pairs if journal.rows.get(pair.name) != _row(pair)]
+    refuse_existing(left, run.arguments.overwrite)
     failed = 0
-    for image_file, mask_file, out in jobs:
-        try:
-            said = fill_file(method, image_file, mask_file, out, a)
-            print(said)
-        except ValueError as error:
-            reason = f"{image_file}: {error.reason}" if isinstance(error, UnfillableError) else str(error)
-            if len(jobs) == 1:
-                raise ValueError(reason) from error
-            failed += 1
-            print(f"lit-inpaint: {reason}", file=sys.stderr)
-    if len(jobs) > 1:
-        print(
-            f"{len(jobs) - failed} of {len(jobs)} images filled, in {a.out}"
-            + (f"; {failed} failed, see above" if failed else "")
-        )
+    with journal.writing():
+        for done in _results(method, left, run):
+            failed += done.failed
+            _tell(done)
+            if not done.failed:
+                journal.append([_row(done.pair)])
+    before = f", {len(pairs) - len(left)} of them before" if len(left) < len(pairs) else ""
+    said = f"{len(pairs) - failed} of {len(pairs)} images filled{before}, in {shown(run.out)}"
+    print(said + (f"; {failed} failed, see above" if failed else ""))
     return 1 if failed else 0
 
 
-def pairs(image: Path, mask: Path, out: Path) -> list[tuple[Path, Path, Path]]:
-    """(image file, mask file, output file) of every job."""
-    for path in (image, mask):
-        if not path.exists():
-            raise ValueError(f"there is no file or folder {path}.")
-    if not image.is_dir():
-        if mask.is_dir():
-            raise ValueError(f"{mask} is a folder, {image} one image: name the mask file.")
-        target = out / f"{image.stem}.png" if out.is_dir() else out
-        if target.suffix.lower() != ".png":
-            raise ValueError(f"--out {out} must end in .png: other formats would change the known pixels.")
-        return [(image, mask, target)]
-    files = sorted(p for p in image.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not files:
-        raise ValueError(f"{image} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    if not mask.is_dir():
-        return [(f, mask, out / f.relative_to(image).with_suffix(".png")) for f in files]
-    masks = {p.relative_to(mask).with_suffix(""): p for p in mask.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES}
-    without = [f for f in files if f.relative_to(image).with_suffix("") not in masks]
-    if without:
+def _tell(done: Done) -> None:
+    print(f"lit-inpaint: {done.said}" if done.failed else done.said, file=sys.stderr if done.failed else sys.stdout)
+
+
+def _row(pair: Pair) -> Row:
+    """What a journal knows of a finished image: if one of its files is changed or gone, it is done again."""
+    files = [pair.image, pair.mask, *([pair.sketch] if pair.sketch else []), *pair.outputs]
+    states = [(s.st_size, s.st_mtime_ns) if (s := _stat(file)) else None for file in files]
+    return {"index": pair.name, "files": [list(state) if state else None for state in states]}
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def refuse_existing(pairs: Sequence[Pair], overwrite: bool) -> None:
+    """Nothing is replaced without being asked for."""
+    existing = [file for pair in pairs for file in pair.outputs if os.path.lexists(file)]
+    if existing and not overwrite:
         raise ValueError(
-            f"{mask} holds no mask for {without[0].relative_to(image)} ({len(without)} of {len(files)} lack one)."
+            f"{shown(existing[0])} exists; give another --out, or --overwrite to replace {len(existing)} file(s)."
         )
-    return [
-        (f, masks[f.relative_to(image).with_suffix("")], out / f.relative_to(image).with_suffix(".png")) for f in files
-    ]
 
 
-def targets(out: Path, samples: int) -> list[Path]:
-    """Where the completions of one image go: ``out`` itself if there is one, else out-0.png, out-1.png, ..."""
-    return [out] if samples == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(samples)]
+# ---- one image after the other, here or in several processes -------------------------------------------------------
 
 
-def fill_file(method: InpaintingModule, image_file: Path, mask_file: Path, out: Path, a: argparse.Namespace) -> str:
+def _results(method: InpaintingModule, pairs: Sequence[Pair], run: Run) -> Iterator[Done]:
+    a = run.arguments
+    if a.workers == 1 or len(pairs) < 2:
+        yield from (_attempt(method, pair, run) for pair in pairs)
+        return
+    del method  # the workers have their own
+    context = multiprocessing.get_context("spawn")
+    waiting, queue = iter(pairs), {}
+    with ProcessPoolExecutor(a.workers, context, _start_worker, (run,)) as pool:
+        try:
+            while True:
+                for pair in waiting:
+                    queue[pool.submit(_attempt_in_worker, pair)] = pair
+                    if len(queue) >= 4 * a.workers:
+                        break
+                if not queue:
+                    return
+                finished: set[Future[Done]] = wait(queue, return_when=FIRST_COMPLETED).done
+                for future in finished:
+                    queue.pop(future)
+                    yield future.result()
+        except BrokenProcessPool:
+            raise ValueError(
+                "a worker was killed, most likely for want of memory; start again with fewer --workers or a smaller "
+                "--tile, and what is done is kept."
+            ) from None
+        finally:
+            for future in queue:
+                future.cancel()
+
+
+_worker: tuple[InpaintingModule, Run]
+
+
+def _start_worker(run: Run) -> None:
+    global _worker
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // run.arguments.workers))
+    _worker = load_method(run.arguments.method, run.arguments.weights, run.arguments.device), run
+
+
+def _attempt_in_worker(pair: Pair) -> Done:
+    return _attempt(_worker[0], pair, _worker[1])
+
+
+def _attempt(method: InpaintingModule, pair: Pair, run: Run) -> Done:
+    """What fails is a line about this image, and the next one is done."""
+    if pair.problem:
+        return Done(pair, pair.problem, failed=True)
+    try:
+        return fill_file(method, pair, run)
+    except UnfillableError as error:
+        reason = f"{shown(pair.image)}: {error.reason}"
+    except Exception as error:
+        text = " ".join(str(error).split())
+        named = isinstance(error, ValueError) or shown(pair.image) in text
+        reason = text if named else f"{shown(pair.image)}: {type(error).__name__}: {text}"
+    return Done(pair, reason, failed=True)
+
+
+def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     """Complete one file and say what was done."""
-    pixels = read_image(image_file)
-    hole = read_mask(mask_file, white=a.mask_white, threshold=a.mask_threshold)
-    if hole.shape != pixels.shape[:2]:
-        raise ValueError(
-            f"{mask_file} is {hole.shape[1]}x{hole.shape[0]}, {image_file} {pixels.shape[1]}x{pixels.shape[0]}; "
-            "they must have one size. Resize the mask with nearest neighbour."
-        )
+    a = run.arguments
+    for target in pair.outputs:
+        refuse_outside(target, run.out)
+    pixels = read_image(pair.image)
+    hole = _read_like(pair.mask, pair.image, pixels, a.mask_white, a.mask_threshold)
+    sketch = _read_like(pair.sketch, pair.image, pixels, "hole", a.mask_threshold) if pair.sketch else None
     share = float(hole.mean())
     if share > 0.6:
+        other = "known" if a.mask_white == "hole" else "hole"
         print(
-            f"lit-inpaint: warning: the hole covers {share:.0%} of {image_file.name}; if that is the part to keep, say "
-            f"--mask-white {'known' if a.mask_white == 'hole' else 'hole'}.",
+            f"lit-inpaint: warning: the hole covers {share:.0%} of {shown(pair.image.name)}; if that is the part to "
+            f"keep, say --mask-white {other}.",
             file=sys.stderr,
         )
-    image = (torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1).to(method.device)
-    mask = torch.from_numpy(hole)[None, None].float().to(method.device)
-    with torch.no_grad():
-        samples = method.sample(image, mask, a.samples, a.seed, [image_file.stem])[:, 0] if share else image
-    written = []
-    for sample, target in zip(samples, targets(out, len(samples)), strict=True):
-        bytes_ = ((sample.clamp(-1, 1) + 1) * 127.5).round().byte()
-        result = composite(bytes_[None].cpu(), torch.from_numpy(pixels).permute(2, 0, 1)[None], mask.cpu())[0]
-        write_png(result.permute(1, 2, 0).numpy(), target)
-        written.append(str(target))
-    how = method.adaptation(mask[0])
-    weights = {"ema": ", averaged weights", "raw": ", raw weights", "none": ""}[method.loaded_weights]
-    done = (
-        f"filled {share:.1%} of {image_file} ({pixels.shape[1]}x{pixels.shape[0]}) by {type(method).__name__}{weights}"
-    )
-    return (
-        f"{done if share else f'{image_file} has no hole: copied'}{f', {how}' if how else ''} -> {', '.join(written)}"
+    memory = refuse_too_large(method, hole, a.tile) if share else None
+    for number, target in enumerate(pair.outputs):
+        result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, sketch) if share else pixels
+        write_png(result, target, a.overwrite)
+    windows = windows_of(method, hole, a.tile)
+    how = [*conversions(pair.image), method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None]
+    how += [f"in {len(windows)} windows" if len(windows) > 1 else None, memory]
+    how += [{"ema": "averaged weights", "raw": "raw weights", "none": None}[method.loaded_weights]]
+    size = f"{shown(pair.image)} ({pixels.shape[1]}x{pixels.shape[0]})"
+    done = f"filled {share:.1%} of {size} by {type(method).__name__}" if share else f"{size} has no hole: copied"
+    written = ", ".join(map(shown, pair.outputs))
+    return Done(pair, f"{', '.join([done, *filter(None, how)])} -> {written}")
+
+
+def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, threshold: int | None) -> np.ndarray:
+    """A mask or a sketch of the size of the image."""
+    drawn = read_mask(path, white=white, threshold=threshold)
+    if drawn.shape == pixels.shape[:2]:
+        return drawn
+    turned = drawn.shape[::-1] == pixels.shape[:2] and "turned as its EXIF says" in conversions(image)
+    what = "Draw it on the image as it is shown" if turned else "Resize the mask with nearest neighbour"
+    raise ValueError(
+        f"{shown(path)} is {drawn.shape[1]}x{drawn.shape[0]}, {shown(image)} {pixels.shape[1]}x{pixels.shape[0]}; "
+        f"they must have one size. {what}."
     )
 
 
-def write_png(pixels: np.ndarray, path: Path) -> None:
-    """Beside the target first, then renamed: nothing half-written is left."""
+def conversions(path: Path) -> list[str]:
+    """What reading a file as 8-bit RGB did to it, in words."""
+    with Image.open(path) as image:
+        mode, frames = image.mode, getattr(image, "n_frames", 1)
+        said = [f"first of {frames} frames"] if frames > 1 and image.format != "MPO" else []
+        if image.getexif().get(0x0112, 1) != 1:
+            said.append("turned as its EXIF says")
+        if mode.startswith("I"):
+            said.append("16 bits scaled to 8")
+        elif image.has_transparency_data:
+            said.append("transparency laid over white")
+        elif mode != "RGB":
+            said.append(f"{mode} to RGB")
+    return said
+
+
+def write_png(pixels: np.ndarray, path: Path, overwrite: bool = True) -> None:
+    """Beside the target first, then renamed: nothing half-written is left, and nothing is replaced unasked."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{os.getpid()}.{abs(hash(path.name)):x}.part")  # a name of 255 bytes leaves no room
     try:
         Image.fromarray(pixels).save(part, format="PNG")
+        if not overwrite and os.path.lexists(path):
+            raise ValueError(f"{shown(path)} has appeared meanwhile; give another --out, or --overwrite.")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

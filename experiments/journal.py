@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from typing import Protocol as Structural
 
 from experiments.protocol import Protocol
 from lit_inpaint.metrics import unavailable
@@ -68,14 +69,23 @@ class Job:
         }
 
 
+class Journaled(Structural):
+    """Whatever can go on where it stopped: a folder for its journal, and what tells it from another job."""
+
+    @property
+    def journal_folder(self) -> Path: ...
+
+    def identity(self) -> dict[str, Any]: ...
+
+
 class Journal:
     """Lines of JSON: the identity of the job, then one line an image. Only whole batches count."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Journaled) -> None:
         self.path = job.journal_folder / "journal.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.identity = job.identity()
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[Any, Row] = {}  # by index: a number, or a name
         self._valid = 0  # bytes of whole lines that belong to this job
         content = self.path.read_bytes() if self.path.is_file() else b""
         whole = content[: content.rfind(b"\n") + 1]
@@ -91,7 +101,7 @@ class Journal:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"another benchmark is writing {self.path}; wait or give another --out.") from None
+                raise ValueError(f"another process is writing {self.path}; wait or give another --out.") from None
             self._file.truncate(self._valid)
             if not self._valid:
                 self._write([self.identity])

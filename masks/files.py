@@ -1,6 +1,7 @@
 """Masks in image files: read with a stated polarity, never resized into grey."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,14 +51,18 @@ def read_mask(path: str | os.PathLike[str], white: White = "hole", threshold: in
 
 def _read_grey(path: str | os.PathLike[str]) -> Mask:
     try:
-        with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # refused by its header: 89 million pixels
+            with Image.open(path) as file:
+                image: Image.Image = ImageOps.exif_transpose(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such mask file. Check the path.") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a picture. Give the mask as PNG, black and white.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a broken file: decoders raise SyntaxError, struct.error, zlib.error and others
         raise ValueError(f"{path}: cannot be read as a mask ({error}). Save it anew as PNG.") from error
+    if image.mode == "F":
+        raise ValueError(f"{path}: its pixels are floating-point numbers, which have no stated white. Save it as PNG.")
     if image.mode.startswith("I"):
         return (np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8)
     if image.has_transparency_data:

@@ -280,7 +280,7 @@ def test_two_benchmarks_do_not_write_one_journal(photos: Path, tmp_path: Path):
     job = Job("Telea", "Telea", one, tmp_path)
     with Journal(job).writing():
         record = evaluate.evaluate(job)
-    assert "another benchmark is writing" in str(record.not_applicable)
+    assert "another process is writing" in str(record.not_applicable)
 
 
 # ---- hashes ---------------------------------------------------------------------------------------------------------

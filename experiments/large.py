@@ -1,0 +1,240 @@
+"""Images of any size through a method: windows around the holes, and what they will take of memory."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lit_inpaint.classical import ClassicalModule
+from lit_inpaint.module import InpaintingModule, keyed_generators
+
+Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # top, left, bottom, right; ends excluded
+
+TILE = 1024
+LEAST = 512  # a window has at least this side where the image has it: context for small holes
+CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
+IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and written as 8-bit RGB
+
+
+@dataclass(frozen=True)
+class Window:
+    """``box`` is what the method sees; the hole pixels of ``core`` are kept and known from then on."""
+
+    box: Box
+    core: Box
+
+
+def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
+    """Windows of at most ``tile`` a side that cover the hole of (H, W); the whole image at once if it fits, or at 0.
+
+    A hole with its context is one window where it fits, small holes that lie together share one, and a hole that is
+    larger than a window is covered by cores of half its side.
+    """
+    height, width = hole.shape
+    whole = (0, 0, height, width)
+    if not tile or max(height, width) <= tile:
+        return [Window(whole, whole)]
+    rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+    if not len(rows):
+        return []
+    box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+    if _side(box) <= tile * 3 // 4:
+        return [_around(box, hole.shape, tile, least)]
+    boxes: list[Box] = []
+    together: dict[tuple[int, int], Box] = {}
+    for left, top, w, h, _ in cv2.connectedComponentsWithStats(hole, connectivity=8)[2][1:].tolist():
+        box = (top, left, top + h, left + w)
+        if _side(box) <= tile // 4:
+            cell = (top + h // 2) // (tile // 2), (left + w // 2) // (tile // 2)
+            other = together.get(cell, box)
+            together[cell] = (*map(min, box[:2], other[:2]), *map(max, box[2:], other[2:]))  # type: ignore[assignment]
+        elif _side(box) <= tile * 3 // 4:
+            boxes.append(box)
+        else:
+            step = tile // 2
+            boxes += [
+                (y, x, min(y + step, box[2]), min(x + step, box[3]))
+                for y in range(box[0], box[2], step)
+                for x in range(box[1], box[3], step)
+            ]
+    return [_around(box, hole.shape, tile, least) for box in [*together.values(), *boxes]]
+
+
+def windows_of(method: InpaintingModule, hole: Pixels, tile: int) -> list[Window]:
+    """:func:`plan` for a method, whose fixed size is the least that a window may have."""
+    return plan(hole, tile, max(LEAST, method.fixed_size or 0))
+
+
+def _side(box: Box) -> int:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def _around(core: Box, shape: tuple[int, ...], tile: int, least: int) -> Window:
+    """A window centred on ``core``, with as much context as the core is large, clamped to the image."""
+    starts, ends = [], []
+    for start, end, length in zip(core[:2], core[2:], shape[:2], strict=True):
+        inner = end - start
+        size = min(length, tile, max(least, 2 * inner, inner + tile // 4))
+        first = min(max((start + end - size) // 2, 0), length - size)
+        starts.append(first)
+        ends.append(first + size)
+    return Window((*starts, *ends), core)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def complete(
+    method: InpaintingModule,
+    pixels: Pixels,
+    hole: Pixels,
+    name: str,
+    number: int = 0,
+    seed: int = 0,
+    tile: int = TILE,
+    sketch: Pixels | None = None,
+    advance: Callable[[int, int], None] = lambda done, windows: None,
+) -> Pixels:
+    """One completion of (H, W, 3) uint8 with the hole (H, W), 1 = hole; known pixels come back bit for bit.
+
+    Of several windows the one that sees most known pixels is next, and what it filled is known to the others.
+
+    Args:
+        name: Together with ``seed`` and ``number`` it keys what a diverse method draws.
+        sketch: (H, W), 1 on a line, for a method that takes one.
+    """
+    result, remaining = pixels.copy(), hole.copy()
+    windows = windows_of(method, hole, tile) if hole.any() else []
+    count = len(windows)
+    while windows:
+        order = [1.0 if len(windows) == 1 else -float(remaining[_slices(w.box)][::8, ::8].mean()) for w in windows]
+        window = windows.pop(int(np.argmax(order)))
+        part, inner = _slices(window.box), _slices(window.core)
+        if remaining[inner].any():
+            image = torch.from_numpy(result[part]).permute(2, 0, 1)[None].to(method.device).float() / 127.5 - 1
+            mask = torch.from_numpy(remaining[part].copy())[None, None].to(method.device).float()
+            guides: dict[str, Any] = {}
+            if method.diverse:
+                place = name if count == 1 and window.box == window.core else f"{name}@{window.box[0]},{window.box[1]}"
+                guides["generators"] = keyed_generators(seed, [place], number)
+            if sketch is not None:
+                guides["sketch"] = torch.from_numpy(sketch[part].copy())[None, None].to(method.device).float()
+            filled = method(image, mask, **guides)[0]
+            if not bool(filled.isfinite().all()):
+                raise ValueError(f"{type(method).__name__} gave pixels that are not finite; nothing was written.")
+            filled = ((filled.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+            kept = np.zeros_like(remaining[part])
+            top, left = window.box[:2]
+            kept[window.core[0] - top : window.core[2] - top, window.core[1] - left : window.core[3] - left] = 1
+            kept = (kept & remaining[part]) == 1
+            result[part][kept] = filled[kept]
+            remaining[part][kept] = 0
+        advance(count - len(windows), count)
+    return result
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box[0], box[2]), slice(box[1], box[3])
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def estimate(method: InpaintingModule, windows: list[Window], height: int, width: int) -> int:
+    """Bytes that completing an image takes beside the weights, to about a third: networks are probed on two small
+    squares (or at their fixed size) and their peak is continued with the area, attention with its square."""
+    area = max(((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in windows), default=0)
+    return int(IMAGE_BYTES * height * width + _window_bytes(method, area))
+
+
+def _window_bytes(method: InpaintingModule, area: int) -> float:
+    if isinstance(method, ClassicalModule) or not area:
+        return CLASSICAL_BYTES * area
+    if method.fixed_size:
+        return 1.3 * _probe(method, method.fixed_size) + 60 * area
+    small, large = _probe(method, 64), _probe(method, 128)
+    square = max(0.0, (large / 128**2 - small / 64**2) / (128**2 - 64**2))
+    return 1.3 * area * (max(small / 64**2, large / 128**2 - square * 128**2) + square * area)  # a third for workspaces
+
+
+def refuse_too_large(method: InpaintingModule, hole: Pixels, tile: int) -> str | None:
+    """Say what a large image will take; None for one under four megapixels that is cut into windows.
+
+    Raises:
+        ValueError: It is more than there is.
+    """
+    height, width = hole.shape
+    if height * width < 4_000_000 and (tile or height * width <= TILE**2):
+        return None
+    needed = estimate(method, windows_of(method, hole, tile), height, width)
+    free = available_memory(method.device)
+    if free is not None and needed > free:
+        raise ValueError(
+            f"{width}x{height} by {type(method).__name__} takes about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
+            f"free; give a --tile under {tile or max(height, width)}, or a smaller image."
+        )
+    return f"about {needed / 1e9:.2f} GB"
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that are free on the device; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    return None
+
+
+class _EnoughSeen(Exception):
+    pass
+
+
+class _PeakOfTensors(TorchDispatchMode):
+    """The largest sum of the bytes of all tensors that were alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: WeakValueDictionary[int, torch.UntypedStorage] = WeakValueDictionary()
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.alive[id(storage)] = storage
+        self.peak = max(self.peak, sum(storage.nbytes() for storage in list(self.alive.values())))
+        return out
+
+
+@torch.no_grad()
+def _probe(method: InpaintingModule, side: int) -> int:
+    """Peak of the tensors of one completion of a square; of a sampler only its first two network calls are made."""
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise _EnoughSeen
+
+    hooks = [getattr(method, name).register_forward_pre_hook(count) for name in method.averaged]
+    image, mask = torch.zeros(1, 3, side, side, device=method.device), torch.zeros(1, 1, side, side)
+    mask[..., side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1
+    guides = {"generators": keyed_generators(0, ["probe"], 0)} if method.diverse else {}
+    try:
+        with _PeakOfTensors() as tensors, suppress(_EnoughSeen):
+            method(image, mask.to(method.device), **guides)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return tensors.peak

@@ -1,0 +1,465 @@
+"""One's own files: whatever is handed in, a clear line, nothing outside the folder, and the others are done."""
+
+import io
+import os
+import pickle
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from experiments import inpaint
+from experiments.cli import main
+from experiments.large import TILE, Window, available_memory, complete, estimate, plan
+from lit_inpaint.methods import DeepFillV2, Harmonic, Telea
+from masks.files import write_mask
+
+SIZE = (40, 32)
+
+
+@pytest.fixture(autouse=True)
+def inside_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def call(*argv: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["inpaint", *argv])
+    return int(end.value.code or 0)
+
+
+def photo(seed: int = 0, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
+
+
+def hole(size: tuple[int, int] = SIZE) -> np.ndarray:
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    mask[size[1] // 4 : size[1] // 2, size[0] // 4 : size[0] // 2] = 1
+    return mask
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_claiming(width: int, height: int, data: bytes = b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch ../code_was_run",)
+
+
+JPEG, PNG, GIF = encoded(photo(), "JPEG"), encoded(photo(), "PNG"), encoded(photo(), "GIF")
+BAD_IMAGES: dict[str, bytes] = {  # what is written as in/bad.<ending>, or in/bad.png
+    "empty": b"",
+    "one byte": b"\x89",
+    "text": b"this is no picture\n" * 50,
+    "html.jpg": b"<html><script>alert(1)</script></html>",
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
+    "zeros": bytes(4096),
+    "random": np.random.default_rng(0).bytes(4096),
+    "truncated.jpg": JPEG[: len(JPEG) // 2],
+    "tail of zeros.jpg": JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2),
+    "header alone.jpg": JPEG[:20],
+    "truncated": PNG[: len(PNG) // 2],
+    "header alone": PNG[:33],
+    "flipped bytes": PNG[:60] + bytes(b ^ 0xFF for b in PNG[60:200]) + PNG[200:],
+    "truncated.gif": GIF[:30],
+    "truncated.webp": encoded(photo(), "WEBP")[:60],
+    "truncated.bmp": encoded(photo(), "BMP")[:100],
+    "truncated.tif": encoded(photo(), "TIFF")[:60],
+    "truncated.tga": encoded(photo(), "TGA")[:10],
+    "truncated.ppm": encoded(photo(), "PPM")[:40],
+    "bomb of a claimed gigapixel": png_claiming(100_000, 100_000),
+    "bomb of 100 megapixels": png_claiming(10_000, 10_000, bytes(1000)),
+    "bomb in a gif.gif": GIF[:6] + struct.pack("<HH", 65535, 65535) + GIF[10:],
+    "zero wide": png_claiming(0, 10),
+    "NaN.tif": encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"),
+    "infinite.tif": encoded(Image.fromarray(np.full((32, 40), np.inf, np.float32)), "TIFF"),
+    "32 bits.tif": encoded(Image.fromarray(np.full((32, 40), 7, np.int32)), "TIFF"),
+    "pickle": pickle.dumps(Bomb()),
+    "zip.jpg": b"PK\x03\x04" + bytes(200),
+    "postscript.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 32\n(touch x) run\n",
+    "pdf": b"%PDF-1.4\n1 0 obj\n",
+}
+
+
+def ending(name: str) -> str:
+    return Path(name).suffix or ".png"
+
+
+def prepare(images: dict[str, bytes]) -> None:
+    Path("in").mkdir()
+    for name, content in images.items():
+        (Path("in") / name).write_bytes(content)
+    write_mask(hole(), "m.png")
+
+
+def outside(root: Path) -> list[str]:
+    """Whatever lies beside the working folder: it began empty."""
+    return [path.name for path in root.iterdir() if path.name != "work"]
+
+
+@pytest.fixture(scope="module")
+def clean() -> bytes:
+    """What a run of good files alone gives for ``photo(1)``."""
+    filled = complete(Telea(), np.asarray(photo(1)), hole(), "good")
+    return filled.tobytes()
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_a_bad_image_is_one_line_and_the_others_are_as_in_a_clean_run(name, clean, tmp_path, capsys):
+    bad = f"bad{ending(name)}"
+    prepare({bad: BAD_IMAGES[name], "good.png": encoded(photo(1), "PNG")})
+    assert call("--method", "Telea", "--image", "in", "--mask", "m.png", "--out", "out") == 1
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("lit-inpaint:") and bad in line and "Traceback" not in line
+    assert np.asarray(Image.open("out/good.png")).tobytes() == clean and "1 of 2" in said.out
+    assert {p.name for p in Path("out").iterdir()} == {"good.png", ".lit-inpaint"} and not outside(tmp_path)
+
+
+ODD_IMAGES: dict[str, Callable[[], bytes]] = {
+    "grey": lambda: encoded(photo(1, mode="L"), "PNG"),
+    "palette": lambda: encoded(photo(1, mode="P"), "PNG"),
+    "RGBA": lambda: encoded(photo(1, mode="RGBA"), "PNG"),
+    "grey with alpha": lambda: encoded(photo(1, mode="LA"), "PNG"),
+    "one bit": lambda: encoded(photo(1, mode="1"), "PNG"),
+    "CMYK.jpg": lambda: encoded(photo(1, mode="CMYK"), "JPEG"),
+    "16 bits": lambda: encoded(Image.fromarray(np.full((32, 40), 32768, np.uint16)), "PNG"),
+    "animated.gif": lambda: encoded(photo(1), "GIF", save_all=True, append_images=[photo(2), photo(3)]),
+    "animated.webp": lambda: encoded(photo(1), "WEBP", save_all=True, append_images=[photo(2)], lossless=True),
+    "pages.tif": lambda: encoded(photo(1), "TIFF", save_all=True, append_images=[photo(2)]),
+    "a JPEG named.png": lambda: encoded(photo(1), "JPEG"),
+    "bytes after its end": lambda: PNG + b"<script>" * 100,
+}
+SAYS = {
+    "RGBA": "RGBA to RGB",
+    "16 bits": "16 bits scaled to 8",
+    "animated.gif": "first of 3 frames",
+    "CMYK.jpg": "CMYK",
+}
+
+
+@pytest.mark.parametrize("name", ODD_IMAGES)
+def test_an_odd_but_whole_image_is_filled_and_its_conversion_said(name, capsys):
+    prepare({})
+    file = f"x{ending(name)}"
+    Path(file).write_bytes(ODD_IMAGES[name]())
+    assert call("--method", "Telea", "--image", file, "--mask", "m.png", "--out", "o.png") == 0
+    assert SAYS.get(name, "filled") in capsys.readouterr().out
+    with Image.open("o.png") as filled:
+        assert filled.size == SIZE and filled.mode == "RGB"
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def test_a_turned_photograph_is_filled_upright_and_a_mask_drawn_on_the_unturned_one_is_refused(capsys):
+    prepare({})
+    photo(1, (32, 40)).save("x.jpg", exif=exif(6))
+    assert call("--method", "Telea", "--image", "x.jpg", "--mask", "m.png", "--out", "o.png") == 0
+    assert "turned as its EXIF says" in capsys.readouterr().out and Image.open("o.png").size == (40, 32)
+    write_mask(hole((32, 40)), "m.png")
+    assert call("--method", "Telea", "--image", "x.jpg", "--mask", "m.png", "--out", "p.png") == 2
+    assert "Draw it on the image as it is shown" in capsys.readouterr().err
+
+
+BAD_MASKS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "not a picture"),
+    "text": (lambda: b"mask", "not a picture"),
+    "truncated": (lambda: PNG[:100], "cannot be read"),
+    "coloured": (lambda: PNG, "coloured"),
+    "grey": (lambda: encoded(photo(1, mode="L"), "PNG"), "--mask-threshold"),
+    "transparent": (lambda: encoded(Image.new("RGBA", SIZE, (255, 255, 255, 9)), "PNG"), "transparent"),
+    "floats": (lambda: encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"), "floating-point"),
+    "another size": (lambda: encoded(Image.new("L", (41, 32)), "PNG"), "41x32"),
+    "one pixel": (lambda: encoded(Image.new("L", (1, 1)), "PNG"), "1x1"),
+    "bomb": (lambda: png_claiming(100_000, 100_000), "cannot be read"),
+    "bomb of 100 megapixels": (lambda: png_claiming(10_000, 10_000), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MASKS)
+def test_a_bad_mask_is_one_line_that_names_it(name, capsys):
+    prepare({"a.png": PNG})
+    content, word = BAD_MASKS[name]
+    Path("m.png").write_bytes(content())
+    assert call("--method", "Telea", "--image", "in/a.png", "--mask", "m.png", "--out", "o.png") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "m.png" in line and word in line and not Path("o.png").exists()
+
+
+REQUESTS: dict[str, tuple[list[str], str]] = {
+    "no image": (["--image", "nowhere.png"], "no file or folder"),
+    "no mask": (["--mask", "nowhere.png"], "no file or folder"),
+    "an empty pattern": (["--image", "in/*.tiff"], "no image matches"),
+    "an empty folder": (["--image", "empty"], "without images"),
+    "one image and a folder of masks": (["--mask", "in"], "name the file"),
+    "a JPEG as output": (["--out", "o.jpg"], "must end in .png"),
+    "an output below a file": (["--out", "m.png/o.png"], "m.png"),
+    "an output where nothing can be written": (["--out", "/proc/lit-inpaint/o.png"], "/proc/lit-inpaint"),
+    "a folder where nothing can be written": (["--image", "in", "--out", "/proc/lit-inpaint"], "/proc/lit-inpaint"),
+    "no samples": (["--samples", "0"], "--samples is 0"),
+    "no workers": (["--workers", "-1"], "--workers is -1"),
+    "a tile of a few pixels": (["--tile", "8"], "--tile is 8"),
+    "an unknown method": (["--method", "Telea2"], "Did you mean"),
+    "a traversal as a method": (["--method", "../../etc/passwd"], "neither a file nor a method"),
+    "a method without weights": (["--method", "DeepFillV2"], "checkpoint"),
+    "a sketch for a method without one": (["--sketch", "m.png"], "takes no sketch"),
+    "a pickle bomb as a checkpoint": (["--method", "bomb.ckpt"], "nothing in it was run"),
+    "a torch file with a bomb": (["--method", "torch.ckpt"], "nothing in it was run"),
+    "a lightning file that names a class": (["--method", "lightning.ckpt"], "lightning.ckpt"),
+    "a picture as a checkpoint": (["--method", "in/a.png"], "cannot be read as a checkpoint"),
+    "an empty checkpoint": (["--method", "empty.ckpt"], "cannot be read as a checkpoint"),
+    "a folder as a checkpoint": (["--method", "in.ckpt"], "no checkpoint"),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_hostile_request_is_one_line_and_runs_no_code(name, tmp_path, capsys):
+    prepare({"a.png": PNG})
+    Path("empty").mkdir()
+    Path("in.ckpt").mkdir()
+    Path("bomb.ckpt").write_bytes(pickle.dumps(Bomb()))
+    Path("empty.ckpt").touch()
+    torch.save({"state_dict": {}, "x": Bomb()}, "torch.ckpt")
+    named = {"_class_path": "os.system", "_instantiator": "os.system", "command": "touch ../code_was_run"}
+    torch.save({"state_dict": {}, "hyper_parameters": named, "method": "os.system"}, "lightning.ckpt")
+    given = {"--method": "Telea", "--image": "in/a.png", "--mask": "m.png", "--out": "o.png"}
+    more, word = REQUESTS[name]
+    given |= dict(zip(more[::2], more[1::2], strict=True))
+    before = sorted(Path().rglob("*"))
+    assert call(*(part for pair in given.items() for part in pair)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lit-inpaint:") and word in line, line
+    assert sorted(Path().rglob("*")) == before and not outside(tmp_path)
+
+
+NAMES = ["日本 🌄.png", "ein Bild.png", "-rf.png", "a;touch x.png", "$(touch x).png", "..png", "a\nb.png", "é.png",
+         "%2e%2e%2fx.png", "[1].png", "x" * 251 + ".png", "con.png", os.fsdecode(b"\xff\xfe.png")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_any_kind_stays_inside_the_folder(name, tmp_path, capsys):
+    prepare({name: PNG, "good.png": PNG})
+    hidden = name.startswith(".")
+    assert call("--method", "Telea", "--image", "in", "--mask", "m.png", "--out", "out") == 0
+    capsys.readouterr().out.encode("utf-8")
+    made = {p.name for p in Path("out").iterdir()}
+    assert made == {"good.png", ".lit-inpaint"} | (set() if hidden else {name}) and not outside(tmp_path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (5000, 10), (20000, 10)])
+def test_an_extreme_shape_is_filled_or_refused_in_words_and_known_pixels_stay(size, capsys):
+    picture, mask = photo(1, size), np.zeros((size[1], size[0]), np.uint8)
+    mask[: max(1, size[1] // 2), : max(1, size[0] // 3)] = 1
+    picture.save("x.png"), write_mask(mask, "m.png")
+    code = call("--method", "Harmonic", "--image", "x.png", "--mask", "m.png", "--out", "o.png")
+    assert code == (2 if size == (1, 1) else 0)
+    if code:
+        assert "every pixel is hole" in capsys.readouterr().err
+    else:
+        assert (np.asarray(Image.open("o.png")) == np.asarray(picture))[mask == 0].all()
+
+
+def test_an_image_without_a_hole_is_copied(capsys):
+    prepare({"a.png": PNG})
+    write_mask(hole() * 0, "m.png")
+    assert call("--method", "Telea", "--image", "in/a.png", "--mask", "m.png", "--out", "o.png") == 0
+    assert "has no hole: copied" in capsys.readouterr().out
+    assert (np.asarray(Image.open("o.png")) == np.asarray(photo())).all()
+
+
+def test_an_output_folder_that_links_elsewhere_is_refused(tmp_path, capsys):
+    Path("in/sub").mkdir(parents=True), (tmp_path / "elsewhere").mkdir(), Path("out").mkdir()
+    photo().save("in/sub/a.png"), photo().save("in/b.png"), write_mask(hole(), "m.png")
+    Path("out/sub").symlink_to(tmp_path / "elsewhere")
+    assert call("--method", "Telea", "--image", "in", "--mask", "m.png", "--out", "out") == 1
+    assert "would lie outside" in capsys.readouterr().err
+    assert not list((tmp_path / "elsewhere").iterdir()) and Path("out/b.png").is_file()
+
+
+def test_a_link_that_dangles_is_an_existing_file(tmp_path, capsys):
+    prepare({"a.png": PNG})
+    Path("o.png").symlink_to(tmp_path / "elsewhere.png")
+    assert call("--method", "Telea", "--image", "in/a.png", "--mask", "m.png", "--out", "o.png") == 2
+    assert "o.png exists" in capsys.readouterr().err and not outside(tmp_path)
+
+
+def test_a_loop_of_links_is_walked_once(capsys):
+    prepare({"a.png": PNG})
+    Path("in/loop").symlink_to(Path("in").resolve())
+    Path("in/dangling.png").symlink_to("nowhere.png")
+    assert call("--method", "Telea", "--image", "in", "--mask", "m.png", "--out", "out") == 1
+    said = capsys.readouterr()
+    assert "dangling.png" in said.err and "1 of 2 images filled" in said.out
+
+
+def test_an_image_without_a_mask_is_a_line_and_the_rest_is_done(capsys):
+    prepare({"a.png": PNG, "b.png": PNG})
+    Path("masks").mkdir()
+    write_mask(hole(), "masks/a_mask.png")
+    assert call("--method", "Telea", "--image", "in", "--mask", "masks", "--out", "out") == 1
+    assert "holds no mask for b.png" in capsys.readouterr().err and Path("out/a.png").is_file()
+
+
+def test_a_pattern_and_several_files_name_outputs_below_their_common_folder():
+    Path("in/x").mkdir(parents=True), Path("in/y").mkdir()
+    photo(1).save("in/x/a.png"), photo(2).save("in/y/a.png"), write_mask(hole(), "m.png")
+    assert call("--method", "Telea", "--image", "in/**/*.png", "--mask", "m.png", "--out", "out") == 0
+    assert Path("out/x/a.png").is_file() and Path("out/y/a.png").is_file()
+    assert call("--method", "Telea", "--image", "in/x/a.png", "in/y/a.png", "--mask", "m.png", "--out", "two") == 0
+    assert Path("two/x/a.png").read_bytes() == Path("out/x/a.png").read_bytes()
+
+
+def test_what_was_interrupted_goes_on_and_an_edited_image_is_done_again(monkeypatch, capsys):
+    prepare({f"{i}.png": encoded(photo(i), "PNG") for i in range(5)})
+    command = ["--method", "PatchMatch", "--image", "in", "--mask", "m.png", "--out", "out"]
+    fill, seen = inpaint.fill_file, []
+
+    def stop_at_three(method, pair, run):
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(pair.name)
+        return fill(method, pair, run)
+
+    monkeypatch.setattr(inpaint, "fill_file", stop_at_three)
+    assert call(*command) == 130
+    times = {p.name: p.stat().st_mtime_ns for p in Path("out").glob("*.png")}
+    assert len(times) == 3
+    monkeypatch.setattr(inpaint, "fill_file", fill)
+    assert call(*command) == 0
+    assert "5 of 5 images filled, 3 of them before" in capsys.readouterr().out
+    assert all((Path("out") / name).stat().st_mtime_ns == time for name, time in times.items())
+    assert call("--method", "PatchMatch", "--image", "in", "--mask", "m.png", "--out", "whole") == 0
+    assert all((Path("whole") / f"{i}.png").read_bytes() == (Path("out") / f"{i}.png").read_bytes() for i in range(5))
+    photo(9).save("in/0.png")
+    assert call(*command) == 2 and "0.png exists" in capsys.readouterr().err
+    assert call(*command, "--overwrite") == 0 and "4 of them before" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_same_files_as_one(capsys):
+    prepare({f"{i}.png": encoded(photo(i), "PNG") for i in range(4)} | {"bad.png": b"no image"})
+    command = ["--method", "PatchMatch", "--image", "in", "--mask", "m.png", "--seed", "3"]
+    assert call(*command, "--out", "one") == 1 and call(*command, "--out", "two", "--workers", "2") == 1
+    for i in range(4):
+        assert (Path("one") / f"{i}.png").read_bytes() == (Path("two") / f"{i}.png").read_bytes()
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here to read the memory of a process from")
+def test_a_thousand_images_take_no_more_memory_than_two_hundred(monkeypatch):
+    prepare({f"{i}.jpg": JPEG for i in range(1000)})
+    fill, peaks = inpaint.fill_file, [0]
+
+    def watched(method, pair, run):
+        done = fill(method, pair, run)
+        peaks.append(max(peaks[-1], resident()))
+        return done
+
+    monkeypatch.setattr(inpaint, "fill_file", watched)
+    assert call("--method", "Telea", "--image", "in", "--mask", "m.png", "--out", "out") == 0
+    print(f"{peaks[200]} pages after 200 images, {peaks[1000]} after 1000")
+    assert peaks[1000] <= 1.05 * peaks[200] and len(list(Path("out").glob("*.png"))) == 1000
+
+
+# ---- large images ---------------------------------------------------------------------------------------------------
+
+
+def holes_of_all_kinds() -> np.ndarray:
+    mask = np.zeros((900, 1500), np.uint8)
+    mask[10:14, 20:50] = mask[860:880, 1400:1420] = 1  # far apart
+    mask[300:700, 400:1000] = 1  # larger than a window
+    mask[np.random.default_rng(0).integers(0, 900, 200), np.random.default_rng(1).integers(0, 1500, 200)] = 1
+    return mask
+
+
+def test_windows_cover_every_hole_and_none_is_larger_than_the_tile():
+    mask, covered = holes_of_all_kinds(), np.zeros((900, 1500), bool)
+    for window in plan(mask, 256):
+        top, left, bottom, right = window.box
+        assert (
+            bottom - top <= 256 and right - left <= 256 and top >= 0 and left >= 0 and bottom <= 900 and right <= 1500
+        )
+        core = window.core
+        assert top <= core[0] and left <= core[1] and core[2] <= bottom and core[3] <= right
+        covered[core[0] : core[2], core[1] : core[3]] = True
+    assert covered[mask == 1].all()
+    assert plan(mask, 0) == [Window((0, 0, 900, 1500), (0, 0, 900, 1500))]
+
+
+def test_windows_fill_every_hole_pixel_from_what_is_known_alone():
+    mask = holes_of_all_kinds()
+    constant = np.full((900, 1500, 3), 90, np.uint8)
+    poisoned = np.where(mask[..., None] == 1, np.uint8(255), constant)
+    assert (complete(Harmonic(), poisoned, mask, "x", tile=256) == constant).all()
+
+
+def test_one_window_around_a_hole_equals_the_method_on_that_crop():
+    picture = np.asarray(photo(0, (700, 600)))
+    mask = np.zeros((600, 700), np.uint8)
+    mask[280:320, 300:340] = 1
+    torch.manual_seed(0)
+    network = DeepFillV2(width=8).eval()
+    (window,) = plan(mask, 256)
+    top, left, bottom, right = window.box
+    crop = complete(network, picture[top:bottom, left:right], mask[top:bottom, left:right], "x")
+    assert (complete(network, picture, mask, "x", tile=256)[top:bottom, left:right] == crop).all()
+
+
+def test_the_estimate_of_a_network_grows_with_the_window_and_too_much_is_refused_with_a_way_out(monkeypatch, capsys):
+    network = DeepFillV2(width=8).eval()
+    small, large = (estimate(network, [Window((0, 0, s, s), (0, 0, s, s))], s, s) for s in (256, 1024))
+    assert 15 < large / small < 20
+    assert (available_memory(torch.device("cpu")) or 1) > 0
+    monkeypatch.setattr("experiments.large.available_memory", lambda device: 1000)
+    photo(0, (TILE + 1, TILE)).save("x.png")
+    write_mask(hole((TILE + 1, TILE)), "m.png")
+    command = ["--method", "Telea", "--image", "x.png", "--mask", "m.png", "--out", "o.png", "--tile", "0"]
+    assert call(*command) == 2
+    assert "give a --tile" in capsys.readouterr().err and not Path("o.png").exists()
+
+
+def test_a_sketch_changes_the_hole_and_nothing_else():
+    torch.manual_seed(0)
+    network = DeepFillV2(width=8, sketch=True).eval()
+    for weight in network.generator.parameters():
+        weight.data *= 3  # so that an untrained network's answer is more than a grey level
+    torch.save({"method": "DeepFillV2", "state_dict": network.state_dict(), "hyper_parameters": dict(network.hparams)},
+               "sketch.ckpt")  # fmt: skip
+    prepare({"a.png": PNG})
+    Image.fromarray(np.eye(32, 40, dtype=np.uint8) * 255).save("lines.png")
+    command = ["--method", "sketch.ckpt", "--image", "in/a.png", "--mask", "m.png"]
+    assert (
+        call(*command, "--out", "without.png") == 0
+        and call(*command, "--out", "with.png", "--sketch", "lines.png") == 0
+    )
+    changed = (np.asarray(Image.open("with.png")) != np.asarray(Image.open("without.png"))).any(-1)
+    assert changed[hole() == 1].any() and not changed[hole() == 0].any()
