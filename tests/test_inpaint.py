@@ -152,7 +152,7 @@ ODD_IMAGES: dict[str, Callable[[], bytes]] = {
     "bytes after its end": lambda: PNG + b"<script>" * 100,
 }
 SAYS = {
-    "RGBA": "RGBA to RGB",
+    "RGBA": "transparency laid over white",
     "16 bits": "16 bits scaled to 8",
     "animated.gif": "first of 3 frames",
     "CMYK.jpg": "CMYK",
