@@ -501,6 +501,7 @@ torch.save(model.state_dict(), {folder!r} + f"/{{devices}}-{{trainer.global_rank
 """
 
 
+@pytest.mark.slow  # test_ddp.py compares the gradients of every method; this one the weights and the power iteration
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch(tmp_path: Path):
     values = {"tests": str(Path(__file__).parent), "folder": str(tmp_path)}
