@@ -37,16 +37,41 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
             "noise_schedule": "cosine",
         },
     ),
+    (
+        "DSI",
+        {
+            "vq_width": 8,
+            "vq_hidden": 4,
+            "channels": 4,
+            "codes": 8,
+            "condition_width": 2,
+            "structure_width": 8,
+            "groups": 1,
+            "blocks": 1,
+            "out_blocks": 1,
+            "heads": 2,
+            "texture_width": 4,
+        },
+    ),
     ("DeepFillV1", {"width": 4, "critic_width": 4, "size": 64, "local_size": 32, "critic_updates": 1}),
     ("DeepFillV2", {"width": 8, "critic_width": 4}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
-    ("LaMa", {"width": 4, "blocks": 1, "critic_width": 4, "perceptual_weight": 0}),
     ("MIGAN", {"size": 64}),
     ("NavierStokes", {}),
     ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
     ("PatchMatch", {}),
     ("Telea", {}),
+]
+# Stages of methods that are put together: tests/test_configs.py makes their published YAMLs small by these.
+_DSI: dict[str, Any] = {"vq_width": 8, "vq_hidden": 4, "channels": 4, "codes": 8}
+STAGES: list[tuple[str, dict[str, Any]]] = [
+    ("DSIVQVAE", _DSI),
+    (
+        "DSIStructure",
+        _DSI | {"condition_width": 2, "structure_width": 8, "groups": 1, "blocks": 1, "out_blocks": 1, "heads": 2},
+    ),
+    ("DSITexture", _DSI | {"texture_width": 4, "critic_width": 4}),
 ]
 SIZE = 64
 by_name = pytest.mark.parametrize(("name", "arguments"), ROWS, ids=[name for name, _ in ROWS])

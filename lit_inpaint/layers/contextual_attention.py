@@ -72,7 +72,7 @@ def contextual_attention(
 
 
 def _attend(
-    query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float, fuse: bool, sampling: str, norm: str
+    query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float, fused: bool, sampling: str, norm: str
 ) -> Tensor:
     batch, channels, height, width = query.shape
     h, w = height // 2, width // 2
@@ -87,10 +87,8 @@ def _attend(
     energy = energy.clamp_min(1e-8) if norm == "floor" else energy + 9e-4 * channels  # max(norm, 1e-4), or the port's
     scores = scores * energy.rsqrt().view(batch, 1, 1, h, w)
 
-    if fuse:  # an identity kernel over the flat (query, key) matrix, row by row and column by column; it wraps at ends
-        rows = diagonal_sum(scores.reshape(batch, h * w, h * w), 1, 2, (-1, 0, 1)).view(batch, h, w, h, w)
-        columns = rows.permute(0, 2, 1, 4, 3).reshape(batch, w * h, w * h)
-        scores = diagonal_sum(columns, 1, 2, (-1, 0, 1)).view(batch, w, h, w, h).permute(0, 2, 1, 4, 3)
+    if fused:
+        scores = fuse(scores)
 
     known = (F.max_pool2d(small_mask, 3, stride=1, padding=1) == 0).to(scores.dtype).view(batch, 1, h * w)
     attention = torch.softmax(scores.reshape(batch, h * w, h * w) * (softmax_scale * known), dim=2) * known
@@ -105,6 +103,17 @@ def _attend(
             pasted.append(key[..., row::2, column::2].flatten(2) @ weights.mT)
     pixels = torch.stack(pasted, dim=2).view(batch, 4 * channels, h, w)
     return F.pixel_shuffle(pixels, 2) / 4
+
+
+def fuse(scores: Tensor) -> Tensor:
+    """Encourage neighbouring queries to copy from neighbouring keys; (B, h, w, h, w) as (query, key) in and out.
+
+    An identity kernel over the flat (query, key) matrix, row by row and then column by column; it wraps at row ends.
+    """
+    batch, h, w = scores.shape[:3]
+    rows = diagonal_sum(scores.reshape(batch, h * w, h * w), 1, 2, (-1, 0, 1)).view(batch, h, w, h, w)
+    columns = rows.permute(0, 2, 1, 4, 3).reshape(batch, w * h, w * h)
+    return diagonal_sum(columns, 1, 2, (-1, 0, 1)).view(batch, w, h, w, h).permute(0, 2, 1, 4, 3)
 
 
 class _DiagonalSum(torch.autograd.Function):

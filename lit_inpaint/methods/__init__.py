@@ -7,9 +7,9 @@ from lit_inpaint.methods.context_encoder.method import ContextEncoder
 from lit_inpaint.methods.ddpm.method import DDPM
 from lit_inpaint.methods.deepfillv1.method import DeepFillV1
 from lit_inpaint.methods.deepfillv2.method import DeepFillV2
+from lit_inpaint.methods.dsi.method import DSI
 from lit_inpaint.methods.glcic.method import GLCIC
 from lit_inpaint.methods.harmonic.method import Harmonic
-from lit_inpaint.methods.lama.method import LaMa
 from lit_inpaint.methods.migan.method import MIGAN
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
 from lit_inpaint.methods.partial_conv.method import PartialConv
@@ -19,6 +19,7 @@ from lit_inpaint.methods.telea.method import Telea
 __all__ = [
     "AOTGAN",
     "DDPM",
+    "DSI",
     "GLCIC",
     "MIGAN",
     "Bertalmio",
@@ -27,7 +28,6 @@ __all__ = [
     "DeepFillV1",
     "DeepFillV2",
     "Harmonic",
-    "LaMa",
     "NavierStokes",
     "PartialConv",
     "PatchMatch",
