@@ -32,10 +32,12 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     "Compare": {
         "benchmark": ("experiments.benchmark", "methods and checkpoints under one protocol: a record each"),
         "compare": ("experiments.compare", "records and training curves as one page, Markdown, CSV, LaTeX"),
+        "vote": ("experiments.vote", "ask people which completion looks more real, for a column of votes"),
         "methods": ("experiments.methods", "what there is; NAME: one in full; NAME --memory: what a step takes"),
     },
     "Use": {
         "inpaint": ("experiments.inpaint", "fill the holes of your own file or folder"),
+        "app": ("experiments.app", "a page on which you paint the hole and compare methods"),
         "import-weights": ("experiments.import_weights", "turn a paper's released weights into a checkpoint"),
     },
     "Data": {

@@ -48,6 +48,12 @@ class Record:
     def source(self) -> str:
         return str(self.path) if self.path else str(self.data["method"].get("run") or self.label)
 
+    @property
+    def votes_path(self) -> Path:
+        """Where `lit-inpaint vote --result` leaves what people said of this method."""
+        assert self.path is not None
+        return self.path.parents[2] / "votes" / self.path.parent.name / self.path.name
+
     def picture_folder(self, kind: str | None = None) -> Path | None:
         """OUT/images/<protocol>/<label>, or the shared ``_truth``, ``_mask``, ``_input``; None if not kept."""
         if self.path is None:
@@ -95,7 +101,7 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[Run]]:
         found = 0
         for place, children, files in os.walk(folder.resolve(), followlinks=True):
             children[:] = sorted(
-                c for c in children if c not in {"images", "journal", "wandb", "checkpoints", "panels"}
+                c for c in children if c not in {"images", "journal", "wandb", "checkpoints", "panels", "votes"}
             )
             here = Path(place)
             if here.parent.name == "records":
@@ -111,7 +117,11 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[Run]]:
 
 
 def read_record(path: Path) -> Record:
-    return Record(asdict(records_on_disk.read_record(path)), path)
+    """A record, with the column of votes where there is one."""
+    record = Record(asdict(records_on_disk.read_record(path)), path)
+    if record.votes_path.is_file():
+        record.data["metrics"]["votes"] = json.loads(record.votes_path.read_text(encoding="utf-8"))
+    return record
 
 
 # ---- training runs -------------------------------------------------------------------------------------------------

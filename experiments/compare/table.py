@@ -11,7 +11,7 @@ import numpy as np
 from experiments.compare.reader import Record, Run, read_run, without_seed
 from experiments.intervals import FEW, mean_interval, paired_difference
 
-_HIGHER = ("psnr", "ssim", "p_ids", "u_ids", "diversity")  # everything else is an error or a distance
+_HIGHER = ("psnr", "ssim", "p_ids", "u_ids", "diversity", "votes")  # everything else is an error or a distance
 
 
 def higher_is_better(metric: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from experiments.compare.table import Cell, Row, Table, higher_is_better
 
-DECIMALS = {"psnr": 2, "fid": 2}
+DECIMALS = {"psnr": 2, "fid": 2, "votes": 1}
 
 
 def number(metric: str, value: float) -> str:

@@ -1,0 +1,142 @@
+// The editor of lit-inpaint's page: a photograph, the hole and guide lines above it, each a canvas of the preview's size.
+(() => {
+  const editor = { tool: "brush", layer: "hole", size: 24, past: [], width: 0, height: 0 };
+  const colours = { hole: "#ff3b6b", lines: "#00c2ff" };
+  const find = (selector) => document.querySelector("#editor " + selector);
+  const canvas = (name) => find("canvas." + name);
+
+  function bind() {
+    const stage = find(".stage");
+    if (stage.dataset.bound) return;
+    stage.dataset.bound = "1";
+    document.querySelector("#editor .bar").addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      if (button.dataset.tool) editor.tool = button.dataset.tool;
+      if (button.dataset.layer) editor.layer = button.dataset.layer;
+      if (button.dataset.do === "undo") undo();
+      if (button.dataset.do === "clear") clear();
+      mark();
+    });
+    find("input.size").addEventListener("input", (event) => { editor.size = Number(event.target.value); });
+    stage.addEventListener("pointerdown", start);
+    stage.addEventListener("pointermove", move);
+    for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, stop);
+    mark();
+  }
+
+  function mark() {
+    for (const button of document.querySelectorAll("#editor .bar button")) {
+      const on = button.dataset.tool === editor.tool || button.dataset.layer === editor.layer;
+      button.setAttribute("aria-pressed", String(on));
+    }
+  }
+
+  function place(event) {
+    const box = canvas("hole").getBoundingClientRect();
+    return [(event.clientX - box.left) * editor.width / box.width, (event.clientY - box.top) * editor.height / box.height];
+  }
+
+  function remember() {
+    const layer = editor.layer;
+    editor.past.push([layer, canvas(layer).getContext("2d").getImageData(0, 0, editor.width, editor.height)]);
+    if (editor.past.length > 12) editor.past.shift();
+  }
+
+  function undo() {
+    const last = editor.past.pop();
+    if (last) canvas(last[0]).getContext("2d").putImageData(last[1], 0, 0);
+  }
+
+  function clear() {
+    if (!editor.width) return;
+    remember();
+    canvas(editor.layer).getContext("2d").clearRect(0, 0, editor.width, editor.height);
+  }
+
+  function start(event) {
+    if (!editor.width) return;
+    event.preventDefault();
+    find(".stage").setPointerCapture(event.pointerId);
+    remember();
+    editor.from = editor.last = place(event);
+    editor.before = editor.past[editor.past.length - 1][1];
+    if (editor.tool !== "rectangle") stroke(editor.last);
+  }
+
+  function move(event) {
+    if (!editor.from) return;
+    const to = place(event);
+    if (editor.tool !== "rectangle") { stroke(to); return; }
+    const context = canvas(editor.layer).getContext("2d");
+    context.putImageData(editor.before, 0, 0);
+    const [x, y] = editor.from.map(Math.round), [u, v] = to.map(Math.round);
+    context.fillStyle = colours[editor.layer];
+    context.fillRect(Math.min(x, u), Math.min(y, v), Math.abs(u - x), Math.abs(v - y));
+  }
+
+  function stop() { editor.from = null; }
+
+  function stroke(to) {
+    const context = canvas(editor.layer).getContext("2d");
+    context.globalCompositeOperation = editor.tool === "eraser" ? "destination-out" : "source-over";
+    context.strokeStyle = colours[editor.layer];
+    context.lineWidth = editor.layer === "lines" && editor.tool === "brush" ? 2 : editor.size;
+    context.lineCap = context.lineJoin = "round";
+    context.beginPath();
+    context.moveTo(...editor.last);
+    context.lineTo(to[0], to[1] + 0.01);
+    context.stroke();
+    context.globalCompositeOperation = "source-over";
+    editor.last = to;
+  }
+
+  async function picture(url) {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    return image;
+  }
+
+  // {image, width, height} begins anew; {hole} replaces the hole.
+  editor.show = async (given) => {
+    if (!given) return;
+    bind();
+    if (given.image) {
+      const image = await picture(given.image);
+      [editor.width, editor.height, editor.past] = [given.width, given.height, []];
+      for (const name of ["photo", "hole", "lines"]) Object.assign(canvas(name), { width: given.width, height: given.height });
+      canvas("photo").getContext("2d").drawImage(image, 0, 0);
+      find(".stage").style.aspectRatio = given.width + " / " + given.height;
+      find(".stage").dataset.loaded = "1";
+    }
+    if (given.hole) {
+      const image = await picture(given.hole);
+      const context = canvas("hole").getContext("2d");
+      context.clearRect(0, 0, editor.width, editor.height);
+      context.drawImage(image, 0, 0);
+      const drawn = context.getImageData(0, 0, editor.width, editor.height);
+      for (let i = 0; i < drawn.data.length; i += 4) {
+        const on = drawn.data[i] > 127;
+        drawn.data.set(on ? [255, 59, 107, 255] : [0, 0, 0, 0], i);
+      }
+      context.putImageData(drawn, 0, 0);
+    }
+  };
+
+  // A layer as a black and white PNG, white where it is painted; "" before a photograph is there.
+  editor.read = (name) => {
+    if (!editor.width) return "";
+    const copy = document.createElement("canvas");
+    Object.assign(copy, { width: editor.width, height: editor.height });
+    const context = copy.getContext("2d");
+    const drawn = canvas(name).getContext("2d").getImageData(0, 0, editor.width, editor.height);
+    for (let i = 0; i < drawn.data.length; i += 4) {
+      const value = drawn.data[i + 3] > 127 ? 255 : 0;
+      drawn.data.set([value, value, value, 255], i);
+    }
+    context.putImageData(drawn, 0, 0);
+    return copy.toDataURL("image/png");
+  };
+  window.litEditor = editor;
+})();

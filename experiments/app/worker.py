@@ -1,0 +1,172 @@
+"""A process that completes images: it can be killed in the middle of a slow method, and its memory goes with it."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from datamodules.reading import read_image
+from experiments.inpaint import write_png
+from experiments.large import TILE, complete, refuse_too_large, windows_of
+from lit_inpaint.load import load_method
+from lit_inpaint.module import InpaintingModule
+from masks.files import read_mask
+
+PREVIEW = 1280  # pixels of the longer side of what the page shows
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files in and out of one run of the page."""
+
+    image: str
+    hole: str
+    lines: str | None
+    folder: str
+    methods: dict[str, str]  # label: what load_method takes
+    device: str = "cpu"
+    seed: int = 0
+    samples: int = 1
+    tile: int = TILE
+
+
+Message = dict[str, Any]  # "said": a line; or "label", "file", "preview": one completion; or "error"
+
+
+class Worker:
+    """One process for all runs, one run at a time; started when it is needed and again after a cancel."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["experiments.app.worker"])
+        self._process: Any = None
+        self._turn = threading.Lock()
+        self.owner: str | None = None
+
+    def run(self, task: Task, owner: str) -> Iterator[Message | None]:
+        """Messages of a run; None while there is nothing new. Ends early with an "error" if the process is killed."""
+        with self._turn:
+            self.owner = owner
+            try:
+                yield from self._run(task)
+            finally:
+                self.owner = None
+
+    def start(self) -> None:
+        """Done before the first run, which would wait for the imports of the process."""
+        if self._process is None or not self._process.is_alive():
+            self._pipe, other = self._context.Pipe()
+            self._process = self._context.Process(target=serve_tasks, args=(other,), daemon=True)
+            self._process.start()
+            other.close()
+
+    def _run(self, task: Task) -> Iterator[Message | None]:
+        self.start()
+        process, finished = self._process, False
+        try:
+            self._pipe.send(task)
+            while not finished:
+                if not self._pipe.poll(0.2):
+                    yield None
+                    continue
+                message = self._pipe.recv()
+                finished = message is None
+                if not finished:
+                    yield message
+        except (EOFError, OSError):
+            process.join()
+            finished, self._process = True, None
+            killed = "cancelled" if getattr(process, "cancelled", False) else "the process ended; was memory short?"
+            yield {"error": killed}
+        finally:
+            if not finished:  # whoever asked is gone
+                process.kill()
+
+    def cancel(self, owner: str) -> bool:
+        """End the run of ``owner`` now; False if none is his."""
+        if self.owner != owner or self._process is None:
+            return False
+        self._process.cancelled = True
+        self._process.kill()
+        return True
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+
+def serve_tasks(pipe: Connection) -> None:
+    """The loop of the process: tasks in, messages out, None after each task."""
+    loaded: dict[str, InpaintingModule] = {}
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except EOFError:
+            return
+        for label, method in task.methods.items():
+            try:
+                if method not in loaded:
+                    pipe.send({"said": f"{label}: loading"})
+                    loaded[method] = load_method(method, device=task.device)
+                for message in completions(task, label, loaded[method], pipe):
+                    pipe.send(message)
+            except Exception as error:
+                text = getattr(error, "reason", None) or " ".join(str(error).split()) or type(error).__name__
+                pipe.send({"error": f"{label}: {text}"})
+        pipe.send(None)
+
+
+def completions(task: Task, label: str, method: InpaintingModule, pipe: Connection) -> Iterator[Message]:
+    """Every completion of one method: a PNG of full size and a small one for the page."""
+    pixels, hole = read_image(task.image), read_mask(task.hole)
+    takes_lines = task.lines is not None and getattr(method, "sketch", False)
+    sketch = read_mask(str(task.lines)) if takes_lines else None
+    memory = refuse_too_large(method, hole, task.tile)
+    windows = len(windows_of(method, hole, task.tile))
+    how = f"{f', {windows} windows' if windows > 1 else ''}{f', {memory}' if memory else ''}"
+    count = task.samples if method.diverse else 1
+    begun, calls, told = time.monotonic(), 0, 0.0
+
+    def tell(what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told > 0.3:
+            told = time.monotonic()
+            pipe.send({"said": f"{label}{how}: {what}, {told - begun:.0f} s"})
+
+    def called(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        tell(f"{calls} network calls")
+
+    hooks = [getattr(method, name).register_forward_hook(called) for name in method.averaged]
+    try:
+        for number in range(count):
+            tell(f"completion {number + 1} of {count}")
+            advance = lambda done, of: tell(f"window {done} of {of}")  # noqa: E731
+            arguments = (Path(task.image).stem, number, task.seed, task.tile, sketch, advance)
+            result = complete(method, pixels, hole, *arguments)
+            name = f"{label}{f'-{number}' if count > 1 else ''}"
+            file = Path(task.folder) / f"{name}.png"
+            write_png(result, file)
+            preview = file.with_suffix(".preview.png")
+            write_png(small(result), preview)
+            lines = ", the lines are not used" if task.lines and not takes_lines else ""
+            said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
+            yield {"label": name, "file": str(file), "preview": str(preview), "said": said}
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def small(pixels: np.ndarray, side: int = PREVIEW) -> np.ndarray:
+    """At most ``side`` pixels on the longer side."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(image)

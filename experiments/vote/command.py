@@ -1,0 +1,86 @@
+"""``lit-inpaint vote``: ask people which completion looks more real, and make a column of their answers."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from experiments.compare.reader import Record, read_folders
+from experiments.record import write_text
+from experiments.vote.result import Votes, binomial, column
+from experiments.vote.store import CONSISTENT, Store
+from experiments.vote.study import Study, make_study
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint vote",
+        description="A page on this machine that shows two completions of one image and asks which looks more real. "
+        "Answers are in OUT/votes as soon as they are given; started again, it goes on.",
+        epilog="lit-inpaint vote OUT --reference M --result writes the column that `lit-inpaint compare OUT` shows.",
+    )
+    p.add_argument("out", type=Path, help="output folder of `lit-inpaint benchmark`")
+    p.add_argument("--reference", required=True, metavar="LABEL", help="every other method is shown beside this one")
+    p.add_argument("--against", nargs="+", metavar="LABEL", help="only these; all others of the protocol")
+    p.add_argument("--protocol", metavar="NAME", help="if the folder holds several")
+    p.add_argument("--pairs", type=int, help="at most so many pairs a rater, drawn for each; each is asked twice")
+    p.add_argument("--port", type=int, default=7870)
+    p.add_argument("--result", action="store_true", help="no page: what the answers so far say")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    a = parser().parse_args(argv)
+    if a.pairs is not None and a.pairs < 1:
+        raise ValueError(f"--pairs is {a.pairs}; expected at least 1.")
+    records, _ = read_folders([a.out])
+    study = make_study(records, a.reference, a.against, a.protocol)
+    store = Store(study.database, study)
+    if a.result:
+        print(write_result(study, store))
+        return 0
+    from experiments.vote.page import serve
+
+    server = serve(study, store, a.port, a.pairs)
+    print(f"lit-inpaint: http://127.0.0.1:{server.server_port} asks about {len(study.pairs)} pairs (Ctrl-C ends it)")
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+        store.close()
+    return 0
+
+
+def write_result(study: Study, store: Store) -> str:
+    """Write a file a method for ``compare`` and return the table as Markdown."""
+    raters = store.raters()
+    left_out = {r.name: r for r in raters if r.consistency is None or r.consistency < CONSISTENT}
+    lines = [
+        f"| against {study.reference} | votes, % [95 %] | binomial, % | votes | images |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    kept = [r.id for r in raters if r.name not in left_out]
+    for label, record in study.records.items():
+        votes = Votes([v for v in store.votes() if v.rater in kept and v.rival == label])
+        metric = column(votes, study.reference, label == study.reference, len(kept))
+        write_column(record, asdict(metric))
+        if label == study.reference:
+            continue
+        if metric.mean is None:
+            lines.append(f"| {label} | {metric.reason} | | 0 | 0 |")
+            continue
+        interval = f" [{metric.interval[0]:.1f}, {metric.interval[1]:.1f}]" if metric.interval else ""
+        share, half = binomial(votes)
+        lines.append(
+            f"| {label} | {metric.mean:.1f}{interval} | {share:.1f} ± {half:.1f} | {len(votes.all)} | {metric.n} |"
+        )
+    lines += ["", f"{len(kept)} of {len(raters)} raters."]
+    for name, rater in left_out.items():
+        why = "no pair twice" if rater.consistency is None else f"{rater.consistency:.0%} of the pairs alike"
+        lines.append(f"Left out: {name}, who answered {why} (at least {CONSISTENT:.0%}).")
+    return "\n".join(lines)
+
+
+def write_column(record: Record, metric: dict[str, object]) -> None:
+    assert record.path is not None
+    write_text(record.votes_path, json.dumps(metric, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,145 @@
+"""The rater's page: forms and pictures alone, no script, this machine alone."""
+
+import html
+import re
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+from experiments.vote.store import Store
+from experiments.vote.study import Study
+
+MOST = 4096  # bytes of a form
+STYLE = """body{font:16px system-ui,sans-serif;margin:1em auto;max-width:1100px;text-align:center}
+img{max-width:100%;max-height:60vh;image-rendering:auto}.input img{max-height:24vh}
+.two{display:flex;gap:1em}.two form{flex:1}.two button{border:3px solid #8884;background:none;padding:4px;width:100%}
+.two button:hover,.two button:focus{border-color:#06c}"""
+
+
+def serve(study: Study, store: Store, port: int, pairs: int | None = None) -> ThreadingHTTPServer:
+    """A server that has bound its port on 127.0.0.1; ``serve_forever`` runs it. Port 0 is any free one."""
+
+    class Handler(RaterPage):
+        pass
+
+    Handler.study, Handler.store, Handler.pairs = study, store, pairs
+    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+
+class RaterPage(BaseHTTPRequestHandler):
+    study: Study
+    store: Store
+    pairs: int | None
+    timeout = 30
+
+    def do_GET(self) -> None:
+        if not self._is_local():
+            self._say(403, "Open the page under 127.0.0.1 or localhost.")
+        elif self.path == "/":
+            self._vote()
+        elif match := re.fullmatch(r"/picture/(\d{1,9})/(left|right|input)", self.path):
+            self._picture(int(match[1]), match[2])
+        else:
+            self._say(404, "There is no such page.")
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        origin = self.headers.get("Origin", "")
+        foreign = origin not in ("", "null") and origin != f"http://{self.headers.get('Host', '')}"
+        if not self._is_local() or foreign:
+            self._say(403, "Answers come from the page itself.")
+            return
+        if not length.isdigit() or int(length) > MOST:
+            self.close_connection = True
+            self._say(413, f"A form has at most {MOST} bytes.")
+            return
+        form = {k: v[0] for k, v in parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace")).items()}
+        if self.path == "/begin":
+            token = self.store.begin(form.get("name", "").strip()[:60], self.study, self.pairs)
+            self._go_on(f"rater={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000")
+        elif self.path == "/answer" and re.fullmatch(
+            r"[0-9]+ (left|right)", f"{form.get('position')} {form.get('choice')}"
+        ):
+            if self.store.answer(self._token(), int(form["position"][:9]), form["choice"] == "left"):
+                self._go_on()
+            else:
+                self._say(404, "This question was not asked of you.")
+        else:
+            self._say(400, "This is no form of the page.")
+
+    # ---- pages -----------------------------------------------------------------------------------------------------
+
+    def _vote(self) -> None:
+        token = self._token()
+        if not self.store.known(token):
+            self._say(
+                200,
+                "<p>You will see an image with a hole and two completions of it. Click the one that looks more real."
+                "</p><form method=post action=/begin><input name=name maxlength=60 placeholder='your name' autofocus> "
+                "<button>begin</button></form>",
+                markup=True,
+            )
+        elif (found := self.store.question(token)) is None:
+            self._say(200, "That was all. Thank you!")
+        else:
+            position, count, _ = found
+            buttons = "".join(
+                f"<form method=post action=/answer><input type=hidden name=position value={position}>"
+                f"<button name=choice value={side}><img alt='{side} completion' src=/picture/{position}/{side}>"
+                "</button></form>"
+                for side in ("left", "right")
+            )
+            self._say(
+                200,
+                f"<p>{position + 1} of {count}: which looks more real?</p><p class=input><img alt='the image with its "
+                f"hole' src=/picture/{position}/input></p><div class=two>{buttons}</div>",
+                markup=True,
+            )
+
+    def _picture(self, position: int, side: str) -> None:
+        found = self.store.question(self._token(), position)
+        if found is None:
+            self._say(404, "This question was not asked of you.")
+            return
+        question = found[2]
+        label = question.rival if question.left == (side == "left") else self.study.reference
+        file = self.study.picture(question.image, None if side == "input" else label)
+        self._send(200, file.read_bytes(), "image/png")
+
+    # ---- the protocol ----------------------------------------------------------------------------------------------
+
+    def _is_local(self) -> bool:
+        # Another site's name that was pointed at this machine must not read the page.
+        return self.headers.get("Host", "").rsplit(":", 1)[0] in ("127.0.0.1", "localhost")
+
+    def _token(self) -> str:
+        try:
+            cookie = SimpleCookie(self.headers.get("Cookie", "")).get("rater")
+        except CookieError:
+            return ""
+        return cookie.value if cookie else ""
+
+    def _go_on(self, cookie: str | None = None) -> None:
+        self.send_response(303)
+        self.send_header("Location", "/")
+        self.send_header("Content-Length", "0")
+        if cookie:
+            self.send_header("Set-Cookie", cookie)
+        self.end_headers()
+
+    def _say(self, status: int, text: str, markup: bool = False) -> None:
+        body = text if markup else f"<p>{html.escape(text)}</p>"
+        page = f"<!doctype html><meta charset=utf-8><title>Which looks more real?</title><style>{STYLE}</style>{body}"
+        self._send(status, page.encode(), "text/html; charset=utf-8")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", "default-src 'self'; style-src 'unsafe-inline'")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass

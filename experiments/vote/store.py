@@ -1,0 +1,126 @@
+"""Raters, questions and answers in one SQLite file: an answer is on the disk before the page goes on."""
+
+import secrets
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.vote.study import Question, Study
+
+CONSISTENT = 0.75  # RePaint: raters under this share of equal answers to equal pairs are left out
+
+SCHEMA = """
+create table if not exists study (hash text, reference text);
+create table if not exists rater (id integer primary key, token text unique, name text, begun real);
+create table if not exists question (rater integer, position integer, rival text, image text, left integer,
+    primary key (rater, position));
+create table if not exists answer (rater integer, position integer, rival_preferred integer, at real,
+    primary key (rater, position));
+"""
+
+
+@dataclass(frozen=True)
+class Vote:
+    rater: int
+    rival: str
+    image: str
+    preferred: bool  # the rival
+
+
+@dataclass(frozen=True)
+class Rater:
+    """``consistency``: share of the pairs answered twice that were answered alike; None without any."""
+
+    id: int
+    name: str
+    consistency: float | None
+
+
+class Store:
+    """One file, one connection for all threads of the page."""
+
+    def __init__(self, path: Path, study: Study) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+            self._db.execute("pragma synchronous = full")
+            self._db.executescript(SCHEMA)
+            known = self._db.execute("select hash, reference from study").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{path} is no file of answers ({error}); move it away.") from error
+        if known is None:
+            self._db.execute("insert into study values (?, ?)", (study.hash, study.reference))
+        elif known != (study.hash, study.reference):
+            raise ValueError(f"{path} holds answers about other images (protocol {known[0][:8]}); move it away.")
+
+    def begin(self, name: str, study: Study, pairs: int | None) -> str:
+        """A new rater with his questions; returns the token that his browser shows from now on."""
+        token, seed = secrets.token_urlsafe(16), secrets.randbits(63)
+        with self._lock:
+            self._db.execute("begin")
+            row = self._db.execute(
+                "insert into rater (token, name, begun) values (?, ?, ?)", (token, name, time.time())
+            )
+            rater = row.lastrowid
+            asked = enumerate(study.questions(seed, pairs))
+            self._db.executemany(
+                "insert into question values (?, ?, ?, ?, ?)", [(rater, i, q.rival, q.image, q.left) for i, q in asked]
+            )
+            self._db.execute("commit")
+        return token
+
+    def question(self, token: str, position: int | None = None) -> tuple[int, int, Question] | None:
+        """(position, how many there are, question): the next one without an answer, or that at ``position``."""
+        with self._lock:
+            rater = self._db.execute("select id from rater where token = ?", (token,)).fetchone()
+            if rater is None:
+                return None
+            count = self._db.execute("select count(*) from question where rater = ?", rater).fetchone()[0]
+            where = "position = ?" if position is not None else (
+                "position not in (select position from answer where rater = ?) order by position limit 1"
+            )  # fmt: skip
+            sql = f"select position, rival, image, left from question where rater = ? and {where}"
+            row = self._db.execute(sql, (*rater, position if position is not None else rater[0])).fetchone()
+        return (row[0], count, Question(row[1], row[2], bool(row[3]))) if row else None
+
+    def known(self, token: str) -> bool:
+        with self._lock:
+            return self._db.execute("select 1 from rater where token = ?", (token,)).fetchone() is not None
+
+    def answer(self, token: str, position: int, left: bool) -> bool:
+        """Keep an answer; the first one to a question counts. False for a question that was not asked."""
+        found = self.question(token, position)
+        if found is None:
+            return False
+        with self._lock:
+            self._db.execute(
+                "insert or ignore into answer select id, ?, ?, ? from rater where token = ?",
+                (position, found[2].left == left, time.time(), token),
+            )
+        return True
+
+    def votes(self) -> list[Vote]:
+        sql = "select rater, rival, image, rival_preferred from answer join question using (rater, position)"
+        with self._lock:
+            return [Vote(r, rival, image, bool(p)) for r, rival, image, p in self._db.execute(sql)]
+
+    def raters(self) -> list[Rater]:
+        """Everybody who began, with his consistency."""
+        twice: dict[int, list[bool]] = {}
+        first: dict[tuple[int, str, str], bool] = {}
+        for vote in self.votes():
+            key = vote.rater, vote.rival, vote.image
+            if key in first:
+                twice.setdefault(vote.rater, []).append(first[key] == vote.preferred)
+            first[key] = vote.preferred
+        with self._lock:
+            rows = self._db.execute("select id, name from rater order by id").fetchall()
+        names = [f"{name or 'rater'} ({number})" for number, name in rows]
+        shares = [sum(alike) / len(alike) if (alike := twice.get(number)) else None for number, _ in rows]
+        return [Rater(number, name, share) for (number, _), name, share in zip(rows, names, shares, strict=True)]
+
+    def close(self) -> None:
+        self._db.close()

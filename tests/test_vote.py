@@ -1,0 +1,236 @@
+"""The preference study: simulated raters get back what was put into them, and no answer is lost."""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.cli import main
+from experiments.compare.command import main as compare
+from experiments.compare.reader import read_folders
+from experiments.record import MetricResult, Record, write_record
+from experiments.vote.page import serve
+from experiments.vote.result import Votes, binomial, interval
+from experiments.vote.store import Store, Vote
+from experiments.vote.study import Study, make_study
+
+IMAGES = [f"a/{i:02}" for i in range(24)]
+
+
+def results(out: Path, labels: tuple[str, ...] = ("RePaint", "LaMa", "Telea")) -> Path:
+    """What benchmark leaves, with one colour a method."""
+    for number, label in enumerate(labels):
+        values: dict[str, float | None] = dict.fromkeys(IMAGES, 0.1 * number)
+        record = Record(
+            {"name": "wide", "hash": "1" * 64, "definition": {"size": 8}},
+            {"name": label, "label": label, "weights": "none", "parameters": {}, "seed": None, "images_seen": None},
+            {"lpips_alex": MetricResult("lpips 1.0", values, 0.1 * number, None, len(IMAGES))},
+        )
+        write_record(record, out / "records" / "wide-11111111" / f"{label}.json")
+        for kind in (label, "_input"):
+            for image in IMAGES:
+                file = out / "images" / "wide-11111111" / kind / f"{image}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (8, 8), (0, 0, 0) if kind == "_input" else (50 * number + 50, 0, 0)).save(file)
+    return out
+
+
+def study_of(out: Path) -> Study:
+    return make_study(read_folders([out])[0], "RePaint")
+
+
+def simulate(store: Store, study: Study, name: str, prefers: Callable[[str, str, int], bool]) -> None:
+    """A rater through the store as the page uses it. ``prefers(rival, image, showing)``: whether the rival wins."""
+    token, shown = store.begin(name, study, None), {}
+    while (found := store.question(token)) is not None:
+        position, _, q = found
+        shown[q.rival, q.image] = showing = shown.get((q.rival, q.image), -1) + 1
+        store.answer(token, position, q.left == prefers(q.rival, q.image, showing))
+
+
+def test_known_preferences_come_back_as_percentages_and_an_inconsistent_rater_is_left_out(tmp_path: Path, capsys: Any):
+    study = study_of(results(tmp_path))
+    store = Store(study.database, study)
+    wins = {"LaMa": set(IMAGES[:6]), "Telea": set(IMAGES[:3])}  # 25 % and 12.5 %
+    for number in range(3):
+        simulate(store, study, f"steady {number}", lambda rival, image, _: image in wins[rival])
+    simulate(store, study, "<b>fickle</b>", lambda rival, image, showing: showing == 0)
+    simulate(
+        store, study, "mostly", lambda rival, image, showing: (image in wins[rival]) ^ (showing and image < "a/06")
+    )
+    assert [r.consistency for r in store.raters()] == [1, 1, 1, 0, 0.75]
+    with pytest.raises(SystemExit) as end:
+        main(["vote", str(tmp_path), "--reference", "RePaint", "--result"])
+    assert not end.value.code
+    said = capsys.readouterr().out
+    # "mostly" answers his second showing of six images the other way: 6 of 48 votes of LaMa lost, 0 + 3 of Telea's won.
+    lama = 100 * (3 * 12 + 12 - 6) / (4 * 48)
+    telea = 100 * (3 * 6 + 6 - 3 + 3) / (4 * 48)
+    assert f"| LaMa | {lama:.1f} [" in said and f"| Telea | {telea:.1f} [" in said and "| 192 | 24 |" in said
+    assert "4 of 5 raters" in said and "fickle" in said and "0% of the pairs alike" in said
+
+    assert compare([str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    table = capsys.readouterr().out
+    assert "votes ↑" in table and f"{lama:.1f}" in table and "voted on against it" in table
+    assert re.search(rf"wide,.*LaMa.*,votes,{lama}", (tmp_path / "page.csv").read_text())
+
+
+def test_the_order_and_the_sides_are_random_and_every_pair_is_asked_twice(tmp_path: Path):
+    study = study_of(results(tmp_path))
+    asked, other = study.questions(0), study.questions(1)
+    half = len(study.pairs)
+    assert asked != other and len(asked) == 2 * half == 96
+    assert {(q.rival, q.image) for q in asked[:half]} == set(study.pairs) == {(q.rival, q.image) for q in asked[half:]}
+    assert [q.image for q in asked[:half]] != [q.image for q in asked[half:]]
+    assert 30 < sum(q.left for q in asked) < 66
+    assert len({(q.rival, q.image) for q in study.questions(0, 5)}) == 5
+
+
+def test_repaints_own_intervals_are_binomial():
+    for share, votes, printed in ((41.8, 1000, 3.1), (0.7, 1000, 0.5), (22.3, 1000, 2.6)):  # its Table 1
+        won = round(share * votes / 100)
+        half = binomial(Votes([Vote(0, "x", str(i), i < won) for i in range(votes)]))[1]
+        assert round(half, 1) == printed
+
+
+def test_the_interval_covers_a_known_preference_where_the_binomial_is_too_narrow():
+    rng, truth, covered, narrow = np.random.default_rng(0), 30.0, 0, 0
+    for _ in range(200):  # studies: 60 images that differ in how likely a rater is to prefer the rival, 8 raters
+        likely = rng.beta(0.6, 1.4, 60)
+        won = rng.random((60, 8)) < likely[:, None]
+        votes = Votes([Vote(r, "x", str(i), bool(won[i, r])) for i in range(60) for r in range(8)])
+        low, high = interval(votes, 400) or (0.0, 0.0)
+        covered += low <= truth <= high
+        share, half = binomial(votes)
+        narrow += share - half <= truth <= share + half
+    assert 184 <= covered <= 200 and narrow < 170
+
+
+class Browser:
+    """A rater's browser, no more than http.client and a cookie."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.cookie = port, ""
+
+    def ask(self, path: str, form: dict[str, Any] | None = None, **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers |= {"Cookie": self.cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        body = None if form is None else urlencode(form)
+        connection.request("GET" if form is None else "POST", path, body, headers)
+        answer = connection.getresponse()
+        if cookie := answer.getheader("Set-Cookie"):
+            self.cookie = cookie.partition(";")[0]
+        content = answer.read()
+        connection.close()
+        return answer.status, content
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    study = study_of(results(tmp_path))
+    store = Store(study.database, study)
+    started = serve(study, store, 0)
+    thread = threading.Thread(target=started.serve_forever, daemon=True)
+    thread.start()
+    yield started, store, study
+    started.shutdown()
+    started.server_close()
+    store.close()
+
+
+def test_the_page_shows_pairs_without_their_names_and_keeps_answers(server: Any):
+    started, store, study = server
+    browser = Browser(started.server_port)
+    assert b"your name" in browser.ask("/")[1]
+    assert browser.ask("/begin", {"name": "<script>"})[0] == 303
+    status, page = browser.ask("/")
+    assert status == 200 and b"1 of 96" in page and not any(label.encode() in page for label in study.records)
+    _, _, question = store.question(browser.cookie.partition("=")[2])
+    pictures = {side: BytesIO(browser.ask(f"/picture/0/{side}")[1]) for side in ("left", "right")}
+    red = {side: np.asarray(Image.open(picture))[0, 0, 0] for side, picture in pictures.items()}
+    rival = {"LaMa": 100, "Telea": 150}[question.rival]
+    assert red == ({"left": rival, "right": 50} if question.left else {"left": 50, "right": rival})
+    assert browser.ask("/answer", {"position": 0, "choice": "left"})[0] == 303
+    assert browser.ask("/answer", {"position": 0, "choice": "right"})[0] == 303  # the first one counts
+    (vote,) = store.votes()
+    assert vote.preferred == question.left and b"2 of 96" in browser.ask("/")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "headers", "status"),
+    [
+        ("/picture/0/../../etc/passwd", None, {}, 404),
+        ("/picture/999999/left", None, {}, 404),
+        ("/../votes.sqlite", None, {}, 404),
+        ("/picture/0/left", None, {"Host": "evil.example"}, 403),
+        ("/begin", {"name": "x"}, {"Origin": "http://evil.example"}, 403),
+        ("/begin", {"name": "x" * 5000}, {}, 413),
+        ("/answer", {"position": "-1", "choice": "left"}, {}, 400),
+        ("/answer", {"position": "0; drop table answer", "choice": "left"}, {}, 400),
+        ("/answer", {"position": "0", "choice": "both"}, {}, 400),
+        ("/elsewhere", {"x": 1}, {}, 400),
+    ],
+)
+def test_a_request_that_the_page_does_not_make_is_refused(server: Any, path: str, form: Any, headers: Any, status: int):
+    browser = Browser(server[0].server_port)
+    browser.ask("/begin", {"name": "rater"})
+    assert browser.ask(path, form, **headers)[0] == status
+    assert not server[1].votes() and server[0].server_address[0] == "127.0.0.1"
+
+
+def test_every_answer_that_was_confirmed_survives_kill_9(tmp_path: Path):
+    results(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from experiments.compare.reader import read_folders\n"
+        "from experiments.vote.page import serve; from experiments.vote.store import Store\n"
+        "from experiments.vote.study import make_study\n"
+        f"study = make_study(read_folders([Path({str(tmp_path)!r})])[0], 'RePaint')\n"
+        "server = serve(study, Store(study.database, study), 0); print(server.server_port, flush=True)\n"
+        "server.serve_forever()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        browser, confirmed = Browser(int(process.stdout.readline())), 0
+        browser.ask("/begin", {"name": "rater"})
+        threading.Timer(0.4, process.send_signal, (signal.SIGKILL,)).start()
+        try:
+            for position in range(96):
+                confirmed += browser.ask("/answer", {"position": position, "choice": "left"})[0] == 303
+        except (OSError, http.client.HTTPException):
+            pass  # killed between two answers or in the middle of one
+    finally:
+        process.kill()
+        process.wait()
+    study = study_of(tmp_path)
+    store = Store(study.database, study)
+    assert 0 < confirmed <= len(store.votes()) <= confirmed + 1
+    simulate(store, study, "next", lambda *_: True)
+    assert len(store.votes()) >= confirmed + 96
+
+
+def test_a_file_of_answers_about_other_images_is_refused(tmp_path: Path):
+    study = study_of(results(tmp_path))
+    Store(study.database, study).close()
+    with pytest.raises(ValueError, match="other images"):
+        Store(study.database, make_study(read_folders([tmp_path])[0], "LaMa"))
+    study.database.write_bytes(b"no database at all, and longer than a header of SQLite" * 20)
+    with pytest.raises(ValueError, match="is no file of answers"):
+        Store(study.database, study)
+    shutil.rmtree(tmp_path / "images" / "wide-11111111" / "LaMa")
+    with pytest.raises(ValueError, match="no pictures by 'LaMa'"):
+        make_study(read_folders([tmp_path])[0], "RePaint", ["LaMa"])
