@@ -1,6 +1,6 @@
 """What a RePaint step costs outside the network: ours against the bare arithmetic of the same run, in alternation.
 
-python benchmarks/samplers.py [side] [rounds]
+python -m benchmarks.samplers [side] [rounds]
 """
 
 import sys

@@ -25,8 +25,9 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "fit": ("experiments.lightning_cli", "train a method; --print_config shows every setting"),
         "validate": ("experiments.lightning_cli", "evaluate a checkpoint on the validation images"),
         "test": ("experiments.lightning_cli", "evaluate a checkpoint on the test images"),
-        "sweep": ("experiments.sweep", "train over a search space in W&B's schema, offline; goes on where it stopped"),
         "predict": ("experiments.lightning_cli", "complete the test images of a data set, a PNG each"),
+        "sweep": ("experiments.sweep", "train over a search space in W&B's schema, offline; goes on where it stopped"),
+        "runs": ("experiments.runs", "the runs of a folder: status, speed, best metric, the command that goes on"),
         "assemble": ("experiments.assemble", "stages that were trained apart (ICT, DSI) as one checkpoint"),
     },
     "Compare": {

@@ -3,11 +3,13 @@
 import argparse
 import importlib
 from pathlib import Path
+from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from lit_inpaint import restricted_pickle
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, method_classes, nearest
 
@@ -78,7 +80,13 @@ def read_plain(path: Path) -> Any:
             import numpy as np
 
             return {key: torch.from_numpy(value) for key, value in np.load(path, allow_pickle=False).items()}
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError:  # an object beside the tensors
+            content, skipped = restricted_pickle.load(path)
+            if skipped:
+                print(f"{path}: left out the objects of {', '.join(skipped)}; nothing of them was run.")
+            return content
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(

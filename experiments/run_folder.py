@@ -1,16 +1,22 @@
 """One folder a run, in which nothing is ever overwritten: config, metrics, W&B, checkpoints, run.json."""
 
 import json
+import math
 import os
+import urllib.error
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import wandb
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+
+REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, some hundred bytes a row
 
 
 def next_free(path: Path) -> Path:
@@ -54,6 +60,9 @@ class SegmentedCSVLogger(CSVLogger):
 class RunWandbLogger(WandbLogger):
     """W&B, offline unless WANDB_MODE says otherwise; one id over all restarts of a run folder; never ends a run.
 
+    A kill takes what W&B's service has not written yet. A restart logs the last rows before its checkpoint once more;
+    they, and those of steps that are trained a second time, carry ``replayed`` 1.
+
     Args:
         save_dir: The run folder; ``wandb sync <run folder>/wandb/offline-run-*`` uploads it later.
         project: On W&B.
@@ -79,12 +88,26 @@ class RunWandbLogger(WandbLogger):
             offline=mode != "online",
             log_model=log_model,
         )
-        import wandb
-
         self._wandb_init.pop("anonymous", None)  # deprecated by wandb, still sent by Lightning
         self._wandb_init["settings"] = wandb.Settings(init_timeout=10, console="off", silent=True)
         if mode == "disabled":
             self._wandb_init["mode"] = "disabled"
+        self._logged = -1.0  # images seen in what earlier starts of this run have logged
+
+    def replay(self, folder: Path, images_seen: float) -> None:
+        """Log the last rows of ``folder`` before a restart at ``images_seen`` again."""
+        from experiments.compare.reader import read_segments, surviving
+
+        segments = read_segments(folder)
+        self._logged = max((row.get("images_seen", -1.0) for rows in segments for row in rows), default=-1.0)
+        rows = [(seen, row) for seen, row in surviving(segments)[0] if seen <= images_seen]
+        for seen, row in rows[-REPLAYED:]:
+            values = {key: value for key, value in row.items() if key not in {"step", "epoch"}}
+            self.log_metrics(values | {"images_seen": seen}, int(row["step"]) if "step" in row else None)
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        again = metrics.get("images_seen", math.inf) <= self._logged
+        super().log_metrics({**metrics, "replayed": 1.0} if again else metrics, step)
 
     @property
     def experiment(self) -> Any:
@@ -92,15 +115,29 @@ class RunWandbLogger(WandbLogger):
             self._id_file.parent.mkdir(parents=True, exist_ok=True)
             self._id_file.write_text(f"{self._wandb_init['id']}\n")
             try:
+                if not self._offline and (reason := unreachable(wandb.setup().settings.base_url)):
+                    raise OSError(reason)  # W&B itself would ask again until its timeout
                 return super().experiment
             except Exception as error:  # no network, no key, no service: the run matters more than its log
                 rank_zero_warn(
                     f"W&B could not be reached ({' '.join(str(error).split())[:120]}); this run is logged offline. "
                     f"Later: wandb sync {self.save_dir}/wandb/offline-run-*"
                 )
+                wandb.teardown()  # its service holds the id of a run that could not begin
                 self._wandb_init["mode"] = "offline"
                 self._offline = True
         return super().experiment
+
+
+def unreachable(url: str) -> str | None:
+    """Why nothing answers at ``url`` within three seconds; None if something does."""
+    try:
+        urllib.request.urlopen(url, timeout=3).close()
+    except urllib.error.HTTPError as error:
+        return str(error) if error.code >= 500 else None  # of a proxy before it
+    except OSError as error:
+        return str(getattr(error, "reason", error))
+    return None
 
 
 class KeepConfig(SaveConfigCallback):
@@ -122,6 +159,7 @@ class RunRecord(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from experiments.protocol import protocol_hash
+        from lit_inpaint.callbacks import Throughput
         from lit_inpaint.metrics import CHEAP
         from lit_inpaint.module import parameter_counts
 
@@ -140,8 +178,11 @@ class RunRecord(L.Callback):
             "val_protocol_hash": digest,
             "parameters": parameter_counts(pl_module),
         }
+        restarted_at = next((c.images_seen for c in trainer.callbacks if isinstance(c, Throughput)), 0)  # type: ignore[attr-defined]
         for logger in trainer.loggers:
             logger.log_hyperparams(record)
+            if isinstance(logger, RunWandbLogger) and restarted_at and trainer.is_global_zero:
+                logger.replay(Path(trainer.default_root_dir), restarted_at)
         if trainer.is_global_zero:
             path = next_free(Path(trainer.default_root_dir) / "run.json")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,13 +63,17 @@ class InpaintingModule(Stage, ABC):
             prediction = self._at_fixed_size(image, mask, **guides)
         else:
             height, width = image.shape[-2:]
-            pad = (0, -width % self.multiple, 0, -height % self.multiple)
-            mode = "reflect" if pad[1] < width and pad[3] < height else "replicate"
-            padded = {k: F.pad(v, pad) if isinstance(v, Tensor) else v for k, v in guides.items()}
+            right, bottom = -width % self.multiple, -height % self.multiple
+            padded = {k: F.pad(v, (0, right, 0, bottom)) if isinstance(v, Tensor) else v for k, v in guides.items()}
             # The mask is mirrored like the image: a mirrored hole that counts as known would show the truth.
-            image_, mask_ = (F.pad(image, pad, mode), F.pad(mask, pad, mode)) if any(pad) else (image, mask)
+            image_, mask_ = (self.pad(x, right, bottom) if right or bottom else x for x in (image, mask))
             prediction = self.predict(image_, mask_, **padded)[..., :height, :width]
         return composite(prediction.clamp(-1, 1), image, mask)
+
+    def pad(self, x: Tensor, right: int, bottom: int) -> Tensor:
+        """Images or masks grown to sides that the network takes."""
+        mode = "reflect" if right < x.shape[-1] and bottom < x.shape[-2] else "replicate"
+        return F.pad(x, (0, right, 0, bottom), mode)
 
     def sample(self, image: Tensor, mask: Tensor, n: int, seed: int = 0, names: Sequence[str] | None = None) -> Tensor:
         """``n`` completions of each image, (n, B, 3, H, W). The same (seed, name, number) gives the same completion on

@@ -13,7 +13,7 @@ from experiments.find import INSTALLED
 from experiments.lightning_cli import main
 from lit_inpaint.load import stage_classes
 
-NO_RUN = {"data", "masks", "protocols", "sweeps", "slurm", "compare"}
+NO_RUN = {"data", "masks", "protocols", "sweeps", "slurm", "compare", "loggers"}
 CONFIGS = sorted(
     path
     for path in (p.relative_to(INSTALLED) for p in INSTALLED.rglob("*.yaml"))

@@ -57,6 +57,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("DeepFillV2", {"width": 8, "critic_width": 4}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
+    ("LaMa", {"width": 4, "blocks": 1, "critic_width": 4, "perceptual_weight": 0}),
     ("MIGAN", {"size": 64}),
     ("NavierStokes", {}),
     ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),

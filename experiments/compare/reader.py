@@ -131,8 +131,13 @@ def read_run(folder: Path) -> Run:
     """A run folder of ``fit``: the newest config and the joined segments of its metrics."""
     config = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in _segments(folder, "config", "yaml")[-1:]]
     facts = [json.loads(path.read_text(encoding="utf-8")) for path in _segments(folder, "run", "json")[-1:]]
-    curves, note = join_segments([_read_csv(path) for path in _segments(folder, "metrics", "csv")])
+    curves, note = join_segments(read_segments(folder))
     return Run(folder.name, str(folder), (facts or [{}])[0] or {}, (config or [{}])[0] or {}, curves, note)
+
+
+def read_segments(folder: Path) -> list[list[dict[str, float]]]:
+    """The rows that each start of a run logged, in the order of the starts."""
+    return [_read_csv(path) for path in _segments(folder, "metrics", "csv")]
 
 
 def _segments(folder: Path, stem: str, suffix: str) -> list[Path]:
@@ -168,6 +173,17 @@ def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str,
     >>> join_segments([first, [{"images_seen": 16, "train/loss": 1.0}]])
     ({'train/loss': [(8, 3.0), (16, 1.0)]}, None)
     """
+    joined, lost = surviving(segments)
+    curves: dict[str, Curve] = {}
+    for seen, row in joined:
+        for key, value in row.items():
+            if key not in {"images_seen", "step", "epoch"}:
+                curves.setdefault(key, []).append((seen, value))
+    return curves, "logged no images_seen, so it has no curve" if lost else None
+
+
+def surviving(segments: Sequence[list[dict[str, float]]]) -> tuple[list[tuple[float, dict[str, float]]], int]:
+    """The rows that belong to what was trained on, each with its images_seen, and how many segments had none."""
     joined: list[tuple[float, dict[str, float]]] = []
     lost = 0
     for rows in segments:
@@ -176,12 +192,7 @@ def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str,
         if placed:
             start = min(seen for seen, _ in placed)
             joined = [item for item in joined if item[0] < start] + placed
-    curves: dict[str, Curve] = {}
-    for seen, row in sorted(joined, key=lambda item: item[0]):
-        for key, value in row.items():
-            if key not in {"images_seen", "step", "epoch"}:
-                curves.setdefault(key, []).append((seen, value))
-    return curves, "logged no images_seen, so it has no curve" if lost else None
+    return sorted(joined, key=lambda item: item[0]), lost
 
 
 def _place_on_images_seen(rows: list[dict[str, float]]) -> list[tuple[float, dict[str, float]]]:

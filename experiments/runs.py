@@ -1,0 +1,120 @@
+"""``lit-inpaint runs DIR``: every run below a folder, how it does, and the command that goes on with it."""
+
+import argparse
+import json
+import os
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from experiments.compare.reader import read_run
+from experiments.compare.table import higher_is_better
+from experiments.processes import born, machine
+
+SKIPPED = {"wandb", "checkpoints", "panels", "images", "journal"}
+SILENCE = 600.0  # seconds, after which a run on another machine counts as crashed
+PREFERRED = ("val/psnr_hole", "val/psnr", "val/loss")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run. ``best`` and ``best_at`` are of ``metric``; ``resume`` is None while it runs or without a config."""
+
+    folder: str
+    status: str
+    why: str | None
+    method: str
+    seed: int | None
+    images_seen: int
+    images_per_second: float | None
+    metric: str | None
+    best: float | None
+    best_at: int | None
+    resume: str | None
+
+
+def main(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(prog="lit-inpaint runs", description=__doc__)
+    p.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="searched at any depth; runs unless told")
+    p.add_argument("--metric", help="whose best value is shown; val/psnr_hole where it is logged")
+    p.add_argument("--json", action="store_true", help="one JSON list for programs")
+    arguments = p.parse_args(argv)
+    if not arguments.folder.is_dir():
+        raise ValueError(f"{arguments.folder} is not a folder; give the folder that holds the runs.")
+    lines = [describe(folder, arguments.metric) for folder in find_runs(arguments.folder)]
+    if arguments.json:
+        print(json.dumps([asdict(line) for line in lines], indent=1))
+    elif not lines:
+        print(f"There is no run below {arguments.folder}.")
+    for line in [] if arguments.json else lines:
+        print(text(line))
+    return 0
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Folders that a ``fit`` wrote, in order of their names."""
+    for place, children, files in os.walk(folder, followlinks=True):
+        children[:] = sorted(set(children) - SKIPPED)
+        if {"run.json", "metrics.csv", "status.json"} & set(files):
+            yield Path(place)
+
+
+def describe(folder: Path, metric: str | None = None) -> Line:
+    run = read_run(folder)
+    status, why = read_status(folder)
+    shown = metric or next((key for key in PREFERRED if key in run.curves), None)
+    curve = run.curves.get(shown, []) if shown else []
+    better = max if shown and higher_is_better(shown.partition("/")[2]) else min
+    best_at, best = better(curve, key=lambda point: point[1]) if curve else (None, None)
+    speed = run.curves.get("images_per_second", [])
+    return Line(
+        folder=str(folder),
+        status=status,
+        why=why,
+        method=run.method,
+        seed=run.seed,
+        images_seen=round(max((points[-1][0] for points in run.curves.values()), default=0)),
+        images_per_second=speed[-1][1] if speed else None,
+        metric=shown,
+        best=best,
+        best_at=None if best_at is None else round(best_at),
+        resume=None if status == "running" else resume(folder),
+    )
+
+
+def read_status(folder: Path) -> tuple[str, str | None]:
+    """What the run says of itself and, of a crash, the reason; one that was killed is told by its process."""
+    path = folder / "status.json"
+    if not path.is_file():
+        return "unknown", None
+    said = json.loads(path.read_text(encoding="utf-8"))
+    if said["state"] == "running":
+        if said["machine"] == machine():
+            if born(said["pid"]) != said["born"]:
+                return "crashed", "its process was killed"
+        elif (silent := time.time() - said["beat"]) > SILENCE:
+            return "crashed", f"silent for {silent / 60:.0f} minutes on {said['machine'].split('/')[0]}"
+    return said["state"], said["error"]
+
+
+def resume(folder: Path) -> str | None:
+    """Written so that a shell takes it; from the newest last.ckpt, or from the beginning if there is none."""
+    configs = sorted(folder.glob("config*.yaml"), key=lambda path: path.stat().st_mtime)
+    if not configs:
+        return None
+    checkpoints = sorted((folder / "checkpoints").glob("last*.ckpt"), key=lambda path: path.stat().st_mtime)
+    words = ["lit-inpaint", "fit", "--config", str(configs[-1])]
+    return shlex.join([*words, *(["--ckpt_path", str(checkpoints[-1])] if checkpoints else [])])
+
+
+def text(line: Line) -> str:
+    """One line, or two where there is something to go on with."""
+    parts = [f"{line.folder}  {line.status}" + (f" ({line.why})" if line.why else ""), line.method]
+    parts += [f"seed {line.seed}"] if line.seed is not None else []
+    parts += [f"{line.images_seen} images"]
+    parts += [f"{line.images_per_second:.3g} images/s"] if line.images_per_second is not None else []
+    parts += [f"best {line.metric} {line.best:.4g} at {line.best_at}"] if line.best is not None else []
+    goes_on = f"\n    {line.resume}" if line.resume and line.status != "finished" else ""
+    return "  ".join(parts) + goes_on

@@ -1,0 +1,87 @@
+"""Tensors out of old checkpoints that hold objects beside them, without running anything of the file.
+
+``torch.load(weights_only=True)`` refuses a whole file for one OmegaConf or Lightning object in it. Here such objects
+become inert :class:`LeftOut` values, tensors and plain containers are read, and every other name is refused.
+"""
+
+import collections
+import pickle
+import types
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+# Callables a checkpoint of tensors needs; each builds a value and does nothing else.
+_PLAIN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "defaultdict"): collections.defaultdict,
+    ("builtins", "set"): set,
+    ("builtins", "dict"): dict,
+    ("builtins", "list"): list,
+    ("builtins", "tuple"): tuple,
+    ("builtins", "int"): int,
+    ("builtins", "float"): float,
+    ("torch", "Size"): torch.Size,
+    ("torch", "device"): torch.device,
+    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+}
+# Packages whose objects training programs leave in checkpoints; they are looked at no further.
+_LEFT_OUT = {"omegaconf", "pytorch_lightning", "lightning", "lightning_fabric", "numpy", "typing", "argparse",
+             "pathlib", "enum", "datetime", "easydict", "yacs", "munch", "addict", "saicinpainting"}  # fmt: skip
+
+
+class LeftOut:
+    """Stands for an object of the file; takes whatever a pickle would give it and keeps only the name of its class."""
+
+    name: str = ""
+
+    def __new__(cls, *arguments: Any, **options: Any) -> "LeftOut":
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, value: Any) -> None: ...
+
+    def extend(self, values: Any) -> None: ...
+
+    def __call__(self, *arguments: Any, **options: Any) -> "LeftOut":
+        return self
+
+    def __repr__(self) -> str:
+        return f"<left out: {self.name}>"
+
+
+def load(path: Path) -> tuple[Any, list[str]]:
+    """The file's content, and the names of the classes whose objects were left out.
+
+    Raises:
+        pickle.UnpicklingError: It names something that is neither a tensor, a plain container nor a known record.
+    """
+    skipped: dict[str, type[LeftOut]] = {}
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            module = "builtins" if module == "__builtin__" else module  # what protocol 2 writes
+            if (module, name) in _PLAIN:
+                return _PLAIN[module, name]
+            if module == "torch" and (name.endswith("Storage") or isinstance(getattr(torch, name, None), torch.dtype)):
+                return getattr(torch, name)
+            full = f"{module}.{name}"
+            if module.split(".")[0] in _LEFT_OUT:
+                return skipped.setdefault(full, type(name, (LeftOut,), {"name": full}))
+            raise pickle.UnpicklingError(f"it holds {full}, which is neither a tensor nor a plain value")
+
+    def load_(file: BinaryIO, **options: Any) -> Any:
+        return Unpickler(file, **options).load()
+
+    reader = types.ModuleType("restricted_pickle")
+    reader.__dict__.update(Unpickler=Unpickler, load=load_)
+    content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
+    return content, sorted(skipped)
