@@ -230,8 +230,11 @@ def test_the_worse_half_is_stopped_at_its_first_validation(tmp_path: Path, capsy
     values = {"x": {"values": [3, 8, 7]}, "seconds": {"value": 4}}
     halving = {"type": "hyperband", "min_iter": 1, "eta": 2}
     path, out = write(tmp_path, GRID | {"parameters": values, "early_terminate": halving}), tmp_path / "out"
-    assert main([str(path), "--out", str(out)]) == 0
-    states = {t.user_attrs["drawn"]["x"]: (t.state, list(t.intermediate_values)) for t in ledger_of(path, out).held()}
+    database = f"sqlite:///{tmp_path}/trials.db"
+    assert main([str(path), "--out", str(out), "--storage", database]) == 0
+    held = Ledger(read_sweep(path), database, 3).held()
+    states = {t.user_attrs["drawn"]["x"]: (t.state, list(t.intermediate_values)) for t in held}
+    assert not (out / "journal.log").exists()
     assert states[3] == (TrialState.COMPLETE, [1, 2, 3])
     assert states[8] == states[7] == (TrialState.PRUNED, [1])
     assert "1 complete, 2 pruned" in capsys.readouterr().out
