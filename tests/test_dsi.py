@@ -513,6 +513,7 @@ def test_two_hundred_steps_in_bfloat16_stay_finite_and_learn(cls: type[Stage], t
     model = stage(cls, non_finite="stop", **options[cls])
     batch = next(iter(batches(1)))
     before = model.eval().evaluation_loss(batch).item()
+    model.train()
     run = trainer(tmp_path, max_steps=200, precision="bf16-mixed")
     run.fit(model, DataLoader(list(batches(1).dataset) * 200, batch_size=2))
     assert model.generator_updates == 200 and model.skipped == 0

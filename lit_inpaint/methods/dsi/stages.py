@@ -89,9 +89,15 @@ class DSIVQVAE(DSIStage):
             # After the forward pass, which used the old codes, and before the averages take them over.
             self.vqvae.top.update(encoding.top.detach(), encoding.top_indices)
             self.vqvae.bottom.update(encoding.bottom.detach(), encoding.bottom_indices)
-        used = len(encoding.top_indices.unique())
-        logged = {"reconstruction": reconstruction, "commitment": commitment, "loss": loss, "top_codes": float(used)}
-        self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=len(batch.image))
+        self.log_dict(
+            {
+                "train/reconstruction": reconstruction,
+                "train/commitment": commitment,
+                "train/loss": loss,
+                "train/top_codes": float(len(encoding.top_indices.unique())),
+            },
+            batch_size=len(batch.image),
+        )
 
     def _losses(self, image: Tensor, encoding: Encoding) -> tuple[Tensor, Tensor]:
         reconstruction = F.mse_loss(self.vqvae.decode(encoding.top_quantised, encoding.bottom_quantised), image)

@@ -248,7 +248,8 @@ class Structure(nn.Module):
         """
         condition = self.condition(erased, mask)
         batch, _, height, width = condition.shape
-        draws = [torch.rand(height * width, generator=g, dtype=torch.float64) for g in generators or [None] * batch]
+        sources: Sequence[torch.Generator | None] = generators or [None] * batch
+        draws = [torch.rand(height * width, generator=source, dtype=torch.float64) for source in sources]
         uniform = torch.stack(draws).to(erased.device).view(batch, height, width)
         quantised = condition.new_zeros(batch, embedding.shape[1], height, width, dtype=embedding.dtype)
         for row in range(height):
