@@ -103,20 +103,25 @@ class SpectralPatchGAN(nn.Module):
     """PatchGAN of 70x70 px (Isola et al. 2017) with spectral norm, as AOT-GAN has it (src/model/aotgan.py).
 
     Four normalised 4x4 convolutions without bias, strides 2, 2, 2, 1, LeakyReLU 0.2 after each, and a plain one to a
-    map of logits: (B, in_channels, 256, 256) gives (B, 1, 30, 30). 2,763,777 parameters.
+    map of logits: (B, in_channels, 256, 256) gives (B, 1, 30, 30). 2,763,777 parameters. EdgeConnect and ICT
+    (Guided_Upsample/src/networks.py) normalise the last one too and give it no bias: 2,763,776.
 
     Args:
         in_channels: 3: the image alone.
         width: Channels of the first layer; 2, 4 and 8 times as many follow.
+        plain_logits: Whether the last convolution is AOT-GAN's rather than ICT's.
     """
 
-    def __init__(self, in_channels: int = 3, width: int = 64) -> None:
+    def __init__(self, in_channels: int = 3, width: int = 64, plain_logits: bool = True) -> None:
         super().__init__()
         channels = [in_channels, width, 2 * width, 4 * width, 8 * width]
         self.convolutions = nn.ModuleList(
             FixedVectorSpectralConv2d(inputs, outputs, 4, stride, padding=1, bias=False)
             for (inputs, outputs), stride in zip(pairwise(channels), (2, 2, 2, 1), strict=True)
         )
+        if not plain_logits:
+            self.logits: nn.Conv2d = FixedVectorSpectralConv2d(8 * width, 1, 4, padding=1, bias=False)
+            return
         self.logits = nn.Conv2d(8 * width, 1, 4, padding=1)
         # init_weights of the official code reaches no normalised kernel: those keep torch's default.
         nn.init.normal_(self.logits.weight, std=0.02)

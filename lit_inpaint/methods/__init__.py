@@ -10,6 +10,7 @@ from lit_inpaint.methods.deepfillv2.method import DeepFillV2
 from lit_inpaint.methods.dsi.method import DSI
 from lit_inpaint.methods.glcic.method import GLCIC
 from lit_inpaint.methods.harmonic.method import Harmonic
+from lit_inpaint.methods.ict.method import ICT
 from lit_inpaint.methods.lama.method import LaMa
 from lit_inpaint.methods.migan.method import MIGAN
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
@@ -22,6 +23,7 @@ __all__ = [
     "DDPM",
     "DSI",
     "GLCIC",
+    "ICT",
     "MIGAN",
     "Bertalmio",
     "Biharmonic",
