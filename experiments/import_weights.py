@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
@@ -11,7 +12,7 @@ import torch
 
 from lit_inpaint import restricted_pickle
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
-from lit_inpaint.load import load_method, method_classes, nearest
+from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("method", help="class name: DeepFillV2, MIGAN, ...")
     p.add_argument("file", type=Path, help="the released file (.pth, .pt, .ckpt, .safetensors, .npz)")
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
+    p.add_argument("--palette", type=Path, help="ICT: kmeans_centers.npy, which belongs to the transformer's file")
     p.add_argument("--overwrite", action="store_true")
     return p
 
@@ -43,18 +45,23 @@ def main(argv: list[str]) -> int:
             f"{a.file} is none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
         )
-    converted: dict[str, Any] = reader.convert(state, found)
+    options = {"palette": a.palette} if a.palette else {}
+    if options and "palette" not in inspect.signature(reader.convert).parameters:
+        raise ValueError(f"{a.method} has no palette; leave --palette out.")
+    converted: dict[str, Any] = reader.convert(state, found, **options)
+    method = converted["method"]  # of ICT a stage
     checkpoint = {
-        "method": a.method,
+        "method": method,
         "pytorch-lightning_version": "2.6.6",
         **converted,
         "source": {"format": found, "file": a.file.name},
     }
-    check(classes[a.method], checkpoint, a.file)
+    check(stage_classes()[method], checkpoint, a.file)
     AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
-    load_method(a.out)
+    if method in classes:
+        load_method(a.out)
     contract = "; ".join(f"{key}: {value}" for key, value in converted.get("contract", {}).items())
-    print(f"{a.file} is {a.method} in the format '{found}' -> {a.out}" + (f" ({contract})" if contract else ""))
+    print(f"{a.file} is {method} in the format '{found}' -> {a.out}" + (f" ({contract})" if contract else ""))
     return 0
 
 

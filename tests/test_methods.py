@@ -79,6 +79,10 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 ]
 # Stages of methods that are put together: tests/test_configs.py makes their published YAMLs small by these.
 _DSI: dict[str, Any] = {"vq_width": 8, "vq_hidden": 4, "channels": 4, "codes": 8}
+_ICT: dict[str, Any] = {"grid": 8, "colours": 27, "palette": "uniform"}
+_ICT_UPSAMPLER = {
+    "size": 64, "width": 4, "blocks": 1, "critic_width": 4, "perceptual_weight": 0, "style_weight": 0,
+}  # fmt: skip
 STAGES: list[tuple[str, dict[str, Any]]] = [
     ("DSIVQVAE", _DSI),
     (
@@ -86,6 +90,8 @@ STAGES: list[tuple[str, dict[str, Any]]] = [
         _DSI | {"condition_width": 2, "structure_width": 8, "groups": 1, "blocks": 1, "out_blocks": 1, "heads": 2},
     ),
     ("DSITexture", _DSI | {"texture_width": 4, "critic_width": 4}),
+    ("ICTTransformer", _ICT | {"layers": 2, "width": 16, "heads": 2}),
+    ("ICTUpsampler", _ICT | _ICT_UPSAMPLER),
 ]
 SIZE = 64
 by_name = pytest.mark.parametrize(("name", "arguments"), ROWS, ids=[name for name, _ in ROWS])
