@@ -19,6 +19,7 @@ import datamodules
 import masks
 from experiments.find import INSTALLED, find_yaml
 from experiments.run_folder import KeepConfig
+from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.ddp import check_strategy
 from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
 from lit_inpaint.stage import Stage
@@ -123,6 +124,8 @@ class InpaintCLI(LightningCLI):
         """What can be refused is, before a logger creates its first file and before there are other processes."""
         check_strategy(self.trainer, self.model)
         self.datamodule.setup("fit")
+        if self.trainer.is_global_zero:
+            check_writable(Path(self.trainer.default_root_dir))
 
 
 def newest(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             reason = getattr(error, "strerror", None) or str(error)
             number = getattr(error, "errno", None) or errno.EIO
             raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is whole.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make ``folder``, and fail now if nothing can be written into it, not when the first checkpoint is due."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = f"Nothing can be written into {folder}: {error.strerror}"
+        raise OSError(error.errno, f"{reason}. Set trainer.default_root_dir to a folder of yours.") from None

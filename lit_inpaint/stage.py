@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -77,7 +79,7 @@ class Stage(L.LightningModule):
         ready = blocks >= self.accumulate or self.trainer.is_last_batch
 
         def minimise(loss: Tensor) -> None:
-            if not self._is_finite(loss):
+            if not self._is_finite(loss, own):
                 backward_done.append(False)
                 return
             self.manual_backward(loss / self.accumulate)
@@ -108,7 +110,7 @@ class Stage(L.LightningModule):
                     if hasattr(callback, "on_generator_update"):
                         callback.on_generator_update(self.trainer, self)
 
-    def _is_finite(self, loss: Tensor) -> bool:
+    def _is_finite(self, loss: Tensor, own: set[int]) -> bool:
         """Whether the loss is finite on every rank, so that all ranks take the same branch."""
         finite = torch.isfinite(loss.detach()).all()
         if self.trainer.world_size > 1:
@@ -116,9 +118,14 @@ class Stage(L.LightningModule):
         if bool(finite):
             return True
         if self.non_finite == "stop":
+            mine = not torch.isfinite(loss).all()
+            said = f"loss is {loss.item():g}" if mine else "loss is not finite on another rank"
+            networks = [name for name, network in self.named_children() if own & {id(p) for p in network.parameters()}]
+            terms = ", ".join(non_finite_terms(sys._getframe(2)))
             raise NonFiniteLossError(
-                f"loss is {loss.item():g} at step {self.trainer.global_step} (epoch {self.current_epoch}); this "
-                "update was not made. Lower the learning rate, set clip_norm, or set non_finite to skip."
+                f"{said} at step {self.trainer.global_step} (epoch {self.current_epoch}), in the update of "
+                f"{' and '.join(networks)}{terms and f' ({terms})'}; this update was not made. "
+                "Lower the learning rate, set clip_norm, or set non_finite to skip."
             )
         return False
 
@@ -172,6 +179,19 @@ class Stage(L.LightningModule):
         for name, state in averaged.items():
             checkpoint["state_dict"].update({f"{name}.{key}": value for key, value in state.items()})
         self.loaded_weights = "ema" if averaged else "raw"
+
+
+def non_finite_terms(frame: FrameType | None) -> list[str]:
+    """Names of the losses that are NaN or infinite, as training_step and the functions that it called name them."""
+    named: dict[str, Any] = {}
+    while frame is not None:
+        for name, value in frame.f_locals.items():
+            named |= value if isinstance(value, dict) else {name: value}
+        if frame.f_code.co_name == "training_step":
+            break
+        frame = frame.f_back
+    scalars = {str(n): v for n, v in named.items() if isinstance(v, Tensor) and v.numel() == 1}
+    return [f"{name} {value.item():g}" for name, value in scalars.items() if not torch.isfinite(value).all()]
 
 
 def key(*parts: int | str) -> int:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -35,7 +36,7 @@ POINTS = (
     "last batch",
     "epoch end",
 )
-TIMES = {"images_per_second", "data_wait"}  # of the clock, not of the run
+OF_THE_PROCESS = {"images_per_second", "data_wait", "health/memory_gib"}  # not of the run
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,13 @@ class Watch(L.Callback):
             die()
 
 
+class FailOnRankOne(L.Callback):
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        if trainer.global_rank == 1 and trainer.global_step == 2:
+            Path("failed.txt").touch()
+            raise RuntimeError("rank 1 fails")
+
+
 def fit(argv: list[str], samples: str, kill: Kill | None) -> int:
     """The body of one process: ``lit-inpaint fit`` with a Watch."""
     started = L.Trainer._run
@@ -164,6 +172,24 @@ def command_line(argv: list[str], in_batch: float = 0.0, in_validation: float = 
     cli.main(argv)
 
 
+def write_for_ever(path: str) -> None:
+    """Checkpoint after checkpoint under one name, each of one number; torch.save writes 2 MB in many small writes."""
+    done = int(torch.load(path, weights_only=True)["number"]) if os.path.exists(path) else 0
+    for number in range(done + 1, 1_000_000):
+        content = {"number": number, "tensors": [torch.full((5000,), float(number)) for _ in range(100)]}
+        checkpoint_io.AtomicCheckpointIO().save_checkpoint(content, path)
+
+
+def as_nobody(argv: list[str]) -> None:
+    os.setuid(65534)
+    cli.main(argv)
+
+
+def with_file_limit(argv: list[str], size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    cli.main(argv)
+
+
 def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int = STEPS) -> dict[str, Any]:
     """A run of some seconds: four batches an epoch, every batch logged, every third validated and saved."""
     data = {
@@ -178,6 +204,7 @@ def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int
         "logger": {"class_path": "experiments.run_folder.SegmentedCSVLogger", "init_args": {"save_dir": "run"}},
         "callbacks": [
             {"class_path": "lit_inpaint.callbacks.Throughput"},
+            {"class_path": "lit_inpaint.callbacks.Health"},
             {"class_path": "lit_inpaint.callbacks.EMA", "init_args": {"decay": 0.9}},
             {"class_path": "experiments.run_folder.RunRecord"},
             {
@@ -267,7 +294,7 @@ def state(folder: Path) -> dict[str, str | int]:
 
 def curves(folder: Path) -> dict[str, Any]:
     """What the run reader makes of the segments of a run."""
-    return {key: values for key, values in read_run(folder / "run").curves.items() if key not in TIMES}
+    return {key: values for key, values in read_run(folder / "run").curves.items() if key not in OF_THE_PROCESS}
 
 
 def samples(folder: Path, ranks: int = 1) -> dict[int, list[Any]]:

@@ -20,7 +20,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "stage": {"ddp"},
     "module": {"stage", "metrics"},
     "load": {"methods", "module", "stage"},
-    "callbacks": {"module", "stage", "metrics"},
+    "callbacks": {"module", "stage", "metrics", "losses", "checkpoint_io"},
     "metrics": {"weights"},
     "losses": {"weights"},
     "diffusion": {"layers"},

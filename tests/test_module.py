@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from experiments.run_folder import SegmentedCSVLogger
-from lit_inpaint.callbacks import EMA
+from lit_inpaint.callbacks import EMA, Restart
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.module import InpaintingModule, keyed_generators
@@ -47,8 +47,10 @@ class Scale(InpaintingModule):
         if (self.trainer.global_step - 1) % self.critic_steps == 0:
             with self.optimise(optimizer_g) as minimise:
                 assert not self.discriminator.weight.requires_grad
-                loss = 0.5 * (self.generator.weight - batch.image.mean()).square().sum()
-                minimise(loss * float("nan") if self.trainer.global_step == self.fail_at else loss)
+                pull = 0.5 * (self.generator.weight - batch.image.mean()).square().sum()
+                if self.trainer.global_step == self.fail_at:
+                    pull = pull * float("nan")
+                minimise(pull)
         self.history.append(self.generator.weight.item())
 
 
@@ -77,6 +79,17 @@ def test_checkpoint_names_counters_and_logged_steps_agree(tmp_path: Path):
     assert [row.split(",")[1] for row in (tmp_path / "metrics.csv").read_text().split()] == ["step", *"12345"]
 
 
+@pytest.mark.parametrize("critic_steps", [1, 2, 5])
+@pytest.mark.parametrize("every", [4, 5])
+def test_a_save_period_is_a_number_of_batches(every: int, critic_steps: int, tmp_path: Path):
+    saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=every, save_top_k=-1)
+    run = trainer(tmp_path, max_steps=11, callbacks=[saved, Restart()], enable_checkpointing=True)
+    run.fit(Scale(critic_steps), images([0.0] * 6))
+    steps = {p.name: read_checkpoint(p)["global_step"] for p in tmp_path.glob("*.ckpt")}
+    # The end of a run is saved as well, though it is no multiple.
+    assert steps == {f"step={n}.ckpt": n for n in range(every, 11, every)} | {"last.ckpt": 11}
+
+
 def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path):
     method = Scale(accumulate=2)
     trainer(tmp_path, max_steps=4).fit(method, images([0.2, 0.6, -0.2, 0.0, 9.0]))
@@ -102,8 +115,13 @@ def test_a_clipped_step_has_the_stated_norm(tmp_path: Path):
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path: Path):
     method = Scale(fail_at=2)
-    with pytest.raises(NonFiniteLossError, match="loss is nan at step 2"):
-        trainer(tmp_path, max_steps=4).fit(method, images([0.0] * 4))
+    saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_last=True)
+    run = trainer(tmp_path, max_steps=4, callbacks=[saved], enable_checkpointing=True)
+    said = r"loss is nan at step 2 \(epoch 0\), in the update of generator \(pull nan\); this update was not made"
+    with pytest.raises(NonFiniteLossError, match=said):
+        run.fit(method, images([0.0] * 4))
+    last = read_checkpoint(tmp_path / "last.ckpt")  # of the step before
+    assert last["global_step"] == 1 and last["state_dict"]["generator.weight"].item() == 0.5
     assert method.generator.weight.item() == method.history[0] == 0.5
     assert method.discriminator.weight.requires_grad  # restored in spite of the exception
 

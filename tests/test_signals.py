@@ -1,8 +1,13 @@
 """What a signal, a full disk or a folder of somebody else's does to a run, in processes of their own."""
 
+import contextlib
 import os
+import random
 import re
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,7 @@ from typing import Any
 import killing
 import processes
 import pytest
+import torch
 import yaml
 
 from lit_inpaint.load import read_checkpoint
@@ -93,3 +99,119 @@ def test_under_slurm_sigusr1_requeues_the_job(tmp_path: Path):
     assert process.exitcode == 138, (tmp_path / "log.txt").read_text()[-3000:]
     assert (tmp_path / "called").read_text() == "requeue 70_3\n"
     assert read_checkpoint(tmp_path / LAST)["global_step"] == 2
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_thirty_kills_while_checkpoints_are_written_leave_the_old_or_the_new_one_whole(tmp_path: Path):
+    elsewhere, path = tmp_path / "elsewhere", tmp_path / "x.ckpt"
+    elsewhere.mkdir()
+    rng, newest, unfinished = random.Random(0), 0, 0
+    for _ in range(30):
+        process = processes.start(killing.write_for_ever, str(path), folder=tmp_path, env={"TMPDIR": str(elsewhere)})
+        known = path.stat().st_ino if path.exists() else None
+        wait_for(lambda known=known: path.exists() and path.stat().st_ino != known)
+        time.sleep(rng.random() * 0.05)
+        process.kill()
+        process.join()
+        unfinished += bool(list(tmp_path.glob(".x.ckpt.*.part")))
+        content = torch.load(path, weights_only=True)
+        assert content["number"] > newest and len(content["tensors"]) == 100
+        assert all((tensor == content["number"]).all() for tensor in content["tensors"])
+        newest = content["number"]
+    assert unfinished > 3  # kills did fall into writes
+    assert not list(elsewhere.iterdir())
+
+
+def trained_until_step_3(folder: Path) -> dict[str, Any]:
+    process = processes.start(killing.command_line, config(folder, steps=3), folder=folder)
+    process.join(90)
+    assert process.exitcode == 0, (folder / "log.txt").read_text()[-3000:]
+    return killing.state(folder)
+
+
+def refuses_to_go_on(folder: Path, target: Any, *arguments: Any) -> str:
+    """The one line that a run says which goes on from step 3 and cannot write."""
+    process = processes.start(target, [*config(folder), "--ckpt_path", "last"], *arguments, folder=folder, log="2.txt")
+    process.join(90)
+    said = (folder / "2.txt").read_text()
+    assert process.exitcode == 2, said[-3000:]
+    (line,) = [line for line in said.splitlines() if line.startswith("lit-inpaint:")]
+    return line
+
+
+def test_a_file_that_may_not_grow_ends_the_run_and_keeps_the_checkpoint_before_it(tmp_path: Path):
+    before = trained_until_step_3(tmp_path)
+    line = refuses_to_go_on(tmp_path, killing.with_file_limit, 1_000_000)  # a checkpoint has 2.3 MB
+    assert "run/checkpoints/step=6.ckpt" in line and "previous checkpoint is whole" in line
+    assert killing.state(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before_it(tmp_path: Path):
+    disk = tmp_path / "run"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no tmpfs may be mounted here")
+    try:
+        before = trained_until_step_3(tmp_path)
+        with (disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
+            while os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize > 1_000_000:
+                filler.write(b"0" * 100_000)
+                filler.flush()
+        line = refuses_to_go_on(tmp_path, killing.command_line)
+        assert "run/checkpoints/step=6.ckpt" in line and "No space left" in line
+        assert killing.state(tmp_path) == before
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not write")
+def test_a_folder_that_cannot_be_written_is_one_line_before_the_first_batch():
+    with tempfile.TemporaryDirectory() as temporary:  # pytest's own folders are closed to others
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        argv = config(folder)
+        (folder / "run").mkdir(mode=0o555)
+        process = processes.start(killing.as_nobody, argv, folder=folder)
+        process.join(90)
+        said = (folder / "log.txt").read_text()
+        assert process.exitcode == 2, said[-3000:]
+        (line,) = [line for line in said.splitlines() if line.startswith("lit-inpaint:")]
+        assert "ermission denied" in line and "run" in line
+        assert not list((folder / "run").iterdir()) and not (folder / "now.txt").exists()
+
+
+# ---- several processes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
+def test_one_rank_that_fails_ends_all_within_a_minute_and_leaves_no_orphan(tmp_path: Path):
+    settings = killing.settings(DEEPFILL, workers=1, ranks=2)
+    settings["trainer"]["callbacks"].append({"class_path": "killing.FailOnRankOne"})
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(settings))
+    tests = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "experiments", "fit", "--config", "fit.yaml"]
+    with (tmp_path / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    wait_for(lambda: (tmp_path / "failed.txt").exists() or process.poll() is not None, 200)
+    failed = time.monotonic()
+    assert process.wait(60) != 0
+    wait_for(lambda: not group(process.pid), 60 - (time.monotonic() - failed))
+    assert "rank 1 fails" in (tmp_path / "log.txt").read_text()
+
+
+def group(number: int) -> bool:
+    """Whether any process of a session lives."""
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True

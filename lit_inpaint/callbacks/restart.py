@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from itertools import count
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.stage import Stage
 
 
@@ -40,15 +40,9 @@ class Restart(Checkpoint):
     # ---- stopping ----------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage != "fit" or not trainer.is_global_zero or trainer.fast_dev_run:
+        if stage != "fit" or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        folder = _folder(trainer)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            reason = f"Checkpoints cannot be written into {folder}: {error.strerror}. Set trainer.default_root_dir"
-            raise OSError(error.errno, f"{reason} to a folder of yours.") from None
+        check_writable(_folder(trainer))
 
     def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._listen(trainer)
@@ -115,7 +109,7 @@ class Restart(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._training = False
-        if self._saved_at != trainer.global_step and not trainer.fast_dev_run:
+        if self._saved_at != trainer.global_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer)
 
     # ---- going on ----------------------------------------------------------------------------------------------------
@@ -133,7 +127,7 @@ class Restart(Checkpoint):
         if trainer.state.fn != "fit":
             return
         loop = trainer.fit_loop.epoch_loop
-        progress = loop.batch_progress.current
+        progress: Any = loop.batch_progress.current
         in_batch = progress.processed == progress.completed + 1  # on_train_batch_end: not logged, not validated yet
         fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)  # type: ignore[arg-type]
         due = in_batch and fetcher is not None and batches > 0 and loop._should_check_val_fx(fetcher)

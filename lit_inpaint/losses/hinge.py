@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_inpaint.losses.margin import judged
+
 
 def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
     """``(E[relu(1 - real)] + E[relu(1 + fake)]) / 2``: 0 once real logits are over 1 and fake ones under -1.
@@ -13,6 +15,7 @@ def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
     >>> hinge_critic(torch.tensor([0.0, 2.0]), torch.tensor([-3.0, 1.0]))
     tensor(0.7500)
     """
+    judged(real, fake)
     return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
 
 

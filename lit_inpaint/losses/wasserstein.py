@@ -5,9 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lit_inpaint.losses.margin import judged
+
 
 def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
     """mean D(fake) - mean D(real)."""
+    judged(real, fake)
     return fake.float().mean() - real.float().mean()
 
 

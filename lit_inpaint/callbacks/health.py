@@ -1,0 +1,69 @@
+"""Whether a run is well: critic margin, gradient norms, memory."""
+
+import resource
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from lit_inpaint.losses import margin
+
+
+class Health(L.Callback):
+    """Log what tells early that a run goes wrong; speed and data wait are :class:`Throughput`'s.
+
+    * ``health/margin``: mean logit of real minus mean logit of fake images, over the critics of a batch. It falls to 0
+      where a critic learns nothing and grows without bound where the generator has lost. What the critic says before a
+      sigmoid or a hinge, so its scale is the method's. Not for AOT-GAN, whose critic has a label a pixel.
+    * ``health/gradient/<network>``: norm of the gradient with which the network stepped, after clipping.
+    * ``health/memory_gib``: most memory the device has held so far; on a CPU, that of the process.
+
+    A loss that is not finite is named, with its step, by the ``non_finite`` policy of the method.
+    """
+
+    def __init__(self) -> None:
+        self._margins: list[Tensor] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        margin.watchers.append(self._watch)
+
+    def _watch(self, real: Tensor, fake: Tensor) -> None:
+        self._margins.append(real.float().mean() - fake.float().mean())
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for name, network in pl_module.named_children():
+            gradients = [p.grad for p in network.parameters() if p.grad is not None and id(p) in own]
+            if gradients:
+                norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+                pl_module.log(f"health/gradient/{name}", norm, batch_size=1)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        values: dict[str, Any] = {}
+        if self._margins:
+            values["health/margin"] = torch.stack(self._margins).mean()
+            self._margins = []
+        if trainer.global_step % (trainer.log_every_n_steps or 1) == 0:  # type: ignore[attr-defined]
+            values["health/memory_gib"] = _peak_bytes(pl_module.device) / 2**30
+        pl_module.log_dict(values, batch_size=1)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop_watching()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._watch in margin.watchers:
+            margin.watchers.remove(self._watch)
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

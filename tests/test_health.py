@@ -1,0 +1,41 @@
+"""What Health logs is what the gradients and the critic's logits were."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from gradients import Forms
+from test_methods import batches, trainer
+from torch import Tensor
+
+from lit_inpaint.callbacks import Health
+from lit_inpaint.losses import margin
+
+
+def test_norms_and_margin_are_those_of_the_batch_and_nothing_listens_afterwards(tmp_path: Path):
+    torch.manual_seed(0)
+    method = Forms()
+    (batch,) = batches(1)
+    norms: dict[str, float] = {}
+    step = torch.optim.Adam.step
+
+    def keep(optimizer: torch.optim.Adam, closure: object = None) -> None:
+        for name, network in method.named_children():
+            if optimizer.param_groups[0]["params"][0] is next(network.parameters()):
+                gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+                norms[name] = torch.cat(gradients).norm().item()
+        step(optimizer, closure)
+
+    with torch.no_grad():
+        completed = method.predict(batch.image, batch.mask) * batch.mask + batch.image * (1 - batch.mask)
+        difference: Tensor = method.discriminator(batch.image).mean() - method.discriminator(completed).mean()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", keep)
+        run = trainer(tmp_path, max_steps=1, callbacks=[Health()], limit_val_batches=0, log_every_n_steps=1)
+        run.fit(method, batches(1))
+    logged = {key: value.item() for key, value in run.callback_metrics.items()}
+    assert logged["health/margin"] == pytest.approx(difference.item(), rel=1e-4)
+    assert logged["health/gradient/generator"] == pytest.approx(norms["generator"], rel=1e-5)
+    assert logged["health/gradient/discriminator"] == pytest.approx(norms["discriminator"], rel=1e-5)
+    assert 0.1 < logged["health/memory_gib"] < 100
+    assert not margin.watchers
