@@ -40,6 +40,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             number = getattr(error, "errno", None) or errno.EIO
             raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is whole.") from error
 
+    def load_checkpoint(
+        self, path: Any, map_location: Any = lambda storage, loc: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Tensors and plain values, unless told otherwise: no code of the file is run."""
+        return super().load_checkpoint(path, map_location, weights_only=weights_only is not False)
+
 
 def check_writable(folder: Path) -> None:
     """Make ``folder``, and fail now if nothing can be written into it, not when the first checkpoint is due."""

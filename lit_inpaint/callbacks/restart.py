@@ -70,6 +70,8 @@ class Restart(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._stop_if_told(trainer)
+        if trainer.global_step == trainer.max_steps != self._saved_at and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._save(trainer)  # here, not in on_train_end: a longer max_steps then goes on inside the epoch
 
     def on_validation_batch_end(
         self,
@@ -103,7 +105,8 @@ class Restart(Checkpoint):
             path = next(p for p in map(_folder(trainer).joinpath, names) if not p.exists())
             path = Path(trainer.strategy.broadcast(str(path)))
         if keeper is not None:
-            keeper.last_model_path = str(path)  # it writes over this one next time
+            # It writes over this one next time, and not in on_train_end, where the epoch already counts as over.
+            keeper.last_model_path = keeper._last_checkpoint_saved = str(path)
         trainer.save_checkpoint(path)
         return path
 
