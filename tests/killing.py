@@ -237,7 +237,7 @@ def run(
         )
         for rank in range(ranks)
     ]  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while any(p.is_alive() for p in started):
         ended = [p for p in started if not p.is_alive()]
         if any(p.exitcode != 0 for p in ended) or time.monotonic() > deadline:

@@ -16,7 +16,8 @@ class Health(L.Callback):
     * ``health/margin``: mean logit of real minus mean logit of fake images, over the critics of a batch. It falls to 0
       where a critic learns nothing and grows without bound where the generator has lost. What the critic says before a
       sigmoid or a hinge, so its scale is the method's. Not for AOT-GAN, whose critic has a label a pixel.
-    * ``health/gradient/<network>``: norm of the gradient with which the network stepped, after clipping.
+    * ``health/gradient/<network>``: norm of the gradient with which the network stepped, after clipping. Measured in
+      batches that are logged and in the network's first after one, since not every network steps in every batch.
     * ``health/memory_gib``: most memory the device has held so far; on a CPU, that of the process.
 
     A loss that is not finite is named, with its step, by the ``non_finite`` policy of the method.
@@ -24,6 +25,13 @@ class Health(L.Callback):
 
     def __init__(self) -> None:
         self._margins: list[Tensor] = []
+        self._measured: dict[str, int] = {}  # in which stretch between two logged batches a network was last measured
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"measured": self._measured}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._measured = state_dict["measured"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         margin.watchers.append(self._watch)
@@ -34,10 +42,15 @@ class Health(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
+        every = trainer.log_every_n_steps or trainer.global_step  # type: ignore[attr-defined]
+        stretch = (trainer.global_step - 1) // every
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         for name, network in pl_module.named_children():
+            if trainer.global_step % every and self._measured.get(name) == stretch:
+                continue
             gradients = [p.grad for p in network.parameters() if p.grad is not None and id(p) in own]
             if gradients:
+                self._measured[name] = stretch
                 norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
                 pl_module.log(f"health/gradient/{name}", norm, batch_size=1)
 
