@@ -75,23 +75,28 @@ class ICT(InpaintingModule):
     @classmethod
     def arguments_of(cls, checkpoints: dict[str, dict[str, Any]]) -> dict[str, Any]:
         transformer, upsampler = (checkpoints[name]["hyper_parameters"] for name in cls.stages)
+        first, second = (checkpoints[name]["state_dict"]["palette"] for name in cls.stages)
+        if first.isnan().any():
+            raise ValueError("the transformer has no palette: import it with --palette kmeans_centers.npy.")
+        if second.isnan().any():  # imported: its file knows neither palette nor grid, and an upsampler needs none
+            return cls._arguments(transformer, upsampler)
         for key in ("grid", "colours"):
             if transformer[key] != upsampler[key]:
                 raise ValueError(
                     f"{key} is {transformer[key]} in the transformer and {upsampler[key]} in the upsampler."
                 )
-        first, second = (checkpoints[name]["state_dict"]["palette"] for name in cls.stages)
-        if first.isnan().any():
-            raise ValueError("the transformer has no palette: import it with --palette kmeans_centers.npy.")
-        # An imported upsampler has none.
-        if not second.isnan().any() and not torch.equal(first, second):
+        if not torch.equal(first, second):
             raise ValueError(
                 "transformer and upsampler were trained with different palettes. Train the upsampler with the "
                 "transformer's checkpoint as its palette."
             )
+        return cls._arguments(transformer, upsampler)
+
+    @staticmethod
+    def _arguments(transformer: dict[str, Any], upsampler: dict[str, Any]) -> dict[str, Any]:
         return {
             **{key: transformer[key] for key in ("grid", "layers", "width", "heads", "colours")},
-            "size": upsampler["size"],
+            "size": upsampler.get("size", 256),
             "upsampler_width": upsampler["width"],
             "upsampler_blocks": upsampler["blocks"],
         }
