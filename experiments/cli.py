@@ -39,6 +39,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     "Use": {
         "inpaint": ("experiments.inpaint", "fill the holes of your own file or folder"),
         "app": ("experiments.app", "a page on which you paint the hole and compare methods"),
+        "export": ("experiments.export", "a checkpoint as ONNX or safetensors, checked"),
         "import-weights": ("experiments.import_weights", "turn a paper's released weights into a checkpoint"),
     },
     "Data": {

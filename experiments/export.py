@@ -1,0 +1,122 @@
+"""``lit-inpaint export``: a checkpoint as ONNX or safetensors, checked against the original before it is kept."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lit_inpaint.load import load_method
+from lit_inpaint.module import InpaintingModule
+from masks.convention import composite
+
+TOLERANCE = 1e-4  # of values in [-1, 1]
+
+
+class Whole(nn.Module):
+    """Image and mask in, completed image out: erase, network, composite."""
+
+    def __init__(self, method: InpaintingModule) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        return composite(self.method.predict(image, mask).clamp(-1, 1), image, mask)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="lit-inpaint export",
+        description="Write a feed-forward method for programs without Python or without lit-inpaint.",
+        epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'.",
+    )
+    p.add_argument("checkpoint", type=Path)
+    p.add_argument("--format", choices=["onnx", "safetensors"], required=True)
+    p.add_argument("--out", type=Path, help="the checkpoint's name with the format's ending")
+    p.add_argument("--size", type=int, default=512, help="side of the square that an ONNX file takes")
+    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
+    p.add_argument("--overwrite", action="store_true")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    a = parser().parse_args(argv)
+    out = a.out or a.checkpoint.with_suffix(f".{a.format}")
+    if out.exists() and not a.overwrite:
+        raise ValueError(f"{out} exists; give another --out, or --overwrite.")
+    method = load_method(a.checkpoint, a.weights)
+    if method.diverse or not method.averaged:
+        raise ValueError(f"{type(method).__name__} is no feed-forward network; only such methods are exported.")
+    part = out.with_name(f".{os.getpid()}.{out.name}")
+    try:
+        write = write_onnx(method, part, a.size) if a.format == "onnx" else write_safetensors(method, part)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"{out}: {write}, {out.stat().st_size / 1e6:.1f} MB, {method.loaded_weights} weights")
+    return 0
+
+
+def write_onnx(method: InpaintingModule, path: Path, size: int) -> str:
+    """``image`` (1, 3, S, S) in [-1, 1] and ``mask`` (1, 1, S, S), 1 = hole, in; ``completed`` out.
+
+    Raises:
+        ValueError: The size does not suit, an operation cannot be exported, or the outputs differ.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise ValueError("ONNX needs onnx, onnxruntime and onnxscript: pip install 'lit-inpaint[export]'.") from None
+    name = type(method).__name__
+    if size < 1 or size % method.multiple or method.fixed_size not in (None, size):
+        needed = f"{method.fixed_size}" if method.fixed_size else f"a multiple of {method.multiple}"
+        raise ValueError(f"--size is {size}; {name} takes {needed}.")
+    whole = Whole(method).eval()
+    try:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                whole, _example(size, 0), dynamo=True, verbose=False, input_names=["image", "mask"],
+                output_names=["completed"],
+            )  # fmt: skip
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{name} cannot be exported to ONNX at {size}x{size}: {reason}") from error
+    assert program is not None
+    content = program.model_proto.SerializeToString()  # one file: no weights beside it
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    image, mask = _example(size, 1)
+    (found,) = session.run(None, {"image": image.numpy(), "mask": mask.numpy()})
+    with torch.no_grad():
+        largest = float(np.abs(found - whole(image, mask).numpy()).max())
+    if not largest <= TOLERANCE:
+        raise ValueError(f"the ONNX output of {name} differs by {largest:.2g} from the original; nothing was written.")
+    path.write_bytes(content)
+    return f"{name} at {size}x{size}, equal to the original to {largest:.1e}"
+
+
+def write_safetensors(method: InpaintingModule, path: Path) -> str:
+    """The networks that complete images, by attribute; class and arguments are in the file's metadata."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    names = tuple(f"{name}." for name in method.averaged)
+    state = {k: v.contiguous().clone() for k, v in method.state_dict().items() if k.startswith(names)}
+    hyper_parameters = json.dumps(dict(method.hparams), default=str)
+    save_file(state, path, {"method": type(method).__name__, "hyper_parameters": hyper_parameters})
+    with safe_open(path, "pt") as file:
+        same = set(file.keys()) == set(state) and all(torch.equal(file.get_tensor(k), v) for k, v in state.items())
+    if not same:
+        raise ValueError(f"{path} does not hold what was written; is the disk full?")
+    return f"{len(state)} tensors of {', '.join(method.averaged)} of {type(method).__name__}, equal to the original"
+
+
+def _example(size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """A random image with a hole; another seed has another hole."""
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    mask = torch.zeros(1, 1, size, size)
+    mask[..., size // 4 : size // 2, size // (3 + seed) : size // 2 + seed * size // 5] = 1
+    return image, mask
