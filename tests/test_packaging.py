@@ -20,7 +20,7 @@ def test_a_wheel_installed_elsewhere_prints_the_quickstart_configuration(tmp_pat
     shipped = {
         str(p.relative_to(ROOT))
         for p in (ROOT / "experiments").rglob("*")
-        if p.suffix in {".py", ".yaml", ".j2", ".css", ".js"}
+        if p.suffix in {".py", ".yaml", ".j2", ".css", ".js", ".sbatch"}
     }
     assert shipped <= inside
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True, timeout=120)
