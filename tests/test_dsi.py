@@ -490,6 +490,7 @@ for cls in by_stage.args[1]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch_in_every_stage(tmp_path: Path):
     values = {"tests": str(Path(__file__).parent), "folder": str(tmp_path)}

@@ -74,7 +74,7 @@ def test_one_method_in_full_has_defaults_counts_weights_and_its_published_settin
     assert "discriminator 2,763,777" in text and "put vgg19-dcbb9e9d.pth into the folder" in text
     assert "aotgan/places2_512: AOT-GAN on Places2 at 512" in text and "aotgan/faces64" in text
     assert {config for config, _, _ in published({"PartialConv"})} == {
-        "partial_conv/places2_256", "partial_conv/places2_stage1", "partial_conv/places2_stage2"
+        "partial_conv/faces64", "partial_conv/places2_256", "partial_conv/places2_stage1", "partial_conv/places2_stage2"
     }  # fmt: skip
     assert "Did you mean 'AOTGAN'?" in refused(capsys, "AOTGaN")
 
