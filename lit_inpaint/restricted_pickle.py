@@ -6,11 +6,36 @@ become inert :class:`LeftOut` values, tensors and plain containers are read, and
 
 import collections
 import pickle
+import re
 import types
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+
+
+class _Fixed:
+    """A value that a pickle may use and not change: its BUILD opcode sets attributes of whatever it has been given."""
+
+    __slots__ = ("dtype", "function")
+
+    def __init__(self, function: Callable[..., Any] | None = None, dtype: torch.dtype | None = None) -> None:
+        object.__setattr__(self, "function", function)
+        object.__setattr__(self, "dtype", dtype)  # what torch.load asks the class of a storage for
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.function is None:
+            raise pickle.UnpicklingError("it makes a storage outside of a tensor")
+        return self.function(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError(f"it sets {name!a} of a function of torch")
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it changes a function of torch")
+
 
 # Callables a checkpoint of tensors needs; each builds a value and does nothing else.
 _PLAIN: dict[tuple[str, str], Any] = {
@@ -24,9 +49,9 @@ _PLAIN: dict[tuple[str, str], Any] = {
     ("builtins", "float"): float,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
-    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor"): _Fixed(torch._utils._rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Fixed(torch._utils._rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_parameter"): _Fixed(torch._utils._rebuild_parameter),
 }
 # Packages whose objects training programs leave in checkpoints; they are looked at no further.
 _LEFT_OUT = {"omegaconf", "pytorch_lightning", "lightning", "lightning_fabric", "numpy", "typing", "argparse",
@@ -62,8 +87,13 @@ def load(path: Path) -> tuple[Any, list[str]]:
     """The file's content, and the names of the classes whose objects were left out.
 
     Raises:
-        pickle.UnpicklingError: It names something that is neither a tensor, a plain container nor a known record.
+        pickle.UnpicklingError: It names something that is neither a tensor, a plain container nor a known record, or it
+            is a TorchScript program.
     """
+    if zipfile.is_zipfile(path):
+        inside = zipfile.ZipFile(path).namelist()
+        if any(re.match(r"[^/]+/(code/|constants\.pkl)", name) for name in inside):
+            raise pickle.UnpicklingError("it is a TorchScript program, not a checkpoint")
     skipped: dict[str, type[LeftOut]] = {}
 
     class Unpickler(pickle.Unpickler):
@@ -71,9 +101,11 @@ def load(path: Path) -> tuple[Any, list[str]]:
             module = "builtins" if module == "__builtin__" else module  # what protocol 2 writes
             if (module, name) in _PLAIN:
                 return _PLAIN[module, name]
-            if module == "torch" and (name.endswith("Storage") or isinstance(getattr(torch, name, None), torch.dtype)):
+            if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
                 return getattr(torch, name)
-            full = f"{module}.{name}"
+            if module in ("torch", "torch.storage") and name.endswith("Storage") and hasattr(torch, name):
+                return _Fixed(dtype=getattr(getattr(torch, name), "dtype", torch.uint8))
+            full = ascii(f"{module}.{name}")[1:-1]  # a name may hold escape sequences of the terminal
             if module.split(".")[0] in _LEFT_OUT:
                 return skipped.setdefault(full, type(name, (LeftOut,), {"name": full}))
             raise pickle.UnpicklingError(f"it holds {full}, which is neither a tensor nor a plain value")

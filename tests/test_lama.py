@@ -1,5 +1,7 @@
 """LaMa: networks against the published program, losses as facts, weights in and out, refinement, one photograph."""
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from experiments.import_weights import main as import_weights
+from lit_inpaint import restricted_pickle
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import LaMa
@@ -179,6 +182,34 @@ def test_a_checkpoint_with_code_in_it_is_refused_before_the_code_runs(tmp_path):
     assert not marker.exists() and not (tmp_path / "lama.ckpt").exists()
 
 
+def raw_pickle(path: Path, code: bytes) -> Path:
+    """A file of torch's format whose pickle is ``code``."""
+    torch.save({"x": 1}, path)
+    with zipfile.ZipFile(path) as source:
+        content = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(path, "w") as target:
+        for name, data in content.items():
+            target.writestr(name, code if name.endswith("data.pkl") else data)
+    return path
+
+
+def test_a_pickle_cannot_change_the_functions_it_is_given(tmp_path):
+    before = torch._utils._rebuild_tensor_v2.__defaults__
+    build = b"ctorch._utils\n_rebuild_tensor_v2\n(N}X\x0c\x00\x00\x00__defaults__)stb."  # BUILD with a slot state
+    with pytest.raises(pickle.UnpicklingError, match="changes a function of torch"):
+        restricted_pickle.load(raw_pickle(tmp_path / "x.ckpt", build))
+    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+
+
+def test_a_program_is_no_checkpoint_and_names_are_printed_without_escapes(tmp_path):
+    with zipfile.ZipFile(raw_pickle(tmp_path / "program.pt", b"N."), "a") as program:
+        program.writestr("program/code/__torch__.py", "")  # as torch.jit.save writes it
+    with pytest.raises(pickle.UnpicklingError, match="TorchScript program"):
+        restricted_pickle.load(tmp_path / "program.pt")
+    _, skipped = restricted_pickle.load(raw_pickle(tmp_path / "x.ckpt", b"comegaconf\n\x1b[31mEVIL\n."))
+    assert skipped == [r"omegaconf.\x1b[31mEVIL"]
+
+
 def test_weights_leave_in_the_published_layout_and_come_back():
     model = small()
     state = weights.export(model)
@@ -279,6 +310,13 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
     for name, value in whole.state_dict().items():
         if not torch.equal(value, resumed.state_dict()[name]):
             raise AssertionError(name)
+
+
+@pytest.mark.slow
+def test_two_hundred_steps_in_bfloat16_have_finite_losses():
+    model = small(non_finite="stop")
+    assert fit(model, 200, precision="bf16-mixed").global_step == 200
+    assert all(p.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.slow
