@@ -16,7 +16,7 @@ from PIL import Image
 from wandb_server import wandb_server
 
 from experiments.compare import main, text
-from experiments.compare.page import _chart_runs
+from experiments.compare.page import _chart_runs, families
 from experiments.compare.reader import read_folders
 from experiments.compare.table import higher_is_better, make_tables, validation_tables
 from experiments.compare.weights_and_biases import read_project, workspace
@@ -117,6 +117,14 @@ def test_two_protocols_make_two_tables_and_one_heat_map(tmp_path: Path) -> None:
     tiles, rest = page.split('<table class="map">')[1].split("</table>", 1)
     assert ("31.5" in tiles, rest.split("</aside>")[0].count("31.5")) == (False, 2)
     assert [table.name for table in make_tables(read_folders([tmp_path])[0])] == ["repaint-half", "repaint-wide"]
+
+
+def test_masks_of_several_words_share_the_heat_map_of_their_family(tmp_path: Path) -> None:
+    names = ["repaint-wide", "repaint-super_resolve_2x", "repaint-alternating_lines"]
+    for number, name in enumerate(names):
+        write_record(tmp_path, "Telea", {"psnr": spread(24)}, protocol={"name": name, "hash": f"{number}" * 64})
+    (family,) = families(make_tables(read_folders([tmp_path])[0], [])).items()
+    assert (family[0], sorted(table.name for table in family[1])) == ("repaint", sorted(names))
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:

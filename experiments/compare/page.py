@@ -111,10 +111,10 @@ def anchor(name: str) -> str:
 
 
 def families(tables: Sequence[Table]) -> dict[str, list[Table]]:
-    """Protocols that differ only in their masks: of one name up to the last - _ or /."""
+    """Protocols that differ in their masks alone: of one name up to the last - (repaint-super_resolve_2x), else _ or /."""
     found: dict[str, list[Table]] = {}
     for table in tables:
-        family = re.split(r"[-_/](?!.*[-_/])", table.name)[0]
+        family = re.split(r"-(?!.*-)" if "-" in table.name else r"[_/](?!.*[_/])", table.name)[0]
         found.setdefault(str(family), []).append(table)
     return {name: group for name, group in found.items() if len(group) > 1}
 
