@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             finally:
                 os.close(folder)
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
+            full = shutil.disk_usage(path.parent).free < 2**20 if path.parent.is_dir() else False
             part.unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or str(error)
-            number = getattr(error, "errno", None) or errno.EIO
+            number = getattr(error, "errno", None) or (errno.ENOSPC if full else errno.EIO)
+            reason = os.strerror(number) if full else getattr(error, "strerror", None) or str(error)
             raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is whole.") from error
 
     def load_checkpoint(

@@ -28,7 +28,7 @@ class Stage(L.LightningModule):
 
     Args:
         accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages
-            before it steps; a checkpoint between two such steps holds the gradients so far.
+            before it steps; a checkpoint between two such steps holds the gradients so far (docs/reliability.md).
         clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
             "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.

@@ -111,7 +111,7 @@ def anchor(name: str) -> str:
 
 
 def families(tables: Sequence[Table]) -> dict[str, list[Table]]:
-    """Protocols that differ in their masks alone: of one name up to the last - (repaint-super_resolve_2x), else _ or /."""
+    """Protocols that differ in their masks alone: of one name up to the last - (repaint-half), else up to _ or /."""
     found: dict[str, list[Table]] = {}
     for table in tables:
         family = re.split(r"-(?!.*-)" if "-" in table.name else r"[_/](?!.*[_/])", table.name)[0]
