@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from metric_ranks import numbers_of_rank, rank_of
 from PIL import Image
 from torch import Tensor
 
 from lit_inpaint import metrics
-from lit_inpaint.metrics import ImageMean, InceptionMetrics, inception, metric, perceptual, round_to_8_bits
+from lit_inpaint.metrics import ImageMean, inception, metric, perceptual, round_to_8_bits
 from lit_inpaint.weights import BackboneMissingError, backbone, sha256
 
 
@@ -318,46 +319,6 @@ def test_a_missing_backbone_says_how_to_get_it_and_a_wrong_one_is_refused(
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 
-def toy_features(image: Tensor) -> Tensor:
-    return image.unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5)).flatten(1)  # 12 block means
-
-
-def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) -> dict[str, float]:
-    """What one process computes on every world-th image, in batches of 2."""
-    generator = torch.Generator().manual_seed(0)
-    target = torch.rand(images, 3, 32, 32, generator=generator) * 2 - 1
-    prediction = target + torch.linspace(0.01, 0.5, images).view(-1, 1, 1, 1) * torch.randn(
-        target.shape, generator=generator
-    )
-    mask = (torch.rand(images, 1, 32, 32, generator=generator) > 0.7).float()
-    mask[3] = 0  # an empty hole, and an image without error
-    prediction[5] = target[5]
-    means = {name: ImageMean(name) for name in names}
-    inception.FID_MINIMUM = 2
-    features = InceptionMetrics(("fid", "p_ids", "u_ids"), toy_features)
-    for batch in torch.arange(rank, images, world).split(2):
-        for name, m in means.items():
-            several = torch.stack([prediction[batch], target[batch]])  # diversity is of completions, (n, B, 3, H, W)
-            first = several if name == "diversity_lpips" else prediction[batch]
-            m.update(first, target[batch], mask[batch])
-        features.update(prediction[batch], target[batch])
-    out = {name: m.compute().item() for name, m in means.items()}
-    out |= {name: value.item() for name, value in features.compute().items()}
-    if "psnr_hole" in means and torch.distributed.is_initialized():
-        means["psnr_hole"].sync()
-        out["left out of psnr_hole"] = int(means["psnr_hole"].left_out)
-    return out
-
-
-def _rank(rank: int, world: int, port: int, names: tuple[str, ...], images: int, queue) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    try:
-        queue.put(numbers_of_rank(rank, world, names, images))
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 OF_A_SET = ("fid", "p_ids", "u_ids")  # through InceptionMetrics, in both cases below
 SLOW = ("lpips_vgg", "lpips_alex_up256", "diversity_lpips")
 
@@ -380,14 +341,14 @@ def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_imag
     finally:
         inception.FID_MINIMUM = minimum
     assert alone["fid"] > 0 and 0 <= alone["u_ids"] <= 0.5
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
     for world in (2, 3):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         queue = context.Queue()
         processes = [
-            context.Process(target=_rank, args=(rank, world, port, names, images, queue)) for rank in range(world)
+            context.Process(target=rank_of, args=(rank, world, port, names, images, queue)) for rank in range(world)
         ]
         for process in processes:
             process.start()
