@@ -20,6 +20,8 @@ class _Fixed:
     """A value that a pickle may use and not change: its BUILD opcode sets attributes of whatever it has been given."""
 
     __slots__ = ("dtype", "function")
+    function: Callable[..., Any] | None
+    dtype: torch.dtype | None
 
     def __init__(self, function: Callable[..., Any] | None = None, dtype: torch.dtype | None = None) -> None:
         object.__setattr__(self, "function", function)

@@ -235,7 +235,7 @@ class Page:
                         right = gr.Dropdown([], label="right", min_width=90)
                     slider = gr.ImageSlider(label="left and right", interactive=False, elem_id="slider")
                     files = gr.File(label="download", file_count="multiple", interactive=False, elem_id="files")
-            told = {"show_progress": "hidden", "api_visibility": "private"}
+            told: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
             draw = "(given) => { litEditor.show(given); return []; }"
             photo.change(self.load, photo, [session, show, status], **told).then(None, show, None, js=draw)
             mask.change(self.load_mask, [session, mask, white], [show, status], **told).then(None, show, None, js=draw)
@@ -274,7 +274,8 @@ def serve(
     page.worker.start()
     page.server = page.blocks()
     page.server.queue(max_size=queue, default_concurrency_limit=4)
-    fonts = {"font": ["ui-sans-serif", "system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    sans, mono = ["ui-sans-serif", "system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+    fonts: dict[str, Any] = {"font": sans, "font_mono": mono}
     limit = max_upload_mb * 2**20
     _, page.url, _ = page.server.launch(
         server_name=host, server_port=port, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
