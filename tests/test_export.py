@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.export import main
+from experiments.export import Whole, main, write_onnx
 from lit_inpaint import methods
 from lit_inpaint.module import InpaintingModule
 
 
-def network(name: str, **arguments: object) -> InpaintingModule:
-    """Untrained, but with weights so large that its output fills [-1, 1]."""
+def network(name: str, gain: float = 1, **arguments: object) -> InpaintingModule:
+    """Untrained, but with weights so large that its output fills [-1, 1]. ``gain`` makes up for gates."""
     torch.manual_seed(0)
     method = getattr(methods, name)(**arguments).eval()
     for parameter in method.generator.parameters():
         if parameter.ndim == 4:
             torch.nn.init.kaiming_normal_(parameter, nonlinearity="linear")
+            parameter.data.mul_(gain)
     return method
 
 
@@ -27,6 +28,34 @@ def checkpoint(method: InpaintingModule, path: Path) -> Path:
         {"method": type(method).__name__, "state_dict": method.state_dict(), "hyper_parameters": hyper_parameters}, path
     )
     return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "gain", "arguments"),
+    [
+        ("DeepFillV2", 64, 2.0, {"width": 16}),
+        ("AOTGAN", 64, 1.0, {}),
+        ("PartialConv", 256, 1.0, {}),
+        ("LaMa", 64, 1.0, {}),
+    ],
+)
+def test_onnx_computes_what_the_network_does(
+    name: str, size: int, gain: float, arguments: dict[str, object], tmp_path: Path
+):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs the extra `export`")
+    pytest.importorskip("onnxscript", reason="ONNX needs the extra `export`")
+    method = network(name, gain, **arguments)
+    write_onnx(method, tmp_path / "x.onnx", size)
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    mask = torch.zeros(1, 1, size, size)
+    mask[..., 5:30, 20:50] = 1  # another image and hole than those with which it was written
+    session = onnxruntime.InferenceSession(str(tmp_path / "x.onnx"))
+    (found,) = session.run(None, {"image": image.numpy(), "mask": mask.numpy()})
+    with torch.no_grad():
+        expected = Whole(method)(image, mask)
+    assert expected[mask.expand_as(expected) == 1].std() > 0.02, "an almost constant output would show nothing"
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 
 def test_safetensors_hold_the_completing_networks_and_what_rebuilds_them(tmp_path: Path, capsys: pytest.CaptureFixture):
