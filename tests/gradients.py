@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from test_methods import ROWS, batches, make, trainer
+from test_methods import ROWS, STAGES, batches, make, trainer
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.data import DataLoader
@@ -72,6 +72,8 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     name: (name, arguments, 2) for name, arguments in ROWS if getattr(methods, name).trainable
 } | {
     "DDPM": ("DDPM", SMALL_DDPM, 1),
+    "ICTTransformer": ("ICTTransformer", dict(STAGES)["ICTTransformer"], 1),
+    "ICTUpsampler": ("ICTUpsampler", dict(STAGES)["ICTUpsampler"], 1),
     "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "critic_steps": 1}, 3),
     "DeepFillV1, n_critic 2": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 2}, 3),
     "DeepFillV1, n_critic 5": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 5}, 6),
@@ -88,6 +90,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
 # A loss in which the images of a batch meet: two halves have another gradient than the whole, by the paper's design.
 COUPLED = {
     "GLCIC, all phases": "the critic crops the real image where the mask of the batch's next image lies",
+    "ICTUpsampler": "L1 over the image is divided by the mean of the batch's masks",
 }
 
 

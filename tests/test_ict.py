@@ -1,6 +1,7 @@
 """ICT: its networks give the official program's numbers, sampling is keyed, stages train and are put together."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 from test_methods import STAGES, batches, trainer
+from test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from experiments.assemble import assemble
 from experiments.import_weights import main as import_weights
@@ -250,6 +253,37 @@ def test_assembled_stages_complete_images_differently_for_different_seeds(tmp_pa
         first, again = (method.sample(batch.image, batch.mask, 2, seed=3) for _ in range(2))
     assert torch.equal(first, again)
     assert metric("diversity_lpips")(first).min() > 0
+
+
+@pytest.mark.slow
+def test_one_photograph_is_learnt_beyond_telea(tmp_path: Path):
+    start, image, mask = time.process_time(), photograph("coffee"), square(32)
+    target = psnr_hole(telea(image, mask), image, mask)
+    samples = views(image, mask, 4)
+    shared: dict[str, Any] = {"grid": 16, "colours": 64, "palette": "uniform"}
+    torch.manual_seed(0)
+    stages = {
+        "transformer": ICTTransformer(
+            **shared, layers=2, width=64, heads=2, learning_rate=3e-3, warmup_steps=10, decay_steps=100
+        ),
+        "upsampler": ICTUpsampler(
+            **shared, size=64, width=16, blocks=2, critic_width=8, learning_rate=5e-4, critic_learning_rate=1e-4,
+            adversarial_weight=0.01, perceptual_weight=0, style_weight=0,
+        ),
+    }  # fmt: skip
+    paths = {name: tmp_path / f"{name}.ckpt" for name in stages}
+    for (name, model), steps in zip(stages.items(), (100, 200), strict=True):
+        run = trainer(tmp_path, max_steps=steps)
+        run.fit(model, DataLoader(samples * steps, 4))
+        run.save_checkpoint(paths[name])
+    torch.save(assemble(ICT, paths, {"top_k": 5}), tmp_path / "ict.ckpt")
+    with torch.no_grad():
+        found = [
+            psnr_hole(x[0], image, mask) for x in load_method(tmp_path / "ict.ckpt").sample(image[None], mask[None], 3)
+        ]
+    spent = time.process_time() - start
+    print(f"Telea {target:.2f} dB, ICT {', '.join(f'{x:.2f}' for x in found)} dB after {spent:.0f} s")
+    assert min(found) > target
 
 
 def test_stages_that_do_not_belong_together_are_refused(tmp_path: Path):

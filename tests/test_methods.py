@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lit_inpaint import methods
 from lit_inpaint.callbacks import EMA, Throughput
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
-from lit_inpaint.load import load_method
+from lit_inpaint.load import load_method, stage_classes
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 
@@ -125,8 +125,9 @@ def trainer(folder: Path, **arguments: Any) -> L.Trainer:
 
 
 def make(name: str, arguments: dict[str, Any]) -> InpaintingModule:
+    """A method, or a stage of one, with the weights of seed 0."""
     torch.manual_seed(0)
-    return getattr(methods, name)(**arguments)
+    return (getattr(methods, name, None) or stage_classes()[name])(**arguments)
 
 
 def test_every_method_has_a_row():
