@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from experiments.assemble import assemble
+from experiments.assemble import main as assemble_command
 from lit_inpaint.callbacks import EMA
 from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.layers.tf_same import Conv2dSame
@@ -532,8 +532,9 @@ def put_together(models: Sequence[Stage], folder: Path) -> DSI:
         paths[name] = folder / f"{name}.ckpt"
         content = {"method": type(model).__name__, "state_dict": model.state_dict()}
         torch.save(content | {"hyper_parameters": dict(model.hparams)}, paths[name])
-    checkpoint = assemble(DSI, paths, {})
-    torch.save(checkpoint | {"pytorch-lightning_version": "2.6.6"}, folder / "dsi.ckpt")
+    (folder / "dsi.ckpt").unlink(missing_ok=True)
+    flags = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    assert assemble_command(["DSI", *flags, "--out", str(folder / "dsi.ckpt")]) == 0
     return load_method(folder / "dsi.ckpt")  # type: ignore[return-value]
 
 
@@ -545,6 +546,10 @@ def test_assembled_stages_are_the_method_and_stages_on_other_codes_are_refused(t
     structure, texture = models
     for ours, theirs in ((method.structure, structure.structure), (method.texture, texture.texture)):
         assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+    with pytest.raises(ValueError, match=r"dsi.ckpt exists and is not replaced"):
+        assemble_command(
+            ["DSI", *(w for n in DSI.stages for w in (f"--{n}", "x")), "--out", str(tmp_path / "dsi.ckpt")]
+        )
     texture.vqvae.top.embedding += 1
     with pytest.raises(ValueError, match="--texture was trained on the codes of another VQ-VAE"):
         put_together([first, structure, texture], tmp_path)
