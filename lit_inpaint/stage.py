@@ -138,6 +138,11 @@ class Stage(L.LightningModule):
                 parameter.grad = None if gradient is None else gradient.to(parameter)
         self._unfinished = []
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Lightning lets gradients go before a validation; those of an unfinished update stay."""
+        if not any(self._accumulated.values()):
+            super().on_validation_model_zero_grad()
+
     def on_validation_start(self) -> None:
         """Running statistics differ between ranks: all evaluate the network of rank 0, which checkpoints hold."""
         if self.trainer.world_size > 1:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from gradients import SMALL_DDPM
 from test_methods import ROWS, STAGES, batches, make, trainer
 from torch.utils.data import DataLoader
 
@@ -14,9 +13,10 @@ from masks.convention import InpaintingBatch
 
 # test_aotgan.py, test_lama.py and test_dsi.py do so for theirs and look at what is learnt.
 ELSEWHERE = ("AOTGAN", "LaMa", "DSI")
+TINY_DDPM = dict(ROWS)["DDPM"] | {"image_size": 16, "attention_resolutions": [8]}
 TRAINED = {
     name: arguments
-    for name, arguments in dict(ROWS + STAGES, DDPM=SMALL_DDPM).items()
+    for name, arguments in dict(ROWS + STAGES, DDPM=TINY_DDPM).items()
     if not name.startswith(ELSEWHERE)
     and getattr(getattr(methods, name, None), "trainable", name not in methods.__all__)
 }

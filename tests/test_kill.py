@@ -16,9 +16,6 @@ REACH_ALL_PHASES = {
     "DDPM": {"validation_images": 1},
     "ContextEncoder": {"region": "random"},  # the holes of these runs are free-form
 }
-# docs/reliability.md says so, too.
-ALTERNATING = ("ContextEncoder", "GLCIC")
-LOGS_OLD_VALUES = pytest.mark.xfail(reason="a row logged again after a kill can hold the values of the row before it")
 
 
 def model(name: str) -> dict[str, Any]:
@@ -39,9 +36,7 @@ def test_a_run_killed_before_its_validation_goes_on_without_a_trace(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[LOGS_OLD_VALUES] if n in ALTERNATING else []) for n in TRAINED]
-)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_method_goes_on_from_three_kills(name: str, tmp_path: Path):
     kills = [Kill("between updates", 5), Kill("in a write", 4, 0.6), Kill("last batch", 8)]
     check(tmp_path, killing.settings(model(name)), kills)
@@ -56,7 +51,6 @@ def test_workers_and_ranks_leave_no_trace_either(workers: int, ranks: int, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="a run with accumulate 2 that is killed between its two batches does not go on exactly")
 def test_gradients_that_wait_for_their_step_survive(tmp_path: Path):
     settings = killing.settings(model("DeepFillV2"))
     settings["model"]["init_args"]["accumulate"] = 2

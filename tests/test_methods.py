@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
-from lit_inpaint.callbacks import EMA, Throughput
+from lit_inpaint.callbacks import EMA, Health, Throughput
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, stage_classes
 from lit_inpaint.module import InpaintingModule
@@ -145,6 +145,15 @@ def test_known_pixels_come_back_untouched_and_the_hole_is_not_looked_at(name: st
     assert torch.equal(out[(batch.mask == 0).expand_as(out)], batch.image[(batch.mask == 0).expand_as(out)])
     torch.testing.assert_close(composite(out, 0 * out, batch.mask), composite(other, 0 * out, batch.mask))
     assert out.abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", ["ContextEncoder", "DeepFillV2", "GLCIC"])
+def test_the_first_batch_logs_the_losses_of_both_networks(name: str, tmp_path: Path):
+    arguments = dict(ROWS)[name] | ({"completion_steps": 0, "critic_steps": 0} if name == "GLCIC" else {})
+    run = trainer(tmp_path, max_steps=1, callbacks=[Health()])
+    run.fit(make(name, arguments), batches(1))  # Lightning forgets what a step logged before its last hook
+    wanted = {"train/critic", "train/adversarial", "health/gradient/generator", "health/gradient/discriminator"}
+    assert wanted <= set(run.callback_metrics)
 
 
 @trained

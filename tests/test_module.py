@@ -98,6 +98,16 @@ def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path
     assert method.generator_updates == 2
 
 
+def test_a_validation_between_two_batches_of_one_update_changes_nothing(tmp_path: Path):
+    made = []
+    for held_out in (None, images([0.5])):
+        method = Scale(accumulate=2)
+        run = trainer(tmp_path, max_steps=4, val_check_interval=1)
+        run.fit(method, images([0.2, 0.6, -0.2, 0.0]), held_out)
+        made.append(method.history)
+    assert made[0] == made[1] and made[0][0] != made[0][-1]
+
+
 def test_an_optimiser_that_skips_batches_accumulates_its_own(tmp_path: Path):
     method = Scale(critic_steps=2, accumulate=2)  # the generator trains on batches 1, 3, 5 and 7
     trainer(tmp_path, max_steps=7).fit(method, images([0.2, 9.0, 0.6, 9.0, -0.2, 9.0, 0.0, 9.0]))

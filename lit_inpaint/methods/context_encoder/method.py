@@ -105,20 +105,20 @@ class ContextEncoder(InpaintingModule):
             target = image
             prediction = self.predict(image, mask)
 
+        losses = {}
         if self.adversarial_weight:
             with self.optimise(optimizer_d) as minimise:
-                critic = bce_critic(self.discriminator(target), self.discriminator(prediction.detach()))
-                minimise(critic)
-            self.log("train/critic", critic, batch_size=len(image))
+                losses["critic"] = bce_critic(self.discriminator(target), self.discriminator(prediction.detach()))
+                minimise(losses["critic"])
 
         with self.optimise(optimizer_g) as minimise:
             squares = (prediction.float() - target).square()
             loss = self.l2_weight * (squares * self._weights(squares)).mean()
             if self.adversarial_weight:
-                adversarial = bce_generator(self.discriminator(prediction))
-                loss = loss + self.adversarial_weight * adversarial
-                self.log("train/adversarial", adversarial, batch_size=len(image))
+                losses["adversarial"] = bce_generator(self.discriminator(prediction))
+                loss = loss + self.adversarial_weight * losses["adversarial"]
             minimise(loss)
+        self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
         self.log("train/l2", squares.mean(), prog_bar=True, batch_size=len(image))
         self.log("train/loss", loss, batch_size=len(image))
 

@@ -111,29 +111,26 @@ class GLCIC(InpaintingModule):
         fake = prediction if self.variant == "otenim" else composite(prediction, image, mask)
         fake_crop = local_crop(fake, mask, self.local_size)
 
+        losses = {"phase": torch.tensor(float(phase))}
         if phase >= 2:
             other_mask = mask if self.variant == "mmagic" else mask.roll(1, 0)
             with self.optimise(optimizer_d) as minimise:
-                critic = bce_critic(
+                losses["critic"] = bce_critic(
                     self.discriminator(image, local_crop(image, other_mask, self.local_size)),
                     self.discriminator(fake.detach(), fake_crop.detach()),
                 )
-                minimise(critic)
-            self.log("train/critic", critic, batch_size=len(image))
+                minimise(losses["critic"])
 
         if phase != 2:
             with self.optimise(optimizer_c) as minimise:
-                completion = self._completion(prediction, image, mask)
-                loss = completion
+                losses["loss"] = losses["completion"] = self._completion(prediction, image, mask)
                 if phase == 3:
                     adversarial_loss = bce_generator_minimax if self.variant == "paper" else bce_generator
-                    adversarial = adversarial_loss(self.discriminator(fake, fake_crop))
-                    loss = completion + self.adversarial_weight * adversarial
-                    self.log("train/adversarial", adversarial, batch_size=len(image))
-                minimise(loss)
-            self.log("train/completion", completion, prog_bar=True, batch_size=len(image))
-            self.log("train/loss", loss, batch_size=len(image))
-        self.log("train/phase", float(phase), batch_size=len(image))
+                    losses["adversarial"] = adversarial_loss(self.discriminator(fake, fake_crop))
+                    losses["loss"] = losses["completion"] + self.adversarial_weight * losses["adversarial"]
+                minimise(losses["loss"])
+        for name, value in losses.items():
+            self.log(f"train/{name}", value, prog_bar=name == "completion", batch_size=len(image))
 
     def _completion(self, prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
         if self.variant == "mmagic":  # in [-1, 1], each image over its own hole
