@@ -22,9 +22,11 @@ def model(name: str) -> dict[str, Any]:
     return {"class_path": name, "init_args": dict(ROWS)[name] | REACH_ALL_PHASES.get(name, {})}
 
 
-def check(tmp_path: Path, config: dict[str, Any], kills: list[Kill], ranks: int = 1) -> None:
+def check(
+    tmp_path: Path, config: dict[str, Any], kills: list[Kill], ranks: int = 1, steps: int = killing.STEPS
+) -> None:
     assert killing.run(tmp_path / "whole", config, ranks=ranks) == [0] * ranks
-    assert sorted(killing.samples(tmp_path / "whole", ranks)) == list(range(1, killing.STEPS + 1))
+    assert sorted(killing.samples(tmp_path / "whole", ranks)) == list(range(1, steps + 1))
     for number, kill in enumerate(kills):
         killing.killed_and_resumed(tmp_path / f"{number}", config, kill, ranks)
         assert killing.differences(tmp_path / f"{number}", tmp_path / "whole", ranks) == [], kill
@@ -40,6 +42,13 @@ def test_a_run_killed_before_its_validation_goes_on_without_a_trace(tmp_path: Pa
 def test_every_method_goes_on_from_three_kills(name: str, tmp_path: Path):
     kills = [Kill("between updates", 5), Kill("in a write", 4, 0.6), Kill("last batch", 8)]
     check(tmp_path, killing.settings(model(name)), kills)
+
+
+@pytest.mark.slow
+def test_what_the_last_step_had_still_to_do_is_made_up_when_nothing_is_left_to_train(tmp_path: Path):
+    settings = killing.settings(model("DeepFillV2"), steps=9)  # step 9 is validated
+    kills = [Kill("after a write", 6), Kill("in validation", 9)]  # the sixth file is the last one
+    check(tmp_path, settings, kills, steps=9)
 
 
 @pytest.mark.slow

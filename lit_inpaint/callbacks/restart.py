@@ -160,6 +160,11 @@ class Restart(Checkpoint):
             trainer.validating = True
             loop.run()
             trainer.training = True
+        self._cut_off |= {"log": False, "validate": False}
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing was left to train; what its last step had still to do is made up here."""
+        self._make_up(trainer)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
