@@ -1,4 +1,4 @@
-"""``lit-inpaint export``: a checkpoint as ONNX or safetensors, checked against the original before it is kept."""
+"""``lit-inpaint export``: a checkpoint as ONNX, safetensors or in the layout of the published program."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.import_weights import weights_module
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from masks.convention import composite
@@ -30,11 +31,13 @@ class Whole(nn.Module):
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint export",
-        description="Write a feed-forward method for programs without Python or without lit-inpaint.",
-        epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'.",
+        description="Write a method for other programs: onnx and safetensors for feed-forward networks, checked "
+        "against the original before they are kept; official for the published program of its variant to load.",
+        epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'. `lit-inpaint methods NAME` lists the "
+        "layouts that official writes.",
     )
     p.add_argument("checkpoint", type=Path)
-    p.add_argument("--format", choices=["onnx", "safetensors"], required=True)
+    p.add_argument("--format", choices=["onnx", "safetensors", "official"], required=True)
     p.add_argument("--out", type=Path, help="the checkpoint's name with the format's ending")
     p.add_argument("--size", type=int, default=512, help="side of the square that an ONNX file takes")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
@@ -44,15 +47,18 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
-    out = a.out or a.checkpoint.with_suffix(f".{a.format}")
+    out = a.out or a.checkpoint.with_suffix({"official": ".pth"}.get(a.format, f".{a.format}"))
     if out.exists() and not a.overwrite:
         raise ValueError(f"{out} exists; give another --out, or --overwrite.")
     method = load_method(a.checkpoint, a.weights)
-    if method.diverse or not method.averaged:
+    if a.format != "official" and (method.diverse or not method.averaged):
         raise ValueError(f"{type(method).__name__} is no feed-forward network; only such methods are exported.")
     part = out.with_name(f".{os.getpid()}.{out.name}")
     try:
-        write = write_onnx(method, part, a.size) if a.format == "onnx" else write_safetensors(method, part)
+        if a.format == "onnx":
+            write = write_onnx(method, part, a.size)
+        else:
+            write = (write_official if a.format == "official" else write_safetensors)(method, part)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -112,6 +118,25 @@ def write_safetensors(method: InpaintingModule, path: Path) -> str:
     if not same:
         raise ValueError(f"{path} does not hold what was written; is the disk full?")
     return f"{len(state)} tensors of {', '.join(method.averaged)} of {type(method).__name__}, equal to the original"
+
+
+def write_official(method: InpaintingModule, path: Path) -> str:
+    """What ``export`` of the method's weights.py makes: torch.save, or numpy's .npz of TensorFlow's variables by name.
+
+    Raises:
+        ValueError: No published program has this method, or not this variant of it.
+    """
+    name = type(method).__name__
+    if not type(method).exports:
+        raise ValueError(f"there is no published layout of {name} to write; safetensors holds its networks.")
+    module = weights_module(type(method))
+    state = module.export(method)
+    with path.open("wb") as file:
+        if any(isinstance(value, np.ndarray) for value in state.values()):
+            np.savez(file, **state)
+        else:
+            torch.save(state, file)
+    return f"{name} in the layout '{module.detect(state)}'"
 
 
 def _example(size: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -342,7 +342,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("format", PUBLISHED)
 def test_imported_weights_compute_what_the_published_port_computes(format):
-    layout = weights.export(DeepFillV2(width=8, critic_width=8).state_dict(), format)
+    layout = weights.layout(DeepFillV2(width=8, critic_width=8).state_dict(), format)
     state = {network: named_noise(layout[network]) for network in ("G", "D")}
     assert weights.detect(state) == format
     imported = weights.convert(state, format)
@@ -367,7 +367,7 @@ def test_imported_weights_compute_what_the_published_port_computes(format):
 def test_exported_weights_come_back_bit_for_bit(format, sketch):
     torch.manual_seed(0)
     state = DeepFillV2(width=8, critic_width=4, sketch=sketch).state_dict()
-    exported = weights.export(state, format)
+    exported = weights.layout(state, format)
     assert weights.detect(exported) == format
     imported = weights.convert(exported, format)
     assert imported["hyper_parameters"]["sketch"] == sketch
@@ -378,7 +378,7 @@ def test_exported_weights_come_back_bit_for_bit(format, sketch):
 def test_tensorflow_kernels_are_height_width_in_out_and_blue_first():
     torch.manual_seed(0)
     model = DeepFillV2(width=8, critic_width=4)
-    exported = weights.export(model.state_dict(), "tensorflow")
+    exported = weights.layout(model.state_dict(), "tensorflow")
     first, last = exported["inpaint_net/conv1/kernel"], exported["inpaint_net/allconv17/kernel"]
     assert first.shape == (5, 5, 5, 8)
     assert exported["inpaint_net/conv13_upsample/conv13_upsample_conv/kernel"].shape == (3, 3, 16, 16)

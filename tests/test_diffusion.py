@@ -278,7 +278,7 @@ def test_the_flags_of_every_released_model_are_read_off_its_tensors(shape: Shape
 def test_weights_leave_in_the_official_layout_and_come_back(tmp_path: Path) -> None:
     source = DDPM(**NARROW)
     source.denoiser.load_state_dict(random_weights(source.denoiser, seed=2))
-    torch.save(export(source.state_dict()), tmp_path / "ema_0.9999_250000.pt")
+    torch.save(export(source), tmp_path / "ema_0.9999_250000.pt")
     state = torch.load(tmp_path / "ema_0.9999_250000.pt", weights_only=True)
     assert detect(state) == "guided-diffusion" and set(state) == set(source.denoiser.state_dict())
     with pytest.raises(ValueError, match="state num_heads or num_head_channels"):

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.export import Whole, main, write_onnx
+from experiments.export import Whole, main, write_official, write_onnx
+from experiments.import_weights import main as import_weights
 from lit_inpaint import methods
+from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 
 
@@ -82,3 +84,61 @@ def test_what_is_no_network_or_no_size_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="no checkpoint"):
         main([str(tmp_path / "none.ckpt"), "--format", "onnx"])
     assert [p.name for p in tmp_path.iterdir()] == ["x.ckpt"]
+
+
+# What leaves in a published layout: method, arguments, and the format as which it comes back.
+OFFICIAL: list[tuple[str, dict[str, object], str]] = [
+    ("AOTGAN", {"width": 8, "blocks": 2, "critic_width": 4}, "official"),
+    ("ContextEncoder", {"width": 8, "bottleneck": 16}, "boyuanjiang"),
+    ("DeepFillV1", {"width": 4, "critic_width": 4, "variant": "daa233"}, "daa233"),
+    ("DeepFillV1", {"width": 4, "critic_width": 4}, "daa233_converted"),
+    ("DeepFillV2", {"width": 8, "critic_width": 4}, "tensorflow"),
+    ("DeepFillV2", {"width": 8, "critic_width": 4, "variant": "nipponjo"}, "nipponjo"),
+    ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32, "variant": "otenim"}, "otenim"),
+    ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32, "variant": "mmagic"}, "mmagic"),
+    ("LaMa", {"width": 4, "blocks": 1, "critic_width": 4}, "official"),
+    ("PartialConv", {"levels": 4, "width": 8, "pixels": "signed"}, "mmagic"),
+    ("PartialConv", {"levels": 4, "width": 8, "pixels": "imagenet"}, "naoto0804"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "format"), OFFICIAL, ids=[f"{n}-{f}" for n, _, f in OFFICIAL])
+def test_an_official_file_comes_back_and_completes_as_before(
+    name: str, arguments: dict[str, object], format: str, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    method = network(name, 2.0 if name == "DeepFillV2" else 1.0, **arguments)
+    for layer in method.modules():  # statistics and biases that a training leaves
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(layer.running_mean)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 2)
+        elif isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and layer.bias is not None:
+            torch.nn.init.normal_(layer.bias, std=0.1 if name == "GLCIC" else 0)
+    source = checkpoint(method, tmp_path / "x.ckpt")
+    out = tmp_path / ("x.npz" if format == "tensorflow" else "x.pth")
+    assert main([str(source), "--format", "official", "--out", str(out)]) == 0
+    assert f"in the layout '{format}'" in capsys.readouterr().out
+    assert import_weights([name, str(out), "--out", str(tmp_path / "back.ckpt")]) == 0
+    back = load_method(tmp_path / "back.ckpt")
+    side = method.fixed_size or 64
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., side // 4 + 4 : side // 4 + 30, side // 4 + 4 : side // 4 + 30] = 1
+    if format == "otenim":
+        back.mean = method.mean  # its config.json holds it, not the weights
+    with torch.no_grad():
+        expected, found = method(image, mask), back(image, mask)
+    assert expected[mask.expand_as(expected) == 1].std() > 1e-4
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_what_a_published_program_has_no_place_for_is_refused(tmp_path: Path):
+    for name, arguments, said in (
+        ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}, "no published program"),
+        ("PartialConv", {"levels": 4, "width": 8}, "pixels unit"),
+        ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}, "128 px alone"),
+        ("Telea", {}, "no published layout"),
+    ):
+        method = getattr(methods, name)(**arguments)
+        with pytest.raises(ValueError, match=said):
+            write_official(method, tmp_path / "x.pth")
+    assert not list(tmp_path.iterdir())

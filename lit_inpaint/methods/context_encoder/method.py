@@ -47,6 +47,7 @@ class ContextEncoder(InpaintingModule):
         "Pathak, Krähenbühl, Donahue, Darrell, Efros. Context Encoders: Feature Learning by Inpainting. CVPR 2016"
     )
     imports: ClassVar[tuple[str, ...]] = ("boyuanjiang",)
+    exports: ClassVar[tuple[str, ...]] = ("boyuanjiang",)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator
+from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
 
@@ -52,6 +53,33 @@ def convert(state: State, format: str) -> dict[str, Any]:
             "output": "tanh, the central 64 px square",
         },
     }
+
+
+def export(method: InpaintingModule) -> State:
+    """The generator in the layout of BoyuanJiang's netG_streetview.pth, {"state_dict": ...}.
+
+    That program's convolutions have no bias. Ours are zeroed before each step, as in the authors' program; what the
+    last step left in them is left out.
+
+    Raises:
+        ValueError: Another network than that of the 128 px centre, or biases that are more than one step's remains.
+    """
+    region, size = method.hparams["region"], method.hparams["size"]
+    if (region, size) != ("centre", 128):
+        raise ValueError(f"BoyuanJiang's program has region centre at 128 px alone; this one has {region} at {size}.")
+    kinds = nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d
+    modules = [module for module in method.get_submodule("generator").modules() if isinstance(module, kinds)]
+    out: dict[str, Tensor] = {}
+    number = 0
+    for module, following in zip(modules, [*modules[1:], None], strict=True):
+        norm = isinstance(module, nn.BatchNorm2d)
+        for name, value in module.state_dict().items():
+            if norm or name == "weight":
+                out[f"main.{number}.{name}"] = value.detach().cpu().clone()
+            elif value.abs().max() > 1e-3:
+                raise ValueError("a convolution has a bias, which BoyuanJiang's program has no place for.")
+        number += 1 if isinstance(following, nn.BatchNorm2d) else 2  # an activation has a number as well
+    return {"state_dict": out}
 
 
 def _convolutions(source: State) -> list[str]:

@@ -69,6 +69,7 @@ class DDPM(InpaintingModule):
         "Probabilistic Models. CVPR 2022"
     )
     imports: ClassVar[tuple[str, ...]] = ("guided-diffusion", "diffusers")
+    exports: ClassVar[tuple[str, ...]] = ("guided-diffusion",)
     diverse: ClassVar[bool] = True
     averaged: ClassVar[tuple[str, ...]] = ("denoiser",)
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lit_inpaint.module import InpaintingModule
+
 State = dict[str, Any]
 
 
@@ -88,11 +90,18 @@ def convert(state: State, format: str, **stated: Any) -> dict[str, Any]:
     }
 
 
-def export(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The denoiser of a DDPM's ``state_dict`` (or of its average) in the official layout, which
-    guided-diffusion's and RePaint's programs load: a flat state dict in fp32."""
-    prefix = "denoiser." if any(name.startswith("denoiser.") for name in state_dict) else ""
-    return {k.removeprefix(prefix): v.float().cpu() for k, v in state_dict.items() if k.startswith(prefix)}
+def export(method: InpaintingModule) -> State:
+    """The denoiser in the official layout, which guided-diffusion's and RePaint's programs load: a flat state dict in
+    fp32.
+
+    Raises:
+        ValueError: A conditional denoiser, which those programs do not have.
+    """
+    if method.hparams["conditional"]:
+        raise ValueError(
+            "this denoiser is conditional (7 channels in); guided-diffusion's layout is of an unconditional one."
+        )
+    return {k: v.detach().float().cpu() for k, v in method.get_submodule("denoiser").state_dict().items()}
 
 
 def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class DeepFillV1(InpaintingModule):
         "Yu, Lin, Yang, Shen, Lu, Huang. Generative Image Inpainting with Contextual Attention. CVPR 2018"
     )
     imports: ClassVar[tuple[str, ...]] = ("daa233",)
+    exports: ClassVar[tuple[str, ...]] = ("daa233", "daa233_converted")
     multiple = 8
 
     def __init__(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator
+from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
 # Our attribute, the port's attribute, and its prefix in files that hold the whole trainer (torch_model.p).
@@ -37,18 +38,10 @@ def convert(state: State, format: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if format in ("daa233", "daa233_converted"):
         prefix = "netG." if converted else ""
-        names = {name.split(".")[0] for name, _ in Generator(2).named_parameters()}
-        for name in sorted(names):
-            stage = "coarse" if name.startswith("conv") else "fine"
-            theirs = name.removeprefix("x").removesuffix("_upsample")
-            for part in ("weight", "bias"):
-                out[f"generator.{name}.{part}"] = state[f"{prefix}{stage}_generator.{theirs}.conv.{part}"]
+        out = {ours: state[prefix + theirs] for ours, theirs in _names().items()}
         arguments["width"] = len(out["generator.conv1.weight"])
-        if converted:  # the official program reads images as BGR
-            for name in ("conv1", "xconv1", "pmconv1"):
-                out[f"generator.{name}.weight"] = out[f"generator.{name}.weight"][:, [2, 1, 0, 3, 4]]
-            for name in ("conv17.weight", "conv17.bias", "allconv17.weight", "allconv17.bias"):
-                out[f"generator.{name}"] = out[f"generator.{name}"][[2, 1, 0]]
+        if converted:
+            _swap_red_and_blue(out)
     elif format == "daa233_discriminator":
         for theirs, ours in _CRITICS.items():
             source = state[theirs]
@@ -73,3 +66,33 @@ def convert(state: State, format: str) -> dict[str, Any]:
             "attention": "align_corners, norm >= 1e-4" if converted else "every second pixel, 1e-4 added",
         },
     }
+
+
+def export(method: InpaintingModule) -> State:
+    """The generator under daa233's names: of ``variant`` daa233 as gen_*.pt, of the official variant as the port's file
+    of TensorFlow's weights (torch_model.p), which the official network computes and which reads images as BGR."""
+    state = {ours: method.state_dict()[ours].detach().cpu().clone() for ours in _names()}
+    converted = method.hparams["variant"] == "official"
+    if converted:
+        _swap_red_and_blue(state)
+    return {("netG." if converted else "") + theirs: state[ours] for ours, theirs in _names().items()}
+
+
+def _names() -> dict[str, str]:
+    """The port's name of every tensor of the generator by ours."""
+    names = {}
+    for name, _ in Generator(2).named_parameters():
+        layer, part = name.split(".")
+        stage = "coarse" if layer.startswith("conv") else "fine"
+        names[f"generator.{name}"] = (
+            f"{stage}_generator.{layer.removeprefix('x').removesuffix('_upsample')}.conv.{part}"
+        )
+    return names
+
+
+def _swap_red_and_blue(state: State) -> None:
+    """The official program reads images as BGR. The swap is its own inverse."""
+    for name in ("conv1", "xconv1", "pmconv1"):
+        state[f"generator.{name}.weight"] = state[f"generator.{name}.weight"][:, [2, 1, 0, 3, 4]]
+    for name in ("conv17.weight", "conv17.bias", "allconv17.weight", "allconv17.bias"):
+        state[f"generator.{name}"] = state[f"generator.{name}"][[2, 1, 0]]

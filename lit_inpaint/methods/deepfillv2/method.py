@@ -43,6 +43,7 @@ class DeepFillV2(InpaintingModule):
     year: ClassVar[int] = 2019
     paper: ClassVar[str] = "Yu et al., Free-Form Image Inpainting with Gated Convolution, ICCV 2019"
     imports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo")
+    exports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo")
     multiple = 8
 
     def __init__(

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_inpaint.module import InpaintingModule
+
 State = dict[str, Any]
 _FROM_RGB = ("conv1", "xconv1", "pmconv1")  # their first three input channels are colours
 _TO_RGB = ("conv17", "allconv17")
@@ -97,7 +99,13 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
     }
 
 
-def export(state_dict: Mapping[str, Tensor], format: str) -> State:
+def export(method: InpaintingModule) -> State:
+    """In the layout of the program whose ``variant`` the generator computes; see :func:`layout`."""
+    variant = method.hparams["variant"]
+    return layout(method.state_dict(), "tensorflow" if variant == "official" else variant)
+
+
+def layout(state_dict: Mapping[str, Tensor], format: str) -> State:
     """The state_dict of a DeepFillV2 in the layout of a published program: the inverse of :func:`convert`.
 
     Returns:

@@ -58,6 +58,7 @@ class GLCIC(InpaintingModule):
         "(SIGGRAPH) 2017"
     )
     imports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
+    exports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
     multiple = 4
 
     def __init__(

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_inpaint.module import InpaintingModule
+
 State = dict[str, Any]
 _BGR = [2, 1, 0]
 # Their layers in the order of the paper's table; ours are generator.layers.0-16.
@@ -83,6 +85,40 @@ def convert(state: State, format: str, mean: tuple[float, float, float] | None =
         "state_dict": out,
         "contract": {"source": format, "mask": "1 = hole, last channel", "padding": "zero"} | contract,
     }
+
+
+def export(method: InpaintingModule) -> State:
+    """The generator in the layout of the program of its ``variant``: otenim's, or mmagic's ``{"state_dict": ...}``.
+
+    mmagic's convolutions have no bias before a batch norm; it goes into the running mean.
+
+    Raises:
+        ValueError: The variant "paper", which no published PyTorch program computes.
+    """
+    variant = method.hparams["variant"]
+    if variant == "paper":
+        raise ValueError(
+            "GLCIC of variant paper is the network of no published program; otenim and mmagic can be written."
+        )
+    mmagic = variant == "mmagic"
+    out: dict[str, Tensor] = {}
+    for index, name in enumerate(_MMAGIC if mmagic else _OTENIM):
+        ours = f"generator.layers.{index}"
+        layer = {k: v.detach().cpu().clone() for k, v in method.get_submodule(ours).state_dict().items()}
+        if index == 16:
+            out |= {f"{name}.conv.{k}" if mmagic else f"{name}.{k}": v[_BGR] if mmagic else v for k, v in layer.items()}
+            break
+        weight = layer["conv.weight"]
+        out[f"{name}.conv.weight" if mmagic else f"{name}.weight"] = (
+            weight[:, [*_BGR, 3]] if mmagic and index == 0 else weight
+        )
+        if mmagic:
+            layer["norm.running_mean"] -= layer["conv.bias"]
+        else:
+            out[f"{name}.bias"] = layer["conv.bias"]
+        norm = f"{name}.bn" if mmagic else f"bn{index + 1}"
+        out |= {f"{norm}.{k.removeprefix('norm.')}": v for k, v in layer.items() if k.startswith("norm.")}
+    return {"state_dict": out} if mmagic else out
 
 
 def _layer(source: State, conv: str, norm: str | None, ours: str, index: int) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_inpaint.module import InpaintingModule
+
 State = dict[str, Any]
 _BGR = [2, 1, 0]
 
@@ -71,6 +73,44 @@ def convert(state: State, format: str) -> dict[str, Any]:
         "state_dict": out,
         "contract": {"source": format, "padding": "zero, counts as hole", "output": "linear, as input"} | contract,
     }
+
+
+def export(method: InpaintingModule) -> State:
+    """The network in the layout of the program that feeds what ``pixels`` says: mmagic's ("signed") as
+    ``{"state_dict": ...}``, naoto0804's ("imagenet") as ``{"model": ...}``. Their constant masks of ones come along.
+
+    Raises:
+        ValueError: Another range of pixels or ratio, or a bias in the first layer, where naoto0804's has none.
+    """
+    pixels, levels = method.hparams["pixels"], int(method.hparams["levels"])
+    if pixels not in ("signed", "imagenet") or method.hparams["variant"] != "paper":
+        raise ValueError(
+            f"PartialConv with pixels {pixels} and variant {method.hparams['variant']} is no published program's; "
+            "pixels signed (mmagic's) or imagenet (naoto0804's) with variant paper can be written."
+        )
+    state = {k: v.detach().cpu().clone() for k, v in method.state_dict().items() if k.startswith("generator.")}
+    mmagic = pixels == "signed"
+    if mmagic:
+        first, last = state["generator.encoder.0.conv.weight"], state["generator.decoder.0.conv.weight"]
+        state["generator.encoder.0.conv.weight"] = first[:, _BGR]
+        state["generator.decoder.0.conv.weight"] = torch.cat([last[:, :-3], last[:, -3:][:, _BGR]], 1)[_BGR]
+        state["generator.decoder.0.conv.bias"] = state["generator.decoder.0.conv.bias"][_BGR]
+    elif state["generator.encoder.0.conv.bias"].any():
+        raise ValueError("the first layer has a bias, which naoto0804's program has no place for.")
+    out: dict[str, Tensor] = {}
+    for part, name in (("encoder", "enc"), ("decoder", "dec")):
+        for i in range(levels):
+            ours = f"generator.{part}.{i}"
+            theirs = f"generator.{part}.{name}{i + 1}" if mmagic else f"{name}_{i + 1}"
+            conv, mask = ("conv", "weight_mask_updater") if mmagic else ("conv.input_conv", "mask_conv.weight")
+            weight = state[f"{ours}.conv.weight"]
+            out[f"{theirs}.{conv}.weight"] = weight if mmagic else weight * weight[0].numel()
+            out[f"{theirs}.conv.{mask}"] = torch.ones_like(weight)
+            if i == 0 and (mmagic or part == "decoder"):
+                out[f"{theirs}.{conv}.bias"] = state[f"{ours}.conv.bias"]
+            norm = f"{ours}.norm."
+            out |= {f"{theirs}.bn.{k.removeprefix(norm)}": v for k, v in state.items() if k.startswith(norm)}
+    return {"state_dict" if mmagic else "model": out}
 
 
 def _norm(source: State, theirs: str, ours: str) -> dict[str, Tensor]:
