@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lit_inpaint import restricted_pickle
+from lit_inpaint import restricted_pickle, tensorflow_checkpoint
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
 
@@ -22,7 +22,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads.",
     )
     p.add_argument("method", help="class name: DeepFillV2, MIGAN, ...")
-    p.add_argument("file", type=Path, help="the released file (.pth, .pt, .ckpt, .safetensors, .npz)")
+    p.add_argument(
+        "file",
+        type=Path,
+        help="the released file (.pth, .pt, .ckpt, .safetensors, .npz), or TensorFlow's folder or .index",
+    )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     p.add_argument("--palette", type=Path, help="ICT: kmeans_centers.npy, which belongs to the transformer's file")
     p.add_argument("--overwrite", action="store_true")
@@ -76,6 +80,8 @@ def weights_module(cls: type) -> ModuleType:
 
 def read_plain(path: Path) -> Any:
     """Tensors and plain values only; no code of the file is run."""
+    if tensorflow_checkpoint.is_checkpoint(path):
+        return tensorflow_checkpoint.read(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
     try:

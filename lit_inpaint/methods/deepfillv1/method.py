@@ -43,7 +43,7 @@ class DeepFillV1(InpaintingModule):
     paper: ClassVar[str] = (
         "Yu, Lin, Yang, Shen, Lu, Huang. Generative Image Inpainting with Contextual Attention. CVPR 2018"
     )
-    imports: ClassVar[tuple[str, ...]] = ("daa233",)
+    imports: ClassVar[tuple[str, ...]] = ("tensorflow", "daa233")
     exports: ClassVar[tuple[str, ...]] = ("daa233", "daa233_converted")
     multiple = 8
 

@@ -1,6 +1,10 @@
-"""Published weights of DeepFill v1: daa233's PyTorch files."""
+"""Published weights of DeepFill v1: the official TensorFlow checkpoints and daa233's PyTorch files."""
 
 from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator
 from lit_inpaint.module import InpaintingModule
@@ -11,8 +15,10 @@ _CRITICS = {"localD": "discriminator_local", "globalD": "discriminator_global"}
 
 
 def detect(state: State) -> str | None:
-    """The format of a loaded file: "daa233" (gen_*.pt), "daa233_discriminator" (dis_*.pt), "daa233_converted"
-    (torch_model.p: TensorFlow's weights under the port's names), or None."""
+    """The format of a loaded file: "tensorflow" (variables by name), "daa233" (gen_*.pt), "daa233_discriminator"
+    (dis_*.pt), "daa233_converted" (torch_model.p: TensorFlow's weights under the port's names), or None."""
+    if "inpaint_net/xconv1/kernel" in state and state["inpaint_net/xconv1/kernel"].shape[2:3] == (5,):  # v2 has 3
+        return "tensorflow"
     if "netG.coarse_generator.conv1.conv.weight" in state:
         return "daa233_converted"
     if "coarse_generator.conv1.conv.weight" in state:
@@ -33,10 +39,14 @@ def convert(state: State, format: str) -> dict[str, Any]:
     Returns:
         ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only).
     """
-    converted = format == "daa233_converted"
+    converted = format in ("daa233_converted", "tensorflow")
     arguments: dict[str, Any] = {"variant": "official" if converted else "daa233"}
     out: dict[str, Any] = {}
-    if format in ("daa233", "daa233_converted"):
+    if format == "tensorflow":
+        out, sizes = _from_tensorflow(state)
+        arguments |= {"width": len(out["generator.conv1.weight"])} | sizes
+        _swap_red_and_blue(out)
+    elif format in ("daa233", "daa233_converted"):
         prefix = "netG." if converted else ""
         out = {ours: state[prefix + theirs] for ours, theirs in _names().items()}
         arguments["width"] = len(out["generator.conv1.weight"])
@@ -52,7 +62,8 @@ def convert(state: State, format: str) -> dict[str, Any]:
         arguments["critic_width"] = len(out["discriminator_local.layers.0.weight"])
     else:
         raise ValueError(
-            f"format is {format!r}; DeepFillV1 reads 'daa233', 'daa233_discriminator', 'daa233_converted'."
+            f"format is {format!r}; DeepFillV1 reads 'tensorflow', 'daa233', 'daa233_discriminator' and "
+            "'daa233_converted'."
         )
     return {
         "method": "DeepFillV1",
@@ -66,6 +77,37 @@ def convert(state: State, format: str) -> dict[str, Any]:
             "attention": "align_corners, norm >= 1e-4" if converted else "every second pixel, 1e-4 added",
         },
     }
+
+
+def _from_tensorflow(state: State) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Generator and, where they are, critics under our names, still in BGR, and the arguments that the critics show."""
+    out: dict[str, Tensor] = {}
+    sizes: dict[str, int] = {}
+    for ours in _names():
+        layer, part = ours.split(".")[1:]
+        nested = f"{layer}/{layer}_conv" if layer.endswith("upsample") else layer
+        out[ours] = _tensor(state[f"inpaint_net/{nested}/{'kernel' if part == 'weight' else 'bias'}"])
+    for name, size in (("local", "local_size"), ("global", "size")):
+        if f"discriminator/dout_{name}_fc/kernel" not in state:
+            continue
+        ours = f"discriminator_{name}"
+        for i in range(4):
+            for part, theirs in (("weight", "kernel"), ("bias", "bias")):
+                found = state[f"discriminator/discriminator_{name}/conv{i + 1}/{theirs}"]
+                out[f"{ours}.layers.{i}.{part}"] = _tensor(found)
+        channels = len(out[f"{ours}.layers.3.bias"])
+        kernel = _tensor(state[f"discriminator/dout_{name}_fc/kernel"])  # (H W C, 1): flattened with channels last
+        side = round((len(kernel) / channels) ** 0.5)
+        out[f"{ours}.linear.weight"] = kernel.view(side, side, channels).permute(2, 0, 1).reshape(1, -1)
+        out[f"{ours}.linear.bias"] = _tensor(state[f"discriminator/dout_{name}_fc/bias"])
+        sizes |= {size: 16 * side, "critic_width": len(out[f"{ours}.layers.0.bias"])}
+    return out, sizes
+
+
+def _tensor(array: Any) -> Tensor:
+    """A kernel (height, width, in, out) as PyTorch's (out, in, height, width); anything else as it is."""
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.permute(3, 2, 0, 1).contiguous() if tensor.ndim == 4 else tensor
 
 
 def export(method: InpaintingModule) -> State:
@@ -96,3 +138,6 @@ def _swap_red_and_blue(state: State) -> None:
         state[f"generator.{name}.weight"] = state[f"generator.{name}.weight"][:, [2, 1, 0, 3, 4]]
     for name in ("conv17.weight", "conv17.bias", "allconv17.weight", "allconv17.bias"):
         state[f"generator.{name}"] = state[f"generator.{name}"][[2, 1, 0]]
+    for name in ("discriminator_global", "discriminator_local"):
+        if f"{name}.layers.0.weight" in state:
+            state[f"{name}.layers.0.weight"] = state[f"{name}.layers.0.weight"][:, [2, 1, 0]]
