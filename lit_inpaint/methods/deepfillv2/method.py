@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
+from lit_inpaint.methods.deepfillv2.hed import hed_edges
 from lit_inpaint.methods.deepfillv2.networks import Generator, Variant
 from lit_inpaint.methods.deepfillv2.sketch import canny_edges
 from lit_inpaint.module import InpaintingModule
@@ -28,11 +29,12 @@ class DeepFillV2(InpaintingModule):
     Args:
         width: Channels of the first convolution of the generator before gating (48 in the paper).
         critic_width: Channels of the first convolution of the critic.
-        sketch: Whether the networks take a channel of lines that say what the hole should hold. Trained with the Canny
-            edges of the true image inside the hole (the paper: HED, see :func:`canny_edges`).
+        sketch: Whether the networks take a channel of lines that say what the hole should hold. Trained with edges
+            of the true image inside the hole.
         sketch_drop: Share of the training images whose lines are left out, so that one model works with and without
             a sketch. The official code drops none and has a model for either.
-        canny: Thresholds of these edges.
+        canny: Thresholds of these edges, which are Canny's.
+        hed: File of the weights of HED, whose edges the paper takes; None for Canny's.
         variant: Whose program the generator computes: see :class:`Generator`. Imported weights set it.
         learning_rate: Of both Adams.
         betas: Of both Adams. The released code has (0.5, 0.999).
@@ -53,6 +55,7 @@ class DeepFillV2(InpaintingModule):
         sketch: bool = False,
         sketch_drop: float = 0.5,
         canny: tuple[int, int] = (100, 200),
+        hed: str | None = None,
         variant: Variant = "official",
         learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
@@ -62,7 +65,7 @@ class DeepFillV2(InpaintingModule):
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.learning_rate, self.betas, self.adversarial_weight = learning_rate, betas, adversarial_weight
-        self.sketch, self.sketch_drop, self.canny = sketch, sketch_drop, canny
+        self.sketch, self.sketch_drop, self.canny, self.hed = sketch, sketch_drop, canny, hed
         self.generator = Generator(width, sketch, variant)
         self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width, symmetric=variant == "nipponjo")
 
@@ -122,4 +125,5 @@ class DeepFillV2(InpaintingModule):
     def _lines(self, image: Tensor, mask: Tensor) -> Tensor:
         """Edges of the true image inside the hole, none for a random share of the images."""
         shown = torch.rand(len(image), 1, 1, 1, device=image.device) >= self.sketch_drop
-        return canny_edges(image, self.canny) * mask * shown
+        edges = canny_edges(image, self.canny) if self.hed is None else hed_edges(image, self.hed)
+        return edges * mask * shown

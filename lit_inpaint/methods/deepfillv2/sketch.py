@@ -9,8 +9,8 @@ from torch import Tensor
 def canny_edges(image: Tensor, thresholds: tuple[int, int] = (100, 200)) -> Tensor:
     """Canny edges of grey images (B, 3, H, W) in [-1, 1]: (B, 1, H, W), 1 on an edge.
 
-    The paper's lines are HED's, detected on the whole image and thresholded at 0.6; HED needs a network of its own, so
-    Canny is the default here. Computed on the CPU, image by image.
+    The paper's lines are HED's (hed.py), which needs a file of weights; so Canny is the default here. Computed on the
+    CPU, image by image.
 
     Args:
         thresholds: Lower and upper threshold of the hysteresis, of gradients of 8-bit grey values.
