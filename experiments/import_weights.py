@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lit_inpaint import restricted_pickle, tensorflow_checkpoint
+from lit_inpaint import restricted_pickle, tensorflow_checkpoint, torch7
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
 
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "file",
         type=Path,
-        help="the released file (.pth, .pt, .ckpt, .safetensors, .npz), or TensorFlow's folder or .index",
+        help="the released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     p.add_argument("--palette", type=Path, help="ICT: kmeans_centers.npy, which belongs to the transformer's file")
@@ -84,6 +84,8 @@ def read_plain(path: Path) -> Any:
         return tensorflow_checkpoint.read(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
+    if path.suffix == ".t7":
+        return torch7.read(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

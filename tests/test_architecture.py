@@ -15,7 +15,7 @@ ALLOWED = {
     "masks": {"masks"},
 }
 FLOORS = {  # inside lit_inpaint: what each part may import beside itself
-    "methods": {"stage", "module", "classical", "layers", "losses", "discriminators", "diffusion", "weights"},
+    "methods": {"stage", "module", "classical", "layers", "losses", "discriminators", "diffusion", "weights", "torch7"},
     "classical": {"module"},
     "stage": {"ddp"},
     "module": {"stage", "metrics"},
@@ -27,6 +27,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "layers": set(),
     "discriminators": {"layers"},
     "weights": set(),
+    "torch7": set(),
     "checkpoint_io": set(),
     "ddp": set(),
 }

@@ -46,7 +46,7 @@ class ContextEncoder(InpaintingModule):
     paper: ClassVar[str] = (
         "Pathak, Krähenbühl, Donahue, Darrell, Efros. Context Encoders: Feature Learning by Inpainting. CVPR 2016"
     )
-    imports: ClassVar[tuple[str, ...]] = ("boyuanjiang",)
+    imports: ClassVar[tuple[str, ...]] = ("torch7", "boyuanjiang")
     exports: ClassVar[tuple[str, ...]] = ("boyuanjiang",)
 
     def __init__(

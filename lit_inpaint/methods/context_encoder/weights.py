@@ -1,18 +1,26 @@
-"""Published weights of the Context Encoder: BoyuanJiang's PyTorch checkpoints of the centre network."""
+"""Published weights of the Context Encoder's centre network: the authors' Torch7 files, BoyuanJiang's PyTorch ones."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lit_inpaint import torch7
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
+_CONTRACT = {
+    "input": "[-1, 1], RGB, central 56 px square of 128 filled with (117, 104, 123)",
+    "output": "tanh, the central 64 px square",
+}
 
 
 def detect(state: State) -> str | None:
-    """The format of a loaded checkpoint: "boyuanjiang" (generator), "boyuanjiang_discriminator" or None."""
+    """The format of a loaded checkpoint: "torch7", "boyuanjiang" (generators), "boyuanjiang_discriminator"
+    or None."""
+    if state.get("torch7") == "nn.Sequential":
+        return "torch7"
     source = state.get("state_dict", state)
     if "main.0.weight" not in source or any(not name.startswith("main.") for name in source):
         return None
@@ -31,6 +39,8 @@ def convert(state: State, format: str) -> dict[str, Any]:
         ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only). The port's convolutions
         have no bias; ours get zeros, which is also what the authors' own program trains with.
     """
+    if format == "torch7":
+        return _from_torch7(state)
     source = state.get("state_dict", state)
     convolutions = _convolutions(source)
     width = len(source[convolutions[0]])
@@ -42,16 +52,33 @@ def convert(state: State, format: str) -> dict[str, Any]:
     elif format == "boyuanjiang_discriminator":
         network, attribute = Discriminator(64, width), "discriminator"
     else:
-        raise ValueError(f"format is {format!r}; ContextEncoder reads 'boyuanjiang' and 'boyuanjiang_discriminator'.")
+        raise ValueError(
+            f"format is {format!r}; ContextEncoder reads 'torch7', 'boyuanjiang' and 'boyuanjiang_discriminator'."
+        )
     return {
         "method": "ContextEncoder",
         "hyper_parameters": arguments,
         "state_dict": {f"{attribute}.{name}": value for name, value in _in_order(source, network).items()},
-        "contract": {
-            "source": format,
-            "input": "[-1, 1], RGB, central 56 px square of 128 filled with (117, 104, 123)",
-            "output": "tanh, the central 64 px square",
+        "contract": {"source": format} | _CONTRACT,
+    }
+
+
+def _from_torch7(state: State) -> dict[str, Any]:
+    """inpaintCenter/*.t7: the encoder, a Sequential of its own, and the decoder in one nn.Sequential."""
+    layers = [layer for layer in torch7.modules(state) if "Convolution" in layer["torch7"]]
+    width, bottleneck = (len(layers[i]["bias"]) for i in (0, 5))
+    found = torch7.fill(Generator(128, 64, width, bottleneck), state)
+    return {
+        "method": "ContextEncoder",
+        "hyper_parameters": {
+            "region": "centre",
+            "size": 128,
+            "overlap": 4,
+            "width": width,
+            "bottleneck": bottleneck,
         },
+        "state_dict": {f"generator.{name}": value for name, value in found.items()},
+        "contract": {"source": "torch7"} | _CONTRACT,
     }
 
 

@@ -57,7 +57,7 @@ class GLCIC(InpaintingModule):
         "Iizuka, Simo-Serra, Ishikawa. Globally and Locally Consistent Image Completion. ACM Transactions on Graphics "
         "(SIGGRAPH) 2017"
     )
-    imports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
+    imports: ClassVar[tuple[str, ...]] = ("torch7", "otenim", "mmagic")
     exports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
     multiple = 4
 

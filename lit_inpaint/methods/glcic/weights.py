@@ -1,10 +1,12 @@
-"""Published weights of GLCIC: otenim's PyTorch files and mmagic's checkpoints."""
+"""Published weights of GLCIC: the authors' Torch7 files, otenim's PyTorch files and mmagic's checkpoints."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lit_inpaint import torch7
+from lit_inpaint.methods.glcic.networks import CompletionNetwork
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
@@ -19,7 +21,10 @@ _MMAGIC = [
 
 
 def detect(state: State) -> str | None:
-    """The format of a loaded checkpoint: "otenim", "otenim_discriminator", "mmagic" or None."""
+    """The format of a loaded checkpoint: "torch7", "otenim", "otenim_discriminator", "mmagic" or
+    None."""
+    if isinstance(state.get("model"), dict) and "torch7" in state["model"]:
+        return "torch7"
     if "deconv13.weight" in state:
         return "otenim"
     if "model_ld.conv1.weight" in state:
@@ -45,7 +50,14 @@ def convert(state: State, format: str, mean: tuple[float, float, float] | None =
     """
     out: dict[str, Tensor] = {}
     arguments: dict[str, Any] = {"variant": format.removesuffix("_discriminator")}
-    if format == "otenim":
+    if format == "torch7":  # {model = nn.Sequential, mean = three numbers}
+        arguments = {"variant": "paper", "width": len(torch7.modules(state["model"])[0]["bias"])}
+        stored = state["mean"]  # a tensor, or a table from 1
+        arguments["mean"] = tuple(map(float, stored if isinstance(stored, Tensor) else stored.values()))
+        found = torch7.fill(CompletionNetwork(arguments["width"]), state["model"])
+        out = {f"generator.{name}": value for name, value in found.items()}
+        contract = {"input": "[0, 1] less the mean, RGB, hole 0", "output": "sigmoid, [0, 1]"}
+    elif format == "otenim":
         for number, name in enumerate(_OTENIM, start=1):
             norm = f"bn{number}" if number < 17 else None
             out |= _layer(state, name, norm, "generator.layers", number - 1)
@@ -78,7 +90,7 @@ def convert(state: State, format: str, mean: tuple[float, float, float] | None =
         arguments["width"] = len(first)
         contract = {"input": "[-1, 1], BGR, hole 0", "output": "clipped to [-1, 1]"}
     else:
-        raise ValueError(f"format is {format!r}; GLCIC reads 'otenim', 'otenim_discriminator' and 'mmagic'.")
+        raise ValueError(f"format is {format!r}; GLCIC reads 'torch7', 'otenim', 'otenim_discriminator', 'mmagic'.")
     return {
         "method": "GLCIC",
         "hyper_parameters": arguments,
