@@ -6,7 +6,7 @@
 
 Images are 64x64: crops of photographs, and random two-tone shapes. Each held-out image has its centre taken out and is
 completed three times: with the edges of its own truth as the sketch, with those of the next image, and without any.
-A completion's edge map is the size of its gradient in the hole; it is correlated with either sketch, blurred by a pixel.
+A completion's edge map is the size of its gradient in the hole; it is correlated with each sketch, a pixel blurred.
 """
 
 import argparse
@@ -89,18 +89,19 @@ def test(checkpoint: str, folder: Path, panel: Path | None) -> None:
     other = own[[following[i] for i in range(len(files))]]
     with torch.no_grad():
         drawn, misled, free = (method(image, mask, sketch=s) for s in (own, other, None))
-    rows = []
-    for i, file in enumerate(files):
-        with_own, with_other = (correlation(drawn[i][hole], s[i][hole]) for s in (own, other))
-        rows.append((with_own, with_other))
-        print(f"{file.stem:24} own sketch {with_own:+.3f}, another's {with_other:+.3f}")
-    values = np.nan_to_num(np.array(rows))  # a hole without a line has no correlation: it counts as 0
-    wins = values[:, 0] > values[:, 1]
-    difference, interval = (values[:, 0] - values[:, 1]).mean(), mean_interval(values[:, 0] - values[:, 1])
-    print(
-        f"{wins.sum()} of {len(wins)} holes follow their own sketch more; correlation {values[:, 0].mean():.3f} against "
-        f"{values[:, 1].mean():.3f}, difference {difference:+.3f} {interval}"
-    )
+    for said, completions, given, unseen in (
+        ("its own sketch", drawn, own, other),
+        ("another's sketch", misled, other, own),
+        ("no sketch", free, own, other),
+    ):
+        rows = [[correlation(c[hole], s[i][hole]) for s in (given, unseen)] for i, c in enumerate(completions)]
+        values = np.nan_to_num(np.array(rows))  # a hole without a line has no correlation: it counts as 0
+        gain = values[:, 0] - values[:, 1]
+        against = "own and another's" if said == "no sketch" else "the given and the other"
+        print(
+            f"given {said}: {(gain > 0).sum()} of {len(gain)} correlate more with the former of {against} "
+            f"({values[:, 0].mean():+.3f} and {values[:, 1].mean():+.3f}; gain {gain.mean():+.3f} {mean_interval(gain)})"
+        )
     if panel:
         shown = [*range(0, 25, 5), *range(25, 50, 5)]
         columns = [image * (1 - mask), 2 * own - 1, drawn, 2 * other - 1, misled, free, image]
