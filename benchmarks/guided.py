@@ -97,11 +97,10 @@ def test(checkpoint: str, folder: Path, panel: Path | None) -> None:
         rows = [[correlation(c[hole], s[i][hole]) for s in (given, unseen)] for i, c in enumerate(completions)]
         values = np.nan_to_num(np.array(rows))  # a hole without a line has no correlation: it counts as 0
         gain = values[:, 0] - values[:, 1]
-        against = "own and another's" if said == "no sketch" else "the given and the other"
-        print(
-            f"given {said}: {(gain > 0).sum()} of {len(gain)} correlate more with the former of {against} "
-            f"({values[:, 0].mean():+.3f} and {values[:, 1].mean():+.3f}; gain {gain.mean():+.3f} {mean_interval(gain)})"
-        )
+        first, second = values.mean(0)
+        against = "their own than with another's" if said == "no sketch" else "the given than with the other"
+        print(f"given {said}: {(gain > 0).sum()} of {len(gain)} holes correlate more with {against} sketch")
+        print(f"    {first:+.3f} and {second:+.3f}, difference {gain.mean():+.3f} {mean_interval(gain)}")
     if panel:
         shown = [*range(0, 25, 5), *range(25, 50, 5)]
         columns = [image * (1 - mask), 2 * own - 1, drawn, 2 * other - 1, misled, free, image]
