@@ -70,6 +70,8 @@ def correlation(completed: Tensor, sketch: Tensor) -> float:
     grey = ((completed.mean(0) + 1) * 127.5).numpy()
     gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     lines = cv2.GaussianBlur(sketch[0].numpy(), (0, 0), 1)
+    if not gradient.std() or not lines.std():  # nothing there: no correlation
+        return 0.0
     return float(np.corrcoef(gradient.ravel(), lines.ravel())[0, 1])
 
 
@@ -95,7 +97,7 @@ def test(checkpoint: str, folder: Path, panel: Path | None) -> None:
         ("no sketch", free, own, other),
     ):
         rows = [[correlation(c[hole], s[i][hole]) for s in (given, unseen)] for i, c in enumerate(completions)]
-        values = np.nan_to_num(np.array(rows))  # a hole without a line has no correlation: it counts as 0
+        values = np.array(rows)
         gain = values[:, 0] - values[:, 1]
         first, second = values.mean(0)
         against = "their own than with another's" if said == "no sketch" else "the given than with the other"
