@@ -131,8 +131,12 @@ def write_official(method: InpaintingModule, path: Path) -> str:
         raise ValueError(f"there is no published layout of {name} to write; safetensors holds its networks.")
     module = weights_module(type(method))
     state = module.export(method)
+    arrays = any(isinstance(value, np.ndarray) for value in state.values())
+    if arrays != (path.suffix == ".npz"):
+        kind = "arrays by name, numpy's: give --out NAME.npz" if arrays else "tensors, torch's: give --out NAME.pth"
+        raise ValueError(f"the layout '{module.detect(state)}' holds {kind}.")
     with path.open("wb") as file:
-        if any(isinstance(value, np.ndarray) for value in state.values()):
+        if arrays:
             np.savez(file, **state)
         else:
             torch.save(state, file)

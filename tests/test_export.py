@@ -137,6 +137,7 @@ def test_what_a_published_program_has_no_place_for_is_refused(tmp_path: Path):
         ("PartialConv", {"levels": 4, "width": 8}, "pixels unit"),
         ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}, "128 px alone"),
         ("Telea", {}, "no published layout"),
+        ("DeepFillV2", {"width": 4, "critic_width": 2}, "NAME.npz"),
     ):
         method = getattr(methods, name)(**arguments)
         with pytest.raises(ValueError, match=said):
