@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import processes
 import pytest
 import torch
 
@@ -57,3 +58,9 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=chromium, args=flags.split())
         yield started
         started.close()
+
+
+@pytest.fixture(autouse=True)
+def own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the processes that a test lets Lightning start: two tests side by side never meet on one port."""
+    monkeypatch.setenv("MASTER_PORT", str(processes.free_port()))

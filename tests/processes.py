@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import socket
 import sys
 import traceback
@@ -67,6 +68,13 @@ def rank_env(rank: int, world: int, port: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port below those that systems hand out by themselves: none of these is taken between here and its use, seconds
+    later, by whatever runs beside."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
