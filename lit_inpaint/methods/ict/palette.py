@@ -52,10 +52,12 @@ def quantise(colours: Tensor, palette: Tensor, degree: int = 1) -> Tensor:
 
 
 def enlarge(tokens: Tensor, palette: Tensor, grid: int, size: int) -> Tensor:
-    """Tokens (B, grid^2) to an image (B, 3, size, size) in [0, 1], bicubic as PIL's, rounded to 8 bits."""
+    """Tokens (B, grid^2) to an image (B, 3, size, size) in [0, 1], bicubic as PIL's: 8 bits after rows and columns."""
     image = palette[tokens].mT.unflatten(2, (grid, grid))
-    large = F.interpolate(image, (size, size), mode="bicubic", antialias=True)  # antialias: PIL's kernel, a = -0.5
-    return large.clamp(0, 255).round() / 255
+    for shape in ((grid, size), (size, size)):
+        image = F.interpolate(image, shape, mode="bicubic", antialias=True)  # antialias: PIL's kernel, a = -0.5
+        image = image.clamp(0, 255).round()
+    return image / 255
 
 
 def make_palette(palette: str, colours: int, grid: int, datamodule: Any) -> Tensor:
