@@ -1,4 +1,4 @@
-"""What several processes do to a method, said before they start."""
+"""What several processes, or half precision, do to a method, said before they start."""
 
 from typing import Any
 
@@ -11,8 +11,14 @@ def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
     """Refuse what trains wrongly and name the networks whose BatchNorm sees one device's images only.
 
     Raises:
-        ValueError: If ``static_graph`` is set: networks step in turn, so the graph is another in every backward.
+        ValueError: If ``static_graph`` is set: networks step in turn, so the graph is another in every backward. Or for
+            ``clip_norm`` in float16: gradients carry the loss scale when they are clipped.
     """
+    if trainer.precision == "16-mixed" and getattr(module, "clip_norm", None) is not None:
+        raise ValueError(
+            "precision is 16-mixed and clip_norm is set, but float16 gradients are scaled up when they are clipped. "
+            "Set trainer.precision to bf16-mixed, or leave clip_norm out."
+        )
     strategy: Any = trainer.strategy
     if getattr(strategy, "_ddp_kwargs", {}).get("static_graph"):
         raise ValueError(

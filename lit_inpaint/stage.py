@@ -36,6 +36,7 @@ class Stage(L.LightningModule):
 
     needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.weights.BACKBONES: what published training stands on
     averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that evaluation uses: what EMA averages
+    uncompiled: ClassVar[dict[str, str]] = {}  # networks that torch.compile does not suit, and why
 
     def __init__(
         self,
@@ -99,7 +100,9 @@ class Stage(L.LightningModule):
             self._accumulated[key] = 0
         elif backward_done and ready:
             if self.clip_norm is not None:
-                self.clip_gradients(optimizer.optimizer, self.clip_norm, "norm")
+                # Not Lightning's, which refuses fused optimisers under bf16-mixed for a scaler that is not there.
+                owned = [p for group in optimizer.param_groups for p in group["params"]]
+                torch.nn.utils.clip_grad_norm_(owned, self.clip_norm)
             optimizer._on_before_step = optimizer._on_after_step = lambda: None  # counted in on_train_batch_start
             optimizer.step()
             optimizer.zero_grad()

@@ -123,6 +123,12 @@ def test_a_clipped_step_has_the_stated_norm(tmp_path: Path):
     assert method.history == pytest.approx([1 - 0.5 * 0.1], abs=1e-6)
 
 
+def test_clipping_of_scaled_gradients_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lightning.Trainer.precision", "16-mixed")  # on a CPU Lightning takes bfloat16 instead
+    with pytest.raises(ValueError, match="clip_norm is set"):
+        trainer(tmp_path, max_steps=1).fit(Scale(clip_norm=0.1), images([0.0]))
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path: Path):
     method = Scale(fail_at=2)
     saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_last=True)
