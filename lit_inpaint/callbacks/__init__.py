@@ -1,5 +1,6 @@
 """What a run can switch on: averages, panels, throughput, health, what a stopped run needs."""
 
+from lit_inpaint.callbacks.compile import Compile
 from lit_inpaint.callbacks.ema import EMA
 from lit_inpaint.callbacks.health import Health
 from lit_inpaint.callbacks.panels import Panels
@@ -7,4 +8,4 @@ from lit_inpaint.callbacks.progress import StepProgressBar
 from lit_inpaint.callbacks.restart import Restart
 from lit_inpaint.callbacks.throughput import Throughput
 
-__all__ = ["EMA", "Health", "Panels", "Restart", "StepProgressBar", "Throughput"]
+__all__ = ["EMA", "Compile", "Health", "Panels", "Restart", "StepProgressBar", "Throughput"]

@@ -1,0 +1,46 @@
+"""``torch.compile`` for the networks of a method that it suits."""
+
+from collections.abc import Sequence
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from lit_inpaint.module import parameter_counts
+from lit_inpaint.stage import Stage
+
+
+class Compile(L.Callback):
+    """Compile networks in place when a fit begins (``module.compile()``): names in checkpoints stay as they are.
+
+    The first batches take minutes, and so does the first of every other shape or mode (validation). On a GPU it is
+    worth it for runs of hours; on a CPU it seldom is (docs/speed.md).
+
+    Args:
+        networks: Attributes of the method; None for those that evaluation uses, as far as they can be compiled.
+        backend: Of ``torch.compile``.
+    """
+
+    def __init__(self, networks: Sequence[str] | None = None, backend: str = "inductor") -> None:
+        self.networks, self.backend = networks, backend
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Raises:
+        ValueError: For a name that is no network of the method, or one that cannot be compiled, with the reason.
+        """
+        if stage != "fit":
+            return
+        assert isinstance(pl_module, Stage)
+        kept_out, name = pl_module.uncompiled, type(pl_module).__name__
+        suited = [network for network in parameter_counts(pl_module) if network not in kept_out]
+        chosen = [n for n in pl_module.averaged if n in suited] if self.networks is None else list(self.networks)
+        if wrong := [n for n in chosen if n not in suited]:
+            reasons = "".join(f" {n}: {kept_out[n]}." for n in wrong if n in kept_out)
+            raise ValueError(
+                f"Compile: networks is {chosen}; of {name} it may name {suited or 'none'}, not {wrong}.{reasons}"
+            )
+        if not chosen:
+            reasons = ", ".join(f"{network}: {reason}" for network, reason in kept_out.items())
+            raise ValueError(f"Compile: {name} has no network to compile ({reasons}). Leave the callback out.")
+        for network in chosen:
+            getattr(pl_module, network).compile(backend=self.backend)
+        rank_zero_info(f"compiling {', '.join(chosen)} of {name}: the first batches take minutes")
