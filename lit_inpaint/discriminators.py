@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_inpaint.layers.tf_same import Conv2dSame
+from lit_inpaint.layers.tf_same import Conv2dSame, Padding
 
 
 class SpectralNormConv2d(Conv2dSame):
@@ -24,9 +24,9 @@ class SpectralNormConv2d(Conv2dSame):
     u: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, symmetric: bool = False
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: Padding = "same"
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, symmetric=symmetric)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=padding)
         self.register_buffer("u", nn.init.trunc_normal_(torch.empty(out_channels)))
 
     def normalised_weight(self) -> Tensor:
@@ -38,7 +38,7 @@ class SpectralNormConv2d(Conv2dSame):
             sigma = u @ matrix @ v
             if self.training:
                 self.u.copy_(u.detach())
-            return self.weight / sigma
+            return self.weight * sigma.reciprocal()  # a division's gradient passes the kernel four times
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_same(x, self.normalised_weight())
@@ -53,15 +53,14 @@ class SNPatchGAN(nn.Module):
     Args:
         in_channels: 4 for image and mask, 5 with a sketch.
         width: Channels of the first layer; 2, 4, 4, 4, 4 times as many follow.
-        symmetric: Padding of nipponjo's port instead of TensorFlow's.
+        padding: "same" is TensorFlow's, "symmetric" that of nipponjo's port.
     """
 
-    def __init__(self, in_channels: int = 4, width: int = 64, symmetric: bool = False) -> None:
+    def __init__(self, in_channels: int = 4, width: int = 64, padding: Padding = "same") -> None:
         super().__init__()
         channels = [in_channels, width, 2 * width, 4 * width, 4 * width, 4 * width, 4 * width]
         self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6 = (
-            SpectralNormConv2d(inputs, outputs, 5, stride=2, symmetric=symmetric)
-            for inputs, outputs in pairwise(channels)
+            SpectralNormConv2d(inputs, outputs, 5, stride=2, padding=padding) for inputs, outputs in pairwise(channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,7 +92,7 @@ class FixedVectorSpectralConv2d(nn.Conv2d):
                     self.v.copy_(F.normalize(self.u @ matrix, dim=0, eps=1e-12))
                     self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=1e-12))
             # Clones: the buffers change before the backward pass of a step with several forward passes.
-            return self.weight / (self.u.clone() @ matrix @ self.v.clone())
+            return self.weight * (self.u.clone() @ matrix @ self.v.clone()).reciprocal()
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.normalised_weight(), self.bias)

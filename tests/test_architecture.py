@@ -15,7 +15,18 @@ ALLOWED = {
     "masks": {"masks"},
 }
 FLOORS = {  # inside lit_inpaint: what each part may import beside itself
-    "methods": {"stage", "module", "classical", "layers", "losses", "discriminators", "diffusion", "weights", "torch7"},
+    "methods": {
+        "stage",
+        "module",
+        "classical",
+        "layers",
+        "losses",
+        "discriminators",
+        "diffusion",
+        "weights",
+        "torch7",
+        "mmagic",
+    },
     "classical": {"module"},
     "stage": {"ddp"},
     "module": {"stage", "metrics"},
@@ -28,6 +39,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "discriminators": {"layers"},
     "weights": set(),
     "torch7": set(),
+    "mmagic": set(),
     "checkpoint_io": set(),
     "ddp": set(),
 }

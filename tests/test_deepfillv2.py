@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
 from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
+from lit_inpaint.layers.upsampled_conv import upsampled_conv
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.deepfillv2 import DeepFillV2, weights
 from lit_inpaint.methods.deepfillv2.sketch import canny_edges
@@ -73,6 +74,17 @@ def test_first_taps_of_a_stride_two_same_convolution_are_centred_on_1_3_5(kernel
     torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("border", ["constant", "reflect"])
+def test_convolution_of_an_upsampled_image_needs_no_upsampled_image(border):
+    x, weight, bias = (torch.randn(*shape).double().requires_grad_() for shape in ((2, 5, 6, 7), (3, 5, 3, 3), (3,)))
+    plain = F.conv2d(F.pad(F.interpolate(x, scale_factor=2), (1,) * 4, mode=border), weight, bias)
+    ours = upsampled_conv(x, weight, bias, mirrored=border == "reflect")
+    assert (ours - plain).abs().max() < 1e-12
+    towards = torch.randn_like(plain)
+    for a, b in zip(*(torch.autograd.grad(y, (x, weight, bias), towards) for y in (ours, plain)), strict=True):
+        assert (a - b).abs().max() < 1e-12
+
+
 def test_attention_downsamples_at_the_align_corners_indices():
     ramp = torch.arange(64.0).expand(1, 1, 64, 64)
     assert resize_nearest(ramp, 32, 32)[0, 0, 0].tolist() == [*range(0, 31, 2), *range(33, 64, 2)]
@@ -116,6 +128,8 @@ def test_contextual_attention_equals_patches_laid_out_each_sample_with_its_own_m
     expected = torch.stack([slow_contextual_attention(x, m) for x, m in zip(slow, mask, strict=True)])
     output = contextual_attention(fast, fast, mask)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-9)
+    single = contextual_attention(features.float(), features.float(), mask.float())
+    torch.testing.assert_close(single.double(), expected.detach(), rtol=0, atol=1e-5)
     assert (output[0] - contextual_attention(features, features, mask.flip(0))[0]).abs().max() > 1e-3
     weights = torch.randn(output.shape, dtype=torch.float64, generator=generator)
     (slow_gradient,) = torch.autograd.grad((expected * weights).sum(), slow)

@@ -92,6 +92,8 @@ OFFICIAL: list[tuple[str, dict[str, object], str]] = [
     ("ContextEncoder", {"width": 8, "bottleneck": 16}, "boyuanjiang"),
     ("DeepFillV1", {"width": 4, "critic_width": 4, "variant": "daa233"}, "daa233"),
     ("DeepFillV1", {"width": 4, "critic_width": 4}, "daa233_converted"),
+    ("DeepFillV1", {"width": 4, "critic_width": 4, "variant": "mmagic"}, "mmagic"),
+    ("DeepFillV2", {"width": 12, "critic_width": 4, "variant": "mmagic"}, "mmagic"),
     ("DeepFillV2", {"width": 8, "critic_width": 4}, "tensorflow"),
     ("DeepFillV2", {"width": 8, "critic_width": 4, "variant": "nipponjo"}, "nipponjo"),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32, "variant": "otenim"}, "otenim"),
@@ -119,7 +121,7 @@ def test_an_official_file_comes_back_and_completes_as_before(
     assert f"in the layout '{format}'" in capsys.readouterr().out
     assert import_weights([name, str(out), "--out", str(tmp_path / "back.ckpt")]) == 0
     back = load_method(tmp_path / "back.ckpt")
-    side = method.fixed_size or 64
+    side = method.fixed_size or 96
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
     mask = torch.zeros(1, 1, side, side)
     mask[..., side // 4 + 4 : side // 4 + 30, side // 4 + 4 : side // 4 + 30] = 1

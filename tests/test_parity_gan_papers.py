@@ -6,14 +6,17 @@ and the input of :func:`random_input`; a few numbers that it printed stand here 
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
+import pytest
 import torch
 from torch import Tensor
 
 from lit_inpaint.layers.partial_conv import PartialConv2d
-from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, PartialConv
+from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.methods.context_encoder import weights as context_encoder_weights
 from lit_inpaint.methods.deepfillv1 import weights as deepfillv1_weights
+from lit_inpaint.methods.deepfillv2 import weights as deepfillv2_weights
 from lit_inpaint.methods.glcic import weights as glcic_weights
 from lit_inpaint.methods.partial_conv import weights as partial_conv_weights
 from masks.convention import erase
@@ -57,6 +60,28 @@ DAA233_REFINED = [
     -0.14817, 0.854462, 0.451345, -1.0, 0.215151, 0.161968, 0.25341, -0.552577, -0.202846, -0.728372, 0.492456,
     -0.008965, -2250.306914
 ]  # fmt: skip
+MMAGIC_DEEPFILL = {
+    1: [
+        [
+            0.0491, -0.010714, 0.255383, 0.268918, 0.267205, 0.190767, -0.008627, 0.052208, 0.279734, 0.289317,
+            0.231147, 0.245846, 11464.812844
+        ],
+        [
+            0.227955, -0.146746, -0.122043, 0.110915, 0.04147, 0.191434, -0.103891, 0.194904, 0.110321, -0.038466,
+            0.210038, 0.058947, 2780.856813
+        ],
+    ],
+    2: [
+        [
+            -0.227796, -0.322294, 0.343238, 0.040149, -0.549618, -0.44767, 0.005415, -0.327706, -0.174943, -0.10966,
+            -0.24157, -0.253314, -6518.21358
+        ],
+        [
+            0.229519, 0.137196, 0.16228, -0.078209, 0.623058, -0.194398, 0.099817, 0.09702, 0.047091, -0.325205,
+            0.328388, 0.072063, 1632.181887
+        ],
+    ],
+}  # fmt: skip
 DAA233_CRITICS = [0.350242, 1.027146, -0.453927, -1.220438]
 
 
@@ -387,3 +412,55 @@ def test_weights_that_tensorflow_trained_get_its_padding_and_our_colour_order():
         atol=1e-4,
         rtol=0,
     )
+
+
+def mmagic_deepfill_shapes(version: int) -> Shapes:
+    """DeepFillEncoderDecoder of its two configurations."""
+    c, gated, shapes = (32, 1, {}) if version == 1 else (24, 2, {})  # a gated convolution computes twice its channels
+    encoders = {
+        "stage1.encoder": [5, c, 2 * c, 2 * c, 4 * c, 4 * c, 4 * c],
+        "stage2.encoder_conv": [5, c, c, 2 * c, 2 * c, 4 * c, 4 * c],
+        "stage2.encoder_attention": [5, c, c, 2 * c, 4 * c, 4 * c, 4 * c],
+    }
+    decoders = {
+        "stage1.decoder": [4 * c, 4 * c, 4 * c, 2 * c, 2 * c, c, c // 2, 3],
+        "stage2.decoder": [8 * c, 128, 128, 64, 64, 32, 16, 3],
+    }
+    rows = [
+        (f"{part}.{part.split('.')[1][:3]}{i}", inputs, outputs, 5 if inputs == 5 else 3)
+        for part, channels in (encoders | decoders).items()
+        for i, (inputs, outputs) in enumerate(pairwise(channels), 1)
+    ]
+    rows += [(f"stage{s}.dilation_neck.dilation_convs.{i}", 4 * c, 4 * c, 3) for s in (1, 2) for i in range(4)]
+    rows += [(f"stage2.contextual_attention_neck.conv{i}", 4 * c, 4 * c, 3) for i in (1, 2)]
+    for name, inputs, outputs, kernel in rows:
+        nested = f"generator.{name}{'.conv' * version}"
+        layer(shapes, nested, gated * outputs, inputs, kernel, bias=True)
+    return shapes
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_mmagic_s_deepfill_weights_compute_what_its_programs_compute(version: int):
+    state = random_state(mmagic_deepfill_shapes(version), 4 + version)
+    assert sum(math.prod(value.shape) for value in state.values()) == {1: 3_601_542, 2: 4_414_908}[version]
+    for value in state.values():  # the outputs neither vanish nor saturate
+        if value.ndim == 4 and version == 1:
+            value.mul_(0.05 if len(value) == 3 else 1)
+        elif value.ndim == 4:
+            value.mul_(0.5 if len(value) == 6 else 1.6)
+    module, cls = (deepfillv1_weights, DeepFillV1) if version == 1 else (deepfillv2_weights, DeepFillV2)
+    file = {"state_dict": state}
+    assert [m.detect(file) for m in (deepfillv1_weights, deepfillv2_weights)].index("mmagic") == version - 1
+    model = loaded(cls, module.convert(file, "mmagic"))
+    image, mask = random_input(96)
+    outputs = model.generator(erase(image, mask).flip(1), mask)  # its images are BGR
+    # github.com/open-mmlab/mmagic, DeepFillEncoderDecoder of configs/_base_/models/base_deepfillv1.py and ...v2.py;
+    # what `export` writes loads there with strict=True and gives the same numbers
+    for output, expected in zip(outputs, MMAGIC_DEEPFILL[version], strict=True):
+        assert_probe(output.flip(1), expected)
+    back = module.export(model)["state_dict"]
+    assert all(torch.equal(back[name], value) for name, value in state.items())
+    everything = model.predict(image, torch.ones_like(mask))  # no key left: mmagic gives NaN
+    assert everything.isfinite().all()
+    with pytest.raises(ValueError, match="72 px"):
+        model.predict(image[..., :64, :64], mask[..., :64, :64])

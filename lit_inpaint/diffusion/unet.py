@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from lit_inpaint.layers.upsampled_conv import UpsampledConv2d
+
 UNetVariant = Literal["guided-diffusion", "ho"]
 
 
@@ -66,12 +68,18 @@ class AttentionBlock(nn.Module):
         self.heads, self.new_order = heads, new_order
         self.norm = GroupNorm32(channels, variant)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = zero(nn.Conv1d(channels, channels, 1))
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+        zero(self.proj_out)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(2)
-        attended = self.proj_out(attention(self.qkv(self.norm(flat)), self.heads, self.new_order))
-        return (flat + attended).reshape(x.shape)
+        attended = attention(_project(self.qkv, self.norm(flat)), self.heads, self.new_order)
+        return (flat + _project(self.proj_out, attended)).reshape(x.shape)
+
+
+def _project(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """A 1x1 convolution whose output has its channels side by side in memory, as fused attention wants them."""
+    return F.linear(x.mT, layer.weight[..., 0], layer.bias).mT
 
 
 class ResBlock(nn.Module):
@@ -89,9 +97,9 @@ class ResBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.scale_shift, self.resample = scale_shift, resample
-        self.in_layers = nn.Sequential(
-            GroupNorm32(channels, variant), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
-        )
+        up = resample == "up"
+        convolve = UpsampledConv2d(channels, out_channels) if up else nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.in_layers = nn.Sequential(GroupNorm32(channels, variant), nn.SiLU(), convolve)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, out_channels * (2 if scale_shift else 1)))
         self.out_layers = nn.Sequential(
             GroupNorm32(out_channels, variant),
@@ -109,12 +117,13 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         normalise, activate, convolve = self.in_layers
-        h = convolve(self._resample(activate(normalise(x))))
+        h = activate(normalise(x))
+        h = convolve(self._resample(h) if self.resample == "down" else h)
         x = self._resample(x)
         embedded = self.emb_layers(embedding).to(h.dtype)[..., None, None]
         if self.scale_shift:
             scale, shift = embedded.chunk(2, 1)
-            h = self.out_layers[0](h) * (1 + scale) + shift
+            h = torch.addcmul(shift, self.out_layers[0](h), 1 + scale)
             h = self.out_layers[1:](h)
         else:
             h = self.out_layers(h + embedded)
@@ -126,10 +135,10 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, convolve: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if convolve else nn.Identity()
+        self.conv = UpsampledConv2d(channels, channels) if convolve else nn.Upsample(scale_factor=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return self.conv(x)
 
 
 class Downsample(nn.Module):

@@ -9,6 +9,7 @@ for a fifth of its multiplications.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,8 @@ def contextual_attention(
     fuse: bool = True,
     sampling: Literal["align_corners", "every_second"] = "align_corners",
     norm: Literal["floor", "added"] = "floor",
+    hole: Literal["scored 0", "excluded"] = "scored 0",
+    paste: Literal["quarter", "mean"] = "quarter",
 ) -> Tensor:
     """Rebuild ``query`` from patches of ``key`` that lie outside the hole, as the official code of DeepFill v1 and v2.
 
@@ -47,6 +50,9 @@ def contextual_attention(
             second one from the first (PyTorch ports).
         norm: What keeps the norm of a key patch from 0: the larger of it and 1e-4 (official), or 1e-4 added to every
             square under the root (daa233's port).
+        hole: What becomes of a key patch with a hole pixel: see above (official), or it takes no part in the softmax
+            (mmagic). Where no key is known, nothing is pasted; mmagic's program gives NaN there.
+        paste: What the pasted sum is divided by: 4 (official), or the number of patches over a pixel (mmagic).
 
     Returns:
         (B, C, H, W), in the hole and outside.
@@ -63,16 +69,26 @@ def contextual_attention(
     with torch.autocast(query.device.type, enabled=False):
         dtype = torch.promote_types(query.dtype, torch.float32)
         inputs = query.to(dtype), key.to(dtype), mask.to(dtype)
+        attend = partial(
+            _attend, softmax_scale=softmax_scale, fused=fuse, sampling=sampling, norm=norm, hole=hole, paste=paste
+        )
         if query.device.type != "cpu":
-            return _attend(*inputs, softmax_scale, fuse, sampling, norm).to(query.dtype)
+            return attend(*inputs).to(query.dtype)
         # One image after the other stays in the cache and needs a fraction of the memory.
         images = zip(*(x.split(1) for x in inputs), strict=True)
-        options = softmax_scale, fuse, sampling, norm
-        return torch.cat([_attend(q, k, m, *options) for q, k, m in images]).to(query.dtype)
+        return torch.cat([attend(q, k, m) for q, k, m in images]).to(query.dtype)
 
 
 def _attend(
-    query: Tensor, key: Tensor, mask: Tensor, softmax_scale: float, fused: bool, sampling: str, norm: str
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor,
+    softmax_scale: float,
+    fused: bool,
+    sampling: str,
+    norm: str,
+    hole: str,
+    paste: str,
 ) -> Tensor:
     batch, channels, height, width = query.shape
     h, w = height // 2, width // 2
@@ -91,7 +107,10 @@ def _attend(
         scores = fuse(scores)
 
     known = (F.max_pool2d(small_mask, 3, stride=1, padding=1) == 0).to(scores.dtype).view(batch, 1, h * w)
-    attention = torch.softmax(scores.reshape(batch, h * w, h * w) * (softmax_scale * known), dim=2) * known
+    scores = scores.reshape(batch, h * w, h * w) * (softmax_scale * known)
+    if hole == "excluded":
+        scores = scores.masked_fill(known == 0, torch.finfo(scores.dtype).min)
+    attention = torch.softmax(scores, dim=2) * known
     attention = attention.view(batch, h, w, h, w)
 
     # The 4x4 patches of key are pasted with stride 2, so an output pixel of one parity mixes key pixels of that parity.
@@ -102,7 +121,12 @@ def _attend(
             weights = diagonal_sum(by_row, 2, 4, (0, 2 * column - 1)).view(batch, h * w, h * w)
             pasted.append(key[..., row::2, column::2].flatten(2) @ weights.mT)
     pixels = torch.stack(pasted, dim=2).view(batch, 4 * channels, h, w)
-    return F.pixel_shuffle(pixels, 2) / 4
+    pixels = F.pixel_shuffle(pixels, 2)
+    if paste == "quarter":
+        return pixels / 4
+    rows, columns = (torch.full((n,), 2.0, dtype=pixels.dtype, device=pixels.device) for n in (height, width))
+    rows[[0, -1]] = columns[[0, -1]] = 1
+    return pixels / (rows[:, None] * columns)
 
 
 def fuse(scores: Tensor) -> Tensor:

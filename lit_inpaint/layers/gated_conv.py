@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_inpaint.layers.tf_same import Conv2dSame
+from lit_inpaint.layers.tf_same import Conv2dSame, Padding
 
 
 class GatedConv2d(Conv2dSame):
@@ -26,9 +26,10 @@ class GatedConv2d(Conv2dSame):
         stride: int = 1,
         dilation: int = 1,
         activation: Callable[[Tensor], Tensor] = F.elu,
-        symmetric: bool = False,
+        padding: Padding = "same",
+        upsample: bool = False,
     ) -> None:
-        super().__init__(in_channels, 2 * out_channels, kernel_size, stride, dilation, symmetric)
+        super().__init__(in_channels, 2 * out_channels, kernel_size, stride, dilation, padding, upsample)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

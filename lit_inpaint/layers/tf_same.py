@@ -1,8 +1,14 @@
 """Convolution and nearest resizing as TensorFlow 1 does them, which the DeepFill weights were trained with."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lit_inpaint.layers.upsampled_conv import upsampled_conv
+
+Padding = Literal["same", "symmetric", "reflect"]
 
 
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
@@ -24,7 +30,9 @@ class Conv2dSame(nn.Conv2d):
     (B, C, H, W) becomes (B, out_channels, ceil(H / stride), ceil(W / stride)).
 
     Args:
-        symmetric: Pad both ends alike, as ports to PyTorch do. It differs where the stride is 2: by one pixel.
+        padding: "same" is TensorFlow's. Ports to PyTorch pad both ends alike, with zeros ("symmetric") or with mirrored
+            pixels ("reflect"): where the stride is 2 their taps lie one pixel before TensorFlow's.
+        upsample: Convolve the image at twice its size (nearest); for a kernel of 3.
     """
 
     def __init__(
@@ -34,10 +42,11 @@ class Conv2dSame(nn.Conv2d):
         kernel_size: int,
         stride: int = 1,
         dilation: int = 1,
-        symmetric: bool = False,
+        padding: Padding = "same",
+        upsample: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
-        self.symmetric = symmetric
+        self.policy, self.upsample = padding, upsample
 
     def reset_parameters(self) -> None:
         nn.init.xavier_uniform_(self.weight)
@@ -48,9 +57,14 @@ class Conv2dSame(nn.Conv2d):
         return self._conv_same(x, self.weight)
 
     def _conv_same(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self.upsample:
+            return upsampled_conv(x, weight, self.bias, mirrored=self.policy == "reflect")
         (kernel, _), (stride, _), (dilation, _) = self.kernel_size, self.stride, self.dilation
-        if self.symmetric:
-            return F.conv2d(x, weight, self.bias, stride, (kernel - 1) * dilation // 2, dilation)
+        half = (kernel - 1) * dilation // 2
+        if self.policy == "symmetric":
+            return F.conv2d(x, weight, self.bias, stride, half, dilation)
+        if self.policy == "reflect":
+            return F.conv2d(F.pad(x, (half,) * 4, mode="reflect"), weight, self.bias, stride, 0, dilation)
         top, bottom = same_padding(x.shape[-2], kernel, stride, dilation)
         left, right = same_padding(x.shape[-1], kernel, stride, dilation)
         if (top, left) == (bottom, right):  # the convolution pads by itself and saves a copy

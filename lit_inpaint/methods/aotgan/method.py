@@ -134,6 +134,6 @@ class AOTGAN(InpaintingModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [
-            Adam(network.parameters(), self.learning_rate, self.betas)
+            Adam(network.parameters(), self.learning_rate, self.betas, fused=True)
             for network in (self.generator, self.discriminator)
         ]

@@ -36,7 +36,7 @@ class AOTBlock(nn.Module):
         self.gate = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
 
     def forward(self, x: Tensor) -> Tensor:
-        transformed = self.fuse(torch.cat([F.relu(conv(x)) for conv in self.transformations], dim=1))
+        transformed = self.fuse(torch.cat([F.relu_(conv(x)) for conv in self.transformations], dim=1))
         gate = standardise(self.gate(x)).sigmoid()
         return x * (1 - gate) + transformed * gate
 
@@ -86,10 +86,10 @@ class Generator(nn.Module):
             )
         x = torch.cat([erased, mask], dim=1)
         for conv in self.encoder:
-            x = F.relu(conv(x))
+            x = F.relu_(conv(x))
         x = self.middle(x)
         for conv in self.decoder:
-            x = F.relu(conv(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)))
+            x = F.relu_(conv(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)))
         # In float32 also under autocast: steps of bfloat16 near 1 are half a grey level.
         with torch.autocast(x.device.type, enabled=False):
             return torch.tanh(self.to_image(x.to(self.to_image.weight.dtype)))

@@ -124,9 +124,11 @@ class ContextEncoder(InpaintingModule):
         self.log("train/loss", loss, batch_size=len(image))
 
     def configure_optimizers(self) -> list[Optimizer]:
-        optimizers: list[Optimizer] = [Adam(self.generator.parameters(), self.lr, betas=(0.5, 0.999))]
+        optimizers: list[Optimizer] = [Adam(self.generator.parameters(), self.lr, betas=(0.5, 0.999), fused=True)]
         if self.adversarial_weight:
-            optimizers.append(Adam(self.discriminator.parameters(), self.discriminator_lr, betas=(0.5, 0.999)))
+            optimizers.append(
+                Adam(self.discriminator.parameters(), self.discriminator_lr, betas=(0.5, 0.999), fused=True)
+            )
         return optimizers
 
     # ---- the centre ----------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ class DDPM(InpaintingModule):
         return simple, vlb * (len(self.diffusion) / 1000 if self.rescale_learned_sigmas else 1)
 
     def configure_optimizers(self) -> AdamW:
-        return AdamW(self.denoiser.parameters(), lr=self.lr, weight_decay=0)
+        return AdamW(self.denoiser.parameters(), lr=self.lr, weight_decay=0, fused=True)
 
     def on_fit_start(self) -> None:
         if self.num_classes is not None:

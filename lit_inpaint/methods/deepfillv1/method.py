@@ -23,8 +23,8 @@ class DeepFillV1(InpaintingModule):
 
     Numbers are those of the official program; the paper gives none but gamma and lambda. The reconstruction in the hole
     is discounted over the crop around it, raw outputs, rim included; that of known pixels is divided by their share,
-    image by image. ``variant="daa233"`` is the network as in that port (for its weights); the training step is the
-    official one nevertheless.
+    image by image. ``variant="daa233"`` and ``"mmagic"`` are the generator (and daa233's critics) as in those programs,
+    for their weights; the training step is the official one nevertheless.
 
     Args:
         width: Channels of the generator's first layer.
@@ -43,8 +43,11 @@ class DeepFillV1(InpaintingModule):
     paper: ClassVar[str] = (
         "Yu, Lin, Yang, Shen, Lu, Huang. Generative Image Inpainting with Contextual Attention. CVPR 2018"
     )
-    imports: ClassVar[tuple[str, ...]] = ("tensorflow", "daa233")
-    exports: ClassVar[tuple[str, ...]] = ("daa233", "daa233_converted")
+    imports: ClassVar[tuple[str, ...]] = ("tensorflow", "daa233", "mmagic")
+    exports: ClassVar[tuple[str, ...]] = ("daa233", "daa233_converted", "mmagic")
+    uncompiled: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("discriminator_global", "discriminator_local"), "its penalty differentiates a gradient"
+    )
     multiple = 8
 
     def __init__(
@@ -72,9 +75,10 @@ class DeepFillV1(InpaintingModule):
         self.hole_weight, self.known_weight, self.coarse_weight = hole_weight, known_weight, coarse_weight
         self.lr, self.betas = lr, (betas[0], betas[1])
         self.generator = Generator(width, variant)
-        self.discriminator_global = Discriminator(size, critic_width, 4, variant)
+        critic: Variant = "daa233" if variant == "daa233" else "official"
+        self.discriminator_global = Discriminator(size, critic_width, 4, critic)
         # The port's local critic ends in 4 * critic_width channels, the official one in 8.
-        self.discriminator_local = Discriminator(local_size, critic_width, 8 if variant == "official" else 4, variant)
+        self.discriminator_local = Discriminator(local_size, critic_width, 8 if critic == "official" else 4, critic)
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
         return self.generator(erased, mask)[1]
@@ -144,4 +148,5 @@ class DeepFillV1(InpaintingModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         critics = [*self.discriminator_global.parameters(), *self.discriminator_local.parameters()]
-        return [Adam(self.generator.parameters(), self.lr, self.betas), Adam(critics, self.lr, self.betas)]
+        parameters = self.generator.parameters(), critics
+        return [Adam(each, self.lr, self.betas, fused=True) for each in parameters]

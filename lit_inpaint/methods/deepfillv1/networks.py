@@ -1,5 +1,6 @@
 """Networks of DeepFill v1, layer by layer as in inpaint_model.py of JiahuiYu/generative_inpainting, branch v1.0.0."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -7,24 +8,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_inpaint.layers.contextual_attention import contextual_attention
-from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
+from lit_inpaint.layers.tf_same import Conv2dSame, Padding, resize_nearest
 from masks.convention import composite
 
-Variant = Literal["official", "daa233"]
+Variant = Literal["official", "daa233", "mmagic"]
+PADDING: dict[Variant, Padding] = {"official": "same", "daa233": "symmetric", "mmagic": "reflect"}
 
 
 def conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, variant: Variant = "official"
-) -> nn.Conv2d:
-    """Padded as TensorFlow's SAME, or symmetrically in daa233's port: the two differ where the stride is 2."""
-    if variant == "official":
-        return Conv2dSame(inputs, outputs, kernel, stride, dilation)
-    return nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation)
-
-
-def double(x: Tensor) -> Tensor:
-    """Twice the height and width, nearest."""
-    return F.interpolate(x, scale_factor=2.0)
+    inputs: int,
+    outputs: int,
+    kernel: int = 3,
+    stride: int = 1,
+    dilation: int = 1,
+    upsample: bool = False,
+    variant: Variant = "official",
+) -> Conv2dSame:
+    """One layer; the ports pad both ends alike, and start from torch's own initialisation."""
+    layer = Conv2dSame(inputs, outputs, kernel, stride, dilation, PADDING[variant], upsample)
+    if variant != "official":
+        nn.Conv2d.reset_parameters(layer)
+    return layer
 
 
 class Generator(nn.Module):
@@ -35,7 +39,9 @@ class Generator(nn.Module):
     Args:
         width: Channels of the first convolution, 32 in the paper; a multiple of 2.
         variant: "official", or "daa233" for weights that were trained by that port: symmetric padding, and an attention
-            that takes every second pixel and adds 1e-4 to every square under the norm of a patch.
+            that takes every second pixel and adds 1e-4 to every square under the norm of a patch; or "mmagic" for its
+            weights: mirrored padding (images of 72 px or more), an attention without patches of the hole that divides
+            by the patches over a pixel, ELU after pmconv6 too.
     """
 
     def __init__(self, width: int = 32, variant: Variant = "official") -> None:
@@ -43,8 +49,8 @@ class Generator(nn.Module):
         self.variant = variant
         half, full, double_, four = width // 2, width, 2 * width, 4 * width
 
-        def layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-            return conv(inputs, outputs, kernel, stride, dilation, variant)
+        layer = partial(conv, variant=variant)
+        up = partial(layer, upsample=True)
 
         self.conv1 = layer(5, full, 5)
         self.conv2_downsample = layer(full, double_, stride=2)
@@ -56,9 +62,9 @@ class Generator(nn.Module):
         self.conv9_atrous = layer(four, four, dilation=8)
         self.conv10_atrous = layer(four, four, dilation=16)
         self.conv11, self.conv12 = layer(four, four), layer(four, four)
-        self.conv13_upsample = layer(four, double_)
+        self.conv13_upsample = up(four, double_)
         self.conv14 = layer(double_, double_)
-        self.conv15_upsample = layer(double_, full)
+        self.conv15_upsample = up(double_, full)
         self.conv16 = layer(full, half)
         self.conv17 = layer(half, 3)
 
@@ -80,9 +86,9 @@ class Generator(nn.Module):
         self.pmconv9, self.pmconv10 = layer(four, four), layer(four, four)
 
         self.allconv11, self.allconv12 = layer(2 * four, four), layer(four, four)
-        self.allconv13_upsample = layer(four, double_)
+        self.allconv13_upsample = up(four, double_)
         self.allconv14 = layer(double_, double_)
-        self.allconv15_upsample = layer(double_, full)
+        self.allconv15_upsample = up(double_, full)
         self.allconv16 = layer(full, half)
         self.allconv17 = layer(half, 3)
 
@@ -93,6 +99,9 @@ class Generator(nn.Module):
             erased: (B, 3, H, W) in [-1, 1] with 0 in the hole, H and W multiples of 8.
             mask: (B, 1, H, W), 1 in the hole.
         """
+        if self.variant == "mmagic" and min(mask.shape[-2:]) < 72:
+            height, width = mask.shape[-2:]
+            raise ValueError(f"images are {height}x{width}; mmagic's padding mirrors 64 px, so take 72 px or more.")
         ones = torch.ones_like(mask)  # tells the border of the image from its padding
         coarse = self.coarse(torch.cat([erased, ones, mask], 1))
         # The gradient of the refined image reaches the coarse network: stop_gradient is commented out in the original.
@@ -105,8 +114,8 @@ class Generator(nn.Module):
         for layer in (self.conv7_atrous, self.conv8_atrous, self.conv9_atrous, self.conv10_atrous):
             x = F.elu(layer(x))
         x = F.elu(self.conv12(F.elu(self.conv11(x))))
-        x = F.elu(self.conv14(F.elu(self.conv13_upsample(double(x)))))
-        x = F.elu(self.conv16(F.elu(self.conv15_upsample(double(x)))))
+        x = F.elu(self.conv14(F.elu(self.conv13_upsample(x))))
+        x = F.elu(self.conv16(F.elu(self.conv15_upsample(x))))
         return clipped(self.conv17, x)
 
     def refine(self, pasted: Tensor, mask: Tensor) -> Tensor:
@@ -119,17 +128,24 @@ class Generator(nn.Module):
 
         x = F.elu(self.pmconv1(pasted))
         x = F.elu(self.pmconv3(F.elu(self.pmconv2_downsample(x))))
-        x = F.relu(self.pmconv6(F.elu(self.pmconv5(F.elu(self.pmconv4_downsample(x))))))
-        if self.variant == "official":
-            x = contextual_attention(x, x, resize_nearest(mask, *x.shape[-2:]))
-        else:
-            x = contextual_attention(x, x, mask[..., ::4, ::4], sampling="every_second", norm="added")
+        x = self.pmconv6(F.elu(self.pmconv5(F.elu(self.pmconv4_downsample(x)))))
+        x = F.elu(x) if self.variant == "mmagic" else F.relu(x)
+        x = self.attend(x, mask)
         copied = F.elu(self.pmconv10(F.elu(self.pmconv9(x))))
 
         x = F.elu(self.allconv12(F.elu(self.allconv11(torch.cat([hallucinated, copied], 1)))))
-        x = F.elu(self.allconv14(F.elu(self.allconv13_upsample(double(x)))))
-        x = F.elu(self.allconv16(F.elu(self.allconv15_upsample(double(x)))))
+        x = F.elu(self.allconv14(F.elu(self.allconv13_upsample(x))))
+        x = F.elu(self.allconv16(F.elu(self.allconv15_upsample(x))))
         return clipped(self.allconv17, x)
+
+    def attend(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Contextual attention of (B, C, H / 4, W / 4) features to themselves; ``mask`` at full size."""
+        if self.variant == "official":
+            return contextual_attention(x, x, resize_nearest(mask, *x.shape[-2:]))
+        mask = mask[..., ::4, ::4]
+        if self.variant == "daa233":
+            return contextual_attention(x, x, mask, sampling="every_second", norm="added")
+        return contextual_attention(x, x, mask, sampling="every_second", hole="excluded", paste="mean")
 
 
 def clipped(layer: nn.Conv2d, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Published weights of DeepFill v1: the official TensorFlow checkpoints and daa233's PyTorch files."""
+"""Published weights of DeepFill v1: the official TensorFlow checkpoints, daa233's PyTorch files and mmagic's."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator
+from lit_inpaint.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
@@ -16,7 +17,9 @@ _CRITICS = {"localD": "discriminator_local", "globalD": "discriminator_global"}
 
 def detect(state: State) -> str | None:
     """The format of a loaded file: "tensorflow" (variables by name), "daa233" (gen_*.pt), "daa233_discriminator"
-    (dis_*.pt), "daa233_converted" (torch_model.p: TensorFlow's weights under the port's names), or None."""
+    (dis_*.pt), "daa233_converted" (torch_model.p: TensorFlow's weights under the port's names), "mmagic", or None."""
+    if deepfill_version(state) == 1:
+        return "mmagic"
     if "inpaint_net/xconv1/kernel" in state and state["inpaint_net/xconv1/kernel"].shape[2:3] == (5,):  # v2 has 3
         return "tensorflow"
     if "netG.coarse_generator.conv1.conv.weight" in state:
@@ -34,13 +37,13 @@ def convert(state: State, format: str) -> dict[str, Any]:
     Args:
         state: The file as loaded.
         format: One that :func:`detect` returns. Weights that TensorFlow trained want its padding and attention
-            ("official"), those that the port trained want the port's.
+            ("official"), those that a port trained want the port's.
 
     Returns:
         ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only).
     """
     converted = format in ("daa233_converted", "tensorflow")
-    arguments: dict[str, Any] = {"variant": "official" if converted else "daa233"}
+    arguments: dict[str, Any] = {"variant": "official" if converted else format.removesuffix("_discriminator")}
     out: dict[str, Any] = {}
     if format == "tensorflow":
         out, sizes = _from_tensorflow(state)
@@ -52,6 +55,10 @@ def convert(state: State, format: str) -> dict[str, Any]:
         arguments["width"] = len(out["generator.conv1.weight"])
         if converted:
             _swap_red_and_blue(out)
+    elif format == "mmagic":
+        out = read_deepfill(state, _names(), 1)
+        arguments["width"] = len(out["generator.conv1.weight"])
+        _swap_red_and_blue(out)
     elif format == "daa233_discriminator":
         for theirs, ours in _CRITICS.items():
             source = state[theirs]
@@ -62,19 +69,23 @@ def convert(state: State, format: str) -> dict[str, Any]:
         arguments["critic_width"] = len(out["discriminator_local.layers.0.weight"])
     else:
         raise ValueError(
-            f"format is {format!r}; DeepFillV1 reads 'tensorflow', 'daa233', 'daa233_discriminator' and "
-            "'daa233_converted'."
+            f"format is {format!r}; DeepFillV1 reads 'tensorflow', 'daa233', 'daa233_discriminator', "
+            "'daa233_converted' and 'mmagic'."
         )
+    bgr = converted or format == "mmagic"
+    port = ("mirrored", "every second pixel, hole excluded, divided by the patches over a pixel")
+    if format != "mmagic":
+        port = ("symmetric", "every second pixel, 1e-4 added")
     return {
         "method": "DeepFillV1",
         "hyper_parameters": arguments,
         "state_dict": out,
         "contract": {
             "source": format,
-            "input": f"[-1, 1], {'BGR' if converted else 'RGB'}, hole 0; then ones, then the mask, 1 = hole",
+            "input": f"[-1, 1], {'BGR' if bgr else 'RGB'}, hole 0; then ones, then the mask, 1 = hole",
             "output": "clipped to [-1, 1]",
-            "padding": "TensorFlow's SAME" if converted else "symmetric",
-            "attention": "align_corners, norm >= 1e-4" if converted else "every second pixel, 1e-4 added",
+            "padding": "TensorFlow's SAME" if converted else port[0],
+            "attention": "align_corners, norm >= 1e-4" if converted else port[1],
         },
     }
 
@@ -111,12 +122,15 @@ def _tensor(array: Any) -> Tensor:
 
 
 def export(method: InpaintingModule) -> State:
-    """The generator under daa233's names: of ``variant`` daa233 as gen_*.pt, of the official variant as the port's file
-    of TensorFlow's weights (torch_model.p), which the official network computes and which reads images as BGR."""
+    """The generator in mmagic's layout where that is the ``variant``, else under daa233's names: of variant daa233 as
+    gen_*.pt, of the official one as the port's file of TensorFlow's weights (torch_model.p), which the official network
+    computes and which reads images as BGR."""
     state = {ours: method.state_dict()[ours].detach().cpu().clone() for ours in _names()}
     converted = method.hparams["variant"] == "official"
-    if converted:
+    if method.hparams["variant"] != "daa233":
         _swap_red_and_blue(state)
+    if method.hparams["variant"] == "mmagic":
+        return write_deepfill(state, 1)
     return {("netG." if converted else "") + theirs: state[ours] for ours, theirs in _names().items()}
 
 

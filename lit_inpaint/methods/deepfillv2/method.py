@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_inpaint.discriminators import SNPatchGAN
+from lit_inpaint.layers.tf_same import Padding
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.deepfillv2.hed import hed_edges
 from lit_inpaint.methods.deepfillv2.networks import Generator, Variant
@@ -44,8 +45,8 @@ class DeepFillV2(InpaintingModule):
 
     year: ClassVar[int] = 2019
     paper: ClassVar[str] = "Yu et al., Free-Form Image Inpainting with Gated Convolution, ICCV 2019"
-    imports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo")
-    exports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo")
+    imports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
+    exports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
     multiple = 8
 
     def __init__(
@@ -67,7 +68,8 @@ class DeepFillV2(InpaintingModule):
         self.learning_rate, self.betas, self.adversarial_weight = learning_rate, betas, adversarial_weight
         self.sketch, self.sketch_drop, self.canny, self.hed = sketch, sketch_drop, canny, hed
         self.generator = Generator(width, sketch, variant)
-        self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width, symmetric=variant == "nipponjo")
+        padding: Padding = "symmetric" if variant == "nipponjo" else "same"
+        self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width, padding)
 
     def fill(
         self,
@@ -82,8 +84,8 @@ class DeepFillV2(InpaintingModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [
-            torch.optim.Adam(self.generator.parameters(), self.learning_rate, self.betas),
-            torch.optim.Adam(self.discriminator.parameters(), self.learning_rate, self.betas),
+            torch.optim.Adam(self.generator.parameters(), self.learning_rate, self.betas, fused=True),
+            torch.optim.Adam(self.discriminator.parameters(), self.learning_rate, self.betas, fused=True),
         ]
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:

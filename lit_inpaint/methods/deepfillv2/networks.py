@@ -9,15 +9,10 @@ from torch.nn import functional as F
 
 from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.gated_conv import GatedConv2d
-from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
+from lit_inpaint.layers.tf_same import Conv2dSame, Padding, resize_nearest
 from masks.convention import composite
 
-Variant = Literal["official", "nipponjo_tf", "nipponjo"]
-
-
-def double(x: Tensor) -> Tensor:
-    """Twice the height and width, nearest."""
-    return F.interpolate(x, scale_factor=2.0)
+Variant = Literal["official", "nipponjo_tf", "nipponjo", "mmagic"]
 
 
 class Generator(nn.Module):
@@ -31,7 +26,9 @@ class Generator(nn.Module):
         sketch: Whether the coarse network takes a sixth channel.
         variant: Whose program it computes; all have the same weights. "nipponjo_tf" (networks_tf.py of that port): no
             fuse, the mask sampled from full size at once. "nipponjo" (networks.py): symmetric padding, features and
-            mask sampled from the first pixel on.
+            mask sampled from the first pixel on. "mmagic", whose weights have other shapes: mirrored padding (images
+            of 72 px or more), five channels into the second stage too and a wider decoder out of it, gates in the last
+            convolutions as well, ELU after pmconv6, an attention without patches of the hole.
     """
 
     def __init__(self, width: int = 48, sketch: bool = False, variant: Variant = "official") -> None:
@@ -40,55 +37,63 @@ class Generator(nn.Module):
             raise ValueError(f"width is {width}; it must be a positive multiple of 4 (the paper's is 48).")
         if variant not in get_args(Variant):
             raise ValueError(f"variant is {variant!r}; expected one of {', '.join(get_args(Variant))}.")
+        mmagic = variant == "mmagic"
+        if mmagic and (width % 12 or sketch):
+            raise ValueError(f"width is {width}, sketch {sketch}; variant mmagic has a multiple of 12 and no sketch.")
         self.sketch, self.variant = sketch, variant
-        down: Any = partial(GatedConv2d, kernel_size=3, stride=2, symmetric=variant == "nipponjo")
+        padding: Padding = {"nipponjo": "symmetric", "mmagic": "reflect"}.get(variant, "same")  # type: ignore[assignment]
+        gated: Any = partial(GatedConv2d, padding=padding)
+        down: Any = partial(gated, kernel_size=3, stride=2)
+        up: Any = partial(gated, kernel_size=3, upsample=True)
+        last: Any = partial(gated, activation=nn.Identity()) if mmagic else Conv2dSame
         eighth, quarter, half, full = width // 4, width // 2, width, 2 * width  # after gating: 12, 24, 48, 96
 
-        self.conv1 = GatedConv2d(6 if sketch else 5, quarter, 5)
+        self.conv1 = gated(6 if sketch else 5, quarter, 5)
         self.conv2_downsample = down(quarter, half)
-        self.conv3 = GatedConv2d(half, half, 3)
+        self.conv3 = gated(half, half, 3)
         self.conv4_downsample = down(half, full)
-        self.conv5 = GatedConv2d(full, full, 3)
-        self.conv6 = GatedConv2d(full, full, 3)
-        self.conv7_atrous = GatedConv2d(full, full, 3, dilation=2)
-        self.conv8_atrous = GatedConv2d(full, full, 3, dilation=4)
-        self.conv9_atrous = GatedConv2d(full, full, 3, dilation=8)
-        self.conv10_atrous = GatedConv2d(full, full, 3, dilation=16)
-        self.conv11 = GatedConv2d(full, full, 3)
-        self.conv12 = GatedConv2d(full, full, 3)
-        self.conv13_upsample = GatedConv2d(full, half, 3)
-        self.conv14 = GatedConv2d(half, half, 3)
-        self.conv15_upsample = GatedConv2d(half, quarter, 3)
-        self.conv16 = GatedConv2d(quarter, eighth, 3)
-        self.conv17 = Conv2dSame(eighth, 3, 3)
+        self.conv5 = gated(full, full, 3)
+        self.conv6 = gated(full, full, 3)
+        self.conv7_atrous = gated(full, full, 3, dilation=2)
+        self.conv8_atrous = gated(full, full, 3, dilation=4)
+        self.conv9_atrous = gated(full, full, 3, dilation=8)
+        self.conv10_atrous = gated(full, full, 3, dilation=16)
+        self.conv11 = gated(full, full, 3)
+        self.conv12 = gated(full, full, 3)
+        self.conv13_upsample = up(full, half)
+        self.conv14 = gated(half, half, 3)
+        self.conv15_upsample = up(half, quarter)
+        self.conv16 = gated(quarter, eighth, 3)
+        self.conv17 = last(eighth, 3, 3)
 
-        self.xconv1 = GatedConv2d(3, quarter, 5)
+        self.xconv1 = gated(5 if mmagic else 3, quarter, 5)
         self.xconv2_downsample = down(quarter, quarter)
-        self.xconv3 = GatedConv2d(quarter, half, 3)
+        self.xconv3 = gated(quarter, half, 3)
         self.xconv4_downsample = down(half, half)
-        self.xconv5 = GatedConv2d(half, full, 3)
-        self.xconv6 = GatedConv2d(full, full, 3)
-        self.xconv7_atrous = GatedConv2d(full, full, 3, dilation=2)
-        self.xconv8_atrous = GatedConv2d(full, full, 3, dilation=4)
-        self.xconv9_atrous = GatedConv2d(full, full, 3, dilation=8)
-        self.xconv10_atrous = GatedConv2d(full, full, 3, dilation=16)
+        self.xconv5 = gated(half, full, 3)
+        self.xconv6 = gated(full, full, 3)
+        self.xconv7_atrous = gated(full, full, 3, dilation=2)
+        self.xconv8_atrous = gated(full, full, 3, dilation=4)
+        self.xconv9_atrous = gated(full, full, 3, dilation=8)
+        self.xconv10_atrous = gated(full, full, 3, dilation=16)
 
-        self.pmconv1 = GatedConv2d(3, quarter, 5)
+        self.pmconv1 = gated(5 if mmagic else 3, quarter, 5)
         self.pmconv2_downsample = down(quarter, quarter)
-        self.pmconv3 = GatedConv2d(quarter, half, 3)
+        self.pmconv3 = gated(quarter, half, 3)
         self.pmconv4_downsample = down(half, full)
-        self.pmconv5 = GatedConv2d(full, full, 3)
-        self.pmconv6 = GatedConv2d(full, full, 3, activation=F.relu)
-        self.pmconv9 = GatedConv2d(full, full, 3)
-        self.pmconv10 = GatedConv2d(full, full, 3)
+        self.pmconv5 = gated(full, full, 3)
+        self.pmconv6 = gated(full, full, 3, activation=F.elu if mmagic else F.relu)
+        self.pmconv9 = gated(full, full, 3)
+        self.pmconv10 = gated(full, full, 3)
 
-        self.allconv11 = GatedConv2d(2 * full, full, 3)
-        self.allconv12 = GatedConv2d(full, full, 3)
-        self.allconv13_upsample = GatedConv2d(full, half, 3)
-        self.allconv14 = GatedConv2d(half, half, 3)
-        self.allconv15_upsample = GatedConv2d(half, quarter, 3)
-        self.allconv16 = GatedConv2d(quarter, eighth, 3)
-        self.allconv17 = Conv2dSame(eighth, 3, 3)
+        wide = 4 * width // 3 if mmagic else width
+        self.allconv11 = gated(2 * full, 2 * wide, 3)
+        self.allconv12 = gated(2 * wide, 2 * wide, 3)
+        self.allconv13_upsample = up(2 * wide, wide)
+        self.allconv14 = gated(wide, wide, 3)
+        self.allconv15_upsample = up(wide, wide // 2)
+        self.allconv16 = gated(wide // 2, wide // 4, 3)
+        self.allconv17 = last(wide // 4, 3, 3)
 
     def forward(self, erased: Tensor, mask: Tensor, sketch: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Coarse and refined image, each (B, 3, H, W) in [-1, 1], the known part drawn anew.
@@ -100,9 +105,15 @@ class Generator(nn.Module):
         """
         if sketch is not None and not self.sketch:
             raise ValueError("a sketch was given to a network without a sketch channel. Train one with sketch=True.")
+        if self.variant == "mmagic" and min(mask.shape[-2:]) < 72:
+            height, width = mask.shape[-2:]
+            raise ValueError(f"images are {height}x{width}; mmagic's padding mirrors 64 px, so take 72 px or more.")
         lines = [torch.zeros_like(mask) if sketch is None else sketch * mask] if self.sketch else []
         coarse = self.coarse(torch.cat([erased, *lines, torch.ones_like(mask), mask], dim=1))
-        return coarse, self.refine(composite(coarse, erased, mask), mask)
+        pasted = composite(coarse, erased, mask)
+        if self.variant == "mmagic":
+            pasted = torch.cat([pasted, torch.ones_like(mask), mask], dim=1)
+        return coarse, self.refine(pasted, mask)
 
     def coarse(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
@@ -110,8 +121,8 @@ class Generator(nn.Module):
         x = self.conv6(self.conv5(self.conv4_downsample(x)))
         x = self.conv10_atrous(self.conv9_atrous(self.conv8_atrous(self.conv7_atrous(x))))
         x = self.conv12(self.conv11(x))
-        x = self.conv14(self.conv13_upsample(double(x)))
-        x = self.conv16(self.conv15_upsample(double(x)))
+        x = self.conv14(self.conv13_upsample(x))
+        x = self.conv16(self.conv15_upsample(x))
         return to_image(self.conv17, x)
 
     def refine(self, pasted: Tensor, mask: Tensor) -> Tensor:
@@ -127,8 +138,8 @@ class Generator(nn.Module):
         copied = self.pmconv10(self.pmconv9(x))
 
         x = self.allconv12(self.allconv11(torch.cat([hallucinated, copied], dim=1)))
-        x = self.allconv14(self.allconv13_upsample(double(x)))
-        x = self.allconv16(self.allconv15_upsample(double(x)))
+        x = self.allconv14(self.allconv13_upsample(x))
+        x = self.allconv16(self.allconv15_upsample(x))
         return to_image(self.allconv17, x)
 
     def attend(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -136,6 +147,9 @@ class Generator(nn.Module):
         height, width = x.shape[-2:]
         if self.variant == "nipponjo":
             return contextual_attention(x, x, mask[..., ::4, ::4], sampling="every_second")
+        if self.variant == "mmagic":
+            mask = mask[..., ::4, ::4]
+            return contextual_attention(x, x, mask, sampling="every_second", hole="excluded", paste="mean")
         if self.variant == "nipponjo_tf":
             return contextual_attention(x, x, resize_nearest(mask, height // 2, width // 2), fuse=False)
         return contextual_attention(x, x, resize_nearest(mask, height, width))

@@ -1,4 +1,4 @@
-"""Published weights of DeepFill v2, in and out: the official TensorFlow names and nipponjo's two layouts.
+"""Published weights of DeepFill v2, in and out: the official TensorFlow names, nipponjo's two layouts, mmagic's.
 
 Layers have their official names here, so names, array layout and colour order are all there is to turn.
 """
@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_inpaint.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
+FORMATS = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
 _FROM_RGB = ("conv1", "xconv1", "pmconv1")  # their first three input channels are colours
 _TO_RGB = ("conv17", "allconv17")
 _CRITIC = tuple(f"conv{i}" for i in range(1, 7))
@@ -47,7 +49,9 @@ LAYERS = (*_STAGE1, *_STAGE2)
 
 
 def detect(state: Mapping[str, Any]) -> str | None:
-    """The format of loaded weights: "tensorflow", "nipponjo_tf", "nipponjo" or None."""
+    """The format of loaded weights: "tensorflow", "nipponjo_tf", "nipponjo", "mmagic" or None."""
+    if deepfill_version(state) == 2:
+        return "mmagic"
     if "inpaint_net/conv1/kernel" in state and len(state["inpaint_net/xconv1/kernel"].shape) == 4:
         return "tensorflow" if state["inpaint_net/xconv1/kernel"].shape[2] == 3 else None  # 5: DeepFill v1
     generator = state.get("G", state)
@@ -73,8 +77,11 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         out = _from_tensorflow(state)
     elif format in ("nipponjo_tf", "nipponjo"):
         out = _from_nipponjo(state, format)
+    elif format == "mmagic":
+        names = [f"generator.{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")]
+        out = _swap_red_and_blue(read_deepfill(state, names, 2))
     else:
-        raise ValueError(f"format is {format!r}; DeepFillV2 reads 'tensorflow', 'nipponjo_tf' and 'nipponjo'.")
+        raise ValueError(f"format is {format!r}; DeepFillV2 reads {', '.join(FORMATS)}.")
     first = out["generator.conv1.weight"]
     arguments: dict[str, Any] = {"width": len(first), "sketch": first.shape[1] == 6}
     if "discriminator.conv1.weight" in out:
@@ -88,12 +95,15 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         "contract": {
             "source": format,
             "input": "[-1, 1], hole 0, then ones and mask; the program reads "
-            + ("BGR" if format == "tensorflow" else "RGB"),
+            + ("BGR" if format in ("tensorflow", "mmagic") else "RGB"),
             "mask": "1 = hole",
-            "padding": "symmetric zeros" if format == "nipponjo" else "TensorFlow SAME",
-            "sampling": "every second pixel" if format == "nipponjo" else "align_corners",
-            "attention": "masked scores times 0, pasted sum / 4"
-            + (", no fuse" if format == "nipponjo_tf" else ", fuse"),
+            "padding": {"nipponjo": "symmetric zeros", "mmagic": "mirrored"}.get(format, "TensorFlow SAME"),
+            "sampling": "every second pixel" if format in ("nipponjo", "mmagic") else "align_corners",
+            "attention": (
+                "hole excluded, divided by the patches over a pixel, fuse"
+                if format == "mmagic"
+                else f"masked scores times 0, pasted sum / 4, {'no fuse' if format == 'nipponjo_tf' else 'fuse'}"
+            ),
             "output": "tanh",
         },
     }
@@ -110,12 +120,14 @@ def layout(state_dict: Mapping[str, Tensor], format: str) -> State:
 
     Returns:
         "tensorflow": numpy arrays by variable name. "nipponjo_tf", "nipponjo": {"G": ..., "D": ...} of tensors, ready
-        for that port's ``load_state_dict``.
+        for that port's ``load_state_dict``. "mmagic": {"state_dict": ...} without the critic.
     """
     if format == "tensorflow":
         return _to_tensorflow(state_dict)
+    if format == "mmagic":
+        return write_deepfill(_swap_red_and_blue({k: v for k, v in state_dict.items() if not k.startswith("disc")}), 2)
     if format not in ("nipponjo_tf", "nipponjo"):
-        raise ValueError(f"format is {format!r}; DeepFillV2 writes 'tensorflow', 'nipponjo_tf' and 'nipponjo'.")
+        raise ValueError(f"format is {format!r}; DeepFillV2 writes {', '.join(FORMATS)}.")
     generator = {
         f"{_nipponjo_name(layer, format)}.{kind}": state_dict[f"generator.{layer}.{kind}"]
         for layer in LAYERS
@@ -183,7 +195,7 @@ def _to_tensorflow(state_dict: Mapping[str, Tensor]) -> State:
 
 
 def _swap_red_and_blue(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The official program reads images with OpenCV: BGR in and out. The swap is its own inverse."""
+    """The official program and mmagic read images with OpenCV: BGR in and out. The swap is its own inverse."""
     out = dict(state)
     inputs = [f"generator.{layer}.weight" for layer in _FROM_RGB] + ["discriminator.conv1.weight"]
     for name in inputs:
@@ -192,5 +204,6 @@ def _swap_red_and_blue(state: dict[str, Tensor]) -> dict[str, Tensor]:
             out[name] = out[name][:, order]
     for layer in _TO_RGB:
         for kind in ("weight", "bias"):
-            out[f"generator.{layer}.{kind}"] = out[f"generator.{layer}.{kind}"][[2, 1, 0]]
+            value = out[f"generator.{layer}.{kind}"]
+            out[f"generator.{layer}.{kind}"] = value.unflatten(0, (-1, 3)).flip(1).flatten(0, 1)  # mmagic's: gates too
     return out

@@ -23,6 +23,8 @@ from masks.convention import InpaintingBatch, composite, erase
 class DSIStage(Stage, ABC):
     """What the three have in common: a VQ-VAE, and ``val/loss`` as a mean over images."""
 
+    uncompiled: ClassVar[dict[str, str]] = {"vqvae": "it is used through encode and decode"}
+
     def __init__(
         self,
         vq_width: int,
@@ -78,7 +80,7 @@ class DSIVQVAE(DSIStage):
         self.commitment, self.learning_rate = commitment, learning_rate
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.vqvae.parameters(), self.learning_rate)
+        return torch.optim.Adam(self.vqvae.parameters(), self.learning_rate, fused=True)
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         encoding = self.vqvae.encode(batch.image)
@@ -164,6 +166,7 @@ class DSIStructure(GuidedStage):
     """
 
     averaged: ClassVar[tuple[str, ...]] = ("structure",)
+    uncompiled: ClassVar[dict[str, str]] = DSIStage.uncompiled | {"structure": "it is used through its two parts"}
 
     def __init__(
         self,
@@ -192,7 +195,7 @@ class DSIStructure(GuidedStage):
         self.structure = Structure(condition_width, PixelCNN(*streams, 8 * condition_width, channels, codes, dropout))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.structure.parameters(), self.rate(1))
+        return torch.optim.Adam(self.structure.parameters(), self.rate(1), fused=True)
 
     def rate(self, step: int) -> float:
         """Of the Adam at a step, counted from 1 (train_structure_generator.py)."""
@@ -267,7 +270,7 @@ class DSITexture(GuidedStage):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         networks = self.texture, self.discriminator
-        return [torch.optim.Adam(network.parameters(), self.learning_rate, self.betas) for network in networks]
+        return [torch.optim.Adam(n.parameters(), self.learning_rate, self.betas, fused=True) for n in networks]
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask

@@ -54,7 +54,7 @@ class Texture(nn.Module):
         )
         self.down = GatedConv2d(full, double, 3, stride=2)
         self.structure = nn.Sequential(GatedConv2d(channels, double, 3), GatedConv2d(double, double, 3))
-        self.raise_structure = GatedConv2d(double, double, 3)
+        self.raise_structure = GatedConv2d(double, double, 3, upsample=True)
         self.merge = nn.Sequential(
             GatedConv2d(2 * double, double, 3),
             GatedConv2d(double, double, 3),
@@ -62,9 +62,9 @@ class Texture(nn.Module):
         )
         self.decode = nn.Sequential(GatedConv2d(double, double, 3), GatedConv2d(double, double, 3))
         self.take_quarter = GatedConv2d(2 * double, double, 3)
-        self.raise_half = GatedConv2d(double, full, 3)
+        self.raise_half = GatedConv2d(double, full, 3, upsample=True)
         self.take_half = GatedConv2d(2 * full, full, 3)
-        self.raise_full = GatedConv2d(full, half, 3)
+        self.raise_full = GatedConv2d(full, half, 3, upsample=True)
         self.last = GatedConv2d(half, half, 3)
         self.to_image = Conv2dSame(half, 3, 3)
         initialise(self)
@@ -72,16 +72,11 @@ class Texture(nn.Module):
     def forward(self, erased: Tensor, mask: Tensor, structure: Tensor) -> Tensor:
         """The whole image (B, 3, H, W) in [-1, 1]; ``structure`` (B, C, H / 8, W / 8)."""
         at_half = self.encode(torch.cat([erased, torch.ones_like(mask), mask], dim=1))
-        guide = self.raise_structure(enlarge(self.structure(structure)))
+        guide = self.raise_structure(self.structure(structure))
         at_quarter = self.merge(torch.cat([self.down(at_half), guide], dim=1))
         half_attended, quarter_attended = structure_attention(structure, at_half, at_quarter)
         x = self.take_quarter(torch.cat([self.decode(at_quarter), quarter_attended], dim=1))
-        x = self.take_half(torch.cat([self.raise_half(enlarge(x)), half_attended], dim=1))
-        x = self.last(self.raise_full(enlarge(x)))
+        x = self.take_half(torch.cat([self.raise_half(x), half_attended], dim=1))
+        x = self.last(self.raise_full(x))
         with torch.autocast(x.device.type, enabled=False):
             return torch.tanh(self.to_image(x.to(self.to_image.weight.dtype)))
-
-
-def enlarge(x: Tensor) -> Tensor:
-    """Twice the height and width, nearest."""
-    return F.interpolate(x, scale_factor=2.0)

@@ -142,5 +142,5 @@ class GLCIC(InpaintingModule):
     def configure_optimizers(self) -> list[Optimizer]:
         networks = self.generator, self.discriminator
         if self.variant == "mmagic":
-            return [Adam(network.parameters(), lr=4e-4) for network in networks]
+            return [Adam(network.parameters(), lr=4e-4, fused=True) for network in networks]
         return [Adadelta(network.parameters()) for network in networks]

@@ -138,7 +138,7 @@ class ICTTransformer(_Colours):
         return {"loss": loss, "accuracy": accuracy}
 
     def configure_optimizers(self) -> AdamW:
-        return AdamW(self.transformer.parameters(), self.learning_rate, self.betas, weight_decay=0)
+        return AdamW(self.transformer.parameters(), self.learning_rate, self.betas, weight_decay=0, fused=True)
 
 
 class ICTUpsampler(_Colours):
@@ -257,6 +257,6 @@ class ICTUpsampler(_Colours):
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [
-            Adam(self.upsampler.parameters(), self.learning_rate, self.betas),
-            Adam(self.discriminator.parameters(), self.critic_learning_rate, self.betas),
+            Adam(self.upsampler.parameters(), self.learning_rate, self.betas, fused=True),
+            Adam(self.discriminator.parameters(), self.critic_learning_rate, self.betas, fused=True),
         ]

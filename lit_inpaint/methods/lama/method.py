@@ -59,6 +59,10 @@ class LaMa(InpaintingModule):
     imports: ClassVar[tuple[str, ...]] = ("official",)
     exports: ClassVar[tuple[str, ...]] = ("official",)
     needs: ClassVar[tuple[str, ...]] = ("resnet50_ade20k",)
+    uncompiled: ClassVar[dict[str, str]] = {
+        "generator": "the compiler has no complex numbers for its Fourier units",
+        "discriminator": "R1 differentiates its gradient",
+    }
     multiple = 8
 
     def __init__(
@@ -154,6 +158,6 @@ class LaMa(InpaintingModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [
-            Adam(self.generator.parameters(), self.learning_rate),
-            Adam(self.discriminator.parameters(), self.critic_learning_rate),
+            Adam(self.generator.parameters(), self.learning_rate, fused=True),
+            Adam(self.discriminator.parameters(), self.critic_learning_rate, fused=True),
         ]

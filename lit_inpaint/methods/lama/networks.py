@@ -29,7 +29,7 @@ class FourierUnit(nn.Module):
             batch, channels, height, width = x.shape
             spectrum = torch.fft.rfft2(x.float(), norm="ortho")
             parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)
-            parts = F.relu(self.norm(self.conv(parts))).view(batch, channels, 2, height, width // 2 + 1)
+            parts = F.relu_(self.norm(self.conv(parts))).view(batch, channels, 2, height, width // 2 + 1)
             spectrum = torch.view_as_complex(parts.permute(0, 1, 3, 4, 2).contiguous())
             return torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
 
@@ -45,7 +45,7 @@ class SpectralTransform(nn.Module):
         self.expand = nn.Conv2d(channels // 2, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.reduce(x)))
+        x = F.relu_(self.norm(self.reduce(x)))
         return self.expand(x + self.fourier(x))
 
 
@@ -66,7 +66,7 @@ class FFC(nn.Module):
         local, global_ = x
         out_local = self.local_to_local(local) + self.global_to_local(global_)
         out_global = self.local_to_global(local) + self.global_to_global(global_)
-        return F.relu(self.norm_local(out_local)), F.relu(self.norm_global(out_global))
+        return F.relu_(self.norm_local(out_local)), F.relu_(self.norm_global(out_global))
 
 
 class FFCBlock(nn.Module):
@@ -119,10 +119,10 @@ class Generator(nn.Module):
             erased: (B, 3, H, W) in **[0, 1]**, 0 in the hole; sides are multiples of 8.
             mask: (B, 1, H, W), 1 = hole.
         """
-        x = F.relu(self.first_norm(self.first(torch.cat([erased, mask], dim=1))))
+        x = F.relu_(self.first_norm(self.first(torch.cat([erased, mask], dim=1))))
         for conv, norm in zip(self.down, self.down_norms, strict=True):
-            x = F.relu(norm(conv(x)))
-        return F.relu(self.norm_local(self.to_local(x))), F.relu(self.norm_global(self.to_global(x)))
+            x = F.relu_(norm(conv(x)))
+        return F.relu_(self.norm_local(self.to_local(x))), F.relu_(self.norm_global(self.to_global(x)))
 
     def decode(self, features: Pair) -> Tensor:
         """From those features to an image in [0, 1], (B, 3, H, W)."""
@@ -130,7 +130,7 @@ class Generator(nn.Module):
             features = block(features)
         x = torch.cat(features, dim=1)  # local first
         for conv, norm in zip(self.up, self.up_norms, strict=True):
-            x = F.relu(norm(conv(x)))
+            x = F.relu_(norm(conv(x)))
         with torch.autocast(x.device.type, enabled=False):  # an image of bfloat16 has about 8 bits
             return torch.sigmoid(self.to_image(x.float()))
 

@@ -108,7 +108,7 @@ class PartialConv(InpaintingModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
 
     def configure_optimizers(self) -> Optimizer:
-        return Adam([p for p in self.parameters() if p.requires_grad], lr=self.lr)
+        return Adam([p for p in self.parameters() if p.requires_grad], lr=self.lr, fused=True)
 
     def train(self, mode: bool = True) -> "PartialConv":
         super().train(mode)
