@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 import datamodules
 import masks
 from experiments.find import INSTALLED, find_yaml
+from experiments.malloc import keep_freed_memory
 from experiments.run_folder import KeepConfig
 from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.ddp import check_strategy
@@ -124,6 +125,8 @@ class InpaintCLI(LightningCLI):
         """What can be refused is, before a logger creates its first file and before there are other processes."""
         check_strategy(self.trainer, self.model)
         self.datamodule.setup("fit")
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         if self.trainer.is_global_zero:
             check_writable(Path(self.trainer.default_root_dir))
 

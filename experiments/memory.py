@@ -91,7 +91,7 @@ def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) 
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     cuda = torch.cuda.is_available()
-    before = 0 if cuda else _resident_peak()
+    before = 0 if cuda else resident_peak()
     method = cls(**arguments)
     image, mask = torch.rand(3, size, size) * 2 - 1, torch.zeros(1, size, size)
     mask[:, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1
@@ -101,7 +101,7 @@ def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) 
         enable_progress_bar=False, enable_model_summary=False, callbacks=[_StopWhenAllHaveStepped()],
     )  # fmt: skip
     trainer.fit(method, DataLoader(samples, batch))  # type: ignore[arg-type]
-    peak = torch.cuda.max_memory_allocated() if cuda else _resident_peak() - before
+    peak = torch.cuda.max_memory_allocated() if cuda else resident_peak() - before
     how = "torch.cuda.max_memory_allocated" if cuda else "resident memory of a fresh process above that of its imports"
     names = [_networks_of(optimizer, method) for optimizer in trainer.optimizers]
     idle = [name for name, optimizer in zip(names, trainer.optimizers, strict=True) if not optimizer.state]
@@ -128,7 +128,7 @@ def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, torch.Tensor))
 
 
-def _resident_peak() -> int:
+def resident_peak() -> int:
     """Bytes, of this process alone: on Linux ru_maxrss begins with what the process that started this one held."""
     status = Path("/proc/self/status")
     if status.is_file():
