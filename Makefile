@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow reliability lint bench clean
+.PHONY: help install quickstart test test-slow reliability lint bench bench-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -32,9 +32,18 @@ reliability: install  ## 20 times kill -9 and go on, for a GAN, PartialConv and 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: install  ## the speed of masks and data, on one core; PUBLIC=folder with the published code beside ours
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.masks $(if $(PUBLIC),--public $(PUBLIC))
+PUBLISHED := $(if $(PUBLIC),--public $(PUBLIC))
+
+bench: install  ## every method's speed, masks and data, on one core; PUBLIC=folder with the published code beside ours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.masks $(PUBLISHED)
 	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data $(LIT_INPAINT_DATA)/bsds500/train)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ssim
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.utilisation
+	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.attention $(PUBLISHED))
+	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steps $(PUBLISHED))
+
+bench-check: install  ## name what got slower by more than 15 % since benchmarks/ratios.json; PUBLIC as for bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check $(PUBLISHED) $(if $(LIT_INPAINT_DATA),--data $(LIT_INPAINT_DATA)/bsds500/train)
 
 clean:  ## remove what can be made again, runs excepted
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -29,16 +29,21 @@ ROUNDS, MASKS = 30, 256
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--public", type=Path, help="folder with checkouts of the published code")
-    public = parser.parse_args().public
-    cv2.setNumThreads(1)
-    thick = LaMaThick(cap=1)
-    compare("LaMa thick 256, not capped", thick, thick_shapes, published_thick(public) if public else None)
-    strokes = FreeFormStrokes()
-    compare("DeepFill v2 strokes", strokes, strokes.shapes, published_strokes(public) if public else None)
+    ratios(parser.parse_args().public)
     for generator in (DeepFillV2Mask(), LaMaThick(), NoiseBlobs(), Text()):
         medians, _ = alternate([one_by_one(generator)])
         print(f"{generator}: {medians[0]:.0f} us")
     return 0
+
+
+def ratios(public: Path | None) -> dict[str, float]:
+    """Print the comparisons; by name, the drawing calls' time and the published generator's over ours."""
+    cv2.setNumThreads(1)
+    thick, strokes = LaMaThick(cap=1), FreeFormStrokes()
+    found = compare("LaMa thick 256, not capped", thick, thick_shapes, published_thick(public) if public else None)
+    return found | compare(
+        "DeepFill v2 strokes", strokes, strokes.shapes, published_strokes(public) if public else None
+    )
 
 
 def compare(
@@ -46,7 +51,7 @@ def compare(
     generator: LaMaThick | FreeFormStrokes,
     shapes: Callable[[int, int, np.random.Generator], list[Shape]],
     published: Callable[[int], None] | None,
-) -> None:
+) -> dict[str, float]:
     """Print microseconds a mask and the ratios."""
     runs = [one_by_one(generator), in_block(generator), replay(shapes)]
     labels = ["seeded one by one", f"blocks of {MASKS}", "replay of the drawing calls"]
@@ -58,9 +63,12 @@ def compare(
     for label, median, fastest in zip(labels, times, least, strict=True):
         print(f"  {label:<28}{median:7.1f} us a mask ({fastest:.1f} in the fastest round)")
     print(f"  {'one by one / replay':<28}{times[0] / times[2]:7.2f}")
+    found = {f"{name}, replay": times[2] / times[0]}
     if published:
+        found[f"{name}, published"] = times[3] / times[0]
         print(f"  {'one by one / published':<28}{times[0] / times[3]:7.2f}")
         print(f"  {'block / published':<28}{times[1] / times[3]:7.2f}")
+    return found
 
 
 def alternate(runs: list[Callable[[int], None]]) -> tuple[list[float], list[float]]:

@@ -2,28 +2,45 @@
 
     python -m benchmarks.utilisation [METHOD ...]
 
-Each row runs in a process of its own: the published network and its whole training step (every optimiser, the losses
-with the backbones that are on this machine) on random images of the published size. FLOPs are those of convolutions
-and matrix products, counted by torch; a Fourier transform counts nothing. The peak is that of a 3x3 convolution of 256
-channels, measured in the same process before and after; time is process CPU time, the median of the steps.
+Each row runs in a process of its own: the published network and its whole training step (every optimiser, the losses;
+their backbones have random weights) on random images of the published size. FLOPs are those of convolutions and matrix
+products, counted by torch; a Fourier transform counts nothing. The peak is that of a 3x3 convolution of 256 channels,
+measured in the same process before and after; time is process CPU time, the median of the steps; memory is the
+process's highest resident memory above that of its imports.
 """
 
 import argparse
+import logging
 import multiprocessing
-import resource
 import statistics
 import time
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+from unittest import mock
 
 import lightning as L
 import torch
+import torchvision
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.malloc import keep_freed_memory
+from experiments.memory import resident_peak
 from lit_inpaint import methods
+from lit_inpaint.methods import DDPM, DSI, ICT
+from lit_inpaint.methods.dsi.stages import DSIStructure, DSITexture
+from lit_inpaint.methods.ict.palette import make_palette
+from lit_inpaint.methods.ict.stages import ICTTransformer, ICTUpsampler
+from lit_inpaint.methods.lama.loss import DilatedResNet50, HighReceptiveFieldFeatures
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -37,7 +54,6 @@ class Row(NamedTuple):
     note: str = ""
 
 
-NO_VGG19 = {"perceptual_weight": 0, "style_weight": 0}
 SMALL_DENOISER = {
     "image_size": 64, "model_channels": 64, "num_res_blocks": 2, "channel_mult": [1, 2, 3, 4],
     "attention_resolutions": [16, 8], "num_head_channels": 32,
@@ -45,11 +61,41 @@ SMALL_DENOISER = {
 ROWS = [
     Row("ContextEncoder", 128, 8),
     Row("GLCIC", 256),
-    Row("DeepFillV1", 256, cycle=5),
+    Row("DeepFillV1", 256, cycle=6, note="5 critic batches to 1 of the generator"),
     Row("PartialConv", 512),
     Row("DeepFillV2", 256),
-    Row("DDPM", 64, 4, 1, SMALL_DENOISER, "64 channels at 64x64, 25 M parameters"),
+    Row("AOTGAN", 512, 1),
+    Row("LaMa", 256),
+    Row("LaMa", 256, arguments={"blocks": 18}, note="18 blocks"),
+    Row("DSIVQVAE", 256),
+    Row("DSIStructure", 256),
+    Row("DSITexture", 256),
+    Row("ICTTransformer", 256, 1, note="48x48 tokens"),
+    Row("ICTUpsampler", 256),
+    Row("DDPM", 64, 4, arguments=SMALL_DENOISER, note="64 channels"),
+    Row("DDPM", 256, 1, arguments={"use_checkpoint": True}, note="552,814,086 parameters, activations recomputed"),
+    Row("MIGAN", 512, 1, note="released weights alone"),
 ]
+STAGES = {**ICT.stages, **DSI.stages}  # by their flags of `lit-inpaint assemble`
+
+
+def make(row: Row) -> Stage:
+    classes = {cls.__name__: cls for cls in STAGES.values()}
+    method: Stage = (classes.get(row.method) or getattr(methods, row.method))(**(row.arguments or {}))
+    if isinstance(method, DSIStructure | DSITexture):
+        method.vqvae.top.updates += 1  # counts as trained
+    if isinstance(method, ICTTransformer | ICTUpsampler):
+        method.palette.copy_(make_palette("uniform", len(method.palette), method.grid, None))
+    return method
+
+
+def forward_pass(method: Any, batch: InpaintingBatch) -> Callable[[], Any]:
+    """What one completion costs; of a stage, what its validation computes; of a DDPM, one call of its network."""
+    if isinstance(method, DDPM):
+        return lambda: method.denoiser(batch.image, torch.zeros(len(batch.image), dtype=torch.long))
+    if isinstance(method, InpaintingModule):
+        return lambda: method.predict(batch.image, batch.mask)
+    return lambda: (method.evaluation_loss if hasattr(method, "evaluation_loss") else method._validate)(batch)
 
 
 class Stopwatch(L.Callback):
@@ -88,7 +134,30 @@ def batches(row: Row, count: int) -> DataLoader:
     return DataLoader(items, batch_size=row.batch)
 
 
-def steps(method: InpaintingModule, row: Row, count: int, callbacks: list[L.Callback]) -> None:
+@contextmanager
+def random_backbones() -> Iterator[None]:
+    """The networks of perceptual losses with random weights, whether or not their files are here: the time is equal."""
+
+    def state(name: str) -> dict[str, torch.Tensor]:
+        return getattr(torchvision.models, name)(weights=None).features.state_dict()
+
+    def resnet(features: HighReceptiveFieldFeatures) -> DilatedResNet50:
+        return DilatedResNet50().eval().requires_grad_(False)
+
+    with (
+        mock.patch.multiple("lit_inpaint.losses.perceptual", features_state=state, backbone=mock.DEFAULT),
+        mock.patch.multiple(HighReceptiveFieldFeatures, require=lambda _: None, _load=resnet),
+    ):
+        yield
+
+
+def in_a_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
+    """What ``function`` returns, in a process of its own: its peak of memory is of nothing else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def steps(method: Stage, row: Row, count: int, callbacks: list[L.Callback]) -> None:
     trainer = L.Trainer(
         accelerator="cpu", devices=1, max_steps=count, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=callbacks,
@@ -96,42 +165,86 @@ def steps(method: InpaintingModule, row: Row, count: int, callbacks: list[L.Call
     trainer.fit(method, batches(row, count))
 
 
-def measure(row: Row, repeats: int, queue: Any) -> None:
-    """Put the cells of one row of the table into ``queue``."""
+class _Everything:
+    """Instead of the counter's hooks into modules, which a gradient of a gradient breaks."""
+
+    parents = ("Global",)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+
+def counter() -> FlopCounterMode:
+    mode = FlopCounterMode(display=False)
+    mode.mod_tracker = _Everything()  # type: ignore[assignment]
+    return mode
+
+
+class Measured(NamedTuple):
+    """GFLOP and seconds of a forward pass and of a batch of training; of the process, GFLOP a second and MiB."""
+
+    forward: tuple[float, float]
+    step: tuple[float, float] | None
+    peak: float
+    memory: float
+
+
+def measure(row: Row, repeats: int) -> Measured:
     warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    before, resident = peak(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    method = getattr(methods, row.method)(**(row.arguments or {}))
-    batch = next(iter(batches(row, 1)))
-    forward = FlopCounterMode(display=False)
-    seconds = []
-    method.eval()
-    with torch.no_grad():
-        network = (lambda: method.denoiser(batch.image, torch.zeros(row.batch, dtype=torch.long))) if (
-            row.method == "DDPM"
-        ) else lambda: method.predict(batch.image, batch.mask)  # fmt: skip
-        with forward:
-            network()
-        for _ in range(repeats):
-            start = time.process_time()
-            network()
-            seconds.append(time.process_time() - start)
-    method.train()
-    step, watch = FlopCounterMode(display=False), Stopwatch()
-    with step:
-        steps(method, row, row.cycle, [])
-    steps(method, row, row.cycle * (1 + repeats), [watch])
-    cycles = [sum(watch.seconds[i : i + row.cycle]) / row.cycle for i in range(0, len(watch.seconds), row.cycle)][1:]
-    reached = max(before, peak())
-    cells = []
-    for flops, taken in ((forward.get_total_flops(), seconds), (step.get_total_flops() / row.cycle, cycles)):
-        median = statistics.median(taken)
-        cells.append(f"{flops / 1e9:.0f} | {1000 * median:.0f} | {flops / 1e9 / median / reached:.2f}")
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) / 1024
-    name = f"{row.method} ({row.note})" if row.note else row.method
-    rate = row.batch / statistics.median(cycles)
-    ends = f"{rate:.2f} | {memory:.0f} | {reached:.0f}"
-    queue.put(f"| {name} | {row.batch} x {row.size} | {' | '.join(cells)} | {ends} |")
+    keep_freed_memory()  # as fit does on a CPU
+    reached = peak()
+    before = resident_peak()
+    with random_backbones():
+        method = make(row).eval()
+        network = forward_pass(method, next(iter(batches(row, 1))))
+        with torch.no_grad():
+            with counter() as counted:
+                network()
+            seconds = []
+            for _ in range(repeats):
+                start = time.process_time()
+                network()
+                seconds.append(time.process_time() - start)
+        forward, step = (counted.get_total_flops() / 1e9, statistics.median(seconds)), None
+        if not isinstance(method, InpaintingModule) or method.trainable:
+            method.train()
+            with counter() as counted:
+                steps(method, row, row.cycle, [])
+            watch = Stopwatch()
+            steps(method, row, row.cycle * repeats, [watch])  # the first of them has been
+            cycles = [sum(watch.seconds[i : i + row.cycle]) for i in range(0, len(watch.seconds), row.cycle)]
+            step = counted.get_total_flops() / 1e9 / row.cycle, statistics.median(cycles) / row.cycle
+    return Measured(forward, step, max(reached, peak()), (resident_peak() - before) / 2**20)
+
+
+def shares(names: list[str], repeats: int) -> dict[str, float]:
+    """Print one line a row; by name, the share of the convolution peak that it reaches."""
+    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, float32")
+    columns = ["method", "batch x side", "forward GFLOP", "ms", "of peak", "step GFLOP", "ms", "of peak"]
+    columns += ["images / s", "MiB", "peak GFLOP/s"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    found = {}
+    for row in [row for row in ROWS if not names or row.method in names]:
+        name = f"{row.method} ({row.note})" if row.note else row.method
+        try:
+            forward, step, reached, memory = in_a_fresh_process(measure, row, repeats)
+        except BrokenProcessPool:
+            print(f"| {name} | {row.batch} x {row.size} | its process was killed, most likely for want of memory |")
+            continue
+        cells = []
+        for kind, part in (("forward", forward), ("step", step)):
+            if part is None:
+                cells.append("- | - | -")
+                continue
+            found[f"{name}, {kind}"] = part[0] / part[1] / reached
+            cells.append(f"{part[0]:.0f} | {1000 * part[1]:.0f} | {found[f'{name}, {kind}']:.2f}")
+        rate = f"{row.batch / step[1]:.2f}" if step else "-"
+        ends = f"{rate} | {memory:.0f} | {reached:.0f}"
+        print(f"| {name} | {row.batch} x {row.size} | {' | '.join(cells)} | {ends} |", flush=True)
+    return found
 
 
 def main() -> None:
@@ -139,18 +252,9 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", help="only these")
     parser.add_argument("--repeats", type=int, default=3)
     a = parser.parse_args()
-    print(f"torch {torch.__version__}, one thread, float32")
-    columns = ["method", "batch x side", "forward GFLOP", "ms", "of peak", "step GFLOP", "ms", "of peak"]
-    columns += ["images / s", "MiB", "peak GFLOP/s"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    context = multiprocessing.get_context("spawn")
-    for row in [row for row in ROWS if not a.methods or row.method in a.methods]:
-        queue = context.Queue()
-        process = context.Process(target=measure, args=(row, a.repeats, queue))
-        process.start()
-        process.join()
-        failed = f"| {row.method} | failed, exit code {process.exitcode} |"
-        print(failed if process.exitcode else queue.get(), flush=True)
+    if unknown := set(a.methods) - {row.method for row in ROWS}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; allowed: {', '.join({row.method for row in ROWS})}")
+    shares(a.methods, a.repeats)
 
 
 if __name__ == "__main__":
