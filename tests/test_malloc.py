@@ -17,8 +17,7 @@ def faults():
     for _ in range(5):
         torch.ones(16 * 2**20)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults(), faults()
-print(faults())
+print(sorted(faults() for _ in range(7))[3])  # a small block may come to lie in a freed large one, now and then
 """
 
 
