@@ -1,6 +1,7 @@
 """PatchMatch: the field against exhaustive search, the completion traced back to known pixels, and real photographs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lit_inpaint.methods import PatchMatch, Telea
 from lit_inpaint.methods.patchmatch.field import draw_field, nearest_neighbour_field
+from lit_inpaint.methods.patchmatch.flood import Fields
 from lit_inpaint.metrics import metric, round_to_8_bits, unavailable
 
 
@@ -23,14 +25,28 @@ def exhaustive(target: np.ndarray, source: np.ndarray, radius: int) -> np.ndarra
     return ((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T).min(1)
 
 
+def flooded(target: np.ndarray, source: np.ndarray, iterations: int) -> tuple[np.ndarray, np.ndarray]:
+    """What nearest_neighbour_field returns, by the form for GPUs."""
+    whole = torch.zeros(1, *target.shape[:2], dtype=torch.bool)
+    whole[:, 3:-3, 3:-3] = True
+    fields = Fields(torch.from_numpy(source)[None].float(), whole, whole, torch.tensor([3]), [0])
+    colours = torch.from_numpy(target)[None].float()
+    fields.start(colours)
+    for _ in range(iterations):
+        fields.improve(colours)
+    match, distance = fields.found()
+    return match[0].numpy(), distance[0].numpy()
+
+
+@pytest.mark.parametrize("search", [nearest_neighbour_field, flooded])
 @pytest.mark.parametrize("pair", ["one photograph", "two photographs"])
-def test_the_field_after_5_iterations_is_within_a_tenth_of_exhaustive_search(pair: str):
+def test_the_field_after_5_iterations_is_within_a_tenth_of_exhaustive_search(pair: str, search: Any):
     cat, coffee = data.chelsea()[60:124, 100:164], data.coffee()[100:164, 200:264]
     source = data.chelsea()[100:164, 180:244] if pair == "one photograph" else coffee
-    match, distance = nearest_neighbour_field(cat, source, iterations=5)
+    match, distance = search(cat, source, iterations=5)
     best = exhaustive(cat, source, 3).sum()
     assert best <= distance[distance >= 0].sum() <= 1.1 * best
-    assert nearest_neighbour_field(cat, source, iterations=0)[1].sum() > 2 * best
+    assert search(cat, source, iterations=0)[1].sum() > 2 * best
     for y, x in [(3, 3), (20, 40), (60, 60)]:
         v, u = match[y, x]
         a, b = cat[y - 3 : y + 4, x - 3 : x + 4].astype(int), source[v - 3 : v + 4, u - 3 : u + 4].astype(int)
@@ -96,6 +112,34 @@ def test_the_same_seed_gives_the_same_image_on_any_batch_size_and_another_seed_a
     assert not torch.equal(method(image, mask), PatchMatch(seed=1)(image, mask))
 
 
+def test_all_at_once_every_image_becomes_what_it_becomes_alone():
+    image, hole = textured()
+    small, lines = np.zeros_like(hole), np.zeros_like(hole)
+    small[30:33, 50:53] = lines[::4] = True  # fewer levels, smaller patches
+    images, holes, seeds = [image, image[:, ::-1].copy(), image], [hole, small, lines], [5, 7, 9]
+    method = PatchMatch()
+    hidden = [np.where(h[..., None], np.nan, i) for i, h in zip(images, holes, strict=True)]
+    together = method.complete_at_once(hidden, holes, seeds, "cpu")
+    for index in range(3):
+        alone = method.complete_at_once(hidden[index : index + 1], holes[index : index + 1], seeds[index:], "cpu")
+        assert torch.equal(together[index], alone[0])
+        np.testing.assert_array_equal(alone[0].numpy()[~holes[index]], images[index][~holes[index]])
+        one_by_one = method.complete(hidden[index], holes[index], seeds[index]).image
+        assert np.abs(alone[0].numpy() - one_by_one)[holes[index]].mean() < 10
+    assert not torch.equal(method.complete_at_once(images[:1], holes[:1], [6], "cpu")[0], together[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_completes_as_the_same_form_on_the_cpu():
+    image, hole = textured()
+    erased, mask = tensors(np.where(hole[..., None], 0, image), hole)
+    expected = PatchMatch().complete_at_once(
+        [(erased[0].double().permute(1, 2, 0).numpy() + 1) * 127.5], [hole], [0], "cpu"
+    )
+    found = PatchMatch().fill(erased.cuda(), mask.cuda()).cpu()
+    torch.testing.assert_close(found, (expected / 127.5 - 1).permute(0, 3, 1, 2).float(), atol=1e-5, rtol=0)
+
+
 def test_holes_that_leave_no_whole_patch_use_smaller_ones():
     image, hole = textured()
     hole[:] = False
@@ -143,6 +187,16 @@ def mean_hole_psnr(pairs: list[tuple[Tensor, Tensor]]) -> float:
 
 def test_five_photographs_are_filled_to_18_5_db(holes20: list[tuple[Tensor, Tensor]]):
     assert mean_hole_psnr(holes20[::4]) >= 18.5
+
+
+@pytest.mark.slow
+def test_two_photographs_at_once_are_filled_as_well(holes20: list[tuple[Tensor, Tensor]]):
+    pairs, psnr = holes20[::10], metric("psnr_hole")
+    images = [(image[0].double().permute(1, 2, 0).numpy() + 1) * 127.5 for image, _ in pairs]
+    filled = PatchMatch().complete_at_once(images, [mask[0, 0].numpy() == 1 for _, mask in pairs], [0, 0], "cpu")
+    filled = (filled / 127.5 - 1).permute(0, 3, 1, 2).float()
+    found = np.mean([psnr(round_to_8_bits(x[None]), *pair) for x, pair in zip(filled, pairs, strict=True)])
+    assert found >= mean_hole_psnr(pairs) - 0.2
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_inpaint.classical import ClassicalModule, harmonic_fill, refuse_without_known_pixels
 from lit_inpaint.methods.patchmatch.field import improve, random_state, rows, start, vote
+from lit_inpaint.methods.patchmatch.flood import Fields
 
 
 class Completion(NamedTuple):
@@ -67,12 +68,17 @@ class PatchMatch(ClassicalModule):
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         refuse_without_known_pixels(mask)
-        filled = erased.clone()
-        for index, hole in enumerate(mask[:, 0].cpu().numpy() == 1):
-            if hole.any():
-                image = (erased[index].double().permute(1, 2, 0).cpu().numpy() + 1) * 127.5
-                seed = int(torch.randint(2**62, (), generator=generators[index])) if generators else self.seed
-                filled[index] = torch.from_numpy(self.complete(image, hole, seed).image / 127.5 - 1).permute(2, 0, 1)
+        filled, holes = erased.clone(), mask[:, 0].cpu().numpy() == 1
+        touched = [index for index, hole in enumerate(holes) if hole.any()]
+        images = [(erased[index].double().permute(1, 2, 0).cpu().numpy() + 1) * 127.5 for index in touched]
+        seeds = [int(torch.randint(2**62, (), generator=generators[i])) if generators else self.seed for i in touched]
+        if erased.is_cuda and touched:
+            completed = self.complete_at_once(images, [holes[i] for i in touched], seeds, erased.device)
+            filled[touched] = (completed / 127.5 - 1).permute(0, 3, 1, 2).to(filled)
+            return filled
+        for index, image, seed in zip(touched, images, seeds, strict=True):
+            completed = torch.from_numpy(self.complete(image, holes[index], seed).image / 127.5 - 1)
+            filled[index] = completed.permute(2, 0, 1)
         return filled
 
     def complete(self, image: NDArray[np.float64], hole: NDArray[np.bool_], seed: int = 0) -> Completion:
@@ -84,8 +90,7 @@ class PatchMatch(ClassicalModule):
             radius, allowed = known_patches(hole, self.radius)
             centres, sources = np.argwhere(grown(hole, radius)), np.argwhere(allowed)
             source, distance = rows(image), np.full(hole.shape, -1, np.int32)
-            depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-            trust = self.border_weight ** -depth.astype(np.float64)
+            trust = self._trust(hole)
             if completion is None:
                 match, filled = np.full((*hole.shape, 2), -1, np.int32), harmonic_fill(image, hole)
                 if radius == 0:  # scattered known pixels, and patches of one: a random start would stay random
@@ -104,6 +109,52 @@ class PatchMatch(ClassicalModule):
             completion = Completion(filled, match, distance, weight, radius)
         assert completion is not None
         return completion
+
+    def complete_at_once(
+        self,
+        images: Sequence[NDArray[np.float64]],
+        holes: Sequence[NDArray[np.bool_]],
+        seeds: Sequence[int],
+        device: torch.device | str,
+    ) -> Tensor:
+        """The same for images of one size, all at a time on ``device``: (B, H, W, 3) float64, 0..255.
+
+        An image takes part from its own coarsest level on.
+        """
+        pyramids = [pyramid(image, hole, self.radius) for image, hole in zip(images, holes, strict=True)]
+        deepest = max(pyramids, key=len)
+        match: list[Any] = [None] * len(pyramids)
+        for level in reversed(range(len(deepest))):
+            size = deepest[level][1].shape
+            absent, nowhere = (np.zeros((*size, 3)), np.zeros(size, bool)), np.full((*size, 2), -1, np.int32)
+            pairs = [levels[level] if level < len(levels) else absent for levels in pyramids]
+            new = [level == len(levels) - 1 for levels in pyramids]
+            image, hole = (_stacked(part, device) for part in zip(*pairs, strict=True))
+            radii, patches = zip(*(known_patches(h, self.radius) for _, h in pairs), strict=True)
+            centres = _stacked([grown(h, radius) for (_, h), radius in zip(pairs, radii, strict=True)], device)
+            fields = Fields(image, _stacked(patches, device), centres, torch.tensor(radii, device=device), seeds)
+            before = [nowhere if m is None else upsampled(m, size) for m in match]
+            for index in np.flatnonzero(new):
+                before[index] = nearest_to(patches[index]) if radii[index] == 0 else nowhere
+            fields.start(image, _stacked(before, device))
+            trust = _stacked([self._trust(h) for _, h in pairs], device)
+            filled = fields.vote(image, hole, trust)
+            for index in np.flatnonzero(new):
+                filled[index] = torch.from_numpy(harmonic_fill(*pairs[index]))
+            for _ in range(self.rounds + level * self.rounds_per_level):
+                fields.start(filled)
+                for _ in range(self.iterations):
+                    fields.improve(filled)
+                filled = fields.vote(image, hole, fields.weights(trust))
+            match = list(fields.found()[0].cpu().numpy())
+        return filled
+
+    def _trust(self, hole: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return self.border_weight ** -cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).astype(np.float64)
+
+
+def _stacked(arrays: Sequence[NDArray[Any]], device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).to(device)
 
 
 def similarity(distance: NDArray[np.int32]) -> NDArray[np.float64]:
