@@ -39,6 +39,7 @@ bench: install  ## every method's speed, masks and data, on one core; PUBLIC=fol
 	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data $(LIT_INPAINT_DATA)/bsds500/train)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ssim
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.utilisation
+	$(BIN)/python -m benchmarks.gpu $(if $(LIT_INPAINT_DATA),--photographs $(LIT_INPAINT_DATA)/holes20)
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.attention $(PUBLISHED))
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steps $(PUBLISHED))
 

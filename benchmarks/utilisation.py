@@ -92,24 +92,33 @@ def make(row: Row) -> Stage:
 def forward_pass(method: Any, batch: InpaintingBatch) -> Callable[[], Any]:
     """What one completion costs; of a stage, what its validation computes; of a DDPM, one call of its network."""
     if isinstance(method, DDPM):
-        return lambda: method.denoiser(batch.image, torch.zeros(len(batch.image), dtype=torch.long))
+        t = torch.zeros(len(batch.image), dtype=torch.long, device=batch.image.device)
+        return lambda: method.denoiser(batch.image, t)
     if isinstance(method, InpaintingModule):
         return lambda: method.predict(batch.image, batch.mask)
     return lambda: (method.evaluation_loss if hasattr(method, "evaluation_loss") else method._validate)(batch)
 
 
-class Stopwatch(L.Callback):
-    """CPU seconds of every training step, without the time between them."""
+def now(device: str = "cpu") -> float:
+    """Seconds: of this process on a CPU, of the clock on a GPU that has done its work."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
-    def __init__(self) -> None:
+
+class Stopwatch(L.Callback):
+    """Seconds of every training step, without the time between them."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device, self.start = device, 0.0
         self.seconds: list[float] = []
-        self.start = 0.0
 
     def on_train_batch_start(self, *arguments: Any) -> None:
-        self.start = time.process_time()
+        self.start = now(self.device)
 
     def on_train_batch_end(self, *arguments: Any) -> None:
-        self.seconds.append(time.process_time() - self.start)
+        self.seconds.append(now(self.device) - self.start)
 
 
 def peak() -> float:
