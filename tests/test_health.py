@@ -5,11 +5,29 @@ from pathlib import Path
 import pytest
 import torch
 from gradients import Forms
+from lightning.pytorch.plugins import MixedPrecision
 from test_methods import batches, trainer
 from torch import Tensor
 
 from lit_inpaint.callbacks import Health
 from lit_inpaint.losses import margin
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_norms_are_without_float16_s_loss_scale(tmp_path: Path, fused: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Forms, "configure_optimizers", lambda self: [
+        torch.optim.Adam(network.parameters(), 1e-3, fused=fused) for network in (self.generator, self.discriminator)
+    ])  # fmt: skip
+    norms = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=1024.0)):
+        torch.manual_seed(0)
+        plugins = [MixedPrecision("16-mixed", "cpu", scaler)] if scaler else []
+        run = trainer(
+            tmp_path, max_steps=1, callbacks=[Health()], limit_val_batches=0, log_every_n_steps=1, plugins=plugins
+        )
+        run.fit(Forms(), batches(1))
+        norms.append(run.callback_metrics["health/gradient/generator"].item())
+    assert norms[1] == pytest.approx(norms[0], rel=0.05)
 
 
 def test_norms_and_margin_are_those_of_the_batch_and_nothing_listens_afterwards(tmp_path: Path):

@@ -52,6 +52,9 @@ class Health(L.Callback):
             if gradients:
                 self._measured[name] = stretch
                 norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+                scaler = getattr(trainer.precision_plugin, "scaler", None)
+                if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                    norm = norm / scaler.get_scale()  # fused optimisers take float16's loss scale away in their step
                 pl_module.log(f"health/gradient/{name}", norm, batch_size=1)
 
     def on_train_batch_end(
