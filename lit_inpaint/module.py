@@ -77,7 +77,8 @@ class InpaintingModule(Stage, ABC):
 
     def sample(self, image: Tensor, mask: Tensor, n: int, seed: int = 0, names: Sequence[str] | None = None) -> Tensor:
         """``n`` completions of each image, (n, B, 3, H, W). The same (seed, name, number) gives the same completion on
-        any batch size and device. A method that is not ``diverse`` returns one completion n times."""
+        any batch size and device (PatchMatch: on any CPU, or on any GPU). A method that is not ``diverse`` returns one
+        completion n times."""
         if not self.diverse:
             return self(image, mask).expand(n, *image.shape)
         names = names or [str(index) for index in range(len(image))]

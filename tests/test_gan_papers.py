@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lit_inpaint.layers.local_crop import local_crop
 from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_minimax
 from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
-from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, PartialConv
+from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.methods.context_encoder.method import MEAN_COLOUR
 from lit_inpaint.methods.context_encoder.networks import ChannelwiseFullyConnected
 from lit_inpaint.methods.deepfillv1.loss import spatial_discount
@@ -459,3 +459,9 @@ def test_a_resumed_run_continues_bit_for_bit(
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
     assert resumed.generator_updates == whole.generator_updates
+
+
+@pytest.mark.parametrize("method", [DeepFillV1, DeepFillV2])
+def test_a_variant_that_is_none_is_refused_with_those_that_are(method: Any):
+    with pytest.raises(ValueError, match=r"variant is 'torch'; expected one of official, .*mmagic"):
+        method(variant="torch")

@@ -1,7 +1,7 @@
 """Networks of DeepFill v1, layer by layer as in inpaint_model.py of JiahuiYu/generative_inpainting, branch v1.0.0."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ class Generator(nn.Module):
 
     def __init__(self, width: int = 32, variant: Variant = "official") -> None:
         super().__init__()
+        if variant not in get_args(Variant):
+            raise ValueError(f"variant is {variant!r}; expected one of {', '.join(get_args(Variant))}.")
         self.variant = variant
         half, full, double_, four = width // 2, width, 2 * width, 4 * width
 

@@ -32,6 +32,7 @@ class Completion(NamedTuple):
 class PatchMatch(ClassicalModule):
     """Copies patches. From coarse to fine, in turn: find for each patch over the hole its nearest neighbour among the
     patches without a hole pixel, and set each hole pixel to the weighted mean of what the patches over it match there.
+    A batch on a GPU is completed at once, by other searches of the same energy: one seed gives another image there.
 
     Args:
         radius: Of the patches in pixels, 3 is the paper's 7x7; smaller where no larger patch is known in full.
