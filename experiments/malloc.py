@@ -10,7 +10,8 @@ def keep_freed_memory() -> bool:
     """Let freed memory stay with the process instead of going back to the kernel; True if the C library can.
 
     By default each large tensor is mapped when it is made and unmapped when it goes, and the kernel clears every page
-    of the next one: up to a tenth of a training step on a CPU. The peak is the same, it is only never given back.
+    of the next one: up to a tenth of a training step on a CPU. What was taken is never given back, and where sizes
+    change a small block behind a freed one can keep it from the next larger one, so that the peak may be higher.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments.key_value import key_value
+from experiments.malloc import keep_freed_memory
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
@@ -91,6 +92,8 @@ def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) 
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     cuda = torch.cuda.is_available()
+    if not cuda:
+        keep_freed_memory()  # as fit does
     before = 0 if cuda else resident_peak()
     method = cls(**arguments)
     image, mask = torch.rand(3, size, size) * 2 - 1, torch.zeros(1, size, size)
