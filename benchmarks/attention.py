@@ -37,7 +37,7 @@ def published(name: str, public: Path, device: str) -> Form:
     repository, file, *_ = PUBLISHED[name]
     checkout(public, repository, file)
     networks = importlib.import_module("model.networks")
-    layer = networks.ContextualAttention(ksize=3, stride=1, rate=2, fuse_k=3, softmax_scale=10, fuse=True)
+    layer = networks.ContextualAttention(ksize=3, stride=1, rate=2, fuse_k=3, softmax_scale=10, fuse=True).to(device)
     layer.use_cuda = device != "cpu"  # daa233's makes tensors where this says
 
     def form(features: Tensor, mask: Tensor) -> Tensor:
@@ -63,6 +63,7 @@ def inputs(channels: int, side: int, device: str) -> tuple[Tensor, Tensor]:
 
 def run(form: Form, channels: int, backward: bool, device: str, side: int = 64) -> tuple[float, Tensor]:
     """Seconds, and the output or the gradient."""
+    torch.backends.cudnn.allow_tf32 = False
     features, mask = inputs(channels, side, device)
     features.requires_grad_(backward)
     start = now(device)

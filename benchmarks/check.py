@@ -75,6 +75,8 @@ def main() -> int:
         print(f"\n{title}")
         committed = of_this_kind.get(title, {})
         found = measure(group, {} if a.write else committed)
+        if missing := [name for name in committed if name not in found]:
+            print("committed and not measured now:", "; ".join(missing))
         named += [
             f"{title}: {name}, {found[name]:.2f}, committed {committed[name]:.2f}" for name in slower(found, committed)
         ]

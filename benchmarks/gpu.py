@@ -4,7 +4,7 @@
 
 Rows, networks, steps and random backbones are those of benchmarks.utilisation, with --times as many images a batch;
 each cell is measured in a process of its own. The peak is that of a bfloat16 product of 8192x8192 matrices in the same
-process; FLOPs are those of the float32 form, so the share of a form says what its arithmetic amounts to. Times are
+process; fp32 is torch's default there, with convolutions in TF32. FLOPs are of convolutions and products. Times are
 of the clock between synchronisations, the median of the steps; MiB is what torch's allocator held at most. FOLDER has
 images/ and masks/ of the same names, which PatchMatch completes all at once. Sampling has a command of its own,
 benchmarks.sampling, and so does contextual attention, benchmarks.attention; both take --device.
@@ -76,14 +76,18 @@ def measure(row: Row, form: Form, device: str, repeats: int) -> Measured:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     reached = peak(device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     with random_backbones():
         method = make(row).to(device)
+        trained = not isinstance(method, InpaintingModule) or method.trainable
+        if not trained and form != Form():
+            raise ValueError("completes in float32 under every precision")
         if form.channels_last:
             method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         batch = next(iter(batches(row, 1)))
         batch = batch._replace(image=batch.image.to(device), mask=batch.mask.to(device))
         network, step = forward_pass(method.eval(), batch), None
-        trained = not isinstance(method, InpaintingModule) or method.trainable
         precision = {"precision": "bf16-mixed" if form.bfloat16 else "32-true"}
 
         def fit(count: int, callbacks: list[L.Callback]) -> None:

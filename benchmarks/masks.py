@@ -18,6 +18,7 @@ from unittest import mock
 import cv2
 import numpy as np
 
+from benchmarks.published import MissingCheckoutError
 from masks import DeepFillV2Mask, FreeFormStrokes, LaMaThick, NoiseBlobs, Text
 from masks.generator import MaskGenerator, keyed_rng
 from masks.shapes import Box, Shape, Stroke
@@ -40,10 +41,17 @@ def ratios(public: Path | None) -> dict[str, float]:
     """Print the comparisons; by name, the drawing calls' time and the published generator's over ours."""
     cv2.setNumThreads(1)
     thick, strokes = LaMaThick(cap=1), FreeFormStrokes()
-    found = compare("LaMa thick 256, not capped", thick, thick_shapes, published_thick(public) if public else None)
-    return found | compare(
-        "DeepFill v2 strokes", strokes, strokes.shapes, published_strokes(public) if public else None
-    )
+    found = compare("LaMa thick 256, not capped", thick, thick_shapes, published(published_thick, public))
+    return found | compare("DeepFill v2 strokes", strokes, strokes.shapes, published(published_strokes, public))
+
+
+def published(make: Callable[[Path], Callable[[int], None]], public: Path | None) -> Callable[[int], None] | None:
+    """The published generator, or None; a checkout that is missing is said."""
+    try:
+        return make(public) if public else None
+    except MissingCheckoutError as error:
+        print(f"not measured: {error}")
+        return None
 
 
 def compare(
@@ -179,7 +187,9 @@ def load(public: Path, path: str) -> ModuleType:
     """A published file as a module."""
     found = sorted(file for file in public.rglob(Path(path).name) if file.as_posix().endswith(path))
     if not found:
-        raise SystemExit(f"{public} holds no {path}. Check out advimman/lama and nipponjo/deepfillv2-pytorch there.")
+        raise MissingCheckoutError(
+            f"{public} holds no {path}: check out advimman/lama and nipponjo/deepfillv2-pytorch there"
+        )
     specification = importlib.util.spec_from_file_location("published", found[0])
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)

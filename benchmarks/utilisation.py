@@ -242,6 +242,7 @@ def shares(names: list[str], repeats: int) -> dict[str, float]:
             forward, step, reached, memory = in_a_fresh_process(measure, row, repeats)
         except BrokenProcessPool:
             print(f"| {name} | {row.batch} x {row.size} | its process was killed, most likely for want of memory |")
+            found |= {f"{name}, {kind}": 0.0 for kind in ("forward", "step")}
             continue
         cells = []
         for kind, part in (("forward", forward), ("step", step)):

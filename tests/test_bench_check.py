@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
-from benchmarks import check
+from benchmarks import check, masks, utilisation
 
 
 @pytest.fixture
@@ -34,6 +36,18 @@ def test_what_is_slower_twice_is_named_with_both_ratios(committed, monkeypatch, 
 def test_what_recovers_or_loses_less_is_not(committed, monkeypatch, capsys):
     assert run(monkeypatch, [{"strokes": 0.4, "boxes": 0.75}, {"strokes": 0.49, "boxes": 0.7}]) == 0
     assert "nothing is slower" in capsys.readouterr().out
+
+
+def test_what_was_not_measured_is_said_and_a_killed_process_is_slower(committed, monkeypatch, capsys):
+    assert run(monkeypatch, [{"strokes": 0.5}]) == 0
+    assert "committed and not measured now: boxes" in capsys.readouterr().out
+    monkeypatch.setattr(utilisation, "in_a_fresh_process", mock.Mock(side_effect=BrokenProcessPool))
+    assert utilisation.shares(["GLCIC"], 1) == {"GLCIC, forward": 0, "GLCIC, step": 0}
+
+
+def test_a_missing_checkout_is_said_and_the_others_are_measured(tmp_path, capsys):
+    assert masks.published(masks.published_thick, tmp_path) is None
+    assert "not measured: " in capsys.readouterr().out
 
 
 def test_write_keeps_the_ratios_of_the_run(committed, monkeypatch):
