@@ -4,13 +4,16 @@
 
 DIR holds checkouts of nipponjo/deepfillv2-pytorch and daa233/generative-inpainting-pytorch. Two images of features of
 64x64 under the same hole, as in DeepFill at 256 px, one thread, float32. The memory of a form is what a fresh process
-grows by when it runs it once. Their layers know one mask a batch, ours one an image. On a GPU time is wall time between
-synchronisations, memory that of torch's allocator, and products are full float32 (no TF32).
+grows by when it runs it once and gives back at once what it frees. Their layers know one mask a batch, ours one an
+image. On a GPU time is wall time between synchronisations, memory that of torch's allocator, and products are full
+float32 (no TF32).
 """
 
 import argparse
+import ctypes
 import importlib
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -78,6 +81,8 @@ def run(form: Form, channels: int, backward: bool, device: str, side: int = 64) 
 def growth(which: str, name: str, public: Path, channels: int, backward: bool, device: str) -> float:
     """MiB, in a fresh process."""
     torch.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD, which glibc else raises as it goes
     form = published(name, public, device) if which == "published" else ours(name)
     run(form, 8, backward, device, side=16)  # code and thread pools
     before = resident_peak() if device == "cpu" else torch.cuda.memory_allocated()

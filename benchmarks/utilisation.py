@@ -223,8 +223,9 @@ def measure(row: Row, repeats: int) -> Measured:
             with counter() as counted:
                 steps(method, row, row.cycle, [])
             watch = Stopwatch()
-            steps(method, row, row.cycle * repeats, [watch])  # the first of them has been
-            cycles = [sum(watch.seconds[i : i + row.cycle]) for i in range(0, len(watch.seconds), row.cycle)]
+            steps(method, row, row.cycle * (1 + repeats), [watch])
+            measured = watch.seconds[row.cycle :]  # in the first cycle optimisers make their state
+            cycles = [sum(measured[i : i + row.cycle]) for i in range(0, len(measured), row.cycle)]
             step = counted.get_total_flops() / 1e9 / row.cycle, statistics.median(cycles) / row.cycle
     return Measured(forward, step, max(reached, peak()), (resident_peak() - before) / 2**20)
 
