@@ -20,6 +20,8 @@ def records(path: Path) -> Iterator[Record]:
             at += left
             continue
         _, length, kind = struct.unpack("<IHB", content[at : at + HEADER])
+        if at + HEADER + length > len(content):  # still being written
+            return
         parts.append(content[at + HEADER : at + HEADER + length])
         at += HEADER + length
         if kind in (1, 4):  # whole, or the last part
