@@ -153,24 +153,29 @@ def aotgan(public: Path, image: Tensor, mask: Tensor) -> Iteration:
     return iterate
 
 
+def lama_generator(public: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Big LaMa's generator and the configuration of its training."""
+    root = checkout(public, "advimman/lama", "saicinpainting/training/losses/feature_matching.py")
+    # Its package imports the whole program; kornia and Lightning 1 serve parts that Big LaMa does not use.
+    stand_in("pytorch_lightning", "kornia", "kornia.geometry", "kornia.geometry.transform")
+    config = yaml.safe_load((root / "configs/training/big-lama.yaml").read_text())
+    ratios = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
+    inner = {"ratio_gin": 0.75, "ratio_gout": 0.75, "enable_lfu": False}
+    plain = {k: v for k, v in config["generator"].items() if not k.endswith("_kwargs")}
+    make = importlib.import_module("saicinpainting.training.modules").make_generator
+    generator = make(None, **plain, init_conv_kwargs=ratios, downsample_conv_kwargs=ratios, resnet_conv_kwargs=inner)
+    return generator, config
+
+
 def lama(public: Path, image: Tensor, mask: Tensor) -> Iteration:
     """advimman/lama, Big LaMa without its perceptual loss: networks and losses of saicinpainting/training.
 
     As in ``BaseInpaintingTrainingModule``, the generator's step and the critic's each run the generator.
     """
-    root = checkout(public, "advimman/lama", "saicinpainting/training/losses/feature_matching.py")
-    # Its package imports the whole program; kornia and Lightning 1 serve parts that Big LaMa does not use.
-    stand_in("pytorch_lightning", "kornia", "kornia.geometry", "kornia.geometry.transform")
+    generator, config = lama_generator(public)
     networks = importlib.import_module("saicinpainting.training.modules")
     losses = importlib.import_module("saicinpainting.training.losses.adversarial")
     matching = importlib.import_module("saicinpainting.training.losses.feature_matching")
-    config = yaml.safe_load((root / "configs/training/big-lama.yaml").read_text())
-    ratios = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
-    inner = {"ratio_gin": 0.75, "ratio_gout": 0.75, "enable_lfu": False}
-    plain = {k: v for k, v in config["generator"].items() if not k.endswith("_kwargs")}
-    generator = networks.make_generator(
-        None, **plain, init_conv_kwargs=ratios, downsample_conv_kwargs=ratios, resnet_conv_kwargs=inner
-    )
     discriminator = networks.make_discriminator("pix2pixhd_nlayer", input_nc=3, ndf=64, n_layers=4)
     adversarial = losses.make_discrim_loss(**config["losses"]["adversarial"])
     weights = config["losses"]["l1"]
@@ -206,7 +211,7 @@ def lama(public: Path, image: Tensor, mask: Tensor) -> Iteration:
 
 def ddpm(public: Path, image: Tensor, mask: Tensor) -> Iteration:
     """openai/guided-diffusion: ``training_losses`` of a network of 64 channels, as TrainLoop calls it, without EMA."""
-    checkout(public, "openai/guided-diffusion", "guided_diffusion/script_util.py")
+    checkout(public, "openai/guided-diffusion", "guided_diffusion/train_util.py")
     script = importlib.import_module("guided_diffusion.script_util")
     arguments = script.model_and_diffusion_defaults() | {
         "image_size": image.shape[-1], "num_channels": 64, "num_res_blocks": 2, "num_head_channels": 32,

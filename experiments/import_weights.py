@@ -29,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     p.add_argument("--palette", type=Path, help="ICT: kmeans_centers.npy, which belongs to the transformer's file")
+    p.add_argument(
+        "--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="GLCIC of otenim: mpv of the run's config.json"
+    )
     p.add_argument("--overwrite", action="store_true")
     return p
 
@@ -49,9 +52,9 @@ def main(argv: list[str]) -> int:
             f"{a.file} is none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
         )
-    options = {"palette": a.palette} if a.palette else {}
-    if options and "palette" not in inspect.signature(reader.convert).parameters:
-        raise ValueError(f"{a.method} has no palette; leave --palette out.")
+    options = {name: given for name in ("palette", "mean") if (given := getattr(a, name)) is not None}
+    if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
+        raise ValueError(f"{a.method} has no {unused[0]}; leave --{unused[0]} out.")
     converted: dict[str, Any] = reader.convert(state, found, **options)
     method = converted["method"]  # of ICT a stage
     checkpoint = {

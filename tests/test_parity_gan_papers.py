@@ -7,12 +7,15 @@ and the input of :func:`random_input`; a few numbers that it printed stand here 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from experiments.import_weights import main as import_weights
 from lit_inpaint.layers.partial_conv import PartialConv2d
+from lit_inpaint.load import load_method
 from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.methods.context_encoder import weights as context_encoder_weights
 from lit_inpaint.methods.deepfillv1 import weights as deepfillv1_weights
@@ -317,6 +320,16 @@ def test_otenim_s_weights_compute_what_its_program_computes():
     model = loaded(GLCIC, glcic_weights.convert(state, "otenim", mean=(0.5, 0.4, 0.3)))
     # github.com/otenim/GLCIC-PyTorch, models.py, CompletionNetwork, with mpv (0.5, 0.4, 0.3)
     assert_probe(model.predict(image, mask), OTENIM)
+
+
+def test_otenim_s_colour_of_the_hole_is_given_by_its_config(tmp_path: Path):
+    torch.save(random_state(otenim_shapes(), 4), tmp_path / "x.pth")
+    command = ["GLCIC", str(tmp_path / "x.pth"), "--out", str(tmp_path / "x.ckpt")]
+    with pytest.raises(ValueError, match=r"three numbers in \[0, 1\]"):
+        import_weights([*command, "--mean", "128", "100", "80"])
+    import_weights([*command, "--mean", "0.5", "0.4", "0.3"])
+    image, mask = random_input(32)
+    assert_probe(load_method(tmp_path / "x.ckpt").predict(image, mask), OTENIM)
 
 
 def test_otenim_s_critic_computes_what_its_program_computes():

@@ -47,7 +47,12 @@ def convert(state: State, format: str, mean: tuple[float, float, float] | None =
 
     Returns:
         ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only).
+
+    Raises:
+        ValueError: An unknown format, or a mean that is not of [0, 1] or not otenim's.
     """
+    if mean is not None and (format != "otenim" or any(not 0 <= value <= 1 for value in mean)):
+        raise ValueError(f"mean is {mean} and the file {format}; a mean is otenim's mpv, three numbers in [0, 1].")
     out: dict[str, Tensor] = {}
     arguments: dict[str, Any] = {"variant": format.removesuffix("_discriminator")}
     if format == "torch7":  # {model = nn.Sequential, mean = three numbers}
