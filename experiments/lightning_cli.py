@@ -28,8 +28,12 @@ from lit_inpaint.stage import Stage
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
 warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
+warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")  # as is meant
+warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # our own is clearer
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # of Lightning, against torch 2.15
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+# "`weights_only` was not set" is said of what a file will hold, and reads as if files were opened unsafely.
+logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
 
 
 class Mistake(ValueError):
