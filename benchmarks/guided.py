@@ -102,7 +102,8 @@ def test(checkpoint: str, folder: Path, panel: Path | None) -> None:
         first, second = values.mean(0)
         against = "their own than with another's" if said == "no sketch" else "the given than with the other"
         print(f"given {said}: {(gain > 0).sum()} of {len(gain)} holes correlate more with {against} sketch")
-        print(f"    {first:+.3f} and {second:+.3f}, difference {gain.mean():+.3f} {mean_interval(gain)}")
+        low, high = mean_interval(gain)
+        print(f"    {first:+.3f} and {second:+.3f}, difference {gain.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
     if panel:
         shown = [*range(0, 25, 5), *range(25, 50, 5)]
         columns = [image * (1 - mask), 2 * own - 1, drawn, 2 * other - 1, misled, free, image]
