@@ -29,6 +29,7 @@ def small_v2() -> DeepFillV2:
             "inductor",
             marks=[
                 pytest.mark.slow,
+                pytest.mark.timeout(900),  # what the C++ compiler takes on a busy machine
                 pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler"),
             ],
         ),
