@@ -5,14 +5,15 @@
 Each row runs in a process of its own: the published network and its whole training step (every optimiser, the losses;
 their backbones have random weights) on random images of the published size. FLOPs are those of convolutions and matrix
 products, counted by torch; a Fourier transform counts nothing. The peak is that of a 3x3 convolution of 256 channels,
-measured in the same process before and after; time is process CPU time, the median of the steps; memory is the
-process's highest resident memory above that of its imports.
+measured in the same process before and after; time is process CPU time, the least of the repeats (a neighbour of the
+machine only adds to it), of which there are more than asked for where they are short; memory is the process's highest
+resident memory above that of its imports.
 """
 
 import argparse
 import logging
+import math
 import multiprocessing
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -54,6 +55,7 @@ class Row(NamedTuple):
     note: str = ""
 
 
+SHORT = 5.0  # seconds that a forward pass, and a training, is repeated for at least
 SMALL_DENOISER = {
     "image_size": 64, "model_channels": 64, "num_res_blocks": 2, "channel_mult": [1, 2, 3, 4],
     "attention_resolutions": [16, 8], "num_head_channels": 32,
@@ -212,21 +214,23 @@ def measure(row: Row, repeats: int) -> Measured:
         with torch.no_grad():
             with counter() as counted:
                 network()
-            seconds = []
-            for _ in range(repeats):
+            seconds: list[float] = []
+            while len(seconds) < repeats or sum(seconds) < SHORT:
                 start = time.process_time()
                 network()
                 seconds.append(time.process_time() - start)
-        forward, step = (counted.get_total_flops() / 1e9, statistics.median(seconds)), None
+        forward, step = (counted.get_total_flops() / 1e9, min(seconds)), None
         if not isinstance(method, InpaintingModule) or method.trainable:
             method.train()
             with counter() as counted:
                 steps(method, row, row.cycle, [])
             watch = Stopwatch()
-            steps(method, row, row.cycle * (1 + repeats), [watch])
+            # A step is three forward passes or more.
+            enough = max(repeats, math.ceil(SHORT / (3 * row.cycle * forward[1])))
+            steps(method, row, row.cycle * (1 + enough), [watch])
             measured = watch.seconds[row.cycle :]  # in the first cycle optimisers make their state
             cycles = [sum(measured[i : i + row.cycle]) for i in range(0, len(measured), row.cycle)]
-            step = counted.get_total_flops() / 1e9 / row.cycle, statistics.median(cycles) / row.cycle
+            step = counted.get_total_flops() / 1e9 / row.cycle, min(cycles) / row.cycle
     return Measured(forward, step, max(reached, peak()), (resident_peak() - before) / 2**20)
 
 
