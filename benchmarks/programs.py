@@ -83,7 +83,7 @@ def nipponjo(public: Path, networks: str = "networks") -> Program:
     """nipponjo/deepfillv2-pytorch, test.py."""
     checkout(public, "nipponjo/deepfillv2-pytorch", "configs/train-places.yaml")
     network = importlib.import_module(f"model.{networks}").Generator(cnum_in=5, cnum=48, return_flow=False)
-    return Program(network, lambda image, mask: network(_with_ones(image, mask), mask)[1], "G")
+    return Program(network, lambda image, mask: network(_with_ones(erase(image, mask), mask), mask)[1], "G")
 
 
 def nipponjo_tf(public: Path) -> Program:
@@ -184,5 +184,5 @@ def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
     return found | {"type": "BN"} if found.get("type") == "SyncBN" else found
 
 
-def _with_ones(image: Tensor, mask: Tensor) -> Tensor:
-    return torch.cat([erase(image, mask), torch.ones_like(mask), mask], 1)
+def _with_ones(erased: Tensor, mask: Tensor) -> Tensor:
+    return torch.cat([erased, torch.ones_like(mask), mask], 1)

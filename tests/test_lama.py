@@ -308,8 +308,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
     resumed = small()
     fit(resumed, 4, ckpt_path=tmp_path / "half.ckpt")
     for name, value in whole.state_dict().items():
-        if not torch.equal(value, resumed.state_dict()[name]):
-            raise AssertionError(name)
+        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 @pytest.mark.slow
