@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -17,6 +17,7 @@ from datamodules.transforms import Resize, evaluation_transform
 from masks import MaskFolder
 from masks.convention import InpaintingBatch
 from masks.generator import Mask, MaskGenerator, keyed_rng
+from masks.regular import open_regular
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
@@ -83,7 +84,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     def fingerprint(self) -> dict[str, Any]:
         """What equal evaluations have equal, in plain values: the hash of every file and of every mask's bits."""
         return {
-            "images": {self.files.name(i): _sha256(Path(self.files.path(i)).read_bytes()) for i in range(self.images)},
+            "images": {self.files.name(i): _file_sha256(self.files.path(i)) for i in range(self.images)},
             "masks": {self.name(i): _sha256(np.packbits(self.draw_mask(i)).tobytes()) for i in range(self.samples)},
             "size": self.size,
             "resize": self.resize,
@@ -112,6 +113,11 @@ def collate(samples: Sequence[InpaintingBatch]) -> InpaintingBatch:
     """Stack samples; names become a list."""
     images, masks, names = zip(*samples, strict=True)
     return InpaintingBatch(torch.stack(images), torch.stack(masks), list(names))
+
+
+def _file_sha256(path: str) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256(content: bytes) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from masks.regular import open_regular
+
 Pixels = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = (
@@ -16,6 +18,7 @@ IMAGE_SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"),
 )
 MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
+MAX_BYTES = 2**30  # of a file; 80 million pixels of four bands of 16 bits, not compressed, are 640 million
 _ORIENTATION = 0x0112  # EXIF tag
 _START_OF_JPEG = b"\xff\xd8\xff"
 _END_OF_JPEG = b"\xff\xd9"
@@ -53,10 +56,12 @@ def read_image(
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
+        with open_regular(name, most=MAX_BYTES) as file:
             content = file.read()
-    except OSError as error:
-        raise UnreadableImageError(f"{name}: cannot be opened ({error.strerror or error}). Check the path.") from error
+    except ValueError as error:
+        raise UnreadableImageError(str(error)) from error
+    except OSError as error:  # a broken disk, a network that went away
+        raise UnreadableImageError(f"{name}: cannot be read ({error.strerror or error}). Check the disk.") from error
     if not content:
         raise UnreadableImageError(f"{name}: the file is empty (0 bytes). Fetch it again or remove it.")
     jpeg = content.startswith(_START_OF_JPEG)

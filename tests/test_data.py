@@ -151,7 +151,7 @@ def _png(width: int, height: int) -> bytes:
         (_png(300, 200)[:60], r"truncated|broken|Fetch it again"),
         (_png(10_000, 10_000), r"10000x10000 is too large; at most 80,000,000 pixels"),
         (_png(14_000, 14_000), r"too large|exceeds limit"),
-        (None, "cannot be opened"),
+        (None, "no such file"),
     ],
 )
 def test_a_file_that_is_no_whole_image_is_refused_by_name(tmp_path: Path, content: bytes | None, reason: str):
