@@ -3,7 +3,7 @@
 import codecs
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 _MOST_TEXT = 2**30  # bytes; the list of ImageNet has 60 million
 _KINDS = {
@@ -15,7 +15,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], most: int | None = None) -> BufferedReader:
     """Open a regular file for reading; links to one are followed.
 
     Args:
