@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from experiments.key_value import key_value
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import FORMAT, AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, nearest, read_checkpoint
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.weights import sha256
@@ -114,6 +114,7 @@ def assemble(
         raise ValueError(f"none of the checkpoints has {missing[0]} ({len(missing)} tensors are missing).")
     return {
         "method": cls.__name__,
+        "format": FORMAT,
         "pytorch-lightning_version": "2.6.6",
         "hyper_parameters": {**arguments, **given},
         "state_dict": state,

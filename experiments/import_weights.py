@@ -11,8 +11,11 @@ from typing import Any
 import torch
 
 from lit_inpaint import restricted_pickle, tensorflow_checkpoint, torch7
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import FORMAT, AtomicCheckpointIO, check_bits, first_line
 from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
+
+# What converters raise for tensors that are missing, of another size or of another kind.
+FOREIGN = (LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,9 +48,12 @@ def main(argv: list[str]) -> int:
     if a.out.exists() and not a.overwrite:
         raise ValueError(f"{a.out} exists; give another --out, or --overwrite to replace it.")
     state = read_plain(a.file)
-    found = reader.detect(state) if isinstance(state, dict) else None
+    try:
+        found = reader.detect(state) if isinstance(state, dict) else None
+    except FOREIGN as error:
+        raise ValueError(f"{a.file} is none of the formats that {a.method} reads ({first_line(error)}).") from error
     if found is None:
-        names = ", ".join(list(state)[:3]) if isinstance(state, dict) else type(state).__name__
+        names = ", ".join(map(str, list(state)[:3])) if isinstance(state, dict) else type(state).__name__
         raise ValueError(
             f"{a.file} is none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
@@ -55,10 +61,15 @@ def main(argv: list[str]) -> int:
     options = {name: given for name in ("palette", "mean") if (given := getattr(a, name)) is not None}
     if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
         raise ValueError(f"{a.method} has no {unused[0]}; leave --{unused[0]} out.")
-    converted: dict[str, Any] = reader.convert(state, found, **options)
+    try:
+        converted: dict[str, Any] = reader.convert(state, found, **options)
+    except FOREIGN as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"{a.file} begins like {a.method} in the format '{found}', but is not ({reason}).") from error
     method = converted["method"]  # of ICT a stage
     checkpoint = {
         "method": method,
+        "format": FORMAT,
         "pytorch-lightning_version": "2.6.6",
         **converted,
         "source": {"format": found, "file": a.file.name},
@@ -98,17 +109,19 @@ def read_plain(path: Path) -> Any:
             import numpy as np
 
             return {key: torch.from_numpy(value) for key, value in np.load(path, allow_pickle=False).items()}
+        checked = check_bits(path)
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=checked)
         except UnpicklingError:  # an object beside the tensors
             content, skipped = restricted_pickle.load(path)
             if skipped:
                 print(f"{path}: left out the objects of {', '.join(skipped)}; nothing of them was run.")
             return content
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, ValueError | OSError) and str(path) in str(error):
+            raise
         raise ValueError(
-            f"{path} cannot be read as tensors and plain values ({reason}); nothing in it was run."
+            f"{path} cannot be read as tensors and plain values ({first_line(error)}); nothing in it was run."
         ) from error
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from experiments.intervals import FEW, mean_interval
 from experiments.journal import INCEPTION, Job, Row
 from experiments.record import MetricResult, Record
+from lit_inpaint.checkpoint_io import read_tensors
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
 from lit_inpaint.module import InpaintingModule, parameter_counts
@@ -102,7 +102,7 @@ def describe(job: Job, module: InpaintingModule | None) -> dict[str, Any]:
     if path.is_file():
         about |= {"checkpoint": str(path), "checkpoint_sha256": sha256(path)}
         with suppress(Exception):  # a foreign file has none of these
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_tensors(path)
             about["name"] = content.get("method", about["name"])
             states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
             about["images_seen"] = states[0]["images_seen"] if states else None

@@ -1,14 +1,19 @@
-"""Checkpoints that are either complete or not there."""
+"""Checkpoints that are either complete or not there, and in which no damaged bit is loaded."""
 
 import errno
 import os
 import shutil
 import tempfile
+import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+FORMAT = 1  # of the checkpoints that this version writes; those without a number are of format 1
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -46,7 +51,95 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any = lambda storage, loc: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Tensors and plain values, unless told otherwise: no code of the file is run."""
-        return super().load_checkpoint(path, map_location, weights_only=weights_only is not False)
+        if "://" in str(path):
+            return super().load_checkpoint(path, map_location, weights_only=weights_only is not False)
+        checkpoint = read_tensors(Path(path), map_location, weights_only is not False)
+        refuse_newer(checkpoint, path)
+        return checkpoint
+
+
+def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = True) -> Any:
+    """What ``torch.save`` wrote into a file, its checksums verified; no code of the file is run.
+
+    Tensors are mapped from the file and read when they are used.
+
+    Raises:
+        ValueError: There is no such file, it is damaged, or it holds more than tensors and plain values.
+    """
+    checked = check_bits(path)
+    try:
+        return torch.load(path, map_location=map_location, weights_only=weights_only, mmap=checked)
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint of tensors and plain values ({first_line(error)}); nothing in it "
+            f"was run.{_others(path)}"
+        ) from error
+
+
+def check_bits(path: Path) -> bool:
+    """Verify the checksums of torch's zip format, once a process and file; False for older formats, which have none.
+
+    ``torch.load`` ignores them: a flipped bit in a tensor loads as another number.
+
+    Raises:
+        ValueError: There is no such file, or it is damaged; names the whole checkpoints beside it.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no checkpoint {path}.")
+    stat = path.stat()
+    zipped, damage = _damage(path, stat.st_size, stat.st_mtime_ns)
+    if damage:
+        raise ValueError(f"{path} is damaged ({damage}).{_others(path)}")
+    if not zipped:
+        rank_zero_warn(f"{path} has a format without checksums: damage to its numbers would go unnoticed.")
+    return zipped
+
+
+@cache
+def _damage(path: Path, size: int, changed: int) -> tuple[bool, str | None]:
+    """Whether a file is a zip, and what is wrong with its bits; remembered while size and time stay the same."""
+    with path.open("rb") as file:
+        begins = file.read(4) == b"PK\x03\x04"
+    if not begins and not zipfile.is_zipfile(path):
+        return False, None if size else "it is empty"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()  # streams every member through its CRC-32
+    except Exception as error:  # of a damaged directory: BadZipFile, NotImplementedError, struct.error, ...
+        return True, first_line(error)
+    return True, f"the checksum of {bad} does not match" if bad else None
+
+
+def refuse_newer(checkpoint: Any, path: Any) -> None:
+    """
+    Raises:
+        ValueError: The checkpoint was written by a newer version, in a format that this one does not know.
+    """
+    found = checkpoint.get("format", 1) if isinstance(checkpoint, dict) else 1
+    if isinstance(found, int) and found > FORMAT:
+        raise ValueError(f"{path} has format {found}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
+
+
+def _others(path: Path) -> str:
+    """The whole checkpoints in the same folder, newest step first, for the error about a damaged one."""
+    found = []
+    for other in path.parent.glob("*.ckpt") if path.suffix == ".ckpt" else ():
+        stat = other.stat()
+        if other == path or _damage(other, stat.st_size, stat.st_mtime_ns) != (True, None):
+            continue
+        try:
+            step = torch.load(other, map_location="cpu", weights_only=True, mmap=True).get("global_step", -1)
+        except Exception:
+            continue
+        found.append((step, other.name))
+    names = [f"{name} (step {step})" for step, name in sorted(found, reverse=True)]
+    return f" Whole ones in {path.parent}: {', '.join(names)}." if names else ""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its type if it says nothing. Of torch's page on pickles the reason alone."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
 
 
 def check_writable(folder: Path) -> None:

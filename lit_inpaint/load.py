@@ -7,6 +7,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 import lit_inpaint.methods
+from lit_inpaint.checkpoint_io import read_tensors, refuse_newer
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 
@@ -61,17 +62,11 @@ def load_method(
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The plain content of a checkpoint, read with ``weights_only=True``: no code of the file is run."""
-    if not path.is_file():
-        raise ValueError(f"There is no checkpoint {path}.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint of tensors and plain values ({reason}); nothing in it was run."
-        ) from error
-    if not isinstance(checkpoint, dict) or not {"method", "state_dict", "hyper_parameters"} <= set(checkpoint):
+    """The plain content of a checkpoint, its checksums verified; no code of the file is run."""
+    checkpoint = read_tensors(path)
+    refuse_newer(checkpoint, path)
+    kinds = {"method": str, "state_dict": dict, "hyper_parameters": dict}
+    if not isinstance(checkpoint, dict) or any(not isinstance(checkpoint.get(k), v) for k, v in kinds.items()):
         raise ValueError(
             f"{path} is not a checkpoint of a method trained here. `lit-inpaint import-weights` turns the released "
             "weights of a paper into one."
@@ -81,7 +76,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments that a checkpoint holds, without Lightning's own entries."""
-    return {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
+    return {k: v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")}
 
 
 def _from_checkpoint(
@@ -93,13 +88,15 @@ def _from_checkpoint(
         raise ValueError(f"{path} holds a {name}, which is not known here. Import the module that defines it first.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(classes[name], "method")
-    config = parser.parse_object(
-        {"method": {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}}
-    )
-    method: InpaintingModule = parser.instantiate_classes(config).method
-    method.weights = weights
-    method.on_load_checkpoint(checkpoint)
-    method.load_state_dict(checkpoint["state_dict"])
+    spec = {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}
+    try:
+        method: InpaintingModule = parser.instantiate_classes(parser.parse_object({"method": spec})).method
+        method.weights = weights
+        method.on_load_checkpoint(checkpoint)
+        method.load_state_dict(checkpoint["state_dict"])
+    except Exception as error:  # whatever does not suit: arguments, tensors, averaged weights
+        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ValueError(f"{path} does not fit {name}: {' '.join(reason[-1].split())}") from error
     return method
 
 

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from lit_inpaint.checkpoint_io import FORMAT
 from lit_inpaint.ddp import check_strategy
 
 
@@ -169,7 +170,7 @@ class Stage(L.LightningModule):
     # ---- checkpoints -------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["method"] = type(self).__name__
+        checkpoint["method"], checkpoint["format"] = type(self).__name__, FORMAT
         checkpoint["generator_updates"] = self.generator_updates
         checkpoint["skipped"] = self.skipped
         checkpoint["accumulated"] = [

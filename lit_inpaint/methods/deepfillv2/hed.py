@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.checkpoint_io import read_tensors
+
 _STAGES = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # VGG16, without its last pooling
 _NAMES = ("One", "Two", "Thr", "Fou", "Fiv")
 _MEAN = (104.00698793, 116.66876762, 122.67891434)  # BGR
@@ -61,7 +63,7 @@ def _network(weights: str, device: str) -> HED:
         )
     network = HED()
     try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
+        state = read_tensors(Path(weights))
         # Later releases of that repository say netVgg for moduleVgg.
         network.load_state_dict({name.replace("net", "module", 1): value for name, value in state.items()})
     except Exception as error:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
+from lit_inpaint.checkpoint_io import read_tensors
 from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.dsi.loss import feature_loss
@@ -136,9 +137,10 @@ def load_vqvae(network: nn.Module, path: Path) -> None:
     """Weights of a checkpoint of DSIVQVAE, the averaged ones where it has them; no code of the file is run."""
     if not path.is_file():
         raise ValueError(f"vqvae is {path}, which is no file; expected a checkpoint of DSIVQVAE.")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if checkpoint.get("method") != "DSIVQVAE":
-        raise ValueError(f"{path} holds a {checkpoint.get('method')}; vqvae must be a checkpoint of DSIVQVAE.")
+    checkpoint = read_tensors(path)
+    method = checkpoint.get("method") if isinstance(checkpoint, dict) else None
+    if method != "DSIVQVAE":
+        raise ValueError(f"{path} holds a {method}; vqvae must be a checkpoint of DSIVQVAE.")
     state = {k.removeprefix("vqvae."): v for k, v in checkpoint["state_dict"].items() if k.startswith("vqvae.")}
     state |= checkpoint.get("ema", {}).get("vqvae", {})
     own = network.state_dict()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_inpaint.checkpoint_io import read_tensors
 from masks.convention import erase
 
 KMEANS_IMAGES, KMEANS_ROUNDS = 300, 20
@@ -122,8 +123,9 @@ def read_palette(path: Path, colours: int | None = None) -> Tensor:
             )
         palette = torch.from_numpy(np.rint(127.5 * (clusters.astype(np.float32) + 1)))
     else:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        if "palette" not in state:
+        content = read_tensors(path)
+        state = content.get("state_dict") if isinstance(content, dict) else None
+        if not isinstance(state, dict) or "palette" not in state:
             raise ValueError(f"{path} has no palette; expected a checkpoint of an ICTTransformer, or a .npy.")
         palette = state["palette"]
     if colours is not None and len(palette) != colours:

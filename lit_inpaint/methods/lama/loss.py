@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck
 
+from lit_inpaint.checkpoint_io import read_tensors
+
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -108,7 +110,7 @@ class HighReceptiveFieldFeatures:
         assert self.file is not None
         network = DilatedResNet50()
         try:
-            state = torch.load(self.file, map_location="cpu", weights_only=True)
+            state = read_tensors(Path(self.file))
             kept = {name: state[name] for name in network.state_dict() if not name.endswith("num_batches_tracked")}
             network.load_state_dict(kept, strict=False)
         except Exception as error:
