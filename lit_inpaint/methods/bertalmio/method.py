@@ -42,9 +42,8 @@ class Bertalmio(ClassicalModule):
         ring: int = 3,
         smoothing_steps: int = 1,
         colour: Literal["angles", "rgb"] = "angles",
-        **optimisation: Any,
     ) -> None:
-        super().__init__(**optimisation)
+        super().__init__()
         self.save_hyperparameters()
         if not 0 < dt <= 0.25:
             raise ValueError(

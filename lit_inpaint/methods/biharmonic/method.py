@@ -15,8 +15,8 @@ class Biharmonic(PerImage):
     year: ClassVar[int] = 2018
     paper: ClassVar[str] = "Damelin, Hoang, On surface completion and image inpainting by biharmonic functions, IJMMS"
 
-    def __init__(self, **optimisation: Any) -> None:
-        super().__init__(**optimisation)
+    def __init__(self) -> None:
+        super().__init__()
         self.save_hyperparameters()
 
     def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:

@@ -14,8 +14,8 @@ class Harmonic(PerImage):
     year: ClassVar[int] = 2002
     paper: ClassVar[str] = "Chan, Shen, Mathematical models for local nontexture inpaintings, SIAM J. Appl. Math."
 
-    def __init__(self, **optimisation: Any) -> None:
-        super().__init__(**optimisation)
+    def __init__(self) -> None:
+        super().__init__()
         self.save_hyperparameters()
 
     def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:

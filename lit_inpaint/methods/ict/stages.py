@@ -76,7 +76,8 @@ class ICTTransformer(_Colours):
         betas: Of AdamW.
         warmup_steps: Batches of the rise: one epoch.
         decay_steps: Batches until the lowest rate: all of them.
-        optimisation: ``accumulate``, ``clip_norm`` (1 here), ``non_finite`` of :class:`Stage`.
+        clip_norm: Largest norm of the gradient.
+        optimisation: ``accumulate``, ``non_finite`` of :class:`Stage`.
     """
 
     averaged: ClassVar[tuple[str, ...]] = ("transformer",)
@@ -94,9 +95,10 @@ class ICTTransformer(_Colours):
         betas: tuple[float, float] = (0.9, 0.95),
         warmup_steps: int = 938,
         decay_steps: int = 93_800,
+        clip_norm: float | None = 1.0,
         **optimisation: Any,
     ) -> None:
-        super().__init__(**({"clip_norm": 1.0} | optimisation))
+        super().__init__(clip_norm=clip_norm, **optimisation)
         self.save_hyperparameters()
         self.dynamic_weight, self.learning_rate, self.betas = dynamic_weight, learning_rate, betas
         self.warmup_steps, self.decay_steps = warmup_steps, decay_steps

@@ -20,8 +20,8 @@ class NavierStokes(PerImage):
     year: ClassVar[int] = 2001
     paper: ClassVar[str] = "Bertalmio, Bertozzi, Sapiro, Navier-Stokes, fluid dynamics, and image inpainting, CVPR"
 
-    def __init__(self, radius: float = 3.0, **optimisation: Any) -> None:
-        super().__init__(**optimisation)
+    def __init__(self, radius: float = 3.0) -> None:
+        super().__init__()
         self.save_hyperparameters()
         self.radius = radius
 

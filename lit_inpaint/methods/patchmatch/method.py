@@ -56,9 +56,8 @@ class PatchMatch(ClassicalModule):
         iterations: int = 2,
         border_weight: float = 1.3,
         seed: int = 0,
-        **optimisation: Any,
     ) -> None:
-        super().__init__(**optimisation)
+        super().__init__()
         self.save_hyperparameters()
         if radius < 0 or rounds < 1 or iterations < 1:
             raise ValueError(

@@ -20,8 +20,8 @@ class Telea(PerImage):
     year: ClassVar[int] = 2004
     paper: ClassVar[str] = "Telea, An image inpainting technique based on the fast marching method, J. Graphics Tools"
 
-    def __init__(self, radius: float = 3.0, **optimisation: Any) -> None:
-        super().__init__(**optimisation)
+    def __init__(self, radius: float = 3.0) -> None:
+        super().__init__()
         self.save_hyperparameters()
         self.radius = radius
 
