@@ -355,6 +355,29 @@ def test_training_lowers_the_error_and_the_mask_plays_no_part(tmp_path: Path) ->
     assert all(torch.equal(value, final[name]) for name, value in other.state_dict().items())
 
 
+def test_a_loss_drawn_by_importance_is_divided_by_its_probability(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    method = DDPM(**NARROW, **SHORT, timestep_sampling="loss-second-moment")
+    timesteps: Any = method.timesteps
+    timesteps.history[:], timesteps.counts[:] = torch.tensor([[1.0], [3.0]]), 10  # probabilities 0.25 and 0.75
+    minimised, terms, compute = [], [], method._losses
+
+    def watched(image: Tensor, mask: Tensor, t: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        terms.append((t, sum(made := compute(image, mask, t, *rest))))
+        return made
+
+    monkeypatch.setattr(method, "_losses", watched)
+    monkeypatch.setattr(timesteps, "observe", lambda t, losses: None)  # the probabilities stay
+    monkeypatch.setattr(method, "manual_backward", lambda loss: minimised.append(loss.item()))
+    trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(method, loader())
+    for loss, (t, losses) in zip(minimised, terms, strict=True):
+        weight = torch.where(t == 0, 1 / (2 * 0.25), 1 / (2 * 0.75))
+        assert loss == pytest.approx((weight * losses).mean().item(), rel=0.01)  # a share of 0.001 is uniform
+    assert {0, 1} == set(torch.cat([t for t, _ in terms]).tolist())
+
+
 def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
     def fit(folder: Path, epochs: int, resume: Path | None = None) -> DDPM:
         L.seed_everything(3)

@@ -255,6 +255,20 @@ def test_assembled_stages_complete_images_differently_for_different_seeds(tmp_pa
     assert metric("diversity_lpips")(first).min() > 0
 
 
+def test_the_rate_rises_to_its_highest_and_falls_as_a_cosine_to_a_tenth(tmp_path: Path):
+    arguments = dict(STAGES)["ICTTransformer"] | {"warmup_steps": 2, "decay_steps": 6, "learning_rate": 0.01}
+    rates: list[float] = []
+
+    class Watched(ICTTransformer):
+        def on_train_batch_end(self, *given: Any) -> None:
+            super().on_train_batch_end(*given)
+            rates.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    trainer(tmp_path, max_steps=8, limit_val_batches=0).fit(Watched(**arguments), batches(8))
+    cosine = [0.5 * (1 + math.cos(math.pi * n / 4)) for n in range(4)]
+    assert rates == pytest.approx([0.01 * share for share in (0.5, *cosine, 0.1, 0.1, 0.1)])
+
+
 @pytest.mark.slow
 def test_one_photograph_is_learnt_beyond_telea(tmp_path: Path):
     start, image, mask = time.process_time(), photograph("coffee"), square(32)

@@ -98,6 +98,16 @@ def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path
     assert method.generator_updates == 2
 
 
+def test_the_last_batch_of_an_epoch_steps_on_what_was_accumulated_and_the_next_epoch_begins_anew(tmp_path: Path):
+    method = Scale(accumulate=2)
+    trainer(tmp_path, max_epochs=2).fit(method, images([0.2, 0.6, -0.2]))
+    expected = [1.0]
+    for mean, share in ((0.4, 1), (-0.2, 0.5), (0.4, 1), (-0.2, 0.5)):  # a single batch counts as half of an update
+        expected.append(expected[-1] - 0.5 * share * (expected[-1] - mean))
+    assert method.history == pytest.approx([expected[n] for n in (0, 1, 2, 2, 3, 4)], abs=1e-6)
+    assert method.generator_updates == 4
+
+
 def test_a_validation_between_two_batches_of_one_update_changes_nothing(tmp_path: Path):
     made = []
     for held_out in (None, images([0.5])):
@@ -165,6 +175,22 @@ def test_ema_is_the_closed_form_over_generator_updates_and_serves_validation(tmp
     run.save_checkpoint(tmp_path / "x.ckpt")
     assert load_method(tmp_path / "x.ckpt").generator.weight.item() == pytest.approx(expected, abs=1e-7)
     assert load_method(tmp_path / "x.ckpt", weights="raw").generator.weight.item() == pytest.approx(weights[-1])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no metric"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_exception_in_validation_leaves_the_raw_weights_in_the_network(error: BaseException, tmp_path: Path):
+    class Failing(Scale):
+        def validation_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+            self.validated = self.generator.weight.item()
+            raise error
+
+    method, ema = Failing(), EMA(decay=0.9)
+    run = trainer(tmp_path, max_steps=2, val_check_interval=1, callbacks=[ema])
+    with pytest.raises((RuntimeError, KeyboardInterrupt, SystemExit)):
+        run.fit(method, images([0.0] * 2), images([0.0]))
+    assert method.validated == pytest.approx(0.95)  # the average, 0.9 * 1 + 0.1 * 0.5
+    assert method.generator.weight.item() == pytest.approx(0.5)
+    assert ema.average["generator"].weight.item() == pytest.approx(0.95)
 
 
 def test_a_checkpoint_is_old_or_new_and_its_failure_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
