@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.files import Files
-from datamodules.reading import Pixels, read_image
-from datamodules.transforms import Resize, evaluation_transform
+from datamodules.reading import Pixels, read_image, read_shape
+from datamodules.transforms import Resize, evaluation_transform, place_mask
 from masks import MaskFolder
 from masks.convention import InpaintingBatch
+from masks.finding import without_masks
+from masks.folder import refuse_files_without_a_hole, roots_of
 from masks.generator import Mask, MaskGenerator, keyed_rng
 from masks.regular import open_regular
 
@@ -26,8 +28,9 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     """Images and masks that do not change: image (3, H, W) in [-1, 1], mask (1, H, W), and the image's name.
 
     The mask of sample i is drawn from the key (``seed``, i) alone, so every method, batch size and device sees the same
-    holes; a :class:`masks.MaskFolder` that pairs by name or order gives each image its own file. An unreadable image
-    ends the evaluation: leaving it out would change the numbers without a word.
+    holes; a :class:`masks.MaskFolder` that pairs by name or order gives each image its own file, resized and cropped
+    as the image is. An unreadable image and a mask file without a hole end the evaluation: leaving one out would change
+    the numbers without a word.
 
     Args:
         files: The images, in the order of their names.
@@ -49,6 +52,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         limit: int | None = None,
         repeats: int = 1,
     ) -> None:
+        if roots := list(roots_of(mask)):
+            files = Files(files.root, without_masks(files.names(), files.root, *roots))
         self.files, self.mask, self.size, self.resize, self.seed = files, mask, size, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats
@@ -72,14 +77,30 @@ class EvaluationSet(Dataset[InpaintingBatch]):
 
     def draw_mask(self, index: int) -> Mask:
         """The mask of one sample, (H, W) uint8, 1 = hole."""
-        if isinstance(self.mask, MaskFolder) and self.mask.pairing != "draw":
-            if self._pairs is None:
-                # A protocol's masks belong to its first images; else there is one for every image of the data set.
-                names = [self.files.name(i) for i in range(self.images)]
-                whole = self.mask.pairing == "order" and len(self.mask.files) == len(self.files)
-                self._pairs = self.mask.pairs(self.files.names() if whole else names)
-            return self.mask.read_pair(self._pairs[index % self.images], self.size, self.size)
-        return self.mask(self.size, self.size, keyed_rng(self.seed, "evaluation mask", index))
+        mask = self._mask(index)
+        if not mask.any():
+            with refuse_files_without_a_hole():  # a law may leave an image whole, a file that does is a mistake
+                self._mask(index)
+        return mask
+
+    def _mask(self, index: int) -> Mask:
+        if not isinstance(self.mask, MaskFolder) or self.mask.pairing == "draw":
+            return self.mask(self.size, self.size, keyed_rng(self.seed, "evaluation mask", index))
+        if self._pairs is None:
+            self._pairs = self.mask.pairs(self.files.names(), self.images)
+        image, file = self.files.path(index % self.images), self._pairs[index % self.images]
+        mask = self.mask.read(file)
+        shape = read_shape(image)
+        placed = place_mask(mask, shape, self.size, self.resize)
+        file = f"{Path(self.mask.root) / file}"
+        if placed is None:
+            raise ValueError(
+                f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: another shape, so "
+                "the hole would move. Give masks of the images' size, or of their square crop."
+            )
+        if not placed.any():
+            raise ValueError(f"{file}: its hole lies outside of the {self.size}x{self.size} that are cropped from {image}.")
+        return placed
 
     def fingerprint(self) -> dict[str, Any]:
         """What equal evaluations have equal, in plain values: the hash of every file and of every mask's bits."""

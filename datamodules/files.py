@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.reading import IMAGE_SUFFIXES
+from masks.finding import find_images
+
+__all__ = ["Files", "find_images", "read_list", "split_by_name"]
 
 
 class Files:
@@ -36,45 +38,6 @@ class Files:
 
     def names(self) -> list[str]:
         return [self.name(index) for index in range(len(self))]
-
-
-def find_images(root: str | os.PathLike[str]) -> list[str]:
-    """Sorted paths below ``root`` of every file with an image's suffix, at any depth; hidden ones are left out.
-
-    Links to folders are followed, a folder reached twice is read once.
-
-    Raises:
-        ValueError: No such folder, or no image in it.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root}: no such folder. Give the folder that holds the images.")
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    others = 0
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        status = os.stat(root / folder)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    continue
-                below = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir():
-                    folders.append(below)
-                elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                    found.append(below)
-                else:
-                    others += 1
-    if not found:
-        beside = f"{others} other files" if others else "no file at all"
-        suffixes = " ".join(IMAGE_SUFFIXES)
-        raise ValueError(f"{root}: a folder without images ({beside}, looked in every subfolder for {suffixes}).")
-    return sorted(found)
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:

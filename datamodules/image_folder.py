@@ -6,6 +6,7 @@ from typing import Any
 
 from datamodules.datamodule import InpaintingDataModule, Split
 from datamodules.files import Files, find_images, read_list, split_by_name
+from masks.folder import roots_of
 from masks.generator import MaskGenerator
 
 
@@ -45,11 +46,12 @@ class ImageFolder(InpaintingDataModule):
         folder = self.lists or self.root
         if self.lists is not None or (folder / "train.txt").is_file():
             return self._listed(folder, split)
+        masks = roots_of(self.mask, self.eval_mask)
         if (self.root / "train").is_dir():
             if not (self.root / split).is_dir():
                 raise ValueError(f"{self.root} has a folder train but no folder {split}. Add it, or split lists.")
-            return Files(self.root, [f"{split}/{name}" for name in find_images(self.root / split)])
-        parts = split_by_name(find_images(self.root), self.val_share, self.test_share, self.split_seed)
+            return Files(self.root, [f"{split}/{name}" for name in find_images(self.root / split, *masks)])
+        parts = split_by_name(find_images(self.root, *masks), self.val_share, self.test_share, self.split_seed)
         for part, names in parts.items():
             if names:
                 self._files.setdefault(part, Files(self.root, names))

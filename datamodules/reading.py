@@ -13,10 +13,6 @@ from masks.regular import open_regular
 
 Pixels = NDArray[np.uint8]
 
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"),
-)
 MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
 MAX_BYTES = 2**30  # of a file; 80 million pixels of four bands of 16 bits, not compressed, are 640 million
 _ORIENTATION = 0x0112  # EXIF tag
@@ -93,6 +89,18 @@ def read_image(
         return _decode(image, background)
     except Exception as error:
         raise UnreadableImageError(f"{name}: {_reason(error)}. Fetch it again or remove it.") from error
+
+
+def read_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of what :func:`read_image` gives, from the header where that is enough."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                return image.size if turned else (image.height, image.width)
+    except Exception:
+        return read_image(path).shape[:2]  # says what is wrong
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from datamodules.reading import Pixels
+from masks.files import resize_mask
+from masks.generator import Mask
 
 Resize = Literal["shorter", "direct", "none"]
 
@@ -96,3 +98,25 @@ def evaluation_transform(size: int, resize: Resize) -> Keyed:
     """Shorter side to ``size`` (or direct, or none), then the centre crop."""
     first = {"shorter": [ShorterSide(size, size)], "direct": [Direct(size)], "none": []}[resize]
     return Keyed([*first, AtLeast(size), A.CenterCrop(size, size)])
+
+
+def place_mask(mask: Mask, image: tuple[int, int], size: int, resize: Resize) -> Mask | None:
+    """Take a mask of the proportions of its image (height, width) through :func:`evaluation_transform`, nearest pixel.
+
+    A square mask belongs to the square that is cropped from the image. Any other shape is None: the hole would move.
+    """
+    if _proportions(mask.shape, image):
+        height, width = image
+        if resize == "direct":
+            height, width = size, size
+        elif resize == "shorter" or min(image) < size:
+            scale = size / min(image)
+            height, width = max(size, round(height * scale)), max(size, round(width * scale))
+        top, left = (height - size) // 2, (width - size) // 2
+        return resize_mask(mask, height, width)[top : top + size, left : left + size]
+    return resize_mask(mask, size, size) if _proportions(mask.shape, (size, size)) else None
+
+
+def _proportions(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two shapes (height, width) are equal up to a pixel."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(other)

@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint inpaint",
         description="Fill the holes of an image, or of every image of a folder. Known pixels come back untouched.",
-        epilog="Masks of a folder are paired by file name (without ending, or with _mask); one mask file serves all.",
+        epilog="Masks of a folder are paired by file name (x.png or x_mask001.png for x.jpg) or by order; one mask file "
+        "serves all.",
     )
     p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or the path of a checkpoint")
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
@@ -41,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--mask-threshold", type=int, help="grey value (1-255) from which a pixel is white; without it grey is refused"
     )
+    p.add_argument(
+        "--mask-alpha",
+        choices=["opaque", "transparent"],
+        help="the side of an alpha channel that is the hole (in a sketch: the line); without it such a mask is refused",
+    )
+    p.add_argument("--pairing", choices=["name", "order"], default="name", help="of the masks of a folder with images")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
     p.add_argument("--samples", type=int, default=1, help="completions an image, for methods that can give several")
     p.add_argument("--seed", type=int, default=0, help="of what a method draws; with the image's name it keys a result")
@@ -62,7 +69,7 @@ def main(argv: list[str]) -> int:
         value = getattr(a, name)
         if value < least and not (name == "tile" and value == 0):
             raise ValueError(f"--{name} is {value}; expected at least {least}{', or 0' if name == 'tile' else ''}.")
-    pairs = find_pairs(a.image, a.mask, a.out, a.samples, a.sketch)
+    pairs = find_pairs(a.image, a.mask, a.out, a.samples, a.sketch, a.pairing)
     many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
     run = Run(a, a.out if many else a.out.parent)
     method = load_method(a.method, a.weights, a.device)
@@ -86,7 +93,7 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         a = self.arguments
-        said = {name: getattr(a, name) for name in ("weights", "samples", "seed", "tile", "mask_white")}
+        said = {name: getattr(a, name) for name in ("weights", "samples", "seed", "tile", "mask_white", "mask_alpha")}
         method = sha256(Path(a.method)) if Path(a.method).is_file() else a.method
         return said | {"method": method, "mask_threshold": a.mask_threshold, "sketch": a.sketch is not None}
 
@@ -222,8 +229,8 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     for target in pair.outputs:
         refuse_outside(target, run.out)
     pixels = read_image(pair.image)
-    hole = _read_like(pair.mask, pair.image, pixels, a.mask_white, a.mask_threshold)
-    sketch = _read_like(pair.sketch, pair.image, pixels, "hole", a.mask_threshold) if pair.sketch else None
+    hole = _read_like(pair.mask, pair.image, pixels, a.mask_white, a)
+    sketch = _read_like(pair.sketch, pair.image, pixels, "hole", a) if pair.sketch else None
     share = float(hole.mean())
     if share > 0.6:
         other = "known" if a.mask_white == "hole" else "hole"
@@ -246,9 +253,9 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     return Done(pair, f"{', '.join([done, *filter(None, how)])} -> {written}")
 
 
-def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, threshold: int | None) -> np.ndarray:
+def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, a: argparse.Namespace) -> np.ndarray:
     """A mask or a sketch of the size of the image."""
-    drawn = read_mask(path, white=white, threshold=threshold)
+    drawn = read_mask(path, white, a.mask_threshold, a.mask_alpha)
     if drawn.shape == pixels.shape[:2]:
         return drawn
     turned = drawn.shape[::-1] == pixels.shape[:2] and "turned as its EXIF says" in conversions(image)

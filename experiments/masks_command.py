@@ -12,7 +12,8 @@ import yaml
 from PIL import Image, ImageDraw
 
 from masks.build import build
-from masks.files import find_masks, read_mask
+from masks.files import read_mask
+from masks.finding import find_images
 from masks.fixed import RECIPE, FixedSet
 from masks.generator import Mask, MaskGenerator
 
@@ -68,8 +69,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--white", choices=("hole", "known"), default="hole", help="what white pixels of files are")
-    parser.add_argument("--threshold", type=int, help="grey value from which a pixel is white; else grey is refused")
+    parser.add_argument(
+        "--white", "--mask-white", choices=("hole", "known"), default="hole", help="what white pixels of files are"
+    )
+    parser.add_argument(
+        "--threshold", "--mask-threshold", type=int, help="grey value from which a pixel is white; else grey is refused"
+    )
+    parser.add_argument(
+        "--alpha",
+        "--mask-alpha",
+        choices=("opaque", "transparent"),
+        help="the side of an alpha channel that is the hole; else such files are refused",
+    )
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -122,7 +133,7 @@ def _show(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.out} exists. Choose another name.")
     masks: Iterable[Mask]
     if Path(arguments.mask).is_dir():
-        names = find_masks(arguments.mask)[: arguments.count]
+        names = find_images(arguments.mask, what="masks")[: arguments.count]
         masks = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
     else:
         generator = build(_load(arguments.mask)["mask"])
@@ -170,7 +181,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     of files a bucket for MaskFolder's argument names."""
     if arguments.lists and arguments.lists.exists():
         raise ValueError(f"{arguments.lists} exists; lists are never overwritten. Choose another folder.")
-    names = find_masks(arguments.folder)
+    names = find_images(arguments.folder, what="masks")
     found: dict[tuple[int, bool], list[str]] = {}
     shares = []
     for name, mask in _read(arguments.folder, names, arguments):
@@ -199,7 +210,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def _read(folder: Path, names: Iterable[str], arguments: argparse.Namespace) -> Iterator[tuple[str, Mask]]:
     for name in names:
-        yield name, read_mask(folder / name, arguments.white, arguments.threshold)
+        yield name, read_mask(folder / name, arguments.white, arguments.threshold, arguments.alpha)
 
 
 def bucket(share: float) -> int:

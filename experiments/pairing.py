@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from datamodules.files import find_images
-from datamodules.reading import IMAGE_SUFFIXES
+from masks.finding import SUFFIXES, find_images, masks_beside, pair_by_name, without_masks
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,18 @@ def shown(path: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in str(path))
 
 
-def find_pairs(images: Sequence[str], mask: Path, out: Path, samples: int, sketch: Path | None) -> list[Pair]:
+def find_pairs(
+    images: Sequence[str],
+    mask: Path,
+    out: Path,
+    samples: int,
+    sketch: Path | None,
+    pairing: Literal["name", "order"] = "name",
+) -> list[Pair]:
     """Every job of a call; one image file gives one pair, a folder, a pattern or several files give many.
+
+    Masks among the images are no images: a mask file, a folder of masks below that of the images, and in a shared
+    folder x_mask001.png beside x.png. The same goes for sketches.
 
     Raises:
         ValueError: There is nothing to do, or what is asked for contradicts itself.
@@ -52,19 +62,22 @@ def find_pairs(images: Sequence[str], mask: Path, out: Path, samples: int, sketc
         if target.suffix.lower() != ".png":
             raise ValueError(f"--out {shown(out)} must end in .png: other formats would change the known pixels.")
         return [Pair(image.name, image, mask, sketch, targets(target, samples))]
-    root, names = _named(images, out)
-    masks, sketches = _by_stem(mask), _by_stem(sketch) if sketch else None
+    root, found = _named(images, out)
+    names = without_masks(found, root, *filter(None, (mask, sketch)))
+    if not names:
+        raise ValueError(f"the {len(found)} images of {shown(root)} are masks by their names; give the images as well.")
+    masks = _partners(names, mask, "mask", pairing)
+    sketches = _partners(names, sketch, "sketch", pairing) if sketch else {}
     pairs = []
     for name in names:
-        stem = os.path.splitext(name)[0]
-        found, lines = (_lookup(files, stem) for files in (masks, sketches))
-        problem = None if found else f"{shown(mask)} holds no mask for {shown(name)}."
-        if sketches is not None and not lines:
-            problem = problem or f"{shown(sketch)} holds no sketch for {shown(name)}."
-        outputs = targets(out / f"{stem}.png", samples)
-        pairs.append(Pair(name, root / name, found or mask, lines, outputs, problem))
+        (own, problem), (lines, missing) = masks[name], sketches.get(name, (None, None))
+        outputs = targets(out / f"{os.path.splitext(name)[0]}.png", samples)
+        pairs.append(Pair(name, root / name, own or mask, lines, outputs, problem or missing))
     if all(pair.problem for pair in pairs):
-        raise ValueError(f"{pairs[0].problem} So it is with all {len(pairs)} images: name a mask like its image.")
+        raise ValueError(
+            f"{pairs[0].problem} None of the {len(pairs)} images can be filled. Masks are matched by name: photo.jpg needs "
+            "photo.png or photo_mask.png; --pairing order takes them in the order of their names."
+        )
     counts = Counter(file for pair in pairs for file in pair.outputs)
     if twice := next((file for file, count in counts.items() if count > 1), None):
         raise ValueError(
@@ -104,7 +117,7 @@ def _named(images: Sequence[str], out: Path) -> tuple[Path, list[str]]:
         if os.path.lexists(given):
             files.append(given)
             continue
-        matches = [m for m in glob.glob(given, recursive=True) if m.lower().endswith(IMAGE_SUFFIXES)]
+        matches = [m for m in glob.glob(given, recursive=True) if m.lower().endswith(SUFFIXES)]
         if not matches:
             raise ValueError(f"there is no file or folder {shown(given)}, and no image matches it as a pattern.")
         files += matches
@@ -114,13 +127,24 @@ def _named(images: Sequence[str], out: Path) -> tuple[Path, list[str]]:
     return root, sorted({Path(os.path.abspath(file)).relative_to(root).as_posix() for file in files})
 
 
-def _by_stem(given: Path) -> dict[str, Path] | Path:
+def _partners(
+    names: Sequence[str], given: Path, what: str, pairing: Literal["name", "order"]
+) -> dict[str, tuple[Path | None, str | None]]:
+    """The mask or sketch of each image, or why it has none. One file serves all."""
     if not given.is_dir():
-        return given
-    return {os.path.splitext(name)[0]: given / name for name in reversed(find_images(given))}
-
-
-def _lookup(files: dict[str, Path] | Path | None, stem: str) -> Path | None:
-    if isinstance(files, dict):
-        return files.get(stem) or files.get(f"{stem}_mask")
-    return files
+        return dict.fromkeys(names, (given, None))
+    files = find_images(given, what=f"{what}s")
+    if pairing == "order":
+        files = sorted(masks_beside(files)) or files
+        if len(files) != len(names):
+            raise ValueError(
+                f"{shown(given)} holds {len(files)} {what}s for {len(names)} images; --pairing order needs as many of each."
+            )
+        return {name: (given / file, None) for name, file in zip(names, files, strict=True)}
+    partners: dict[str, tuple[Path | None, str | None]] = {}
+    for name, own in pair_by_name(names, files).items():
+        problem = None if own else f"{shown(given)} holds no {what} for {shown(name)}."
+        if len(own) > 1:
+            problem = f"{shown(given)} holds {len(own)} {what}s for {shown(name)}: {', '.join(map(shown, own))}. Leave one."
+        partners[name] = (given / own[0] if len(own) == 1 else None, problem)
+    return partners

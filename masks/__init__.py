@@ -2,7 +2,7 @@
 
 from masks.combine import AreaBounded, Augmented, Inset, Mixture
 from masks.drawings import Scratches, Silhouettes, Text
-from masks.files import MaskFolder
+from masks.folder import MaskFolder
 from masks.lama import LaMaBoxes, LaMaMedium, LaMaStrokes, LaMaThick, LaMaThin, LaMaTraining, Narrow, Wide
 from masks.noise import NoiseBlobs
 from masks.rectangles import CenterRectangle, DeepFillV1Rectangle, GLCICRectangle, Outpainting, RandomRectangle

@@ -193,7 +193,7 @@ BAD_MASKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "coloured": (lambda: PNG, "coloured"),
     "grey": (lambda: encoded(photo(1, mode="L"), "PNG"), "--mask-threshold"),
     "transparent": (lambda: encoded(Image.new("RGBA", SIZE, (255, 255, 255, 9)), "PNG"), "transparent"),
-    "floats": (lambda: encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"), "floating-point"),
+    "floats": (lambda: encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"), "no number"),
     "another size": (lambda: encoded(Image.new("L", (41, 32)), "PNG"), "41x32"),
     "one pixel": (lambda: encoded(Image.new("L", (1, 1)), "PNG"), "1x1"),
     "bomb": (lambda: png_claiming(100_000, 100_000), "cannot be read"),

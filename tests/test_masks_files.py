@@ -76,7 +76,7 @@ def test_what_is_no_mask_is_refused_by_name(tmp_path: Path) -> None:
         read_mask(save(colours, tmp_path / "photo.png"))
     clear = np.full((4, 4, 4), 255, np.uint8)
     clear[0, 0, 3] = 0
-    with pytest.raises(ValueError, match=r"clear\.png: has transparent pixels.*without alpha"):
+    with pytest.raises(ValueError, match=r"clear\.png: has transparent pixels.*--mask-alpha opaque"):
         read_mask(save(clear, tmp_path / "clear.png"))
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"text\.png: not a picture"):
@@ -85,7 +85,7 @@ def test_what_is_no_mask_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut\.png: cannot be read as a mask"):
         read_mask(tmp_path / "cut.png")
-    with pytest.raises(ValueError, match=r"gone\.png: no such mask file"):
+    with pytest.raises(ValueError, match=r"gone\.png: no such file"):
         read_mask(tmp_path / "gone.png")
     with pytest.raises(ValueError, match="expected 'hole' or 'known'"):
         read_mask(tmp_path / "text.png", white="valid")  # type: ignore[arg-type]
@@ -126,11 +126,9 @@ def test_masks_pair_with_images_by_name(folder: Path) -> None:
     masks = MaskFolder(str(folder), pairing="name")
     pairs = masks.pairs(["sub/d.jpg", "a.jpg", "b.jpg"])
     assert pairs == ["sub/d.png", "a.png", "b_mask000.png"]
-    assert masks.read_pair(pairs[0], 16, 16)[0].sum() == 8
-    with pytest.raises(ValueError, match=r"no mask for 1 of 2 images, the first is 'x'; its own first is 'a.png'"):
+    assert masks.read(pairs[0])[0].sum() == 4
+    with pytest.raises(ValueError, match=r"no mask for 1 of 2 images, the first is 'x.jpg'; its own first is 'a.png'"):
         masks.pairs(["a.jpg", "x.jpg"])
-    with pytest.raises(ValueError, match="another shape, so the hole would move"):
-        masks.read_pair(pairs[0], 16, 24)
     with pytest.raises(ValueError, match=r"by name, which evaluation sets do.*pairing='draw'"):
         masks(8, 8, keyed_rng(0, "m"))
 

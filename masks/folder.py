@@ -1,0 +1,145 @@
+"""Folders of mask files as a distribution, or paired with the images of an evaluation."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Literal
+
+import numpy as np
+
+from masks.files import Alpha, White, check_reading, read_mask, resize_mask
+from masks.finding import find_images, masks_beside, pair_by_name
+from masks.generator import Mask, MaskGenerator
+from masks.regular import read_text
+
+_refusing: ContextVar[bool] = ContextVar("refusing masks without a hole", default=False)
+
+
+@contextmanager
+def refuse_files_without_a_hole() -> Iterator[None]:
+    """Inside it a mask file that leaves nothing to fill is refused by name, wherever in a generator it is read."""
+    token = _refusing.set(True)
+    try:
+        yield
+    finally:
+        _refusing.reset(token)
+
+
+@dataclass(frozen=True)
+class MaskFolder(MaskGenerator):
+    """Mask files: NVIDIA's irregular masks, the authors' folders of RePaint, your own.
+
+    NVIDIA's raw training masks are grey (the page says: white from 0.6, ``threshold=153``) and need
+    :class:`masks.Augmented`. In RePaint's folders white is "known", and mask and image pair in the order of names.
+
+    Args:
+        root: Folder, searched at any depth.
+        white: What white pixels are: "hole" or "known".
+        threshold: Grey value from which a pixel is white; without it grey pixels are refused.
+        pairing: "draw": any file, drawn with the rng. "name": the file with the image's name, ending apart, or with
+            "_mask" and anything after it. "order": the file at the image's place; there must be as many. Of x.png and
+            x_mask001.png in one folder the latter is the mask.
+        names: Text file with one mask a line, below the root: only these (``lit-inpaint masks measure`` writes such).
+        alpha: The side of an alpha channel that is the hole, "opaque" or "transparent"; without it such files are
+            refused.
+    """
+
+    root: str
+    white: White = "hole"
+    threshold: int | None = None
+    pairing: Literal["draw", "name", "order"] = "draw"
+    names: str | None = None
+    alpha: Alpha | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", os.fspath(self.root))
+        check_reading(self.white, self.threshold, self.alpha)
+        if self.pairing not in ("draw", "name", "order"):
+            raise ValueError(f"MaskFolder got pairing={self.pairing!r}; expected 'draw', 'name' or 'order'.")
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Every mask below the root, or the listed ones; looked up once."""
+        if self.names is None:
+            found = find_images(self.root, what="masks")
+            if self.pairing == "name" or not (masks := masks_beside(found)):
+                return found
+            owners = {image for image, own in pair_by_name(set(found) - masks, masks).items() if own}
+            return [name for name in found if name not in owners]
+        listed = [line.strip() for line in read_text(self.names).splitlines() if line.strip()]
+        missing = [name for name in listed if not self._holds(name)]
+        if missing or not listed:
+            raise ValueError(
+                f"{self.names} lists {len(listed)} masks, {len(missing)} of them are not below {self.root}"
+                f"{f', the first is {missing[0]!r}' if missing else ''}. Give the list that belongs to this folder."
+            )
+        return listed
+
+    def _holds(self, name: str) -> bool:
+        path = PurePath(name)
+        return not path.is_absolute() and ".." not in path.parts and (Path(self.root) / path).is_file()
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
+        if self.pairing != "draw":
+            raise ValueError(
+                f"MaskFolder({self.root!r}) pairs masks with images by {self.pairing}, which evaluation sets do. "
+                "For training say pairing='draw'."
+            )
+        file = self.files[int(rng.integers(len(self.files)))]
+        mask = resize_mask(self.read(file), height, width)
+        if _refusing.get() and not mask.any():
+            raise ValueError(f"{Path(self.root) / file}: its hole vanishes in {height}x{width} pixels. Leave it out.")
+        return mask
+
+    def pairs(self, images: Sequence[str], first: int | None = None) -> list[str]:
+        """The mask file of each image of the whole data set, in its order, or of its ``first`` images.
+
+        Raises:
+            ValueError: Saying which images have no mask or several, or how many there are of each.
+        """
+        wanted = images[:first]
+        if self.pairing == "order":
+            if len(self.files) not in (len(images), len(wanted)):
+                raise ValueError(
+                    f"{self.root} holds {len(self.files)} masks for {len(images)} images; pairing by order needs as "
+                    "many of each. Remove what is too much or pair by name."
+                )
+            return self.files[:first]
+        found = pair_by_name(images, self.files)
+        if without := [image for image in wanted if not found[image]]:
+            raise ValueError(
+                f"{self.root} has no mask for {len(without)} of {len(wanted)} images, the first is {without[0]!r}; its "
+                f"own first is {self.files[0]!r}. Name a mask like its image, or pair by order."
+            )
+        if several := [image for image in wanted if len(found[image]) > 1]:
+            raise ValueError(
+                f"{self.root} has {len(found[several[0]])} masks for {several[0]!r}: {', '.join(found[several[0]])}. "
+                "Leave one, or list those to take in a text file and give it as names."
+            )
+        return [found[image][0] for image in wanted]
+
+    def read(self, file: str) -> Mask:
+        """One of :attr:`files` at its own size."""
+        path = Path(self.root) / file
+        mask = read_mask(path, self.white, self.threshold, self.alpha)
+        if _refusing.get() and not mask.any():
+            raise ValueError(
+                f"{path}: every pixel of it is known, so there is nothing to fill. Check the file and what white, "
+                "threshold and alpha say, or leave it out."
+            )
+        return mask
+
+
+def roots_of(*generators: MaskGenerator) -> Iterator[str]:
+    """The folder of every :class:`MaskFolder` in generators, those inside others included."""
+    for generator in generators:
+        if isinstance(generator, MaskFolder):
+            yield generator.root
+        for field in fields(generator) if is_dataclass(generator) else ():
+            value = getattr(generator, field.name)
+            inner = value if isinstance(value, (tuple, list)) else [value]
+            yield from roots_of(*(item for item in inner if isinstance(item, MaskGenerator)))
