@@ -1,6 +1,7 @@
 """The fixed images and masks of an evaluation, and the numbers that prove they are the same everywhere."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -89,17 +90,20 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         if self._pairs is None:
             self._pairs = self.mask.pairs(self.files.names(), self.images)
         image, file = self.files.path(index % self.images), self._pairs[index % self.images]
-        mask = self.mask.read(file)
+        with refuse_files_without_a_hole():
+            mask = self.mask.read(file)
         shape = read_shape(image)
         placed = place_mask(mask, shape, self.size, self.resize)
-        file = f"{Path(self.mask.root) / file}"
+        file = os.path.join(self.mask.root, file)
         if placed is None:
             raise ValueError(
-                f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: another shape, so "
-                "the hole would move. Give masks of the images' size, or of their square crop."
+                f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: another "
+                "shape, so the hole would move. Give masks of the images' size, or of their square crop."
             )
         if not placed.any():
-            raise ValueError(f"{file}: its hole lies outside of the {self.size}x{self.size} that are cropped from {image}.")
+            raise ValueError(
+                f"{file}: its hole lies outside of the {self.size}x{self.size} that are cropped from {image}."
+            )
         return placed
 
     def fingerprint(self) -> dict[str, Any]:

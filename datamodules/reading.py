@@ -96,7 +96,7 @@ def read_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
                 return image.size if turned else (image.height, image.width)
     except Exception:

@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--mask-folder", type=Path, help="the authors' mask files (white = known), for protocols that name them"
     )
+    p.add_argument("--mask-white", choices=["hole", "known"], default="known", help="what white is in --mask-folder")
+    p.add_argument("--mask-threshold", type=int, help="grey value (1-255) from which a pixel of --mask-folder is white")
+    p.add_argument(
+        "--mask-alpha", choices=["opaque", "transparent"], help="the side of an alpha channel in it that is the hole"
+    )
     p.add_argument("--masks", nargs="+", metavar="MASK", help="only these masks of a protocol that has several")
     p.add_argument("--limit", type=int, help="only the first so many images; another protocol, with another hash")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
@@ -48,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
-    protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit)
+    reading = {"white": a.mask_white, "threshold": a.mask_threshold, "alpha": a.mask_alpha}
+    protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading)
     refuse_equal_names(protocols[0])
     if a.masks:
         ends = {p.name.rpartition("-")[2]: p for p in protocols}

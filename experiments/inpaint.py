@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint inpaint",
         description="Fill the holes of an image, or of every image of a folder. Known pixels come back untouched.",
-        epilog="Masks of a folder are paired by file name (x.png or x_mask001.png for x.jpg) or by order; one mask file "
-        "serves all.",
+        epilog="Masks of a folder are paired by file name (x.png or x_mask001.png for x.jpg) or by order; one mask "
+        "file serves all.",
     )
     p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or the path of a checkpoint")
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")

@@ -75,8 +75,8 @@ def find_pairs(
         pairs.append(Pair(name, root / name, own or mask, lines, outputs, problem or missing))
     if all(pair.problem for pair in pairs):
         raise ValueError(
-            f"{pairs[0].problem} None of the {len(pairs)} images can be filled. Masks are matched by name: photo.jpg needs "
-            "photo.png or photo_mask.png; --pairing order takes them in the order of their names."
+            f"{pairs[0].problem} None of the {len(pairs)} images can be filled. Masks are matched by name: photo.jpg "
+            "needs photo.png or photo_mask.png; --pairing order takes them in the order of their names."
         )
     counts = Counter(file for pair in pairs for file in pair.outputs)
     if twice := next((file for file, count in counts.items() if count > 1), None):
@@ -137,14 +137,15 @@ def _partners(
     if pairing == "order":
         files = sorted(masks_beside(files)) or files
         if len(files) != len(names):
-            raise ValueError(
-                f"{shown(given)} holds {len(files)} {what}s for {len(names)} images; --pairing order needs as many of each."
-            )
+            count = f"{len(files)} {what}s for {len(names)} images"
+            raise ValueError(f"{shown(given)} holds {count}; --pairing order needs as many of each.")
         return {name: (given / file, None) for name, file in zip(names, files, strict=True)}
     partners: dict[str, tuple[Path | None, str | None]] = {}
     for name, own in pair_by_name(names, files).items():
         problem = None if own else f"{shown(given)} holds no {what} for {shown(name)}."
         if len(own) > 1:
-            problem = f"{shown(given)} holds {len(own)} {what}s for {shown(name)}: {', '.join(map(shown, own))}. Leave one."
+            problem = (
+                f"{shown(given)} holds {len(own)} {what}s for {shown(name)}: {', '.join(map(shown, own))}. Leave one."
+            )
         partners[name] = (given / own[0] if len(own) == 1 else None, problem)
     return partners

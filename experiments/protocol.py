@@ -38,6 +38,7 @@ from experiments.find import find_yaml
 from lit_inpaint.load import nearest
 from lit_inpaint.metrics import definition
 from masks import MaskFolder
+from masks.folder import roots_of
 from masks.generator import MaskGenerator
 
 LISTED = 1000  # images: longer lists stand in a definition as one hash
@@ -148,6 +149,7 @@ def load_protocols(
     images: Path | None = None,
     mask_folder: Path | None = None,
     limit: int | None = None,
+    reading: dict[str, Any] | None = None,
 ) -> list[Protocol]:
     """The protocols of one YAML, one a mask.
 
@@ -156,6 +158,8 @@ def load_protocols(
         images: Every image below this folder is measured on, instead of the protocol's own data.
         mask_folder: Of the authors' mask files (white = known), in the subfolders that the protocol names.
         limit: Only the first so many images.
+        reading: How the files of ``mask_folder`` are read, as :class:`masks.MaskFolder` takes it, where white is not
+            "known".
 
     Raises:
         ValueError: Unknown keys or metrics, missing data, nothing to measure on.
@@ -177,7 +181,8 @@ def load_protocols(
     if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
         raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
     masks = config["masks"] if "masks" in config else {"": config["mask"]}
-    return [_protocol(path, config, mask_name, mask, images, mask_folder, limit) for mask_name, mask in masks.items()]
+    given = images, mask_folder, limit, reading
+    return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
 
 
 def _protocol(
@@ -188,19 +193,20 @@ def _protocol(
     images: Path | None,
     mask_folder: Path | None,
     limit: int | None,
+    reading: dict[str, Any] | None,
 ) -> Protocol:
     for key in set(mask) - _MASK_KEYS:
         raise ValueError(f"{path}: mask {mask_name or ''} has the unknown key '{key}'. {nearest(key, _MASK_KEYS)}")
     if mask_folder:
         folder = mask_folder / mask.get("folder", "")
-        generator: MaskGenerator = MaskFolder(str(folder), white="known", pairing="order")
+        generator: MaskGenerator = MaskFolder(str(folder), pairing="order", **(reading or {"white": "known"}))
     else:
         generator = instantiate(MaskGenerator, {key: mask[key] for key in ("class_path", "init_args") if key in mask})
     given = [number for number in (config.get("limit"), limit) if number is not None]
     size, resize, seed = config["size"], config.get("resize", "shorter"), config.get("mask_seed", 0)
     first = min(given, default=None)
     if images is not None:
-        files = Files(images, find_images(images))
+        files = Files(images, find_images(images, *roots_of(generator)))
         data = EvaluationSet(files, generator, size, resize, seed, first)
     elif "data" in config:
         given_args = {key: _expanded(value, path) for key, value in config["data"].get("init_args", {}).items()}

@@ -124,8 +124,10 @@ def _others(path: Path) -> str:
     """The whole checkpoints in the same folder, newest step first, for the error about a damaged one."""
     found = []
     for other in path.parent.glob("*.ckpt") if path.suffix == ".ckpt" else ():
+        if other == path or not other.is_file():  # a folder, a pipe or a broken link of that name
+            continue
         stat = other.stat()
-        if other == path or _damage(other, stat.st_size, stat.st_mtime_ns) != (True, None):
+        if _damage(other, stat.st_size, stat.st_mtime_ns) != (True, None):
             continue
         try:
             step = torch.load(other, map_location="cpu", weights_only=True, mmap=True).get("global_step", -1)

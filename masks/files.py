@@ -57,10 +57,10 @@ def check_reading(white: str, threshold: int | None, alpha: str | None) -> None:
 
 
 def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDArray[np.bool_]:
-    """Which of (H, W) values of any depth are white; what is neither 0 nor white is refused unless there is a threshold."""
+    """Which of (H, W) values of any depth are white; without a threshold, what is neither 0 nor white is refused."""
     low, high, deep = values.min(), values.max(), values.dtype != np.uint8
     if not (np.isfinite(low) and np.isfinite(high) and low >= 0):
-        raise ValueError(f"{path}: has negative pixels or pixels that are no number; expected 0 and 255. Save it as PNG.")
+        raise ValueError(f"{path}: has pixels that are negative or no number; expected 0 and 255. Save it as PNG.")
     white = high if high in _WHITES[: 3 if deep else 2] else (65535 if deep and high > 255 else 255)
     soft = (values != 0) & (values != white)
     if not soft.any():
@@ -114,10 +114,10 @@ def _read(path: str | os.PathLike[str], want_alpha: bool) -> tuple[NDArray[Any],
 
 
 def _channels(file: Image.Image, content: BinaryIO) -> NDArray[Any]:
-    """(H, W, C) as the file holds it: 1 channel of any depth, 3 colours, or 2 or 4 channels of which the last is alpha."""
+    """(H, W, C) as the file holds it: grey of any depth, 3 colours, or 2 or 4 channels of which the last is alpha."""
     deep = deep_colours(file)
     if file.mode.startswith("I;16") and getattr(file, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
-        raise ValueError("its smallest value is white, in 16 bits")
+        raise ValueError("its 16 bits are stored with 0 as white")
     if deep or file.format == "JPEG2000" or (file.format == "PPM" and file.mode == "RGB"):
         if file.getexif().get(0x0112, 1) != 1:
             raise ValueError("turned by EXIF, with 16 bits a channel")

@@ -139,7 +139,7 @@ def roots_of(*generators: MaskGenerator) -> Iterator[str]:
     for generator in generators:
         if isinstance(generator, MaskFolder):
             yield generator.root
-        for field in fields(generator) if is_dataclass(generator) else ():
-            value = getattr(generator, field.name)
+        names = [field.name for field in fields(generator)] if is_dataclass(generator) else list[str]()
+        for value in (getattr(generator, name) for name in names):
             inner = value if isinstance(value, (tuple, list)) else [value]
             yield from roots_of(*(item for item in inner if isinstance(item, MaskGenerator)))

@@ -232,7 +232,7 @@ REQUESTS: dict[str, tuple[list[str], str]] = {
     "a torch file with a bomb": (["--method", "torch.ckpt"], "nothing in it was run"),
     "a lightning file that names a class": (["--method", "lightning.ckpt"], "lightning.ckpt"),
     "a picture as a checkpoint": (["--method", "in/a.png"], "cannot be read as a checkpoint"),
-    "an empty checkpoint": (["--method", "empty.ckpt"], "cannot be read as a checkpoint"),
+    "an empty checkpoint": (["--method", "empty.ckpt"], "it is empty"),
     "a folder as a checkpoint": (["--method", "in.ckpt"], "no checkpoint"),
 }
 

@@ -92,11 +92,14 @@ class Page:
         shown = {"image": data_url(preview, "JPEG"), "width": preview.shape[1], "height": preview.shape[0]}
         return session, shown, f"{session.width}x{session.height}: paint the hole, or load a mask."
 
-    def load_mask(self, session: Session | None, file: str | None, white: str) -> tuple[Any, str]:
+    def load_mask(
+        self, session: Session | None, file: str | None, white: str, alpha: str = "refused"
+    ) -> tuple[Any, str]:
         if session is None or file is None:
             return None, "Load a photograph first." if session is None else "No mask."
         try:
-            hole = read_mask(file, white="known" if white == "known" else "hole")
+            side: Any = alpha if alpha in ("opaque", "transparent") else None
+            hole = read_mask(file, white="known" if white == "known" else "hole", alpha=side)
         except ValueError as error:
             return None, named(error, file)
         if hole.shape != (session.height, session.width):
@@ -216,6 +219,8 @@ class Page:
                     with gr.Row():
                         mask = gr.File(label="mask of its size", type="filepath", height=110, elem_id="mask")
                         white = gr.Radio(["hole", "known"], value="hole", label="white in the mask file is")
+                        sides = ["refused", "opaque", "transparent"]
+                        alpha = gr.Radio(sides, value="refused", label="of an alpha channel, the hole is")
                     take = gr.Button("make mask file", size="sm")
                     mask_out = gr.File(label="painted mask", interactive=False, visible=False, elem_id="mask_out")
                 with gr.Column(scale=2):
@@ -238,7 +243,8 @@ class Page:
             told: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
             draw = "(given) => { litEditor.show(given); return []; }"
             photo.change(self.load, photo, [session, show, status], **told).then(None, show, None, js=draw)
-            mask.change(self.load_mask, [session, mask, white], [show, status], **told).then(None, show, None, js=draw)
+            uploaded = [session, mask, white, alpha]
+            mask.change(self.load_mask, uploaded, [show, status], **told).then(None, show, None, js=draw)
             painted = [session, drawn, lines]
             take.click(self.mask_file, painted, [mask_out, status], js=READ, **told)
             settings = [chosen, seed, samples, tile]
