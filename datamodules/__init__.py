@@ -2,6 +2,7 @@
 
 from datamodules.celebahq import CelebAHQ
 from datamodules.datamodule import InpaintingDataModule
+from datamodules.drawn_faces import DrawnFaces
 from datamodules.evaluation import EvaluationSet
 from datamodules.image_folder import ImageFolder
 from datamodules.imagenet import ImageNet
@@ -11,6 +12,7 @@ from datamodules.sample_photos import SamplePhotos
 
 __all__ = [
     "CelebAHQ",
+    "DrawnFaces",
     "EvaluationSet",
     "ImageFolder",
     "ImageNet",

@@ -13,14 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.files import Files
-from datamodules.reading import Pixels, read_image, read_shape
+from datamodules.reading import Pixels, read_shape
 from datamodules.transforms import Resize, evaluation_transform, place_mask
 from masks import MaskFolder
 from masks.convention import InpaintingBatch
 from masks.finding import without_masks
 from masks.folder import refuse_files_without_a_hole, roots_of
 from masks.generator import Mask, MaskGenerator, keyed_rng
-from masks.regular import open_regular
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
@@ -67,7 +66,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     def __getitem__(self, index: int) -> InpaintingBatch:
         if not 0 <= index < self.samples:
             raise IndexError(index)
-        pixels = read_image(self.files.path(index % self.images))
+        pixels = self.files.read(index % self.images)
         pixels = self._transform(pixels, keyed_rng(self.seed, "evaluation crop", index))
         return InpaintingBatch(to_image(pixels), to_mask(self.draw_mask(index)), self.name(index))
 
@@ -109,7 +108,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     def fingerprint(self) -> dict[str, Any]:
         """What equal evaluations have equal, in plain values: the hash of every file and of every mask's bits."""
         return {
-            "images": {self.files.name(i): _file_sha256(self.files.path(i)) for i in range(self.images)},
+            "images": {self.files.name(i): self.files.sha256(i) for i in range(self.images)},
             "masks": {self.name(i): _sha256(np.packbits(self.draw_mask(i)).tobytes()) for i in range(self.samples)},
             "size": self.size,
             "resize": self.resize,
@@ -138,11 +137,6 @@ def collate(samples: Sequence[InpaintingBatch]) -> InpaintingBatch:
     """Stack samples; names become a list."""
     images, masks, names = zip(*samples, strict=True)
     return InpaintingBatch(torch.stack(images), torch.stack(masks), list(names))
-
-
-def _file_sha256(path: str) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256(content: bytes) -> str:

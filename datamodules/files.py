@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datamodules.reading import Pixels, read_image
 from masks.finding import find_images
+from masks.regular import open_regular
 
 __all__ = ["Files", "find_images", "read_list", "split_by_name"]
 
@@ -35,6 +37,15 @@ class Files:
 
     def path(self, index: int) -> str:
         return os.path.join(self.root, self.name(index))
+
+    def read(self, index: int) -> Pixels:
+        """(H, W, 3) uint8, RGB."""
+        return read_image(self.path(index))
+
+    def sha256(self, index: int) -> str:
+        """What stands for the image in a fingerprint."""
+        with open_regular(self.path(index)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def names(self) -> list[str]:
         return [self.name(index) for index in range(len(self))]

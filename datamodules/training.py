@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from datamodules.evaluation import to_image, to_mask
 from datamodules.files import Files
-from datamodules.reading import Pixels, UnreadableImageError, read_image
+from datamodules.reading import Pixels, UnreadableImageError
 from datamodules.transforms import Keyed
 from masks.convention import InpaintingBatch
 from masks.generator import MaskGenerator, keyed_rng
@@ -59,7 +59,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         for step in range(len(self.files)):
             candidate = (number + step) % len(self.files)
             try:
-                return read_image(self.files.path(candidate)), self.files.name(candidate)
+                return self.files.read(candidate), self.files.name(candidate)
             except UnreadableImageError as error:
                 if self.on_bad_image == "stop":
                     raise UnreadableImageError(f"{error} To train without it, set on_bad_image to skip.") from None
