@@ -65,5 +65,8 @@ class _DrawnFiles(Files):
     def read(self, index: int) -> Pixels:
         return draw(self.seed, DrawnFaces.SPLITS.index(self.split), index, self.size)
 
+    def shape(self, index: int) -> tuple[int, int]:
+        return self.size, self.size
+
     def sha256(self, index: int) -> str:
         return hashlib.sha256(self.read(index).tobytes()).hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.files import Files
-from datamodules.reading import Pixels, read_shape
+from datamodules.reading import Pixels
 from datamodules.transforms import Resize, evaluation_transform, place_mask
 from masks import MaskFolder
 from masks.convention import InpaintingBatch
@@ -91,7 +91,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         image, file = self.files.path(index % self.images), self._pairs[index % self.images]
         with refuse_files_without_a_hole():
             mask = self.mask.read(file)
-        shape = read_shape(image)
+        shape = self.files.shape(index % self.images)
         placed = place_mask(mask, shape, self.size, self.resize)
         file = os.path.join(self.mask.root, file)
         if placed is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.reading import Pixels, read_image
+from datamodules.reading import Pixels, read_image, read_shape
 from masks.finding import find_images
 from masks.regular import open_regular
 
@@ -41,6 +41,10 @@ class Files:
     def read(self, index: int) -> Pixels:
         """(H, W, 3) uint8, RGB."""
         return read_image(self.path(index))
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """(height, width) of what :meth:`read` gives."""
+        return read_shape(self.path(index))
 
     def sha256(self, index: int) -> str:
         """What stands for the image in a fingerprint."""

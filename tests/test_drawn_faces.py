@@ -4,13 +4,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datamodules import DrawnFaces
 from datamodules.faces import VERSION, draw
-from masks import CenterRectangle
+from masks import CenterRectangle, MaskFolder
 
 # sha256 over faces 0 to 39 of each split of seed 0, at 64 px, then 0 to 4 at 96 px: made when version 1 was frozen.
 GOLDEN = {1: "af48f542b2ab90ceeb53e0d97d3830c8ea22cc53cc511b114c1939059eb227c5"}
@@ -92,6 +94,15 @@ def test_the_data_module_draws_trains_and_is_fingerprinted_with_its_version():
     other = DrawnFaces(CenterRectangle(), image_size=32, test=5, faces_seed=1).evaluation_set("test")
     assert set(other.fingerprint()["images"].values()).isdisjoint(test.fingerprint()["images"].values())
     assert data.hparams["data"]["faces_version"] == VERSION
+
+
+def test_mask_files_pair_with_drawn_faces_by_order(tmp_path: Path):
+    for index in range(2):
+        hole = np.zeros((32, 32), np.uint8)
+        hole[4 : 8 + index, 4:8] = 255
+        Image.fromarray(hole).save(tmp_path / f"{index}.png")
+    data = DrawnFaces(CenterRectangle(), image_size=32, test=2, eval_mask=MaskFolder(str(tmp_path), pairing="order"))
+    assert [int(data.evaluation_set("test")[i].mask.sum()) for i in range(2)] == [16, 20]
 
 
 def test_a_number_of_faces_below_one_is_refused():
