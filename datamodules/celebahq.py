@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from datamodules.files import find_images
 from datamodules.published import NamedSplit, PublishedData, hold_out
 from masks.generator import MaskGenerator
+from masks.regular import read_text
 
 IMAGES = 30_000
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
@@ -105,7 +106,7 @@ class CelebAHQ(PublishedData):
                 "as --lists, or take --split deepfill."
             )
         numbers: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-        for line in path.read_text().splitlines():
+        for line in read_text(path).splitlines():
             fields = line.split()
             if len(fields) >= 3 and fields[0].isdigit():
                 original = int(Path(fields[-1]).stem)
@@ -125,7 +126,7 @@ class CelebAHQ(PublishedData):
             path = sources / f"{file}_shuffled.flist"
             if not path.is_file():
                 raise ValueError(f"{path}: no such list. {cls.LISTS}")
-            found = re.findall(r"(\d+)\.(?:jpg|png)\s*$", path.read_text(), re.MULTILINE)
+            found = re.findall(r"(\d+)\.(?:jpg|png)\s*$", read_text(path), re.MULTILINE)
             numbers[part] = sorted({int(number) for number in found})
             digest = hashlib.sha256("\n".join(map(str, numbers[part])).encode()).hexdigest()
             if digest != known:

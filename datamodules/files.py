@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from datamodules.reading import Pixels, read_image, read_shape
 from masks.finding import find_images
 from masks.regular import open_regular
 
-__all__ = ["Files", "find_images", "read_list", "split_by_name"]
+__all__ = ["Files", "find_images", "split_by_name"]
 
 
 class Files:
@@ -53,15 +52,6 @@ class Files:
 
     def names(self) -> list[str]:
         return [self.name(index) for index in range(len(self))]
-
-
-def read_list(path: str | os.PathLike[str]) -> list[str]:
-    """Names in a split list: one a line, paths below the data set's root; empty lines and lines with # are left out."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not names:
-        raise ValueError(f"{path}: the list names no file. Write one path a line, below the data set's root.")
-    return names
 
 
 def split_by_name(names: Sequence[str], val: float, test: float, seed: int) -> dict[str, list[str]]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.datamodule import InpaintingDataModule, Split
-from datamodules.files import Files, find_images, read_list, split_by_name
+from datamodules.files import Files, find_images, split_by_name
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
+from masks.lists import read_list
 
 
 class ImageFolder(InpaintingDataModule):
@@ -63,7 +64,7 @@ class ImageFolder(InpaintingDataModule):
         path = folder / f"{split}.txt"
         if not path.is_file():
             raise ValueError(f"{folder} has no list {split}.txt. Write one path a line, below {self.root}.")
-        names = read_list(path)
+        names = read_list(path, self.root)
         for name in (names[0], names[-1]):
             if not (self.root / name).is_file():
                 raise ValueError(f"{path} names {name}, which is not below {self.root}. Check root and the list.")

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar
 
-from datamodules.files import find_images, read_list
+from datamodules.files import find_images
 from datamodules.published import NamedSplit, PublishedData, first_folder, hold_out
 from masks.generator import MaskGenerator
+from masks.lists import read_list
 
 HELD_OUT = 2_000
 SOURCE = (
@@ -69,7 +70,7 @@ class Places2(PublishedData):
             )
         folder = first_folder(root, ("test_large", "test"), "test images", cls.WHERE)
         below = {Path(name).name: f"{folder}/{name}" for name in find_images(root / folder)}
-        listed = read_list(path)
+        listed = read_list(path, root / folder)
         missing = [name for name in listed if name not in below]
         if missing:
             raise ValueError(

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.evaluate import evaluate, key_of
+from experiments.evaluate import evaluate
+from experiments.files import refuse_equal_keys, write_text
 from experiments.intervals import FEW, paired_difference
 from experiments.journal import Job, Journal
 from experiments.protocol import Protocol, load_protocols
-from experiments.record import Record, write_text
+from experiments.record import Record
 from lit_inpaint.load import load_method, nearest, read_checkpoint
 
 
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
     reading = {"white": a.mask_white, "threshold": a.mask_threshold, "alpha": a.mask_alpha}
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading)
-    refuse_equal_names(protocols[0])
+    refuse_equal_keys(map(protocols[0].images.name, range(len(protocols[0].images))))
     if a.masks:
         ends = {p.name.rpartition("-")[2]: p for p in protocols}
         for name in set(a.masks) - set(ends):
@@ -90,16 +91,6 @@ def main(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def refuse_equal_names(protocol: Protocol) -> None:
-    """Records and pictures name an image by its path without suffix: two of one name would replace each other."""
-    seen: dict[str, str] = {}
-    for name in map(protocol.images.name, range(len(protocol.images))):
-        if key_of(name) in seen:
-            other = seen[key_of(name)]
-            raise ValueError(f"{other} and {name} would have one name in the records; rename one or leave it out.")
-        seen[key_of(name)] = name
-
-
 def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
     """{what load_method takes: label}; every name and file is looked at before anything is run.
 
@@ -121,8 +112,8 @@ def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
             load_method(method)  # says what is wrong with the name
             label = label or method
         label = re.sub(r"[^\w.\-+ ]", "_", label)
-        if label in labels.values() or label.startswith("_"):
-            raise ValueError(f"'{label}' is taken or starts with _; call this method otherwise: LABEL={method}.")
+        if label in labels.values() or label.startswith("_") or not label.strip("."):
+            raise ValueError(f"'{label}' is taken, starts with _ or is no name; call it otherwise: LABEL={method}.")
         if method in labels:
             raise ValueError(f"{method} is given twice.")
         labels[method] = label

@@ -6,19 +6,18 @@ the journal alone, so an interrupted evaluation ends in the same numbers as an u
 
 import io
 import math
-import os
 import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from datamodules.evaluation import collate
+from experiments.files import below, key_of, write_bytes, write_png
 from experiments.journal import INCEPTION, Job, Journal, Row
 from experiments.protocol import Protocol
 from experiments.record import Record, read_record, write_record
@@ -129,15 +128,10 @@ def _measure(
     erased = erase(target, mask)
     for i, row in enumerate(rows):
         for kind, picture in {"_truth": target[i], "_input": erased[i], "_mask": mask[i] * 2 - 1}.items():
-            if not (path := job.pictures(kind) / f"{row['image']}.png").is_file():
-                save_png(picture, path)
-        save_png(samples[0][i], job.pictures(job.label) / f"{row['image']}.png")
+            if not below(job.pictures(kind), name := f"{row['image']}.png").is_file():
+                save_png(picture, job.pictures(kind), name)
+        save_png(samples[0][i], job.pictures(job.label), f"{row['image']}.png")
     return rows
-
-
-def key_of(name: str) -> str:
-    """An image's key in records and folders: its path in the data set without suffix."""
-    return str(PurePosixPath(name).with_suffix(""))
 
 
 def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[str], protocol: Protocol) -> Tensor:
@@ -169,23 +163,13 @@ def _keep_features(job: Job, prediction: Tensor, target: Tensor, indices: range)
 def _save_array(array: np.ndarray, path: Path) -> None:
     content = io.BytesIO()
     np.save(content, array)
-    _write_bytes(content.getvalue(), path)
+    write_bytes(path, content.getvalue())
 
 
-def save_png(image: Tensor, path: Path) -> None:
+def save_png(image: Tensor, folder: Path, name: str) -> None:
     """(C, H, W) in [-1, 1], rounded to 8 bits."""
     levels = image.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-    content = io.BytesIO()
-    picture = Image.fromarray(levels.squeeze(-1) if levels.shape[-1] == 1 else levels)
-    picture.save(content, format="PNG", compress_level=1)
-    _write_bytes(content.getvalue(), path)
-
-
-def _write_bytes(content: bytes, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    write_png(levels.squeeze(-1) if levels.shape[-1] == 1 else levels, folder, name, compress_level=1)
 
 
 def _reset_peak_memory(device: torch.device) -> None:

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.files import whole
 from experiments.import_weights import weights_module
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
@@ -53,15 +53,11 @@ def main(argv: list[str]) -> int:
     method = load_method(a.checkpoint, a.weights)
     if a.format != "official" and (method.diverse or not method.averaged):
         raise ValueError(f"{type(method).__name__} is no feed-forward network; only such methods are exported.")
-    part = out.with_name(f".{os.getpid()}.{out.name}")
-    try:
+    with whole(out, a.overwrite) as part:
         if a.format == "onnx":
             write = write_onnx(method, part, a.size)
         else:
             write = (write_official if a.format == "official" else write_safetensors)(method, part)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     print(f"{out}: {write}, {out.stat().st_size / 1e6:.1f} MB, {method.loaded_weights} weights")
     return 0
 

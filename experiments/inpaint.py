@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from datamodules.reading import read_image
+from experiments.files import write_png
 from experiments.journal import Journal, Row
 from experiments.large import TILE, complete, refuse_too_large, windows_of
 from experiments.pairing import Pair, find_pairs, refuse_outside, shown
@@ -242,7 +243,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     memory = refuse_too_large(method, hole, a.tile) if share else None
     for number, target in enumerate(pair.outputs):
         result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, sketch) if share else pixels
-        write_png(result, target, a.overwrite)
+        write_png(result, run.out, target.relative_to(run.out).as_posix(), a.overwrite)
     windows = windows_of(method, hole, a.tile)
     how = [*conversions(pair.image), method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None]
     how += [f"in {len(windows)} windows" if len(windows) > 1 else None, memory]
@@ -280,16 +281,3 @@ def conversions(path: Path) -> list[str]:
         elif mode != "RGB":
             said.append(f"{mode} to RGB")
     return said
-
-
-def write_png(pixels: np.ndarray, path: Path, overwrite: bool = True) -> None:
-    """Beside the target first, then renamed: nothing half-written is left, and nothing is replaced unasked."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{abs(hash(path.name)):x}.part")  # a name of 255 bytes leaves no room
-    try:
-        Image.fromarray(pixels).save(part, format="PNG")
-        if not overwrite and os.path.lexists(path):
-            raise ValueError(f"{shown(path)} has appeared meanwhile; give another --out, or --overwrite.")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
+from experiments.files import whole, write_text
 from masks.build import build
 from masks.files import read_mask
 from masks.finding import find_images
@@ -139,9 +140,9 @@ def _show(arguments: argparse.Namespace) -> int:
         generator = build(_load(arguments.mask)["mask"])
         height, width = arguments.size
         masks = draw_masks(generator, arguments.count, height, width, arguments.seed)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(masks, arguments.columns, arguments.tile)
-    sheet.save(arguments.out, optimize=True)
+    with whole(arguments.out, overwrite=False) as part:
+        sheet.save(part, optimize=True)
     print(arguments.out)
     return 0
 
@@ -203,7 +204,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         for (index, touches), listed in sorted(found.items()):
             low, high = BUCKETS[index]
             file = arguments.lists / f"hole_{low * 100:02.0f}_{high * 100:02.0f}_{'border' if touches else 'clear'}.txt"
-            file.write_text("\n".join(listed) + "\n")
+            write_text(file, "\n".join(listed) + "\n")
             print(f"{file}: {len(listed)}")
     return 0
 

@@ -8,7 +8,9 @@ import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from experiments.evaluate import key_of, save_png
+from datamodules import InpaintingDataModule
+from experiments.evaluate import save_png
+from experiments.files import below, key_of, refuse_equal_keys
 
 
 class WritePredictions(BasePredictionWriter):
@@ -25,6 +27,10 @@ class WritePredictions(BasePredictionWriter):
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise ValueError(f"{self.folder} exists and is not empty; move it away or give another folder.")
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, InpaintingDataModule):  # else what meets is found when it is written
+            images = data.evaluation_set("test")
+            refuse_equal_keys(map(images.name, range(len(images))))
         trainer.strategy.barrier()  # no process writes before all have looked
         trainer.predict_loop.return_predictions = False  # they are on the disk; a data set of them fills the memory
 
@@ -39,10 +45,9 @@ class WritePredictions(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         for image, name in zip(prediction, batch.name, strict=True):
-            path = self.folder / f"{key_of(name)}.png"
-            if path.exists():
+            if (path := below(self.folder, f"{key_of(name)}.png")).exists():
                 raise ValueError(f"two images of the data set would be written to {path}; rename one of them.")
-            save_png(image, path)
+            save_png(image, self.folder, f"{key_of(name)}.png")
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:

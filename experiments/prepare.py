@@ -1,15 +1,16 @@
 """lit-inpaint prepare: check a data set's folder and write the lists of its splits."""
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import datamodules
 from datamodules.published import PublishedData
 from datamodules.reading import UnreadableImageError, read_image
+from experiments.files import whole
 
 SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
 
@@ -106,8 +107,7 @@ def _write(out: Path, parts: dict[str, list[str]], title: str) -> None:
     for part, text in texts.items():
         if (file := out / f"{part}.txt").is_file() and file.read_text(encoding="utf-8") != text:
             raise ValueError(f"{file} exists and names other images; move it away or give another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    for part, text in texts.items():
-        (out / f".{part}.part").write_text(text, encoding="utf-8")
-    for part in parts:
-        os.replace(out / f".{part}.part", out / f"{part}.txt")
+    with ExitStack() as renames:  # at its end, all three
+        for part, text in texts.items():
+            beside = renames.enter_context(whole(out / f"{part}.txt"))
+            beside.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -40,6 +40,7 @@ from lit_inpaint.metrics import definition
 from masks import MaskFolder
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
+from masks.regular import read_text
 
 LISTED = 1000  # images: longer lists stand in a definition as one hash
 OTHER_DRAWS = "published, other mask draws"
@@ -141,6 +142,8 @@ _KEYS = {
     "name", "about", "data", "split", "size", "resize", "limit", "mask", "masks", "mask_seed", "metrics", "measured",
     "round_to_8_bits", "samples", "seed", "published",
 }  # fmt: skip
+_NAME = re.compile(r"[^\W_][\w.-]*")
+_ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
 _MASK_KEYS = {"class_path", "init_args", "folder", "published"}
 
 
@@ -165,7 +168,10 @@ def load_protocols(
         ValueError: Unknown keys or metrics, missing data, nothing to measure on.
     """
     path = find_yaml(str(name), "protocols")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} is no protocol; expected a YAML mapping with name, size, mask, metrics.")
     for key in set(config) - _KEYS:
@@ -174,13 +180,18 @@ def load_protocols(
         raise ValueError(f"{path} lacks {', '.join(missing)}.")
     if ("mask" in config) == ("masks" in config):
         raise ValueError(f"{path} needs either mask or masks: one distribution of holes, or several by name.")
+    masks = config["masks"] if "masks" in config else {"": config["mask"]}
+    if not all(isinstance(value, dict) for value in (masks, *masks.values())):
+        raise ValueError(f"{path}: masks needs mappings with class_path, by name; mask needs one with class_path.")
+    for part in (config["name"], *config.get("masks", ())):
+        if not isinstance(part, str) or not _NAME.fullmatch(part):
+            raise ValueError(f"{path} has the name {part!r}; folders are called after it: {_ALLOWED}.")
     for metric in config["metrics"]:
         definition(metric)  # refuses unknown names
     if config.get("measured", "composite") not in ("composite", "raw"):
         raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
     if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
         raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
-    masks = config["masks"] if "masks" in config else {"": config["mask"]}
     given = images, mask_folder, limit, reading
     return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
 

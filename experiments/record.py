@@ -2,11 +2,11 @@
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from experiments.files import write_text
 
 FORMAT = 1
 
@@ -83,17 +83,6 @@ def write_record(record: Record, path: Path) -> None:
     """Write it beside its place, flush it to the disk, then rename: a kill leaves the old record or the new one."""
     record.check()
     write_text(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Atomic: temporary file beside the target, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def read_record(path: Path) -> Record:

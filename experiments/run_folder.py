@@ -16,17 +16,9 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
+from experiments.files import next_free
+
 REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, some hundred bytes a row
-
-
-def next_free(path: Path) -> Path:
-    """``path``, or name-1, name-2, ... if it exists.
-
-    >>> next_free(Path("/nowhere/config.yaml")).name
-    'config.yaml'
-    """
-    numbered = (path.with_stem(f"{path.stem}-{n}") for n in range(1, 1_000_000))
-    return path if not path.exists() else next(p for p in numbered if not p.exists())
 
 
 class _Segment(ExperimentWriter):

@@ -9,8 +9,8 @@ from typing import Any
 
 import lightning as L
 
+from experiments.files import write_text
 from experiments.processes import born, machine
-from experiments.record import write_text
 
 BEAT = 30.0  # seconds between signs of life
 

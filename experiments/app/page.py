@@ -21,6 +21,7 @@ from starlette.middleware import Middleware
 from datamodules.reading import read_image
 from experiments.app.guard import LimitBody
 from experiments.app.worker import Task, Worker, small
+from experiments.files import write_png
 from experiments.large import TILE
 from masks.files import read_mask, resize_mask, write_mask
 
@@ -200,7 +201,7 @@ class Page:
             if name == "input":
                 file = Path(session.folder) / "input.preview.png"
                 if not file.is_file():
-                    Image.fromarray(small(read_image(str(session.image)))).save(file)
+                    write_png(small(read_image(str(session.image))), file.parent, file.name)
                 files.append(str(file))
             elif name in session.results:
                 files.append(session.results[name]["preview"])

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.reading import read_image
-from experiments.inpaint import write_png
+from experiments.files import write_png
 from experiments.large import TILE, complete, refuse_too_large, windows_of
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
@@ -153,10 +153,8 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
             arguments = (Path(task.image).stem, number, task.seed, task.tile, sketch, advance)
             result = complete(method, pixels, hole, *arguments)
             name = f"{label}{f'-{number}' if count > 1 else ''}"
-            file = Path(task.folder) / f"{name}.png"
-            write_png(result, file)
-            preview = file.with_suffix(".preview.png")
-            write_png(small(result), preview)
+            file = write_png(result, Path(task.folder), f"{name}.png")
+            preview = write_png(small(result), Path(task.folder), f"{name}.preview.png")
             lines = ", the lines are not used" if task.lines and not takes_lines else ""
             said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
             yield {"label": name, "file": str(file), "preview": str(preview), "said": said}

@@ -9,8 +9,8 @@ from experiments.compare import text
 from experiments.compare.page import render
 from experiments.compare.reader import Record, Run, read_folders
 from experiments.compare.table import Table, make_tables, validation_tables
+from experiments.files import write_text
 from experiments.intervals import LEAST
-from experiments.record import write_text
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from experiments.compare import page as comparison
-from experiments.record import write_text
+from experiments.files import write_text
 from experiments.sweep.ledger import Ledger, lost
 from experiments.sweep.space import text
 

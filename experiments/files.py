@@ -1,0 +1,104 @@
+"""Writing files: whole or not at all, and what is named after an image never outside its folder."""
+
+import io
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+@contextmanager
+def whole(path: Path, overwrite: bool = True, flush: bool = False) -> Iterator[Path]:
+    """A file beside ``path`` to write to, renamed to it at the end; if that fails, ``path`` is what it was.
+
+    Args:
+        path: Its folder is made if it is missing.
+        overwrite: False: refuse a file that is there by then.
+        flush: Wait for the disk, so that a machine that stops leaves the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix[:8]}")  # room beside a name of 255 bytes
+    try:
+        yield part
+        if flush:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        if not overwrite and os.path.lexists(path):
+            raise ValueError(f"{path} has appeared meanwhile; give another --out, or --overwrite.")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, overwrite: bool = True) -> None:
+    with whole(path, overwrite) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Records, tables, the state of a run: flushed to the disk."""
+    with whole(path, flush=True) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_png(pixels: np.ndarray, folder: Path, name: str, overwrite: bool = True, **options: Any) -> Path:
+    """Write the picture that is called ``name`` below ``folder``, (H, W) or (H, W, 3) uint8.
+
+    Args:
+        options: Of Pillow's PNG writer: compress_level, icc_profile, exif, dpi.
+
+    Raises:
+        ValueError: ``name`` leads out of ``folder``.
+    """
+    path = below(folder, name)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG", **options)
+    write_bytes(path, content.getvalue(), overwrite)
+    return path
+
+
+def below(folder: Path, name: str) -> Path:
+    """The file called ``name`` in ``folder``, in a subfolder of it too, and nowhere else.
+
+    Raises:
+        ValueError: ``name`` is absolute, has ``..`` in it, or a link leads elsewhere.
+    """
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{name!r} is no name below {folder}. Name files by their path in the data set, without '..'.")
+    target = folder / path
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{target} would lie outside {folder}, through a link; remove the link.")
+    return target
+
+
+def next_free(path: Path) -> Path:
+    """``path``, or name-1, name-2, ... if it exists.
+
+    >>> next_free(Path("/nowhere/config.yaml")).name
+    'config.yaml'
+    """
+    numbered = (path.with_stem(f"{path.stem}-{n}") for n in range(1, 1_000_000))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
+
+
+def key_of(name: str) -> str:
+    """An image's key in records and folders: its path in the data set without suffix."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def refuse_equal_keys(names: Iterable[str]) -> None:
+    """Outputs are called after an image without its suffix: two of one name would replace each other.
+
+    Raises:
+        ValueError: Naming both.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(key_of(name), name)) is not name:
+            raise ValueError(f"{other} and {name} would have one name in the output; rename one or leave it out.")
