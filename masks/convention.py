@@ -41,23 +41,42 @@ def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
 def check(image: Tensor, mask: Tensor) -> None:
     """Refuse what does not follow the convention.
 
+    Images in [0, 1] cannot be told from bright ones in [-1, 1] and are not refused: multiply by 2 and subtract 1.
+
     Raises:
         ValueError: Saying what was given, what is allowed and what to do.
     """
-    if image.ndim != 4 or image.shape[1] != 3:
+    check_image(image)
+    check_mask(mask, image)
+
+
+def check_image(image: Tensor, name: str = "image") -> None:
+    """:func:`check` for an image alone; ``name`` is the word for it in the error."""
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        given = str(image.dtype).removeprefix("torch.") if isinstance(image, Tensor) else type(image).__name__
         raise ValueError(
-            f"image has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB."
+            f"{name} is {given}; expected a tensor of floats in [-1, 1]. For 8-bit values: x.float() / 127.5 - 1."
         )
-    if mask.shape != (image.shape[0], 1, *image.shape[2:]):
-        expected = (image.shape[0], 1, *image.shape[2:])
+    if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
         raise ValueError(
-            f"mask has shape {tuple(mask.shape)}; expected {expected}, one channel at the size of the image."
+            f"{name} has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB."
         )
     low, high = image.amin().item(), image.amax().item()
+    if low != low:
+        raise ValueError(f"{name} has pixels that are no number (NaN); expected values in [-1, 1].")
     if not (low >= -1 and high <= 1):
         raise ValueError(
-            f"image has values in [{low:g}, {high:g}]; expected [-1, 1]. Divide 8-bit values by 127.5, take 1."
+            f"{name} has values in [{low:g}, {high:g}]; expected [-1, 1]. For values in [0, 255]: x / 127.5 - 1; clamp "
+            "what a network overshoots."
         )
+
+
+def check_mask(mask: Tensor, image: Tensor) -> None:
+    """:func:`check` for the mask of an image that was checked."""
+    expected = (image.shape[0], 1, *image.shape[2:])
+    if not isinstance(mask, Tensor) or mask.shape != expected:
+        given = f"has shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"is {type(mask).__name__}"
+        raise ValueError(f"mask {given}; expected a tensor {expected}, one channel at the size of the image.")
     if not bool(((mask == 0) | (mask == 1)).all()):
         low, high = mask.amin().item(), mask.amax().item()
         raise ValueError(

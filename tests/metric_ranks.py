@@ -18,6 +18,7 @@ def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) 
     prediction = target + torch.linspace(0.01, 0.5, images).view(-1, 1, 1, 1) * torch.randn(
         target.shape, generator=generator
     )
+    prediction = prediction.clamp(-1, 1)
     mask = (torch.rand(images, 1, 32, 32, generator=generator) > 0.7).float()
     mask[3] = 0  # an empty hole, and an image without error
     prediction[5] = target[5]

@@ -103,6 +103,70 @@ def test_every_metric_says_its_version_and_which_end_is_better():
         assert metric(name).higher_is_better is wins
 
 
+BAD_PAIRS = {  # what is done to a good pair, and a word of the refusal
+    "0..255": (lambda x: (x + 1) * 127.5, r"values in \[.*expected \[-1, 1\]"),
+    "uint8": (lambda x: ((x + 1) * 127.5).byte(), "is uint8; expected a tensor of floats"),
+    "int64": (lambda x: x.long(), "is int64"),
+    "numpy": (lambda x: x.numpy(), "is ndarray"),
+    "NaN": (lambda x: x.where(x < 0.9, torch.nan), "no number"),
+    "infinite": (lambda x: x.where(x < 0.9, torch.inf), "values in"),
+    "overshooting": (lambda x: x * 1.01, "clamp"),
+    "without a batch": (lambda x: x[0], "has shape"),
+    "channels last": (lambda x: x.permute(0, 2, 3, 1), "has shape"),
+    "grey": (lambda x: x[:, :1], "has shape"),
+    "empty": (lambda x: x[:0], "has shape"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PAIRS)
+@pytest.mark.parametrize("name", [name for name in metrics.NAMES if not name.startswith(("fid", "p_ids", "u_ids"))])
+def test_a_metric_refuses_what_it_does_not_mean(name: str, kind: str):
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    change, word = BAD_PAIRS[kind]
+    bad, mask = change(image), torch.ones(2, 1, 32, 32)
+    if name == "diversity_lpips":
+        image, bad = torch.stack([image, image]), bad[None] if kind == "numpy" else torch.stack([bad, bad])
+        with pytest.raises(ValueError, match="samples"):
+            metric(name)(bad)
+        return
+    for prediction, target, which in ((bad, image, "prediction"), (image, bad, "target")):
+        with pytest.raises(ValueError, match=f"{which}.*{word}"):
+            metric(name)(prediction, target, mask)
+    with pytest.raises(ValueError, match="target is ndarray" if kind == "numpy" else "target"):
+        ImageMean(name).update(image, bad, mask)
+
+
+@pytest.mark.parametrize("name", ["psnr", "psnr_hole", "ssim", "l1_mean", "lpips_vgg"])
+def test_a_metric_refuses_pairs_that_do_not_belong_together(name: str):
+    image, mask = torch.zeros(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+    for other in (torch.zeros(2, 3, 32, 31), torch.zeros(1, 3, 32, 32)):
+        with pytest.raises(ValueError, match="expected the same"):
+            metric(name)(other, image, mask)
+    for wrong in (mask[:1], mask.expand(2, 3, 32, 32), mask * 255, mask * 0.5, mask[..., 1:], mask.numpy()):
+        with pytest.raises(ValueError, match="mask"):
+            metric(name)(image, image, wrong)
+    assert metric("l1_hole")(image, image, mask.bool()).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["fid", "p_ids", "u_ids"])
+def test_metrics_of_a_set_refuse_the_same(name: str):
+    levels = torch.full((4, 3, 8, 8), 200.0)
+    with pytest.raises(ValueError, match=r"target has values in \[200, 200\]"):
+        metric(name)(levels, levels)
+    with pytest.raises(ValueError, match="is uint8"):
+        inception.InceptionMetrics().update(levels.byte(), levels.byte())
+
+
+def test_a_diverged_prediction_is_left_out_of_a_mean_and_ends_nothing():
+    image, mask = torch.zeros(3, 3, 16, 16), torch.ones(3, 1, 16, 16)
+    prediction = image + 0.2
+    prediction[1, 0, 3, 3], prediction[2, 0, 0, 0] = torch.nan, torch.inf
+    for round_first in (True, False):
+        mean = ImageMean("l1_hole", round_first)
+        mean.update(prediction, image, mask)
+        assert (int(mean.count), int(mean.left_out)) == (1, 2) and mean.compute().item() == pytest.approx(0.1, abs=2e-3)
+
+
 # ---- SSIM -----------------------------------------------------------------------------------------------------------
 
 

@@ -59,6 +59,9 @@ def metric(name: str) -> Callable[..., Tensor]:
 
     fid, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions (n, B, 3, H, W).
 
+    The function raises a ValueError for integers, other ranges, NaN and shapes that do not fit. Images in [0, 1] cannot
+    be told from bright ones in [-1, 1]: they give a number (6 dB more of PSNR), so scale them first, ``2 * x - 1``.
+
     >>> import torch
     >>> metric("l1_mean")(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
     tensor([0.5000, 0.5000])

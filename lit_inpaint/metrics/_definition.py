@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from torch import Tensor
+
+from masks.convention import check_image, check_mask
+
 F = TypeVar("F", bound=Callable)
 
 
@@ -26,3 +30,18 @@ def defined(
         return function
 
     return give
+
+
+def check_pair(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
+    """Refuse what a metric does not mean; a number would come out all the same, and be wrong.
+
+    Raises:
+        ValueError: No floats in [-1, 1], NaN, or shapes that do not belong together.
+    """
+    check_image(target, "target")
+    check_image(prediction, "prediction")
+    if prediction.shape != target.shape:
+        shapes = f"{tuple(prediction.shape)}, target {tuple(target.shape)}"
+        raise ValueError(f"prediction has shape {shapes}; expected the same. Compare images at one size.")
+    if mask is not None:
+        check_mask(mask, target)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from lit_inpaint.metrics._definition import defined
+from lit_inpaint.metrics._definition import check_pair, defined
 from lit_inpaint.weights import BackboneMissingError, backbone
 
 FID_MINIMUM = 1000  # images; with fewer the number says more about their count than about the method
@@ -133,6 +133,7 @@ class InceptionMetrics(Metric):
 
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Pairs of images (B, 3, H, W) in [-1, 1]."""
+        check_pair(prediction, target, mask)
         self.fake.append(self.features(prediction))  # type: ignore[union-attr]
         self.real.append(self.features(target))  # type: ignore[union-attr]
 
@@ -142,6 +143,7 @@ class InceptionMetrics(Metric):
 
 
 def _of_set(name: str, prediction: Tensor, target: Tensor) -> Tensor:
+    check_pair(prediction, target)
     if reason := refusal(name, len(target)):
         raise ValueError(reason + ".")
     fake, real = (inception_features(x).double().cpu().numpy() for x in (prediction, target))

@@ -7,10 +7,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lit_inpaint.metrics.pixel import round_to_8_bits
+from masks.convention import check_image
 
 
 class ImageMean(Metric):
     """Mean of a metric over the images on which it is defined; ``psnr_pooled`` takes its logarithm after the mean.
+
+    An image whose prediction is not finite is left out and counted: a diverged network ends no training by a metric.
 
     Sums are kept in double precision and added over processes; give every image to exactly one process (Lightning's
     ``UnrepeatedDistributedSampler``: a padding sampler would count some twice).
@@ -37,9 +40,12 @@ class ImageMean(Metric):
 
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Images (B, 3, H, W) in [-1, 1], mask (B, 1, H, W)."""
+        check_image(target, "target")  # rounding would hide another range
+        finite = prediction.isfinite().flatten(1).all(1)
+        prediction = torch.where(finite.view(-1, 1, 1, 1), prediction, target)
         if self.round_first:
             prediction, target = round_to_8_bits(prediction), round_to_8_bits(target)
-        values = self.function(prediction, target, mask)
+        values = self.function(prediction, target, mask).where(finite, torch.nan)
         defined = ~values.isnan()
         self.total += values[defined].double().sum()
         self.count += defined.sum()

@@ -12,8 +12,9 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_inpaint.metrics._definition import defined
+from lit_inpaint.metrics._definition import check_pair, defined
 from lit_inpaint.weights import features_state
+from masks.convention import check_image
 
 # Ends of the slices of torchvision's `features` whose activations are compared: the ReLUs relu1 ... relu5.
 _SLICES = {"alexnet": (2, 5, 8, 10, 12), "vgg16": (4, 9, 16, 23, 30)}
@@ -97,6 +98,7 @@ def _lpips(backbone: str, prediction: Tensor, target: Tensor) -> Tensor:
          higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """LPIPS on AlexNet (RePaint, MAT). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,)."""
+    check_pair(prediction, target, mask)
     return _lpips("alexnet", prediction, target)
 
 
@@ -104,6 +106,7 @@ def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -
          higher_is_better=False, backbone="vgg16")  # fmt: skip
 def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """LPIPS on VGG16 (LaMa). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,)."""
+    check_pair(prediction, target, mask)
     return _lpips("vgg16", prediction, target)
 
 
@@ -111,6 +114,7 @@ def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
          "centres)", higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """``lpips_alex`` of small images, brought to the 256x256 at which most papers measure it."""
+    check_pair(prediction, target, mask)
     a, b = (F.interpolate(x.float(), (256, 256), mode="bilinear") for x in (prediction, target))
     return _lpips("alexnet", a, b)
 
@@ -120,10 +124,10 @@ def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = N
 @torch.no_grad()
 def diversity_lpips(samples: Tensor, target: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
     """How much the completions of one image differ. ``samples`` (n, B, 3, H, W) in [-1, 1], n >= 2 -> (B,)."""
-    if samples.ndim != 5 or len(samples) < 2:
-        raise ValueError(
-            f"samples have shape {tuple(samples.shape)}; expected (n, B, 3, H, W) with n >= 2 completions."
-        )
+    if not isinstance(samples, Tensor) or samples.ndim != 5 or len(samples) < 2:
+        given = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
+        raise ValueError(f"samples have shape {given}; expected (n, B, 3, H, W) with n >= 2 completions.")
+    check_image(samples.flatten(0, 1), "samples")
     network = _network("alexnet", samples.device)
     features = [network(one) for one in samples]
     return torch.stack([network.distance(a, b) for a, b in combinations(features, 2)]).mean(0)

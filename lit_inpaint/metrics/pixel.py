@@ -1,13 +1,14 @@
 """Metrics that compare pixel with pixel.
 
 Every function takes ``prediction`` and ``target`` (B, 3, H, W) in [-1, 1] and ``mask`` (B, 1, H, W), 1 = hole, and
-returns one value an image, (B,), nan where it is undefined. Formulas are written for images in [0, 1].
+returns one value an image, (B,), nan where it is undefined. Formulas are written for images in [0, 1]. Other ranges,
+integers, NaN and shapes that do not fit are refused; images in [0, 1] cannot be told from bright ones in [-1, 1].
 """
 
 import torch
 from torch import Tensor
 
-from lit_inpaint.metrics._definition import defined
+from lit_inpaint.metrics._definition import check_pair, defined
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:
@@ -44,7 +45,9 @@ def l1_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
     >>> l1_hole(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2), half)
     tensor([0.5000])
     """
-    return _hole_mean((prediction - target).abs() / 2, _need_mask(mask, "l1_hole"))
+    mask = _need_mask(mask, "l1_hole")
+    check_pair(prediction, target, mask)
+    return _hole_mean((prediction - target).abs() / 2, mask)
 
 
 @defined("1: mean |a - b| over all pixels and channels, [0, 1]", higher_is_better=False)
@@ -54,6 +57,7 @@ def l1_mean(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
     >>> l1_mean(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2))
     tensor([0.5000])
     """
+    check_pair(prediction, target, mask)
     return ((prediction - target).abs() / 2).flatten(1).mean(1)
 
 
@@ -65,6 +69,7 @@ def l1_relative_sum(prediction: Tensor, target: Tensor, mask: Tensor | None = No
     >>> l1_relative_sum(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2))  # 0.5 / (0.5 + 1)
     tensor([0.3333])
     """
+    check_pair(prediction, target, mask)
     return (prediction - target).abs().flatten(1).sum(1) / (prediction + target + 2).flatten(1).sum(1)
 
 
@@ -76,6 +81,7 @@ def l1_relative_target(prediction: Tensor, target: Tensor, mask: Tensor | None =
     >>> l1_relative_target(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2))
     tensor([0.5000])
     """
+    check_pair(prediction, target, mask)
     total = (target + 1).flatten(1).sum(1)
     return torch.where(total > 0, (prediction - target).abs().flatten(1).sum(1) / total, torch.nan)
 
@@ -88,7 +94,7 @@ def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
     >>> psnr(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2))  # MSE 0.01
     tensor([20.])
     """
-    return _decibel(psnr_pooled(prediction, target))
+    return _decibel(psnr_pooled(prediction, target, mask))
 
 
 @defined("1: 10 log10(1 / MSE) of each image over the pixels and channels of the hole, [0, 1]; an empty hole or one "
@@ -100,7 +106,9 @@ def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
     >>> psnr_hole(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2), half)
     tensor([20.])
     """
-    return _decibel(_hole_mean(((prediction - target) / 2).square(), _need_mask(mask, "psnr_hole")))
+    mask = _need_mask(mask, "psnr_hole")
+    check_pair(prediction, target, mask)
+    return _decibel(_hole_mean(((prediction - target) / 2).square(), mask))
 
 
 @defined("1: 10 log10(1 / mean of the images' MSE) over all pixels and channels, [0, 1]",
@@ -111,4 +119,5 @@ def psnr_pooled(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
     >>> psnr_pooled(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2))
     tensor([0.0100])
     """
+    check_pair(prediction, target, mask)
     return ((prediction - target) / 2).square().flatten(1).mean(1)

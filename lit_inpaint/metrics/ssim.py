@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lit_inpaint.metrics._definition import defined
+from lit_inpaint.metrics._definition import check_pair, defined
 
 
 def _window_means(x: Tensor, window: list[float]) -> Tensor:
@@ -23,8 +23,9 @@ def _window_means(x: Tensor, window: list[float]) -> Tensor:
     return x
 
 
-def _ssim(prediction: Tensor, target: Tensor, window: list[float], covariance: float) -> Tensor:
+def _ssim(prediction: Tensor, target: Tensor, mask: Tensor | None, window: list[float], covariance: float) -> Tensor:
     """Mean over the inner pixels and the channels, (B,). ``covariance`` rescales the window's variances."""
+    check_pair(prediction, target, mask)
     size, (height, width) = len(window), target.shape[-2:]
     if min(height, width) < size:
         raise ValueError(f"images are {width}x{height}; SSIM needs at least {size}x{size}, the size of its window.")
@@ -49,7 +50,7 @@ def ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
     tensor([1.])
     """
     window = [math.exp(-(distance**2) / (2 * 1.5**2)) for distance in range(-5, 6)]
-    return _ssim(prediction, target, [weight / sum(window) for weight in window], 1.0)
+    return _ssim(prediction, target, mask, [weight / sum(window) for weight in window], 1.0)
 
 
 @defined("1: uniform window 7, sample covariance, K 0.01 and 0.03, data range 1, per channel, windows inside the image "
@@ -61,4 +62,4 @@ def ssim_uniform7(prediction: Tensor, target: Tensor, mask: Tensor | None = None
     >>> ssim_uniform7(image, image)
     tensor([1.])
     """
-    return _ssim(prediction, target, [1 / 7] * 7, 49 / 48)
+    return _ssim(prediction, target, mask, [1 / 7] * 7, 49 / 48)
