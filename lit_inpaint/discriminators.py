@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.layers.tf_same import Conv2dSame, Padding
 
 
@@ -127,6 +128,7 @@ class SpectralPatchGAN(nn.Module):
         nn.init.zeros_(self.logits.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        check_sides(x, "the critic", least=24)  # 3x3 after three halvings, and two 4x4 kernels to come
         for conv in self.convolutions:
             x = F.leaky_relu(conv(x), 0.2)
         return self.logits(x).float()

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from published import assert_published, assert_sum, float64
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -169,10 +170,10 @@ def test_the_denoiser_equals_the_official_network(
     network = UNet(**({"num_head_channels": 32} | flags)).eval()
     network.load_state_dict(random_weights(network, seed=3))
     x = (torch.arange(2 * 3 * 16 * 16) % 37 / 18 - 1).reshape(2, 3, 16, 16)
-    with torch.no_grad():
-        out = network(x, torch.tensor([17, 903]), label)
-    torch.testing.assert_close(out.flatten()[[0, 100, 700, 1500, 2900]], torch.tensor(picked), atol=1e-5, rtol=0)
-    assert out.double().sum().item() == pytest.approx(total, abs=1e-2)
+    with torch.no_grad(), float64():
+        out = network.double()(x.double(), torch.tensor([17, 903]), label)
+    assert_published(out.flatten()[[0, 100, 700, 1500, 2900]], picked, of=out)
+    assert_sum(out, total)
 
 
 def test_attention_is_softmax_of_scaled_products_in_both_orders_of_channels() -> None:
@@ -317,9 +318,9 @@ def test_a_unet2dmodel_of_diffusers_gives_the_same_noise() -> None:
     ours = DDPM(**read["hyper_parameters"]).eval()
     ours.load_state_dict(read["state_dict"])
     x, t = torch.linspace(-1, 1, 1536).reshape(2, 3, 16, 16), torch.tensor([7, 800])
-    with torch.no_grad():
-        expected = theirs(x, t).sample
-        torch.testing.assert_close(ours.denoiser(x, t), expected, atol=1e-5, rtol=1e-5)
+    with torch.no_grad(), float64():
+        expected = theirs.double()(x.double(), t).sample
+        torch.testing.assert_close(ours.double().denoiser(x.double(), t), expected)
     assert expected.abs().max() > 0.1 and ours.variance == "fixed_large"
 
 

@@ -20,6 +20,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from published import assert_probe, assert_published, float64
 from test_methods import ROWS, STAGES, batches, trainer
 from test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
 from torch import Tensor, nn
@@ -162,7 +163,7 @@ def official() -> DSI:
     with torch.device("meta"):
         method = DSI(**converted["hyper_parameters"])
     method.load_state_dict(converted["state_dict"], assign=True)
-    return method.eval()
+    return method.double().eval()
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
@@ -172,20 +173,12 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     mask[0, 16:48, 20:52] = 1
     mask[1, 8:30, 30:60] = 1
     structure = rng.standard_normal((2, 8, 8, 64)).astype(np.float32)
-    return torch.from_numpy(image).movedim(3, 1), torch.from_numpy(mask).movedim(3, 1), nchw(structure)
+    return nchw(image), nchw(mask), nchw(structure)
 
 
 def nchw(x: np.ndarray) -> Tensor:
-    return torch.from_numpy(x).movedim(3, 1)
-
-
-def assert_probe(output: Tensor, expected: list[float]) -> None:
-    """Twelve numbers that lie apart, and the sum, to 1e-4 of the size of the numbers (at least 1)."""
-    flat = output.detach().double().flatten()
-    size = max(1.0, flat.std().item())
-    values = [*flat[:: len(flat) // 12][:12].tolist(), flat.sum().item()]
-    torch.testing.assert_close(torch.tensor(values[:12]), torch.tensor(expected[:12]), atol=1e-4 * size, rtol=0)
-    assert abs(values[12] - expected[12]) < 1e-4 * size * len(flat) ** 0.5
+    """As float64."""
+    return torch.from_numpy(x).movedim(3, 1).double()
 
 
 def test_the_published_networks_have_the_published_sizes():
@@ -202,6 +195,7 @@ def test_the_published_networks_have_the_published_sizes():
 
 
 @torch.no_grad()
+@float64()
 def test_the_vqvae_computes_what_the_official_one_computes():
     vqvae, (image, _, _) = official().vqvae, inputs()
     encoding = vqvae.encode(image)
@@ -210,14 +204,15 @@ def test_the_vqvae_computes_what_the_official_one_computes():
     assert encoding.top_indices.flatten()[::11].tolist() == IDX_T
     assert (encoding.top_indices.sum().item(), encoding.bottom_indices.sum().item()) == (IDX_T_SUM, IDX_B_SUM)
     pairs = (encoding.top, encoding.top_quantised), (encoding.bottom, encoding.bottom_quantised)
-    assert 0.25 * sum(F.mse_loss(*pair) for pair in pairs) == pytest.approx(COMMITMENT, abs=1e-5)
+    assert_published(0.25 * sum(F.mse_loss(*pair) for pair in pairs), COMMITMENT)
     assert_probe(vqvae.decode(encoding.top_quantised, encoding.bottom_quantised), DECODED)
     structural = feature_loss(vqvae.top.distances(encoding.top), torch.arange(128).view(2, 8, 8))
     textural = feature_loss(vqvae.bottom.distances(encoding.bottom), torch.arange(512).view(2, 16, 16))
-    assert [structural.item(), textural.item()] == pytest.approx(FEATURE_LOSSES, abs=1e-4)
+    assert_published(torch.stack([structural, textural]), FEATURE_LOSSES)
 
 
 @torch.no_grad()
+@float64()
 def test_the_structure_generator_computes_what_the_official_one_computes():
     structure, (image, mask, quantised) = official().structure, inputs()
     condition = structure.condition(image * (1 - mask), mask)
@@ -226,6 +221,7 @@ def test_the_structure_generator_computes_what_the_official_one_computes():
 
 
 @torch.no_grad()
+@float64()
 def test_the_texture_generator_and_the_critic_compute_what_the_official_ones_compute():
     image, mask, quantised = inputs()
     assert_probe(official().texture(image * (1 - mask), mask, quantised), TEXTURE)
@@ -239,21 +235,21 @@ def test_the_texture_generator_and_the_critic_compute_what_the_official_ones_com
     critic = SNPatchGAN(4)
     state = weights.part_state(nn.ModuleDict({"critic": critic}), "texture_discriminator", official_weights())
     critic.load_state_dict({name.removeprefix("critic."): value for name, value in state.items()})
+    critic.double()
     for mean, deviation in CRITIC:  # u moves on at every pass
         judged = critic(torch.cat([image, mask], dim=1))
         assert judged.shape == (2, 256)
-        assert (judged.mean().item(), judged.std(correction=0).item()) == pytest.approx((mean, deviation), abs=1e-5)
+        assert_published(torch.stack([judged.mean(), judged.std(correction=0)]), (mean, deviation), of=judged)
 
 
 def test_codes_move_as_in_tensorflow_1():
     book = Codebook(16, 4)
     book.embedding.copy_(torch.from_numpy(np.random.RandomState(5).standard_normal((4, 16)).astype(np.float32)).mT)
-    rng = np.random.RandomState(6)
+    book, rng = book.double(), np.random.RandomState(6)
     for expected in CODEBOOK:
         features = nchw(rng.standard_normal((2, 8, 8, 4)).astype(np.float32))
         book.update(features, book.indices(features))
-        found = book.embedding.mT.flatten()[::7].tolist()
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert_published(book.embedding.mT.flatten()[::7], expected, of=book.embedding)
 
 
 def test_a_feature_that_is_not_finite_leaves_the_codes_as_they_are():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from published import assert_probe, float64
 from test_methods import STAGES, batches, trainer
 from test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
 from torch import Tensor
@@ -27,7 +28,7 @@ from lit_inpaint.module import keyed_generators
 SMALL = dict(STAGES)
 BOTH = pytest.mark.parametrize("cls", [ICTTransformer, ICTUpsampler], ids=lambda c: c.__name__)
 
-# Printed by raywzy/ICT at 59dd12d with the weights of random_state: twelve numbers and the sum, see probe(). GPT of
+# Printed by raywzy/ICT at 59dd12d with the weights of random_state: twelve numbers and the sum. GPT of
 # Transformer/models/model.py (n_layer, n_embd, ... as below), InpaintGenerator_5 and Discriminator of
 # Guided_Upsample/src/networks.py.
 LOGITS = [
@@ -61,12 +62,6 @@ def random_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Ten
     return state
 
 
-def assert_probe(output: Tensor, expected: list[float]) -> None:
-    flat = output.detach().double().flatten()
-    torch.testing.assert_close(flat[:: len(flat) // 12][:12].float(), torch.tensor(expected[:12]), atol=1e-4, rtol=0)
-    assert abs(flat.sum().item() - expected[12]) < 1e-4 * max(len(flat) ** 0.5, abs(expected[12]))
-
-
 def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 
@@ -76,9 +71,9 @@ def official_logits(grid: int, layers: int, width: int, heads: int, colours: int
     network.load_state_dict(random_state(shapes_of(network), seed))
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(colours, (2, grid * grid), generator=generator)
-    hole = (torch.rand(2, grid * grid, generator=generator) < 0.4).float()
-    with torch.no_grad():
-        return network(tokens, hole), tokens, hole
+    hole = (torch.rand(2, grid * grid, generator=generator) < 0.4).double()
+    with torch.no_grad(), float64():
+        return network.double()(tokens, hole), tokens, hole
 
 
 def test_the_transformer_gives_the_official_logits_and_losses():
@@ -101,8 +96,9 @@ def test_the_upsampler_gives_the_official_image():
     network.load_state_dict(state)
     x = torch.rand(1, 6, 72, 88, generator=torch.Generator().manual_seed(1))
     x[:, :3, 20:50, 30:60] = 1
-    with torch.no_grad():
-        assert_probe(network(x[:, :3], x[:, 3:]), UPSAMPLED)
+    x = x.double()
+    with torch.no_grad(), float64():
+        assert_probe(network.double()(x[:, :3], x[:, 3:]), UPSAMPLED)
 
 
 def test_the_critic_in_training_gives_the_official_logits():
@@ -113,7 +109,9 @@ def test_the_critic_in_training_gives_the_official_logits():
         for layer, weight in zip(layers, state.values(), strict=True):
             layer.weight.copy_(weight)
             layer.u.copy_(torch.nn.functional.normalize(torch.ones(len(weight)), dim=0))
-        assert_probe(critic(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))), CRITIC)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad(), float64():
+        assert_probe(critic.double()(image.double()), CRITIC)
 
 
 def test_published_networks_have_the_published_sizes():

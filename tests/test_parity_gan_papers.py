@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from published import assert_probe, assert_published, float64
 from torch import Tensor
 
 from experiments.import_weights import main as import_weights
@@ -26,7 +27,7 @@ from masks.convention import erase
 
 Shapes = dict[str, tuple[int, ...]]
 
-# Printed by the public programs: twelve pixels and the sum, see probe().
+# Printed by the public programs: twelve pixels and the sum, see published.assert_probe().
 NAOTO = [
     7.480929, -4.466633, -15.282196, 9.276247, 1.132953, 1.058819, 3.301337, -5.333608, -9.201725, 1.744298,
     8.528526, 7.858929, 28147.606775
@@ -105,13 +106,19 @@ def random_state(shapes: Shapes, seed: int) -> dict[str, Tensor]:
     return state
 
 
+@pytest.fixture(autouse=True)
+def wide() -> Iterator[None]:
+    with float64():
+        yield
+
+
 def random_input(size: int, batch: int = 2) -> tuple[Tensor, Tensor]:
-    """Images in [-1, 1] and masks (1 = hole), one rectangle a sample."""
+    """Images in [-1, 1] and masks (1 = hole), one rectangle a sample, as float64 of numbers drawn in float32."""
     image = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
     mask = torch.zeros(batch, 1, size, size)
     for i in range(batch):
         mask[i, :, size // 4 + i : size // 2 + 3, size // 3 : 3 * size // 4 - i] = 1
-    return image, mask
+    return image.double(), mask.double()
 
 
 def layer(shapes: Shapes, name: str, outputs: int, inputs: int, kernel: int, bias: bool) -> None:
@@ -126,24 +133,12 @@ def norm(shapes: Shapes, name: str, channels: int) -> None:
     shapes[f"{name}.num_batches_tracked"] = ()
 
 
-def probe(output: Tensor) -> list[float]:
-    """Twelve pixels that lie apart, and the sum."""
-    flat = output.double().flatten()
-    return [*flat[:: len(flat) // 12][:12].tolist(), flat.sum().item()]
-
-
-def assert_probe(output: Tensor, expected: list[float]) -> None:
-    values = probe(output.detach())
-    torch.testing.assert_close(torch.tensor(values[:12]), torch.tensor(expected[:12]), atol=1e-4, rtol=0)
-    assert abs(values[12] - expected[12]) < 1e-4 * max(output.numel() ** 0.5, abs(expected[12]))
-
-
 def loaded(cls: type, imported: dict) -> torch.nn.Module:
     model = cls(**imported["hyper_parameters"])
     missing, unexpected = model.load_state_dict(imported["state_dict"], strict=False)
     assert not unexpected
     assert {name.split(".")[0] for name in missing} <= {"discriminator", "discriminator_global", "discriminator_local"}
-    return model.eval()
+    return model.double().eval()
 
 
 # ---- partial convolution ---------------------------------------------------------------------------------------------
@@ -202,7 +197,7 @@ def test_partial_convolution_of_two_sources_computes_what_nvidia_s_multi_channel
     conv = PartialConv2d(6, 5, 5, stride=2, padding=2)
     conv.load_state_dict(random_state({"weight": (5, 6, 5, 5), "bias": (5,)}, 2))
     image, mask = random_input(64)
-    out, known = conv([image, image.flip(2)], [1 - mask, (1 - mask).flip(3)])
+    out, known = conv.double()([image, image.flip(2)], [1 - mask, (1 - mask).flip(3)])
     # github.com/NVIDIA/partialconv, models/partialconv2d.py, PartialConv2d(multi_channel=True, return_mask=True)
     assert_probe(out, NVIDIA)
     assert known.sum() * 5 == 9565
@@ -261,8 +256,8 @@ def test_boyuanjiang_s_critic_computes_what_its_program_computes():
     model = ContextEncoder(**imported["hyper_parameters"], bottleneck=8)
     model.load_state_dict(imported["state_dict"], strict=False)
     # the same, _netlocalD(ndf=16): a probability where ours is a logit
-    probability = model.discriminator.eval()(random_input(64)[0]).sigmoid()
-    torch.testing.assert_close(probability.detach(), torch.tensor(BOYUANJIANG_CRITIC), atol=1e-4, rtol=0)
+    probability = model.discriminator.double().eval()(random_input(64)[0]).sigmoid()
+    assert_published(probability, BOYUANJIANG_CRITIC)
 
 
 # ---- GLCIC -----------------------------------------------------------------------------------------------------------
@@ -329,7 +324,7 @@ def test_otenim_s_colour_of_the_hole_is_given_by_its_config(tmp_path: Path):
         import_weights([*command, "--mean", "128", "100", "80"])
     import_weights([*command, "--mean", "0.5", "0.4", "0.3"])
     image, mask = random_input(32)
-    assert_probe(load_method(tmp_path / "x.ckpt").predict(image, mask), OTENIM)
+    assert_probe(load_method(tmp_path / "x.ckpt").double().predict(image, mask), OTENIM)
 
 
 def test_otenim_s_critic_computes_what_its_program_computes():
@@ -342,8 +337,8 @@ def test_otenim_s_critic_computes_what_its_program_computes():
     critic.load_state_dict(weights, assign=True)
     image = random_input(160, batch=1)[0]
     # the same, ContextDiscriminator((3, 96, 96), (3, 160, 160), arc="celeba"): a probability where ours is a logit
-    probability = critic.eval()(image, image[..., 10:106, 20:116]).sigmoid().item()
-    assert abs(probability - OTENIM_CRITIC) < 1e-4
+    probability = critic.double().eval()(image, image[..., 10:106, 20:116]).sigmoid()
+    assert_published(probability, [OTENIM_CRITIC])
 
 
 def test_mmagic_s_weights_of_glcic_compute_what_mmagic_computes():
@@ -407,10 +402,10 @@ def test_daa233_s_critics_compute_what_its_program_computes():
     imported = deepfillv1_weights.convert(state, "daa233_discriminator")
     model = DeepFillV1(width=2, **imported["hyper_parameters"])
     model.load_state_dict(imported["state_dict"], strict=False)
-    image = random_input(256)[0]
-    values = [*model.discriminator_local(image[..., :128, :128]).tolist(), *model.discriminator_global(image).tolist()]
+    model, image = model.double(), random_input(256)[0]
+    logits = torch.cat([model.discriminator_local(image[..., :128, :128]), model.discriminator_global(image)])
     # the same, LocalDis and GlobalDis with ndf 4
-    torch.testing.assert_close(torch.tensor(values), torch.tensor(DAA233_CRITICS), atol=1e-4, rtol=0)
+    assert_published(logits, DAA233_CRITICS)
 
 
 def test_weights_that_tensorflow_trained_get_its_padding_and_our_colour_order():
@@ -422,8 +417,6 @@ def test_weights_that_tensorflow_trained_get_its_padding_and_our_colour_order():
     torch.testing.assert_close(
         loaded(DeepFillV1, converted).predict(image, mask),
         native.predict(image.flip(1), mask).flip(1),
-        atol=1e-4,
-        rtol=0,
     )
 
 

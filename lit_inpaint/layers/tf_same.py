@@ -61,13 +61,15 @@ class Conv2dSame(nn.Conv2d):
             return upsampled_conv(x, weight, self.bias, mirrored=self.policy == "reflect")
         (kernel, _), (stride, _), (dilation, _) = self.kernel_size, self.stride, self.dilation
         half = (kernel - 1) * dilation // 2
-        if self.policy == "symmetric":
-            return F.conv2d(x, weight, self.bias, stride, half, dilation)
         if self.policy == "reflect":
             return F.conv2d(F.pad(x, (half,) * 4, mode="reflect"), weight, self.bias, stride, 0, dilation)
-        top, bottom = same_padding(x.shape[-2], kernel, stride, dilation)
-        left, right = same_padding(x.shape[-1], kernel, stride, dilation)
-        if (top, left) == (bottom, right):  # the convolution pads by itself and saves a copy
+        top = bottom = left = right = half
+        if self.policy == "same":
+            top, bottom = same_padding(x.shape[-2], kernel, stride, dilation)
+            left, right = same_padding(x.shape[-1], kernel, stride, dilation)
+        # A convolution that pads by itself saves a copy. Not where the map is narrower than the stride: there oneDNN's
+        # bfloat16 gradient of the weights reads memory that nobody wrote (torch 2.14.1 with AVX-512; NaN by chance).
+        if (top, left) == (bottom, right) and x.shape[-1] >= stride:
             return F.conv2d(x, weight, self.bias, stride, (top, left), dilation)
         return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, self.bias, stride, 0, dilation)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.layers.sides import check_sides
+
 
 def standardise(x: Tensor) -> Tensor:
     """Each channel of each sample brought over its pixels to mean -5 and deviation 10, (B, C, H, W), in float32.
@@ -78,12 +80,7 @@ class Generator(nn.Module):
 
     def forward(self, erased: Tensor, mask: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] with 1 in the hole and (B, 1, H, W) to the whole image; H and W multiples of 4."""
-        if min(mask.shape[-2:]) < self.smallest:
-            height, width = mask.shape[-2:]
-            raise ValueError(
-                f"image is {width}x{height}; the dilated convolutions need at least {self.smallest} pixels a side. "
-                "Enlarge it, or train with smaller rates."
-            )
+        check_sides(mask, "AOT-GAN", least=self.smallest, otherwise=", or train with smaller rates")
         x = torch.cat([erased, mask], dim=1)
         for conv in self.encoder:
             x = F.relu_(conv(x))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_inpaint.layers.contextual_attention import contextual_attention
+from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.layers.tf_same import Conv2dSame, Padding, resize_nearest
 from masks.convention import composite
 
@@ -170,8 +171,10 @@ class Discriminator(nn.Module):
         widths = [3, width, 2 * width, 4 * width, last * width]
         self.layers = nn.ModuleList(conv(widths[i], widths[i + 1], 5, 2, variant=variant) for i in range(4))
         self.linear = nn.Linear(widths[-1] * (size // 16) ** 2, 1)
+        self.size = size
 
     def forward(self, image: Tensor) -> Tensor:
+        check_sides(image, "the critic", exactly=self.size)
         for layer in self.layers:
             image = F.leaky_relu(layer(image), 0.2)
         return self.linear(image.flatten(1)).flatten()

@@ -27,6 +27,7 @@ def structure_attention(structure: Tensor, *features: Tensor, sharpness: float =
         energy = patches.square().sum(1)
         distances = energy[:, :, None] + energy[:, None] - 2 * patches.mT @ patches
         deviation, mean = torch.std_mean(distances, dim=2, correction=0, keepdim=True)
+        deviation = deviation.clamp(min=1e-12)  # 0 where all patches are alike
         scores = fuse(-torch.tanh((distances - mean) / deviation).view(batch, height, width, height, width))
         attention = torch.softmax(sharpness * scores.reshape(batch, height * width, -1), dim=2)
         rebuilt = []

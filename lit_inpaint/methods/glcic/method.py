@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Adadelta, Adam, Optimizer
 
 from lit_inpaint.layers.local_crop import local_crop
+from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_minimax
 from lit_inpaint.methods.glcic.blend import blend
 from lit_inpaint.methods.glcic.networks import CompletionNetwork, JointDiscriminator
@@ -78,7 +79,8 @@ class GLCIC(InpaintingModule):
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.completion_steps, self.critic_steps = completion_steps, critic_steps
-        self.local_size, self.mean, self.blend, self.variant = local_size, tuple(mean), blend, variant
+        self.size, self.local_size = size, local_size
+        self.mean, self.blend, self.variant = tuple(mean), blend, variant
         default_weight = 1e-3 if variant == "mmagic" else 4e-4
         self.adversarial_weight = default_weight if adversarial_weight is None else adversarial_weight
         order: Literal["norm_relu", "relu_norm"] = "relu_norm" if variant == "otenim" else "norm_relu"
@@ -105,6 +107,7 @@ class GLCIC(InpaintingModule):
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
+        check_sides(image, "the global critic", exactly=self.size)  # not when its phase begins
         phase = self.phase
         optimizer_c, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         with torch.set_grad_enabled(phase != 2):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.layers.sides import check_sides
+
 Pair = tuple[Tensor, Tensor]  # local and global features, (B, C_l, H, W) and (B, C_g, H, W)
 
 
@@ -119,6 +121,7 @@ class Generator(nn.Module):
             erased: (B, 3, H, W) in **[0, 1]**, 0 in the hole; sides are multiples of 8.
             mask: (B, 1, H, W), 1 = hole.
         """
+        check_sides(mask, "LaMa", least=16)  # its blocks mirror one pixel of a map of 1/8
         x = F.relu_(self.first_norm(self.first(torch.cat([erased, mask], dim=1))))
         for conv, norm in zip(self.down, self.down_norms, strict=True):
             x = F.relu_(norm(conv(x)))

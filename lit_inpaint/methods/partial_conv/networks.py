@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_inpaint.layers.partial_conv import PartialConv2d, Variant
+from lit_inpaint.layers.sides import check_sides
 
 
 class PConvBlock(nn.Module):
@@ -55,6 +56,7 @@ class PConvUNet(nn.Module):
 
     def forward(self, image: Tensor, known: Tensor) -> Tensor:
         """Image (B, 3, H, W), whatever lies in the hole, and mask (B, 1, H, W) with **1 = known** to (B, 3, H, W)."""
+        check_sides(image, f"a U-Net of {len(self.encoder)} halvings", multiple=2 ** len(self.encoder))
         features, masks = [image], [known]
         for block in self.encoder:
             x, mask = block([features[-1]], [masks[-1]])

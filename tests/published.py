@@ -1,0 +1,48 @@
+"""Comparisons with numbers that a published program printed, which hold on every processor.
+
+The programs ran in float32. Ours runs in float64 here, where the order in which a processor adds no longer matters;
+what lies between the two is the rounding of their run and of the digits, and both follow the scale of the tensor.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+ROUNDING = 3e-5
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """No float32 islands: what a method computes in float32 under autocast, it computes in float64."""
+    with patch.object(Tensor, "float", Tensor.double):
+        yield
+
+
+def assert_published(
+    found: Tensor, expected: Sequence[float] | float, of: Tensor | None = None, rounding: float = ROUNDING
+) -> None:
+    """``found`` are the numbers ``expected``, up to ``rounding`` of the scale of the tensor ``of`` which they are."""
+    assert found.dtype == torch.float64, f"computed in {found.dtype}: its last digits depend on the processor"
+    whole = (found if of is None else of).detach()
+    scale = whole.square().mean().sqrt().item()
+    torch.testing.assert_close(
+        found.detach(), torch.tensor(expected, dtype=torch.float64), atol=rounding * scale, rtol=0
+    )
+
+
+def assert_probe(output: Tensor, expected: Sequence[float], rounding: float = ROUNDING) -> None:
+    """Twelve numbers that lie apart, and the sum: its error grows as the root of the count of what is added."""
+    flat = output.detach().flatten()
+    assert_published(flat[:: len(flat) // 12][:12], expected[:12], of=flat, rounding=rounding)
+    assert_sum(flat, expected[12], rounding)
+
+
+def assert_sum(output: Tensor, expected: float, rounding: float = ROUNDING) -> None:
+    """The sum is ``expected``; rounding errors add up as the root of their number, or with the sum itself."""
+    flat = output.detach().flatten()
+    assert flat.dtype == torch.float64, f"computed in {flat.dtype}: its last digits depend on the processor"
+    size = max(flat.square().sum().sqrt().item(), abs(expected))
+    assert abs(flat.sum().item() - expected) <= rounding * size, (flat.sum().item(), expected)
