@@ -10,7 +10,9 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from test_methods import ROWS, STAGES, batches, make, trainer
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods, stage
@@ -27,15 +29,20 @@ class Forms(InpaintingModule):
 
     year, paper = 2026, "for tests"
 
-    def __init__(self, form: Form = "hinge", critic_steps: int = 1, spectral: bool = False) -> None:
+    def __init__(
+        self, form: Form = "hinge", critic_steps: int = 1, spectral: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.form, self.critic_steps = form, critic_steps
+        self.form, self.critic_steps, self.dropout = form, critic_steps, dropout
         self.generator = nn.Sequential(nn.Conv2d(4, 8, 5, 2, 2), nn.ELU(), nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
         wrap = spectral_norm if spectral else nn.Identity()
         self.discriminator = nn.Sequential(wrap(nn.Conv2d(3, 8, 4, 2, 1)), nn.SiLU(), wrap(nn.Conv2d(8, 1, 4, 2, 1)))
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
-        return self.generator(torch.cat([erased, mask], 1))
+        x = F.dropout(torch.cat([erased, mask], 1), self.dropout, self.training)
+        weights = x.flatten(2)  # each channel attends to all
+        attended = F.scaled_dot_product_attention(weights, weights, weights, dropout_p=self.dropout)
+        return self.generator(x + attended.view_as(x) if self.dropout else x)
 
     def configure_optimizers(self) -> Any:
         return [torch.optim.Adam(network.parameters()) for network in (self.generator, self.discriminator)]
@@ -84,24 +91,29 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "WGAN-GP, penalty as a backward of its own": ("Forms", {"form": "wgan_gp_apart"}, 1),
     "R1 as a backward of its own": ("Forms", {"form": "r1_apart"}, 1),
     "R1, spectral norm": ("Forms", {"form": "r1_apart", "spectral": True}, 1),
+    "functional dropout": ("Forms", {"dropout": 0.5}, 1),
+    "DSIStructure, dropout": ("DSIStructure", dict(STAGES)["DSIStructure"] | {"dropout": 0.5}, 1),
     "n_critic 2 in a batch": ("Forms", {"critic_steps": 2}, 1),
     "n_critic 5 in a batch": ("Forms", {"critic_steps": 5, "form": "wgan_gp_apart"}, 1),
 }
 # A loss in which the images of a batch meet: two halves have another gradient than the whole, by the paper's design.
 COUPLED = {
     "GLCIC, all phases": "the critic crops the real image where the mask of the batch's next image lies",
+    "DSIStructure, dropout": "the cross-entropy is a sum over the images of a process",
     "ICTUpsampler": "L1 over the image is divided by the mean of the batch's masks",
 }
 
 
 def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0) -> list[list[Tensor | None]]:
-    """Of every optimiser step of ``case``; weights never change, all is float64, BatchNorm is in eval mode."""
+    """Of every optimiser step of ``case``; in float64, with BatchNorm in eval mode, no dropout, fixed weights."""
     name, arguments, count = CASES[case]
     torch.manual_seed(0)
     method = (Forms(**arguments) if name == "Forms" else make(name, arguments)).double()
     for layer in method.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.Dropout):
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.RNNBase):
             layer.eval()
+    if name == "DSIStructure":
+        method.vqvae.top.updates += 1  # counts as trained
     side = arguments.get("image_size", 64)
     window = (..., slice(32 - side // 2, 32 + side // 2), slice(32 - side // 2, 32 + side // 2))
     items: Sequence[Any] = [
@@ -117,10 +129,24 @@ def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         steps.append([None if p.grad is None else p.grad.clone() for p in parameters])
 
-    with patch.object(LightningOptimizer, "step", keep), rows_of_the_global_batch(rank, world):
+    with patch.object(LightningOptimizer, "step", keep), rows_of_the_global_batch(rank, world), NoDropout():
         run = trainer(Path(), max_steps=count, use_distributed_sampler=False, limit_val_batches=0, **ranks)
         run.fit(method, loader)
     return steps
+
+
+class NoDropout(TorchFunctionMode):
+    """Dropout passes its input on, whether a module calls it, a function or an attention."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if "dropout" in getattr(func, "__name__", ""):
+            return args[0] if args else kwargs["input"]
+        if func is F.scaled_dot_product_attention and len(args) > 4:
+            args = (*args[:4], 0.0, *args[5:])
+        elif func is F.scaled_dot_product_attention:
+            kwargs["dropout_p"] = 0.0
+        return func(*args, **kwargs)
 
 
 @contextmanager

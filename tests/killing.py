@@ -180,9 +180,28 @@ def write_for_ever(path: str) -> None:
         checkpoint_io.AtomicCheckpointIO().save_checkpoint(content, path)
 
 
+NOBODY = 65534
+
+
 def as_nobody(argv: list[str]) -> None:
-    os.setuid(65534)
+    os.setuid(NOBODY)
     cli.main(argv)
+
+
+def closed_to_nobody(*paths: str) -> str | None:
+    """The first of these files that the user nobody cannot read, found out as that user."""
+    for path in paths:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setuid(NOBODY)
+                with open(path, "rb"):
+                    os._exit(0)
+            finally:
+                os._exit(1)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            return path
+    return None
 
 
 def with_file_limit(argv: list[str], size: int) -> None:

@@ -169,8 +169,24 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before_it(tmp_path: P
         subprocess.run(["umount", disk], check=True)
 
 
+def test_a_file_closed_to_others_is_found_out_as_the_user_nobody():
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody who may not read")
+    with tempfile.TemporaryDirectory() as temporary:
+        opened, closed = Path(temporary, "opened"), Path(temporary, "closed")
+        Path(temporary).chmod(0o755)
+        opened.touch(0o644)
+        closed.touch(0o600)
+        assert killing.closed_to_nobody(str(opened)) is None
+        assert killing.closed_to_nobody(str(opened), str(closed)) == str(closed)
+        Path(temporary).chmod(0o700)
+        assert killing.closed_to_nobody(str(opened)) == str(opened)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not write")
 def test_a_folder_that_cannot_be_written_is_one_line_before_the_first_batch():
+    if closed := killing.closed_to_nobody(killing.cli.__file__, torch.__file__, os.__file__):
+        pytest.skip(f"the user nobody cannot read {closed}: the environment or the checkout is closed to others")
     with tempfile.TemporaryDirectory() as temporary:  # pytest's own folders are closed to others
         folder = Path(temporary)
         folder.chmod(0o755)
