@@ -17,10 +17,16 @@ from rich.table import Table
 from experiments.evaluate import evaluate
 from experiments.files import refuse_equal_keys, write_text
 from experiments.intervals import FEW, paired_difference
-from experiments.journal import Job, Journal
+from experiments.journal import Job, Journal, settings_of
 from experiments.protocol import Protocol, load_protocols
 from experiments.record import Record
 from lit_inpaint.load import load_method, nearest, read_checkpoint
+
+# The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
+MAY_CHANGE = (
+    "protocol", "images", "mask_folder", "masks", "limit", "methods", "weights", "batch_size",
+    "out", "device", "baseline",
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,8 +71,9 @@ def main(argv: list[str]) -> int:
     methods = label_methods(a.methods, a.weights)
     if a.baseline and a.baseline not in methods.values():
         raise ValueError(f"--baseline {a.baseline} is none of the methods. {nearest(a.baseline, methods.values())}")
+    settings = settings_of(a, MAY_CHANGE)
     jobs = [
-        Job(method, label, protocol, a.out, a.weights, a.batch_size)
+        Job(method, label, protocol, a.out, a.weights, a.batch_size, settings)
         for protocol in protocols
         for method, label in methods.items()
     ]

@@ -17,14 +17,23 @@ from PIL import Image
 
 from datamodules.reading import read_image
 from experiments.files import write_png
-from experiments.journal import Journal, Row
+from experiments.journal import Journal, Row, content_of, settings_of
 from experiments.large import TILE, complete, refuse_too_large, windows_of
 from experiments.pairing import Pair, find_pairs, refuse_outside, shown
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
-from lit_inpaint.weights import sha256
 from masks.files import read_mask
+
+MAY_CHANGE = (
+    "image",
+    "mask",
+    "sketch",
+    "out",
+    "device",
+    "workers",
+    "overwrite",
+)  # the rows say which files they are of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,10 +102,7 @@ class Run:
         return self.out / ".lit-inpaint"
 
     def identity(self) -> dict[str, Any]:
-        a = self.arguments
-        said = {name: getattr(a, name) for name in ("weights", "samples", "seed", "tile", "mask_white", "mask_alpha")}
-        method = sha256(Path(a.method)) if Path(a.method).is_file() else a.method
-        return said | {"method": method, "mask_threshold": a.mask_threshold, "sketch": a.sketch is not None}
+        return settings_of(self.arguments, MAY_CHANGE) | {"method": content_of(self.arguments.method)}
 
 
 @dataclass

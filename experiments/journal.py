@@ -1,11 +1,15 @@
 """A job, and the journal that lets a killed one go on: what is finished is not done again."""
 
+import argparse
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import sys
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Structural
@@ -16,12 +20,32 @@ from lit_inpaint.metrics.inception import refusal
 from lit_inpaint.weights import sha256
 
 INCEPTION = ("fid", "p_ids", "u_ids")  # metrics that stand on kept features, not on one value an image
+FORMAT = 1  # of the journal's lines
 Row = dict[str, Any]
+
+
+def settings_of(arguments: argparse.Namespace, may_change: Collection[str]) -> dict[str, Any]:
+    """All that was parsed, less what may change between two calls that do one job.
+
+    A flag that is added later counts until somebody puts it on the list: forgotten, it costs time and no wrong result.
+    """
+    unknown = set(may_change) - set(vars(arguments))
+    assert not unknown, f"no such arguments: {unknown}"
+    return {name: value for name, value in vars(arguments).items() if name not in may_change}
+
+
+def content_of(method: str) -> str:
+    """A method's name, or the sha256 of its checkpoint."""
+    return sha256(Path(method)) if Path(method).is_file() else method
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does: a method (class name or checkpoint) under a protocol, into an output folder."""
+    """What one process does: a method (class name or checkpoint) under a protocol, into an output folder.
+
+    Args:
+        settings: What else was parsed and may change a result.
+    """
 
     method: str
     label: str
@@ -29,6 +53,7 @@ class Job:
     out: Path
     weights: Literal["ema", "raw"] = "ema"
     batch_size: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def record_path(self) -> Path:
@@ -59,14 +84,9 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """A journal with another identity belongs to something else and is begun anew."""
-        path = Path(self.method)
-        return {
-            "protocol": self.protocol.hash,
-            "method": self.method if not path.is_file() else sha256(path),
-            "weights": self.weights,
-            "batch_size": self.batch_size,
-            "left_out": sorted(self.left_out()),
-        }
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("label", "out")}
+        content = {"protocol": self.protocol.hash, "method": content_of(self.method)}
+        return given | content | {"left_out": sorted(self.left_out())}
 
 
 class Journaled(Structural):
@@ -79,39 +99,95 @@ class Journaled(Structural):
 
 
 class Journal:
-    """Lines of JSON: the identity of the job, then one line an image. Only whole batches count."""
+    """Lines of JSON: the identity of the job, then one line an image. Only whole batches count.
+
+    Each line carries its checksum. A torn end, a torn line in the middle, a block of NULs or a flipped bit costs the
+    lines that it touches: they are named, left out when the file is next written, and their images done again.
+    """
 
     def __init__(self, job: Journaled) -> None:
         self.path = job.journal_folder / "journal.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.identity = job.identity()
+        self.identity = {"format": FORMAT} | json.loads(json.dumps(job.identity(), default=str))
         self.rows: dict[Any, Row] = {}  # by index: a number, or a name
-        self._valid = 0  # bytes of whole lines that belong to this job
+        self._read()
+
+    def _read(self) -> None:
         content = self.path.read_bytes() if self.path.is_file() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = [json.loads(line) for line in whole.splitlines()]
-        if lines and lines[0] == self.identity:
-            self._valid = len(whole)
-            self.rows = {row["index"]: row for row in lines[1:]}
+        *lines, tail = content.split(b"\n")
+        found = [_parsed(line) for line in lines]
+        self._damaged = [number for number, row in enumerate(found, 1) if row is None] + [len(found) + 1] * bool(tail)
+        head = (found[0] or {}) if found else {}
+        if isinstance(newer := head.get("format"), int) and newer > FORMAT:
+            raise ValueError(
+                f"{self.path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it."
+            )
+        self._ours = head == self.identity
+        self.rows = {row["index"]: row for row in found[1:] if row and "index" in row} if self._ours else {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the journal alone; what a kill left of a last line is cut off."""
-        with open(self.path, "a", encoding="utf-8") as self._file:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"another process is writing {self.path}; wait or give another --out.") from None
-            self._file.truncate(self._valid)
-            if not self._valid:
-                self._write([self.identity])
+        """Hold the journal alone. Whatever in it is damaged or belongs to another job is left out from now on."""
+        with ExitStack() as stack:
+            self._file = stack.enter_context(_locked(self.path))
+            self._read()  # another process may have written meanwhile
+            if self._damaged:
+                self._tell_damage()
+            if self._damaged or not self._ours:
+                part = self.path.with_suffix(".part")
+                part.unlink(missing_ok=True)
+                self._file = stack.enter_context(_locked(part))
+                self._write([self.identity, *self.rows.values()])
+                part.replace(self.path)
             yield
+
+    def _tell_damage(self) -> None:
+        shown, more = self._damaged[:5], len(self._damaged) - 5
+        lines = f"line{'s' * (len(self._damaged) > 1)} {', '.join(map(str, shown))}{f' and {more} more' * (more > 0)}"
+        lost = "what they held is done again" if self._ours else "it is begun anew"
+        print(f"lit-inpaint: {self.path}: {lines} damaged and left out; {lost}.", file=sys.stderr)
 
     def append(self, rows: list[Row]) -> None:
         self._write(rows)
         self.rows.update({row["index"]: row for row in rows})
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
-        self._file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        content = memoryview(b"".join(map(_line, lines)))
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; what is done so far is kept", str(self.path)) from None
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    text = json.dumps(row, allow_nan=False)
+    return f'{text[:-1]}, "crc32": {zlib.crc32(text.encode())}}}\n'.encode()
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None if it is damaged."""
+    try:
+        row = json.loads(line)
+        crc = row.pop("crc32", None)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return row if crc in (None, zlib.crc32(json.dumps(row).encode())) else None  # none: of a version before
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[RawIOBase]:
+    """A file at whose end nobody else writes.
+
+    Raises:
+        ValueError: Somebody does.
+    """
+    with open(path, "ab", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is writing {path}; wait or give another --out.") from None
+        if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+            raise ValueError(f"another process has just written {path}; start again.")
+        yield file

@@ -142,11 +142,11 @@ def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[st
 
 
 def line(trial: Any, ledger: Any) -> str:
-    from experiments.sweep.ledger import lost
+    from experiments.sweep.ledger import lost, why_lost
 
     name = f"trial {trial.number}"
     if lost(trial):
-        return f"{name} lost: {trial.user_attrs['lost']}; its place in the budget is free again"
+        return f"{name} lost: {why_lost(trial)}; its place in the budget is free again"
     state = trial.state.name.lower()
     if trial.value is not None:
         best = ledger.best()

@@ -16,27 +16,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.processes import born, machine
 from experiments.sweep.space import Sweep, choices, draw, text
+from experiments.sweep.storage import DAMAGED, open_storage
 
 BEAT = 15.0  # seconds between signs of life
 SILENCE = 180.0  # after so many a worker of another machine is taken for dead
 WAIT = 0.2
 
 
-def open_storage(place: str) -> Any:
-    """A database URL, or the path of a journal file: any folder that all workers see."""
-    if "://" in place:
-        return optuna.storages.RDBStorage(place)
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-
-    lock = JournalFileSymlinkLock(place, grace_period=10)  # of a worker killed while it wrote
-    return optuna.storages.JournalStorage(JournalFileBackend(place, lock_obj=lock))
-
-
 class Ledger:
     def __init__(self, sweep: Sweep, place: str, budget: int) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.budget = sweep, budget
-        self.storage = open_storage(place)
+        self.storage = open_storage(place, sweep.name, sweep.maximize)
         self.study = optuna.create_study(
             study_name=sweep.name,
             storage=self.storage,
@@ -159,7 +150,10 @@ class Ledger:
         """Lose the running trials whose worker is gone, and end what it left running on this machine."""
         for trial in self.trials():
             signed = trial.user_attrs
-            if trial.state.is_finished() or "pid" not in signed:
+            if trial.state.is_finished():
+                continue
+            if "pid" not in signed:  # a trial and its worker are entered in one line
+                self.lose(trial.number, DAMAGED)
                 continue
             here = signed["machine"] == machine()
             if born(signed["pid"]) != signed["born"] if here else time.time() - signed["beat"] > SILENCE:
@@ -170,4 +164,10 @@ class Ledger:
 
 
 def lost(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and "lost" in trial.user_attrs
+    """Given back, or finished without what it drew: a damaged journal said it."""
+    failed = trial.state == TrialState.FAIL and "lost" in trial.user_attrs
+    return failed or (trial.state.is_finished() and "drawn" not in trial.user_attrs)
+
+
+def why_lost(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("lost", DAMAGED))

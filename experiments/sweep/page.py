@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from experiments.compare import page as comparison
 from experiments.files import write_text
-from experiments.sweep.ledger import Ledger, lost
+from experiments.sweep.ledger import Ledger, lost, why_lost
 from experiments.sweep.space import text
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def table(ledger: Ledger) -> str:
         state = "LOST" if lost(trial) else trial.state.name
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
         values = [text(drawn[name]) if name in drawn else "" for name in names]
-        reason = said.get("lost") or said.get("reason", "")
+        reason = why_lost(trial) if lost(trial) else said.get("reason", "")
         writer.writerow([trial.number, state, _value(trial), said.get("images_seen", ""), seconds, *values, reason])
     return lines.getvalue()
 

@@ -1,9 +1,11 @@
 """Raters, questions and answers in one SQLite file: an answer is on the disk before the page goes on."""
 
+import os
 import secrets
 import sqlite3
 import threading
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,9 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         try:
+            if damage := _damage(path):
+                kept = _salvage(path)
+                print(f"lit-inpaint: {path} is damaged ({damage}): goes on with what can be read; kept in {kept}.")
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             self._db.execute("pragma synchronous = full")
             self._db.executescript(SCHEMA)
@@ -59,7 +64,7 @@ class Store:
     def begin(self, name: str, study: Study, pairs: int | None) -> str:
         """A new rater with his questions; returns the token that his browser shows from now on."""
         token, seed = secrets.token_urlsafe(16), secrets.randbits(63)
-        with self._lock:
+        with self._lock, self._db:  # all of it or nothing, if the disk is full
             self._db.execute("begin")
             row = self._db.execute(
                 "insert into rater (token, name, begun) values (?, ?, ?)", (token, name, time.time())
@@ -69,7 +74,6 @@ class Store:
             self._db.executemany(
                 "insert into question values (?, ?, ?, ?, ?)", [(rater, i, q.rival, q.image, q.left) for i, q in asked]
             )
-            self._db.execute("commit")
         return token
 
     def question(self, token: str, position: int | None = None) -> tuple[int, int, Question] | None:
@@ -124,3 +128,36 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _damage(path: Path) -> str | None:
+    """What SQLite finds wrong with the pages of a file that exists."""
+    if not path.is_file() or not path.stat().st_size:
+        return None
+    with closing(sqlite3.connect(path)) as file:
+        try:
+            found = [str(row[0]) for row in file.execute("pragma integrity_check")]
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname == "SQLITE_NOTADB":
+                raise
+            return str(error)
+    return None if found == ["ok"] else found[0].splitlines()[-1]
+
+
+def _salvage(path: Path) -> Path:
+    """Put a whole file of what can still be read in the place of a damaged one, which is kept beside it."""
+    part, kept = path.with_name(f".{path.name}.part"), path.with_name(f"{path.name}.damaged")
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(part)) as new:
+        new.executescript(SCHEMA)
+        for table in ("study", "rater", "question", "answer"):
+            for order in ("asc", "desc"):  # a damaged page ends a scan: read up to it from both sides
+                with suppress(sqlite3.DatabaseError):
+                    for row in old.execute(f"select rowid, * from {table} order by rowid {order}"):
+                        columns = ", ".join(c[1] for c in new.execute(f"pragma table_info({table})"))
+                        marks = ", ".join("?" * len(row))
+                        new.execute(f"insert or ignore into {table} (rowid, {columns}) values ({marks})", row)
+        new.commit()
+    os.replace(path, kept)
+    os.replace(part, path)
+    return kept

@@ -1,0 +1,128 @@
+"""Where a sweep's trials are kept: a database, or Optuna's journal file, which here survives a torn line.
+
+Optuna's own raises on every later open once a line is torn, and the next line is written behind the torn one.
+"""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+CREATE_STUDY, CREATE_TRIAL = 0, 4  # op_code of Optuna's journal
+DAMAGED = "what the journal said of it is damaged"
+
+
+def open_storage(place: str, study: str, maximize: bool) -> Any:
+    """A database URL, or the path of a journal file: any folder that all workers see."""
+    if "://" in place:
+        return optuna.storages.RDBStorage(place)
+    backend = WholeLines(place)
+    backend.repair(study, maximize)
+    return optuna.storages.JournalStorage(backend)
+
+
+class WholeLines(JournalFileBackend):
+    """A journal of whole lines: a torn end is cut off before anything is written behind it."""
+
+    def __init__(self, place: str) -> None:
+        self._place, self._own_lock = Path(place), JournalFileSymlinkLock(place, grace_period=10)
+        super().__init__(place, lock_obj=self._own_lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self._own_lock.acquire()
+        try:
+            with self._place.open("rb+", buffering=0) as file:
+                end = _end_of_lines(file)
+                file.truncate(end)
+                try:
+                    left = memoryview(content)
+                    file.seek(end)
+                    while left:
+                        left = left[file.write(left) :]
+                    os.fsync(file.fileno())
+                except OSError as error:
+                    file.truncate(end)  # a full disk leaves the journal as it was
+                    raise OSError(error.errno, error.strerror, str(self._place)) from None
+        finally:
+            self._own_lock.release()
+
+    def repair(self, study: str, maximize: bool) -> None:
+        """Leave damaged lines out, say which, and keep the file as it was beside the repaired one.
+
+        Trials are numbered by their order in the file: a lost one keeps its place, so that what other lines say of it
+        and of later ones still holds. What a line said that is lost is done again.
+        """
+        self._own_lock.acquire()
+        try:
+            content = self._place.read_bytes()
+            found = [(line, _operation(line)) for line in content.split(b"\n")]
+            tail = found.pop()[0]
+            damaged = [number for number, (_, operation) in enumerate(found, 1) if operation is None]
+            if damaged:
+                lines = _with_places(found, {"study_name": study, "directions": [2 if maximize else 1]}, self._place)
+                kept = self._place.with_name(f"{self._place.name}.damaged")
+                kept.write_bytes(content)
+                part = self._place.with_name(f".{self._place.name}.part")
+                with part.open("wb") as file:
+                    file.write(b"".join(line + b"\n" for line in lines))
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(self._place)
+                told = ", ".join(map(str, damaged[:5])) + (f" and {len(damaged) - 5} more" * (len(damaged) > 5))
+                print(f"lit-inpaint: {self._place}: damaged lines left out: {told}; kept in {kept}.", file=sys.stderr)
+            elif tail:
+                os.truncate(self._place, len(content) - len(tail))
+                print(f"lit-inpaint: {self._place}: a torn last line was cut off.", file=sys.stderr)
+        finally:
+            self._own_lock.release()
+
+
+def _end_of_lines(file: Any) -> int:
+    """Where the last whole line ends."""
+    end: int = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 65536)
+        file.seek(start)
+        if (newline := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _operation(line: bytes) -> dict[str, Any] | None:
+    try:
+        operation = json.loads(line)
+        return operation if isinstance(operation["op_code"], int) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _with_places(found: list[tuple[bytes, dict[str, Any] | None]], study: dict[str, Any], path: Path) -> list[bytes]:
+    """The whole lines, and in the place of lost ones the study and the trials that later lines presuppose."""
+    lines: list[bytes] = []
+    spot: int | None = None  # where the last damaged line stood
+    trials, studied = 0, False
+    for line, operation in found:
+        if operation is None:
+            spot = len(lines)
+            continue
+        code = operation["op_code"]
+        presupposed = int(operation.get("trial_id", -1)) + 1
+        if (code != CREATE_STUDY and not studied) or presupposed > trials:
+            if spot is None:
+                raise ValueError(f"{path} lacks its beginning; move it away, and the sweep begins anew.")
+            lost = [] if studied else [{"op_code": CREATE_STUDY, **study}]
+            began = datetime.now(UTC).isoformat()
+            lost += [{"op_code": CREATE_TRIAL, "study_id": 0, "datetime_start": began}] * (presupposed - trials)
+            lines[spot:spot] = [json.dumps({"worker_id": "", **one}).encode() for one in lost]
+            trials, studied = max(trials, presupposed), True
+        studied = True
+        trials += code == CREATE_TRIAL
+        lines.append(line)
+    return lines

@@ -1,0 +1,284 @@
+"""What a crash or a full disk leaves in a journal is dropped, named and made up for; a full disk names its path."""
+
+import json
+import resource
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from optuna.trial import TrialState
+from test_benchmark import photos, records, run, without_cost, write_protocol  # noqa: F401
+from test_vote import results, study_of
+
+from experiments import benchmark, inpaint
+from experiments.journal import Job, Journal
+from experiments.protocol import load_protocols
+from experiments.sweep.ledger import Ledger, lost
+from experiments.sweep.space import read_sweep
+from experiments.vote.store import Store
+
+GRID = {
+    "name": "torn", "method": "grid", "metric": {"name": "val/loss", "goal": "minimize"},
+    "command": ["true", "${args}"], "parameters": {"x": {"values": [1, 2, 3, 4]}},
+}  # fmt: skip
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file can grow beyond ``size`` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def torn_end(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:-1], lines[-1][:20]]
+
+
+def torn_middle(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:3], lines[3][:25] + lines[4], *lines[5:]]
+
+
+def nuls(lines: list[bytes]) -> list[bytes]:
+    return [*lines[:3], bytes(700), lines[4][40:], *lines[5:]]
+
+
+def flipped(lines: list[bytes]) -> list[bytes]:
+    """One digit of one number: still JSON."""
+    place = lines[3].index(b'"hole_share": 0.') + 17
+    digit = b"%d" % ((int(lines[3][place : place + 1]) + 5) % 10)
+    return [*lines[:3], lines[3][:place] + digit + lines[3][place + 1 :], *lines[4:]]
+
+
+def no_beginning(lines: list[bytes]) -> list[bytes]:
+    return [bytes(len(lines[0]) - 1) + b"\n", *lines[1:]]
+
+
+# ---- benchmarks ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [torn_end, torn_middle, nuls, flipped, no_beginning])
+def test_a_damaged_journal_ends_in_the_record_of_a_whole_one(
+    damage: Callable[[list[bytes]], list[bytes]],
+    photos: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    arguments = [write_protocol(tmp_path), "--images", photos, "--methods", "Telea", "--out", tmp_path / "out"]
+    assert run(*arguments) == 0
+    (path,) = tmp_path.glob("out/journal/*/Telea/journal.jsonl")
+    before, whole = without_cost(records(tmp_path / "out")), lines_of(path)
+    path.write_bytes(b"".join(damage(whole)))
+    capsys.readouterr()
+    assert run(*arguments) == 0
+    said = capsys.readouterr().err
+    assert f"{path}: line" in said and "damaged and left out" in said
+    assert without_cost(records(tmp_path / "out")) == before
+    assert len(lines_of(path)) == len(whole)
+    assert run(*arguments) == 0 and "damaged" not in capsys.readouterr().err
+
+
+def test_a_journal_of_a_newer_format_is_named_as_newer(photos: Path, tmp_path: Path):  # noqa: F811
+    (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
+    journal = Journal(Job("Telea", "Telea", one, tmp_path))
+    journal.path.write_text(json.dumps(journal.identity | {"format": 2}) + "\n")
+    with pytest.raises(ValueError, match=r"journal\.jsonl has format 2, of a newer lit-inpaint; this one reads 1"):
+        Journal(Job("Telea", "Telea", one, tmp_path))
+
+
+def test_rows_that_another_process_wrote_meanwhile_are_kept(photos: Path, tmp_path: Path):  # noqa: F811
+    (one,) = load_protocols(write_protocol(tmp_path), photos, limit=3)
+    job = Job("Telea", "Telea", one, tmp_path)
+    late, early = Journal(job), Journal(job)
+    for journal, index in ((early, 0), (late, 1)):
+        with journal.writing():
+            journal.append([{"index": index}])
+    assert sorted(Journal(job).rows) == [0, 1]
+
+
+def test_a_full_disk_names_the_journal_and_keeps_what_is_done(photos: Path, tmp_path: Path):  # noqa: F811
+    (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
+    job = Job("Telea", "Telea", one, tmp_path)
+    journal = Journal(job)
+    with journal.writing():
+        journal.append([{"index": 0}])
+        with full_disk(journal.path.stat().st_size + 10), pytest.raises(OSError, match=r"journal\.jsonl"):
+            journal.append([{"index": 1}])
+    with Journal(job).writing():
+        assert list(Journal(job).rows) == [0]
+
+
+# ---- a flag that is added later ------------------------------------------------------------------------------------
+
+
+def add_flag(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    parser = module.parser
+
+    def longer() -> Any:
+        p = parser()
+        p.add_argument("--sharpness", type=float, default=1.0)
+        return p
+
+    monkeypatch.setattr(module, "parser", longer)
+
+
+def test_a_flag_added_to_benchmark_makes_it_measure_again(
+    photos: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    add_flag(monkeypatch, benchmark)
+    arguments = [write_protocol(tmp_path), "--images", photos, "--methods", "Telea", "--out", tmp_path / "out"]
+    assert run(*arguments) == 0
+    (path,) = tmp_path.glob("out/journal/*/Telea/journal.jsonl")
+    first = path.read_bytes()
+    assert run(*arguments, "--device", "cpu") == 0 and path.read_bytes() == first  # nothing to do
+    assert run(*arguments, "--sharpness", "2") == 0 and path.read_bytes() != first
+
+
+def test_a_flag_added_to_inpaint_makes_a_folder_be_filled_again(
+    photos: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    add_flag(monkeypatch, inpaint)
+    mask = tmp_path / "mask.png"
+    from PIL import Image
+
+    picture = Image.new("L", (128, 128))
+    picture.paste(255, (40, 40, 60, 60))
+    picture.save(mask)
+    arguments = ["--method", "Telea", "--image", str(photos), "--mask", str(mask), "--out", str(tmp_path / "out")]
+    assert inpaint.main(arguments) == 0
+    capsys.readouterr()
+    assert inpaint.main([*arguments, "--device", "cpu"]) == 0
+    assert "8 of them before" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--overwrite to replace 8"):
+        inpaint.main([*arguments, "--sharpness", "2"])
+    assert inpaint.main([*arguments, "--sharpness", "2", "--overwrite"]) == 0
+    assert "before" not in capsys.readouterr().out
+
+
+# ---- sweeps --------------------------------------------------------------------------------------------------------
+
+
+def open_ledger(folder: Path) -> Ledger:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(GRID))
+    sweep = read_sweep(path)
+    return Ledger(sweep, str(folder / "journal.log"), sweep.budget(None))
+
+
+def spend(ledger: Ledger, most: int = 9) -> None:
+    while most and (claimed := ledger.claim()):
+        trial, drawn = claimed
+        ledger.finish(trial.number, TrialState.COMPLETE, float(drawn["x"]))
+        most -= 1
+
+
+def outcome(ledger: Ledger) -> list[tuple[int, float | None]]:
+    return sorted((trial.user_attrs["drawn"]["x"], trial.value) for trial in ledger.held())
+
+
+@pytest.fixture(scope="module")
+def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    spend(open_ledger(folder))
+    return folder / "journal.log"
+
+
+@pytest.mark.parametrize("kind", ["torn", "NULs", "merged"])
+def test_a_sweep_lives_on_whichever_line_is_damaged(
+    kind: str, whole_sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    lines = lines_of(whole_sweep)
+    assert len({json.loads(line)["op_code"] for line in lines}) >= 5  # studies, trials, parameters, attributes, ends
+    for number in range(len(lines) - 1):
+        damaged = {
+            "torn": [lines[number][:15] + b"\n"],
+            "NULs": [bytes(len(lines[number]) - 1) + b"\n"],
+            "merged": [lines[number][:30] + lines[number + 1]],
+        }[kind]
+        rest = lines[number + len(damaged) + (kind == "merged") :]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = folder / "journal.log"
+        path.write_bytes(b"".join([*lines[:number], *damaged, *rest]))
+        ledger = open_ledger(folder)
+        assert f"{path}: damaged lines left out: {number + 1}" in capsys.readouterr().err
+        assert path.with_name("journal.log.damaged").is_file()
+        for trial in ledger.held():  # of a dead process: this test's is alive
+            if not trial.state.is_finished():
+                ledger.lose(trial.number, "its worker died")
+        spend(ledger)
+        assert outcome(ledger) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+        assert sum(map(lost, ledger.trials())) <= 1 + (kind == "merged")  # the others were not done again
+        assert all(lost(trial) or trial.value == trial.user_attrs["drawn"]["x"] for trial in ledger.trials())
+        assert outcome(open_ledger(folder)) == outcome(ledger)
+        assert "damaged" not in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_journal_of_a_sweep_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ledger, other = open_ledger(tmp_path), open_ledger(tmp_path)
+    spend(ledger, 2)
+    path = tmp_path / "journal.log"
+    before = path.read_bytes()
+    with full_disk(len(before) + 50), pytest.raises(OSError, match=r"journal\.log"):
+        spend(ledger)
+    assert path.read_bytes() == before
+    with path.open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"a')  # what Optuna itself leaves on a full disk
+    spend(other)  # a worker that was running meanwhile
+    assert outcome(open_ledger(tmp_path)) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+    with path.open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"a')
+    assert outcome(open_ledger(tmp_path)) == outcome(other)
+    assert f"{path}: a torn last line was cut off" in capsys.readouterr().err
+
+
+# ---- votes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_file_of_votes_keeps_what_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    study = study_of(results(tmp_path))
+    store = Store(study.database, study)
+    for number in range(12):
+        store.begin(f"rater {number}", study, None)
+    store._db.execute("insert into answer select rater, position, left, 0 from question")
+    votes = store.votes()
+    store.close()
+    content = bytearray(study.database.read_bytes())
+    pages = len(content) // 4096
+    content[4096 * (pages * 2 // 3) : 4096 * (pages * 2 // 3 + 1)] = bytes(4096)
+    study.database.write_bytes(content)
+    store = Store(study.database, study)
+    said = capsys.readouterr().out
+    assert f"{study.database} is damaged" in said and f"{study.database.name}.damaged" in said
+    kept = store.votes()
+    assert set(kept) <= set(votes) and len(kept) > len(votes) / 2
+    token = store.begin("late", study, None)
+    assert store.answer(token, 0, left=True) and len(store.votes()) == len(kept) + 1
+    assert Store(study.database, study).votes() == store.votes() and "damaged" not in capsys.readouterr().out
+
+
+def test_a_full_disk_under_a_vote_leaves_the_store_usable(tmp_path: Path):
+    study = study_of(results(tmp_path))
+    store = Store(study.database, study)
+    with full_disk(study.database.stat().st_size), pytest.raises(sqlite3.OperationalError):
+        for number in range(50):
+            store.begin(f"rater {number}", study, None)
+    before = len(store.raters())
+    store.begin("after", study, None)
+    assert len(store.raters()) == before + 1
