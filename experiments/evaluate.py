@@ -7,6 +7,7 @@ the journal alone, so an interrupted evaluation ends in the same numbers as an u
 import io
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from datamodules.evaluation import collate
 from experiments.files import below, key_of, write_bytes, write_png
 from experiments.journal import INCEPTION, Job, Journal, Row
 from experiments.protocol import Protocol
-from experiments.record import Record, read_record, write_record
+from experiments.record import NewerFormatError, Record, read_record, write_record
 from experiments.summarise import describe, summarise, versions
 from lit_inpaint.load import load_method
 from lit_inpaint.metrics import metric, round_to_8_bits
@@ -33,7 +34,13 @@ def finished(job: Job) -> Record | None:
     """The record of a job that is done and has numbers; a failed one is tried again."""
     if not job.record_path.is_file() or len(Journal(job).rows) < len(job.protocol.images):
         return None
-    record = read_record(job.record_path)
+    try:
+        record = read_record(job.record_path)
+    except NewerFormatError:
+        raise
+    except ValueError as error:
+        print(f"lit-inpaint: {job.record_path} is written again from its journal: {error}", file=sys.stderr)
+        return None
     return None if record.not_applicable else record
 
 

@@ -19,8 +19,6 @@ A YAML in ``experiments/protocols/`` (or the user's own) holds:
     published: [{label: LaMa, metrics: {lpips_alex: 0.045}, source: "RePaint, Table 1"}]
 """
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -35,6 +33,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.files import Files, find_images
 from experiments.find import find_yaml
+from experiments.record import hash_of
 from lit_inpaint.load import nearest
 from lit_inpaint.metrics import definition
 from masks import MaskFolder
@@ -119,15 +118,6 @@ def define(
 def _without_path(mask: MaskGenerator) -> str:
     """The law of the masks in words; of a folder of files only its last name."""
     return re.sub(r"root='[^']*[/\\\\]([^'/\\\\]*)'", r"root='\1'", repr(mask))
-
-
-def hash_of(value: Any) -> str:
-    """sha256 of plain values, independent of the order of keys.
-
-    >>> hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def protocol_hash(

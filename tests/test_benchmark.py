@@ -1,6 +1,7 @@
 """Protocols and their hashes, records, benchmark with a kill in the middle, and the intervals of its tables."""
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -491,20 +492,85 @@ def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
     assert without_cost(strip[0]) == without_cost(strip[1])
 
 
-def test_records_come_back_as_they_were_written_and_contradictions_are_refused(tmp_path: Path):
-    values = {"a": 0.1, "b": None, "c": 0.3}
-    record = Record({"name": "p"}, {"name": "Telea"}, {"psnr": MetricResult("psnr/1", values, 0.2, None, 2, 1)})
+def a_record(n: int = 24) -> Record:
+    values: dict[str, float | None] = {f"{i}": 0.1 * i for i in range(n)} | {"x": None}
+    known = [v for v in values.values() if v is not None]
+    low = [v for i, v in enumerate(known) if i % 2]
+    buckets: dict[str, dict[str, float | int | None]] = {"0.1-0.2": {"mean": float(np.mean(low)), "n": len(low)}}
+    result = MetricResult(
+        "psnr/1", values, float(np.mean(known)), mean_interval(known), n, 1, few=True, buckets=buckets
+    )
+    shares = {name: 0.15 if i % 2 else 0.25 for i, name in enumerate(values)} | {"x": 0.3}
+    definition: dict[str, Any] = {"size": 64, "images": {"0": "a" * 64}}
+    method = {"name": "Telea", "label": "Telea", "weights": "none", "parameters": {}}
+    said = {"name": "p", "hash": protocol.hash_of(definition), "definition": definition}
+    return Record(said, method, {"psnr": result}, shares, versions={"numpy": np.__version__})
+
+
+def test_records_come_back_as_they_were_written(tmp_path: Path):
+    record = a_record()
     write_record(record, tmp_path / "r.json")
     assert read_record(tmp_path / "r.json") == record
     assert not list(tmp_path.glob("*.part"))
     with pytest.raises(ValueError, match="is not that of its values"):
-        write_record(
-            replace(record, metrics={"psnr": MetricResult("psnr/1", values, 0.3, None, 2, 1)}), tmp_path / "r.json"
-        )
+        write_record(replace(record, metrics={"psnr": replace(record.metrics["psnr"], mean=0.3)}), tmp_path / "r.json")
     assert read_record(tmp_path / "r.json") == record
-    (tmp_path / "r.json").write_text('{"format": 1')
-    with pytest.raises(ValueError, match="is no record"):
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("protocol", "definition", "size"), 128, "its hash is .*, that of its definition"),
+        (("protocol", "hash"), "0" * 64, "its hash is 00000000"),
+        (("metrics", "psnr", "values", "3"), 0.9, "the mean of psnr"),
+        (("metrics", "psnr", "values", "3"), "0.3", "metrics.psnr.values.3: .*valid number"),
+        (("metrics", "psnr", "mean"), 1.2, "the mean of psnr, 1.2"),
+        (("metrics", "psnr", "mean"), math.nan, "mean: .*finite"),
+        (("metrics", "psnr", "interval", 0), 0.8, "the interval of psnr"),
+        (("metrics", "psnr", "interval"), None, "the interval of psnr, None"),
+        (("metrics", "psnr", "buckets", "0.1-0.2", "mean"), 1.3, "at 0.1-0.2 of hole"),
+        (("metrics", "psnr", "n"), 25, r"psnr says 25 \+ 1 images"),
+        (("hole_share", "3"), 0.25, "at 0.1-0.2 of hole"),
+        (("method", "parameters"), {"generator": "many"}, "generator: .*valid integer"),
+        (("method", "label"), None, "label"),
+        (("metrics", "psnr", "certain"), True, "certain: Unexpected"),
+        (("metrics",), [], "metrics: .*object"),
+    ],
+    ids=str,
+)
+def test_a_record_that_was_changed_is_refused_with_its_name(
+    place: tuple[Any, ...], value: Any, said: str, tmp_path: Path
+):
+    path = tmp_path / "r.json"
+    write_record(a_record(), path)
+    data = inner = json.loads(path.read_text())
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=rf"r\.json is no record of a benchmark \(.*{said}"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"7", b'{"format": 1}', b"\xff\xfe{}", bytes(100), b"[" * 9000])
+def test_what_is_no_record_is_named(content: bytes, tmp_path: Path):
+    (tmp_path / "r.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"r\.json is no record of a benchmark"):
         read_record(tmp_path / "r.json")
+
+
+def test_a_record_of_a_newer_format_is_named_as_newer_and_not_measured_again(photos: Path, tmp_path: Path):
+    (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
+    job = Job("Telea", "Telea", one, tmp_path)
+    record = evaluate.evaluate(job)
+    whole = job.record_path.read_text()
+    job.record_path.write_text(whole[:-40])  # damaged: the journal has it
+    assert without_cost({"": evaluate.evaluate(job)}) == without_cost({"": record})
+    newer = json.dumps(json.loads(whole) | {"format": 2, "proof": "unknown here"})
+    job.record_path.write_text(newer)
+    with pytest.raises(ValueError, match=r"Telea\.json has format 2, of a newer lit-inpaint; this one reads 1"):
+        evaluate.evaluate(job)
+    assert job.record_path.read_text() == newer
 
 
 # ---- intervals ------------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from experiments.compare.page import _chart_runs, families
 from experiments.compare.reader import read_folders
 from experiments.compare.table import higher_is_better, make_tables, validation_tables
 from experiments.compare.weights_and_biases import read_project, workspace
+from experiments.intervals import mean_interval
+from experiments.record import hash_of
 
 NAMES = [f"image{i:03}" for i in range(100)]
 DEFINITION = {
@@ -33,10 +35,16 @@ DEFINITION = {
     "metrics": {"psnr": "psnr/1: as in the test"},
 }
 
+HASH = hash_of(DEFINITION)
+
 
 def write_record(out: Path, label: str, metrics: Mapping[str, Any], **changes: Any) -> Path:
     """One record as `benchmark` writes it. ``metrics``: name -> values by image, or a float for a metric of the set."""
-    protocol = {"name": "wide", "hash": "1" * 64, "definition": DEFINITION} | changes.pop("protocol", {})
+    protocol = {"name": "wide"} | changes.pop("protocol", {})
+    protocol.setdefault(
+        "definition", DEFINITION if protocol["name"] == "wide" else DEFINITION | {"of": protocol["name"]}
+    )
+    protocol["hash"] = hash_of(protocol["definition"])
     method = {"name": label, "label": label, "checkpoint": None, "checkpoint_sha256": None, "weights": "none"}
     method |= {"parameters": {"generator": 4_052_478}, "seed": None, "images_seen": None, "run": None}
     method |= changes.pop("method", {})
@@ -44,12 +52,11 @@ def write_record(out: Path, label: str, metrics: Mapping[str, Any], **changes: A
     for name, values in metrics.items():
         kept = np.array([v for v in values.values() if v is not None]) if isinstance(values, Mapping) else np.array([])
         mean = float(kept.mean()) if len(kept) else (values if isinstance(values, float) else None)
-        half = 1.984 * kept.std(ddof=1) / math.sqrt(len(kept)) if len(kept) >= 20 else None
         record["metrics"][name] = {
             "definition": f"{name}/1: as in the test",
             "values": dict(values) if isinstance(values, Mapping) else {},
             "mean": mean,
-            "interval": [mean - half, mean + half] if half is not None and mean is not None else None,
+            "interval": mean_interval(kept),
             "n": len(kept) or (0 if mean is None else 100),
             "left_out": sum(v is None for v in values.values()) if isinstance(values, Mapping) else 0,
         }
@@ -81,8 +88,10 @@ def compare(*folders: Path, out: Path) -> str:
 def test_one_protocol_name_with_two_hashes_is_refused_and_the_difference_is_named(tmp_path: Path) -> None:
     write_record(tmp_path / "a", "Telea", {"psnr": spread(24)})
     other = {**DEFINITION, "seed": 1}
-    write_record(tmp_path / "b", "LaMa", {"psnr": spread(25)}, protocol={"hash": "2" * 64, "definition": other})
-    with pytest.raises(ValueError, match=r"'wide' stands for two things: 11111111 .* 22222222 .* seed: 0 and 1\."):
+    write_record(tmp_path / "b", "LaMa", {"psnr": spread(25)}, protocol={"definition": other})
+    with pytest.raises(
+        ValueError, match=rf"'wide' stands for two things: {HASH[:8]} .* {hash_of(other)[:8]} .* seed: 0 and 1\."
+    ):
         main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")])
     assert not list(tmp_path.glob("page*"))
 
@@ -98,17 +107,15 @@ def test_one_protocol_name_with_two_hashes_is_refused_and_the_difference_is_name
 )
 def test_every_part_of_a_definition_is_named_when_it_differs(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     write_record(tmp_path, "Telea", {"psnr": spread(24)})
-    write_record(
-        tmp_path, "LaMa", {"psnr": spread(25)}, protocol={"hash": "2" * 64, "definition": {**DEFINITION, **change}}
-    )
+    write_record(tmp_path, "LaMa", {"psnr": spread(25)}, protocol={"definition": {**DEFINITION, **change}})
     with pytest.raises(ValueError, match=said):
         make_tables(read_folders([tmp_path])[0])
 
 
 def test_two_protocols_make_two_tables_and_one_heat_map(tmp_path: Path) -> None:
-    for name, digit in (("repaint-wide", "1"), ("repaint-half", "2")):
+    for name in ("repaint-wide", "repaint-half"):
         published = [{"label": "LaMa", "metrics": {"psnr": 31.5}, "source": "a paper"}]
-        protocol = {"name": name, "hash": digit * 64, "published": published}
+        protocol = {"name": name, "published": published}
         for label, centre in (("Telea", 24.0), ("LaMa", 26.0)):
             write_record(tmp_path, label, {"psnr": spread(centre)}, protocol=protocol)
     page = compare(tmp_path, out=tmp_path / "page.html")
@@ -121,8 +128,8 @@ def test_two_protocols_make_two_tables_and_one_heat_map(tmp_path: Path) -> None:
 
 def test_masks_of_several_words_share_the_heat_map_of_their_family(tmp_path: Path) -> None:
     names = ["repaint-wide", "repaint-super_resolve_2x", "repaint-alternating_lines"]
-    for number, name in enumerate(names):
-        write_record(tmp_path, "Telea", {"psnr": spread(24)}, protocol={"name": name, "hash": f"{number}" * 64})
+    for name in names:
+        write_record(tmp_path, "Telea", {"psnr": spread(24)}, protocol={"name": name})
     (family,) = families(make_tables(read_folders([tmp_path])[0], [])).items()
     assert (family[0], sorted(table.name for table in family[1])) == ("repaint", sorted(names))
 
@@ -424,7 +431,7 @@ def full_folder(tmp_path: Path, methods: int = 3, images: int = 24, side: int = 
     rng = np.random.default_rng(0)
     out = tmp_path / "out"
     names = NAMES[:images]
-    pictures = out / "images" / "wide-11111111"
+    pictures = out / "images" / f"wide-{HASH[:8]}"
     truth = {name: rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for name in names}
     mask = np.zeros((side, side), np.uint8)
     mask[side // 4 : side // 2, side // 4 : side // 2] = 255

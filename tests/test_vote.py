@@ -21,7 +21,7 @@ from PIL import Image
 from experiments.cli import main
 from experiments.compare.command import main as compare
 from experiments.compare.reader import read_folders
-from experiments.record import MetricResult, Record, write_record
+from experiments.record import MetricResult, Record, hash_of, write_record
 from experiments.vote.page import serve
 from experiments.vote.result import Votes, binomial, interval
 from experiments.vote.store import Store, Vote
@@ -35,14 +35,14 @@ def results(out: Path, labels: tuple[str, ...] = ("RePaint", "LaMa", "Telea")) -
     for number, label in enumerate(labels):
         values: dict[str, float | None] = dict.fromkeys(IMAGES, 0.1 * number)
         record = Record(
-            {"name": "wide", "hash": "1" * 64, "definition": {"size": 8}},
+            {"name": "wide", "hash": hash_of({"size": 8}), "definition": {"size": 8}},
             {"name": label, "label": label, "weights": "none", "parameters": {}, "seed": None, "images_seen": None},
-            {"lpips_alex": MetricResult("lpips 1.0", values, 0.1 * number, None, len(IMAGES))},
+            {"lpips_alex": MetricResult("lpips 1.0", values, 0.1 * number, (0.1 * number, 0.1 * number), len(IMAGES))},
         )
-        write_record(record, out / "records" / "wide-11111111" / f"{label}.json")
+        write_record(record, out / "records" / "wide-5bc7d730" / f"{label}.json")
         for kind in (label, "_input"):
             for image in IMAGES:
-                file = out / "images" / "wide-11111111" / kind / f"{image}.png"
+                file = out / "images" / "wide-5bc7d730" / kind / f"{image}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (8, 8), (0, 0, 0) if kind == "_input" else (50 * number + 50, 0, 0)).save(file)
     return out
@@ -231,6 +231,6 @@ def test_a_file_of_answers_about_other_images_is_refused(tmp_path: Path):
     study.database.write_bytes(b"no database at all, and longer than a header of SQLite" * 20)
     with pytest.raises(ValueError, match="is no file of answers"):
         Store(study.database, study)
-    shutil.rmtree(tmp_path / "images" / "wide-11111111" / "LaMa")
+    shutil.rmtree(tmp_path / "images" / "wide-5bc7d730" / "LaMa")
     with pytest.raises(ValueError, match="no pictures by 'LaMa'"):
         make_study(read_folders([tmp_path])[0], "RePaint", ["LaMa"])

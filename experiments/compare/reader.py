@@ -120,7 +120,7 @@ def read_record(path: Path) -> Record:
     """A record, with the column of votes where there is one."""
     record = Record(asdict(records_on_disk.read_record(path)), path)
     if record.votes_path.is_file():
-        record.data["metrics"]["votes"] = json.loads(record.votes_path.read_text(encoding="utf-8"))
+        record.data["metrics"]["votes"] = asdict(records_on_disk.read_column(record.votes_path))
     return record
 
 
