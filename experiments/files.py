@@ -31,6 +31,10 @@ def whole(path: Path, overwrite: bool = True, flush: bool = False) -> Iterator[P
         if not overwrite and os.path.lexists(path):
             raise ValueError(f"{path} has appeared meanwhile; give another --out, or --overwrite.")
         part.replace(path)
+    except OSError as error:  # of a full disk, which names no file
+        if error.filename is None and error.errno:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lit_inpaint import restricted_pickle, tensorflow_checkpoint, torch7
-from lit_inpaint.checkpoint_io import FORMAT, AtomicCheckpointIO, check_bits, first_line
+from lit_inpaint.checkpoint_io import FORMAT, AtomicCheckpointIO, check_bits, first_line, tell_unchecked
 from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
 
 # What converters raise for tensors that are missing, of another size or of another kind.
@@ -111,12 +111,14 @@ def read_plain(path: Path) -> Any:
             return {key: torch.from_numpy(value) for key, value in np.load(path, allow_pickle=False).items()}
         checked = check_bits(path)
         try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=checked)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=checked)
         except UnpicklingError:  # an object beside the tensors
             content, skipped = restricted_pickle.load(path)
             if skipped:
                 print(f"{path}: left out the objects of {', '.join(skipped)}; nothing of them was run.")
-            return content
+        if not checked:
+            tell_unchecked(path)
+        return content
     except Exception as error:
         if isinstance(error, ValueError | OSError) and str(path) in str(error):
             raise

@@ -68,12 +68,15 @@ def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = Tru
     """
     checked = check_bits(path)
     try:
-        return torch.load(path, map_location=map_location, weights_only=weights_only, mmap=checked)
+        content = torch.load(path, map_location=map_location, weights_only=weights_only, mmap=checked)
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors and plain values ({first_line(error)}); nothing in it "
             f"was run.{_others(path)}"
         ) from error
+    if not checked:
+        tell_unchecked(path)
+    return content
 
 
 def check_bits(path: Path) -> bool:
@@ -90,9 +93,11 @@ def check_bits(path: Path) -> bool:
     zipped, damage = _damage(path, stat.st_size, stat.st_mtime_ns)
     if damage:
         raise ValueError(f"{path} is damaged ({damage}).{_others(path)}")
-    if not zipped:
-        rank_zero_warn(f"{path} has a format without checksums: damage to its numbers would go unnoticed.")
     return zipped
+
+
+def tell_unchecked(path: Path) -> None:
+    rank_zero_warn(f"{path} has a format without checksums: damage to its numbers would go unnoticed.")
 
 
 @cache

@@ -15,6 +15,7 @@ from test_benchmark import photos, records, run, without_cost, write_protocol  #
 from test_vote import results, study_of
 
 from experiments import benchmark, inpaint
+from experiments.files import write_bytes, write_text
 from experiments.journal import Job, Journal
 from experiments.protocol import load_protocols
 from experiments.sweep.ledger import Ledger, lost
@@ -117,6 +118,15 @@ def test_a_full_disk_names_the_journal_and_keeps_what_is_done(photos: Path, tmp_
             journal.append([{"index": 1}])
     with Journal(job).writing():
         assert list(Journal(job).rows) == [0]
+
+
+@pytest.mark.parametrize("write", [write_text, lambda path, text: write_bytes(path, text.encode())])
+def test_a_full_disk_names_the_file_that_was_to_be_written(write: Callable[[Path, str], None], tmp_path: Path):
+    path = tmp_path / "record.json"
+    write(path, "as it was")
+    with full_disk(1000), pytest.raises(OSError, match=r"record\.json"):
+        write(path, "x" * 5000)
+    assert path.read_text() == "as it was" and list(tmp_path.iterdir()) == [path]
 
 
 # ---- a flag that is added later ------------------------------------------------------------------------------------
