@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow reliability lint bench bench-check clean
+.PHONY: help install quickstart test test-slow mutations reliability lint bench bench-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -25,6 +25,9 @@ test: install  ## the tests (12 minutes at most on 2 cores)
 
 test-slow: install  ## the slow tests, which .ci/run runs as well
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+mutations: install  ## plant each fault of tests/mutations.toml and see that its test fails (4 minutes on 2 cores)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutations.py
 
 reliability: install  ## 20 times kill -9 and go on, for a GAN, PartialConv and the DDPM (10 minutes on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability.py

@@ -58,6 +58,9 @@ def test_sixteen_bits_are_scaled_not_saturated(tmp_path: Path):
     deep = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png")[..., 1], np.arange(256).reshape(16, 16))
+    between = np.array([[128, 129, 65406, 65407]], np.uint16)  # 0.498, 0.502, 254.498, 254.502
+    Image.fromarray(between).save(tmp_path / "between.png")
+    assert read_image(tmp_path / "between.png")[0, :, 1].tolist() == [0, 1, 254, 255]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -118,6 +118,15 @@ def test_a_validation_between_two_batches_of_one_update_changes_nothing(tmp_path
     assert made[0] == made[1] and made[0][0] != made[0][-1]
 
 
+def test_a_checkpoint_in_the_middle_of_an_update_keeps_its_gradients(tmp_path: Path):
+    run = trainer(tmp_path, max_steps=1)
+    run.fit(Scale(accumulate=2), images([0.2, 0.6, 9.0]))
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    method = Scale(accumulate=2)
+    trainer(tmp_path, max_steps=2).fit(method, images([0.6, 9.0, 9.0]), ckpt_path=tmp_path / "x.ckpt")
+    assert method.history == pytest.approx([1 - 0.5 * (1 - 0.4)], abs=1e-6)  # one step towards the mean of 0.2 and 0.6
+
+
 def test_an_optimiser_that_skips_batches_accumulates_its_own(tmp_path: Path):
     method = Scale(critic_steps=2, accumulate=2)  # the generator trains on batches 1, 3, 5 and 7
     trainer(tmp_path, max_steps=7).fit(method, images([0.2, 9.0, 0.6, 9.0, -0.2, 9.0, 0.0, 9.0]))
