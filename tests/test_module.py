@@ -202,6 +202,31 @@ def test_an_exception_in_validation_leaves_the_raw_weights_in_the_network(error:
     assert ema.average["generator"].weight.item() == pytest.approx(0.95)
 
 
+def test_a_checkpoint_saved_in_validation_holds_the_raw_weights_and_the_average_apart(tmp_path: Path):
+    class Saving(Scale):
+        def validation_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+            self.trainer.save_checkpoint(tmp_path / "x.ckpt")
+            return super().validation_step(batch, batch_idx)
+
+    run = trainer(tmp_path, max_steps=1, val_check_interval=1, callbacks=[EMA(decay=0.9)])
+    run.fit(Saving(), images([0.0]), images([0.0]))
+    content = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    assert content["state_dict"]["generator.weight"].item() == pytest.approx(0.5)
+    assert content["ema"]["generator"]["weight"].item() == pytest.approx(0.95)
+
+
+def test_the_average_has_the_buffers_of_the_network_as_they_are(tmp_path: Path):
+    class Counting(Scale):
+        def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+            self.generator.seen += 1
+            super().training_step(batch, batch_idx)
+
+    method, ema = Counting(), EMA(decay=0.9)
+    method.generator.register_buffer("seen", torch.zeros(()))
+    trainer(tmp_path, max_steps=2, callbacks=[ema]).fit(method, images([0.0] * 2))
+    assert ema.average["generator"].seen.item() == 2
+
+
 def test_a_checkpoint_is_old_or_new_and_its_failure_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     io, path = AtomicCheckpointIO(), tmp_path / "x.ckpt"
     io.save_checkpoint({"value": 1}, path)
