@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import albumentations as A
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
@@ -14,7 +14,7 @@ from datamodules.evaluation import EvaluationSet, collate
 from datamodules.files import Files
 from datamodules.sampler import EvaluationSampler, TrainingSampler, position, worker_threads
 from datamodules.training import TrainingSet
-from datamodules.transforms import Resize, training_transform
+from datamodules.transforms import Augmentation, Keyed, Resize, check_augment, first_resize, training_transform
 from masks.convention import InpaintingBatch
 from masks.generator import MaskGenerator
 
@@ -51,7 +51,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             none), then the centre crop.
         shorter_side: (low, high), both included, drawn uniformly; ``image_size`` unless told.
         flip: Mirror half of the training samples left to right.
-        augment: Albumentations between resize and crop, on uint8 (H, W, 3), training only.
+        augment: Albumentations between resize and crop, OneOf and other compositions too, on uint8 (H, W, 3); training
+            only. What leaves another type or range is refused before training.
         drop_last: Leave out the end of an epoch's permutation that fills no whole batch on every device.
         samples_per_epoch: More than there are images shows each several times an epoch, cropped and masked anew.
         eval_mask: Distribution of the holes in validation and test; ``mask`` unless told.
@@ -73,7 +74,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         resize: Resize = "shorter",
         shorter_side: tuple[int, int] | None = None,
         flip: bool = True,
-        augment: Sequence[A.BasicTransform] | None = None,
+        augment: Sequence[Augmentation] | None = None,
         drop_last: bool = True,
         samples_per_epoch: int | None = None,
         eval_mask: MaskGenerator | None = None,
@@ -153,6 +154,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         """Look for the files before anything else starts, so that a wrong folder is one clear line."""
         for split in {"fit": ("train",), "validate": ("val",)}.get(stage, ("test",)):
             self.files(split)  # type: ignore[arg-type]
+        if stage == "fit" and self.augment:
+            first = Keyed(first_resize(self.image_size, self.resize, self.shorter_side))
+            check_augment(self.augment, first(self.training_set().read(0)[0], np.random.default_rng(0)))
 
     def train_dataloader(self) -> DataLoader[InpaintingBatch]:
         data = self.training_set()

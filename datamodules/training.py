@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from datamodules.evaluation import to_image, to_mask
 from datamodules.files import Files
 from datamodules.reading import Pixels, UnreadableImageError
-from datamodules.transforms import Keyed
+from datamodules.transforms import Keyed, is_picture
 from masks.convention import InpaintingBatch
 from masks.generator import MaskGenerator, keyed_rng
 
@@ -50,12 +50,15 @@ class TrainingSet(Dataset[InpaintingBatch]):
 
     def __getitem__(self, key: tuple[int, int] | int) -> InpaintingBatch:
         epoch, index = key if isinstance(key, tuple) else (0, key)  # an index alone: Lightning's overfit_batches
-        pixels, name = self._read(index % len(self.files))
+        pixels, name = self.read(index % len(self.files))
         cropped = self.transform(pixels, keyed_rng(self.seed, "crop", epoch, index))
+        if not is_picture(cropped):  # a member of OneOf so rare that check_augment has not drawn it
+            raise ValueError(f"augment made {cropped.dtype} {cropped.shape} of {name}; expected uint8 (H, W, 3).")
         mask = self.mask(self.size, self.size, keyed_rng(self.seed, "mask", epoch, index))
         return InpaintingBatch(to_image(cropped), to_mask(mask), name)
 
-    def _read(self, number: int) -> tuple[Pixels, str]:
+    def read(self, number: int) -> tuple[Pixels, str]:
+        """Pixels and name of a file, or of the one that stands in for it."""
         for step in range(len(self.files)):
             candidate = (number + step) % len(self.files)
             try:

@@ -1,21 +1,24 @@
 """Resize, crop and flip of uint8 images with albumentations, every draw keyed by the sample."""
 
+import copy
 import os
 import random
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it asks a server for a newer version otherwise
 
 import albumentations as A
 import cv2
 import numpy as np
+from albumentations.core.composition import BaseCompose
 
 from datamodules.reading import Pixels
 from masks.files import resize_mask
 from masks.generator import Mask
 
 Resize = Literal["shorter", "direct", "none"]
+Augmentation: TypeAlias = A.BasicTransform | BaseCompose
 
 
 def resize(image: Pixels, height: int, width: int) -> Pixels:
@@ -77,7 +80,7 @@ class AtLeast(A.ImageOnlyTransform):
 class Keyed:
     """Albumentations whose draws depend on the generator of the call alone, not on what was drawn before."""
 
-    def __init__(self, transforms: Sequence[A.BasicTransform]) -> None:
+    def __init__(self, transforms: Sequence[Augmentation]) -> None:
         self.compose = A.Compose(list(transforms))
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -85,18 +88,64 @@ class Keyed:
         return self.compose(image=image)["image"]
 
 
+def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8) -> None:
+    """Apply ``augment`` as if every probability were 1, a few times.
+
+    Raises:
+        ValueError: Naming what fails, or what leaves something else than uint8 (H, W, 3).
+    """
+    transforms = [_certain(copy.deepcopy(transform)) for transform in augment]
+    for draw in range(draws if transforms else 0):
+        found, culprit, rng = image, None, np.random.default_rng(draw)
+        for transform in transforms:
+            name = type(transform).__name__
+            try:
+                found = Keyed([transform])(found, rng)
+            except Exception as error:  # whatever a transform raises for an image that it cannot take
+                height, width = image.shape[:2]
+                raise ValueError(f"augment: {name} fails on an image of {width}x{height}: {error}") from error
+            # ToFloat may stand here if FromFloat follows.
+            culprit = None if is_picture(found) else culprit or name
+            if not isinstance(found, np.ndarray):
+                break
+        if culprit:
+            kind = f"{found.dtype} {tuple(found.shape)}"
+            raise ValueError(
+                f"augment: {culprit} makes {kind} of an image; expected uint8 (H, W, 3) in [0, 255] at the end. Leave "
+                "it out: images are scaled to [-1, 1] after augment."
+            )
+
+
+def _certain(transform: Augmentation) -> Augmentation:
+    transform.p = 1.0
+    for child in getattr(transform, "transforms", ()):
+        _certain(child)
+    return transform
+
+
+def is_picture(image: Any) -> bool:
+    """Whether it is uint8 (H, W, 3)."""
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+def first_resize(size: int, resize: Resize, shorter_side: tuple[int, int]) -> list[Augmentation]:
+    """What comes before ``augment``."""
+    steps: dict[str, list[Augmentation]] = {"shorter": [ShorterSide(*shorter_side)], "direct": [Direct(size)]}
+    return steps.get(resize, [])
+
+
 def training_transform(
-    size: int, resize: Resize, shorter_side: tuple[int, int], flip: bool, augment: Sequence[A.BasicTransform]
+    size: int, resize: Resize, shorter_side: tuple[int, int], flip: bool, augment: Sequence[Augmentation]
 ) -> Keyed:
     """Resize, ``augment``, random crop, flip (probability one half)."""
-    first = {"shorter": [ShorterSide(*shorter_side)], "direct": [Direct(size)], "none": []}[resize]
+    first = first_resize(size, resize, shorter_side)
     fit = [AtLeast(size)] if resize == "none" or augment else []
     return Keyed([*first, *augment, *fit, A.RandomCrop(size, size), *([A.HorizontalFlip(p=0.5)] if flip else [])])
 
 
 def evaluation_transform(size: int, resize: Resize) -> Keyed:
     """Shorter side to ``size`` (or direct, or none), then the centre crop."""
-    first = {"shorter": [ShorterSide(size, size)], "direct": [Direct(size)], "none": []}[resize]
+    first = first_resize(size, resize, (size, size))
     return Keyed([*first, AtLeast(size), A.CenterCrop(size, size)])
 
 

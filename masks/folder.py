@@ -14,7 +14,7 @@ import numpy as np
 from masks.files import Alpha, White, check_reading, read_mask, resize_mask
 from masks.finding import find_images, masks_beside, pair_by_name
 from masks.generator import Mask, MaskGenerator
-from masks.regular import read_text
+from masks.lists import read_list
 
 _refusing: ContextVar[bool] = ContextVar("refusing masks without a hole", default=False)
 
@@ -70,9 +70,9 @@ class MaskFolder(MaskGenerator):
                 return found
             owners = {image for image, own in pair_by_name(set(found) - masks, masks).items() if own}
             return [name for name in found if name not in owners]
-        listed = [line.strip() for line in read_text(self.names).splitlines() if line.strip()]
+        listed = read_list(self.names, self.root)
         missing = [name for name in listed if not self._holds(name)]
-        if missing or not listed:
+        if missing:
             raise ValueError(
                 f"{self.names} lists {len(listed)} masks, {len(missing)} of them are not below {self.root}"
                 f"{f', the first is {missing[0]!r}' if missing else ''}. Give the list that belongs to this folder."
