@@ -53,7 +53,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         repeats: int = 1,
     ) -> None:
         if roots := list(roots_of(mask)):
-            files = Files(files.root, without_masks(files.names(), files.root, *roots))
+            left = without_masks(files.names(), files.root, *roots)
+            files = files if len(left) == len(files) else Files(files.root, left)
         self.files, self.mask, self.size, self.resize, self.seed = files, mask, size, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats

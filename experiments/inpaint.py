@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from datamodules.reading import read_image
 from experiments.files import write_png
 from experiments.journal import Journal, Row, content_of, settings_of
 from experiments.large import TILE, complete, refuse_too_large, windows_of
+from experiments.original import conversions, kept
 from experiments.pairing import Pair, find_pairs, refuse_outside, shown
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import load_method
@@ -247,11 +247,16 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
             file=sys.stderr,
         )
     memory = refuse_too_large(method, hole, a.tile) if share else None
+    options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
     for number, target in enumerate(pair.outputs):
         result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, sketch) if share else pixels
-        write_png(result, run.out, target.relative_to(run.out).as_posix(), a.overwrite)
+        write_png(result, run.out, target.relative_to(run.out).as_posix(), a.overwrite, **options)
     windows = windows_of(method, hole, a.tile)
-    how = [*conversions(pair.image), method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None]
+    how = [
+        *conversions(pair.image),
+        *left_out,
+        method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None,
+    ]
     how += [f"in {len(windows)} windows" if len(windows) > 1 else None, memory]
     how += [{"ema": "averaged weights", "raw": "raw weights", "none": None}[method.loaded_weights]]
     size = f"{shown(pair.image)} ({pixels.shape[1]}x{pixels.shape[0]})"
@@ -271,19 +276,3 @@ def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, a: argpa
         f"{shown(path)} is {drawn.shape[1]}x{drawn.shape[0]}, {shown(image)} {pixels.shape[1]}x{pixels.shape[0]}; "
         f"they must have one size. {what}."
     )
-
-
-def conversions(path: Path) -> list[str]:
-    """What reading a file as 8-bit RGB did to it, in words."""
-    with Image.open(path) as image:
-        mode, frames = image.mode, getattr(image, "n_frames", 1)
-        said = [f"first of {frames} frames"] if frames > 1 and image.format != "MPO" else []
-        if image.getexif().get(0x0112, 1) != 1:
-            said.append("turned as its EXIF says")
-        if mode.startswith("I"):
-            said.append("16 bits scaled to 8")
-        elif image.has_transparency_data:
-            said.append("transparency laid over white")
-        elif mode != "RGB":
-            said.append(f"{mode} to RGB")
-    return said

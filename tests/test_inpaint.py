@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from experiments import inpaint
 from experiments.cli import main
@@ -144,6 +145,8 @@ ODD_IMAGES: dict[str, Callable[[], bytes]] = {
     "grey with alpha": lambda: encoded(photo(1, mode="LA"), "PNG"),
     "one bit": lambda: encoded(photo(1, mode="1"), "PNG"),
     "CMYK.jpg": lambda: encoded(photo(1, mode="CMYK"), "JPEG"),
+    "48 bits": lambda: cv2.imencode(".png", np.full((32, 40, 3), 32768, np.uint16))[1].tobytes(),
+    "transparent palette": lambda: encoded(photo(1, mode="P"), "PNG", transparency=0),
     "16 bits": lambda: encoded(Image.fromarray(np.full((32, 40), 32768, np.uint16)), "PNG"),
     "animated.gif": lambda: encoded(photo(1), "GIF", save_all=True, append_images=[photo(2), photo(3)]),
     "animated.webp": lambda: encoded(photo(1), "WEBP", save_all=True, append_images=[photo(2)], lossless=True),
@@ -154,6 +157,10 @@ ODD_IMAGES: dict[str, Callable[[], bytes]] = {
 SAYS = {
     "RGBA": "transparency laid over white",
     "16 bits": "16 bits scaled to 8",
+    "48 bits": "16 bits a channel reduced to 8",
+    "palette": "palette to RGB",
+    "transparent palette": "palette to RGB, transparency laid over white",
+    "grey": "grey to RGB",
     "animated.gif": "first of 3 frames",
     "CMYK.jpg": "CMYK",
 }
@@ -174,6 +181,53 @@ def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
+
+
+def with_thumbnail(tags: bytes) -> bytes:
+    """Pillow's EXIF with a second directory behind it, as cameras write one: a thumbnail of what was photographed."""
+    entries = 14 + struct.unpack("<H", tags[14:16])[0] * 12 + 2
+    second = struct.pack("<HHHII", 1, 270, 2, 10, len(tags) - 6 + 18) + bytes(4) + b"thumbnail\0"
+    return tags[:entries] + struct.pack("<I", len(tags) - 6) + tags[entries + 4 :] + second
+
+
+def test_what_a_photograph_says_of_itself_is_kept_upright_and_without_its_thumbnail(capsys):
+    prepare({})
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = exif(6)
+    tags[ExifTags.Base.Make], tags[ExifTags.Base.Artist] = "a camera", "someone"
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] = 32
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FNumber] = 2.5
+    tags.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    written = with_thumbnail(tags.tobytes())
+    for kind in ("jpg", "png", "webp", "tif"):
+        options = {} if kind == "webp" else {"dpi": (300, 300)}
+        photo(1, (32, 40)).save(f"x.{kind}", exif=tags if kind == "tif" else written, icc_profile=profile, **options)
+        assert call("--method", "Telea", "--image", f"x.{kind}", "--mask", "m.png", "--out", f"{kind}.png") == 0
+        assert "left out" not in capsys.readouterr().out
+        with Image.open(f"{kind}.png") as filled:
+            found = filled.getexif()
+            assert filled.size == (40, 32) and filled.info["icc_profile"] == profile, kind
+            assert (found[ExifTags.Base.Orientation], found[ExifTags.Base.Make]) == (1, "a camera"), kind
+            assert found[ExifTags.Base.Artist] == "someone" and b"thumbnail" not in Path(f"{kind}.png").read_bytes()
+            inner = found.get_ifd(ExifTags.IFD.Exif)
+            if kind != "tif":  # Pillow's writer of TIFF does without
+                assert (inner[ExifTags.Base.FNumber], inner[ExifTags.Base.ExifImageWidth]) == (2.5, 40), kind
+                assert found.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N", kind
+            assert ExifTags.Base.ImageWidth not in found and ExifTags.Base.StripOffsets not in found, kind
+            assert kind == "webp" or filled.info["dpi"] == pytest.approx((300, 300), abs=0.02), kind
+
+
+def test_a_profile_of_other_colours_and_damaged_tags_are_left_out_and_said(capsys):
+    prepare({})
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"CMYK"
+    photo(1, mode="CMYK").save("cmyk.jpg", icc_profile=bytes(profile))
+    photo(1).save("odd.png", icc_profile=b"no profile", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    for name, words in {"cmyk.jpg": "CMYK to RGB, its CMYK colour profile left out", "odd.png": "damaged"}.items():
+        assert call("--method", "Telea", "--image", name, "--mask", "m.png", "--out", f"{name}.out.png") == 0
+        assert words in capsys.readouterr().out
+        with Image.open(f"{name}.out.png") as filled:
+            assert "icc_profile" not in filled.info
 
 
 def test_a_turned_photograph_is_filled_upright_and_a_mask_drawn_on_the_unturned_one_is_refused(capsys):
