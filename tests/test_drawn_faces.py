@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import DrawnFaces
+from datamodules import DrawnFaces, SamplePhotos
 from datamodules.faces import VERSION, draw
 from masks import CenterRectangle, MaskFolder
 
@@ -103,6 +103,8 @@ def test_mask_files_pair_with_drawn_faces_by_order(tmp_path: Path):
         Image.fromarray(hole).save(tmp_path / f"{index}.png")
     data = DrawnFaces(CenterRectangle(), image_size=32, test=2, eval_mask=MaskFolder(str(tmp_path), pairing="order"))
     assert [int(data.evaluation_set("test")[i].mask.sum()) for i in range(2)] == [16, 20]
+    packaged = SamplePhotos(CenterRectangle(), image_size=32, eval_mask=MaskFolder(str(tmp_path)))
+    assert packaged.evaluation_set("test")[0].image.shape == (3, 32, 32)
 
 
 def test_a_number_of_faces_below_one_is_refused():
