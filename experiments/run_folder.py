@@ -1,5 +1,7 @@
 """One folder a run, in which nothing is ever overwritten: config, metrics, W&B, checkpoints, run.json."""
 
+import csv
+import io
 import json
 import math
 import os
@@ -16,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
-from experiments.files import next_free
+from experiments.files import next_free, write_text
 
 REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, some hundred bytes a row
 
@@ -28,6 +30,22 @@ class _Segment(ExperimentWriter):
 
     def _check_log_dir_exists(self) -> None:
         """Lightning warns here that it will delete the rows of the run that it continues; a segment deletes nothing."""
+
+    def save(self) -> None:
+        try:
+            super().save()
+        except OSError as error:  # of a full disk, which names no file
+            raise OSError(error.errno, error.strerror, self.metrics_file_path) from error
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """For a new column. Lightning writes over the file in place: a kill there would lose all rows so far."""
+        text, path = io.StringIO(), Path(self.metrics_file_path)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        writer = csv.DictWriter(text, fieldnames)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(path, text.getvalue())
 
 
 class SegmentedCSVLogger(CSVLogger):

@@ -21,6 +21,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 from experiments import cli, lightning_cli
 from experiments.compare.reader import read_run
+from experiments.run_folder import SegmentedCSVLogger
 from lit_inpaint import checkpoint_io
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
@@ -181,6 +182,18 @@ def write_for_ever(path: str) -> None:
 
 
 NOBODY = 65534
+
+
+def log_for_ever(folder: str) -> None:
+    """Rows of metrics.csv, and every other one brings a new column, for which the whole file is written again."""
+    logger = SegmentedCSVLogger(folder)
+    for step in range(3000):
+        logger.experiment.log_metrics({"train/loss": step / 7}, step)
+    with open("logged.txt", "w") as said:
+        for step in range(3000, 1_000_000):
+            logger.log_metrics({"train/loss": step / 7, f"new/{step // 2}": 1.0}, step)
+            said.write(f"{step}\n")
+            said.flush()
 
 
 def as_nobody(argv: list[str]) -> None:

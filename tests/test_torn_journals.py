@@ -3,11 +3,14 @@
 import json
 import resource
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import killing
+import processes
 import pytest
 import yaml
 from optuna.trial import TrialState
@@ -15,9 +18,12 @@ from test_benchmark import photos, records, run, without_cost, write_protocol  #
 from test_vote import results, study_of
 
 from experiments import benchmark, inpaint
+from experiments.compare.command import main as compare
+from experiments.compare.reader import read_run, read_segments
 from experiments.files import write_bytes, write_text
 from experiments.journal import Job, Journal
 from experiments.protocol import load_protocols
+from experiments.run_folder import SegmentedCSVLogger
 from experiments.sweep.ledger import Ledger, lost
 from experiments.sweep.space import read_sweep
 from experiments.vote.store import Store
@@ -292,3 +298,72 @@ def test_a_full_disk_under_a_vote_leaves_the_store_usable(tmp_path: Path):
     before = len(store.raters())
     store.begin("after", study, None)
     assert len(store.raters()) == before + 1
+
+
+# ---- metrics.csv ---------------------------------------------------------------------------------------------------
+
+ROWS = "step,train/loss,val/psnr,images_seen\r\n" + "".join(
+    f"{n},{n / 4},{'' if n % 3 else 20 + n},{8 * n}\r\n" for n in range(10)
+)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_no_row_is_lost_by_a_kill_while_the_header_is_rewritten(number: int, tmp_path: Path):
+    process = processes.start(killing.log_for_ever, str(tmp_path / "run"), folder=tmp_path)
+    said, deadline = tmp_path / "logged.txt", time.monotonic() + 60
+    while not (said.is_file() and said.read_text().count("\n") > 2) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.013 * number)
+    process.kill()
+    process.join()
+    logged = int(said.read_text().rsplit("\n", 2)[-2])
+    rows = read_run(tmp_path / "run")
+    assert rows.note is None or "images_seen" in rows.note
+    (segment,) = read_segments(tmp_path / "run")
+    assert [row["step"] for row in segment][: logged + 1] == list(range(logged + 1))
+    assert all(row["train/loss"] == pytest.approx(row["step"] / 7) for row in segment)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        ("5,1.25,,40\r\n6,", "5,1.6,", {5, 6}), ("5,1.25,,40", "\0" * 9, {5}), ("5,1.25,,40", "5,1.2\xff5,,40", {5}),
+        ("5,1.25,,40", '5,"1.25,,40', {5}), ("5,1.25,,40", "5,1.25,,40,7", {5}), ("9,2.25,29,72\r\n", "9,2.2", {9}),
+        ("step,", "\0\0\0\0,", set(range(10))), ("train/loss,val/psnr", "train/loss", set(range(10))),
+    ],
+)  # fmt: skip
+def test_a_damaged_line_of_metrics_is_left_out_alone_and_named(old: str, new: str, lost: set[int], tmp_path: Path):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(ROWS.encode())
+    whole = {row["step"]: row for row in read_segments(tmp_path)[0]}
+    assert old in ROWS and len(whole) == 10
+    path.write_bytes(ROWS.replace(old, new, 1).encode("latin1"))
+    (rows,) = read_segments(tmp_path)
+    assert rows == [row for step, row in whole.items() if step not in lost]
+    note = read_run(tmp_path).note
+    assert note is None if lost == {9} else note and str(path) in note and "left out" in note
+
+
+def test_a_full_disk_names_metrics_csv(tmp_path: Path):
+    logger = SegmentedCSVLogger(str(tmp_path))
+    logger.log_metrics({"a": 1.0}, 0)
+    for new in ("a", "b"):  # a row, a new column
+        with full_disk(20), pytest.raises(OSError, match=r"metrics\.csv"):
+            logger.log_metrics({new: 1.23456789012}, 1)
+        assert [row["a"] for row in read_segments(tmp_path)[0]][:1] == [1.0]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "run.json", "metrics.csv"])
+def test_one_damaged_run_folder_does_not_end_compare(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for folder in ("whole", "damaged"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "metrics.csv").write_text(ROWS)
+        (tmp_path / folder / "config.yaml").write_text("model: {class_path: lit_inpaint.methods.PartialConv}\n")
+        (tmp_path / folder / "run.json").write_text('{"seed": 3}')
+    for content in (b"\0" * 50, b"{", b"\xff\xfe", b"- 1\n", b"!!timestamp x", b"a: &a [*a]", b"[" * 3000, b"5: 6"):
+        (tmp_path / "damaged" / name).write_bytes(content)
+        assert compare([str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+        said = capsys.readouterr().err
+        if content != b"a: &a [*a]" or name != "config.yaml":
+            assert str(tmp_path / "damaged" / name) in said, (content, said)
+        assert f"{tmp_path}/whole" not in said

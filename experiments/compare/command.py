@@ -32,6 +32,9 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     notes: list[str] = []
     records, runs = read_folders(arguments.folders)
+    for run in runs:
+        if run.note:
+            print(f"lit-inpaint: {run.folder}: {run.note}", file=sys.stderr)
     if arguments.wandb:
         notes += add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
     if arguments.wandb_workspace and not arguments.wandb:

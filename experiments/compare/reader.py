@@ -5,15 +5,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from experiments import record as records_on_disk
+from experiments.text_files import read_json, read_yaml
 
 Curve = list[tuple[float, float]]  # (images seen, value)
 
@@ -75,12 +75,14 @@ class Run:
 
     @property
     def method(self) -> str:
-        model = self.config.get("model") or {}
-        return str(self.facts.get("method") or model.get("class_path", "")).rpartition(".")[2]
+        model = self.config.get("model")
+        path = model.get("class_path", "") if isinstance(model, dict) else model or ""
+        return str(self.facts.get("method") or path).rpartition(".")[2]
 
     @property
     def seed(self) -> int | None:
-        return self.facts.get("seed", self.config.get("seed_everything"))
+        seed = self.facts.get("seed", self.config.get("seed_everything"))
+        return seed if isinstance(seed, int) else None
 
     @property
     def val_hash(self) -> str:
@@ -128,16 +130,33 @@ def read_record(path: Path) -> Record:
 
 
 def read_run(folder: Path) -> Run:
-    """A run folder of ``fit``: the newest config and the joined segments of its metrics."""
-    config = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in _segments(folder, "config", "yaml")[-1:]]
-    facts = [json.loads(path.read_text(encoding="utf-8")) for path in _segments(folder, "run", "json")[-1:]]
-    curves, note = join_segments(read_segments(folder))
-    return Run(folder.name, str(folder), (facts or [{}])[0] or {}, (config or [{}])[0] or {}, curves, note)
+    """A run folder of ``fit``: the newest config and the joined segments of its metrics.
+
+    What is damaged is left out and named in the run's note; a run whose config cannot be read still has its curves.
+    """
+    damage: list[str] = []
+    config = _newest(folder, "config", "yaml", read_yaml, damage)
+    facts = _newest(folder, "run", "json", read_json, damage)
+    curves, note = join_segments(read_segments(folder, damage))
+    said = "; ".join([*([note] if note else []), *damage]) or None
+    return Run(folder.name, str(folder), facts, config, curves, said)
 
 
-def read_segments(folder: Path) -> list[list[dict[str, float]]]:
-    """The rows that each start of a run logged, in the order of the starts."""
-    return [_read_csv(path) for path in _segments(folder, "metrics", "csv")]
+def _newest(
+    folder: Path, stem: str, suffix: str, read: Callable[[Path], dict[str, Any]], damage: list[str]
+) -> dict[str, Any]:
+    for path in _segments(folder, stem, suffix)[-1:]:
+        try:
+            return read(path)
+        except (ValueError, OSError) as error:
+            damage.append(str(error))
+    return {}
+
+
+def read_segments(folder: Path, damage: list[str] | None = None) -> list[list[dict[str, float]]]:
+    """The rows that each start of a run logged, in the order of the starts; what is damaged is told in ``damage``."""
+    damage = [] if damage is None else damage
+    return [_read_csv(path, damage) for path in _segments(folder, "metrics", "csv")]
 
 
 def _segments(folder: Path, stem: str, suffix: str) -> list[Path]:
@@ -150,20 +169,37 @@ def _segments(folder: Path, stem: str, suffix: str) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def _read_csv(path: Path) -> list[dict[str, float]]:
-    """The rows of one segment, numbers only; a line cut off by a kill keeps the numbers that are whole."""
-    rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = [line for line in file if line.endswith("\n")]
-    for row in csv.DictReader(lines):
-        values = {}
-        for key, text in row.items():
-            try:
-                values[key] = float(text) if key and text else math.nan
-            except (TypeError, ValueError):
-                continue
-        rows.append({key: value for key, value in values.items() if math.isfinite(value)})
+def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
+    """The rows of one segment, numbers only. A torn last line is no damage: a kill left it, or it is being written."""
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        damage.append(str(error))
+        return []
+    keys, *found = [_cells(line) for line in lines] or [[]]
+    if (lines or last) and (not keys or "step" not in keys):
+        damage.append(f"{path} has a damaged first line and is left out")
+        return []
+    rows, bad = [], []
+    for number, cells in enumerate(found, 2):
+        try:
+            values = [math.nan if cell == "" else float(cell) for cell in cells or ("damaged",)]
+            rows.append({k: v for k, v in zip(keys or (), values, strict=True) if math.isfinite(v)})
+        except ValueError:
+            bad.append(number)
+    if bad:
+        shown = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        damage.append(f"{path}: damaged lines are left out: {shown}")
     return rows
+
+
+def _cells(line: bytes) -> list[str] | None:
+    """The cells of one line, each by itself: a stray quote must not swallow the lines after it."""
+    try:
+        text = line.decode().rstrip("\r")
+        return None if "\0" in text else next(csv.reader([text]), None)
+    except (UnicodeDecodeError, csv.Error):
+        return None
 
 
 def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str, Curve], str | None]:

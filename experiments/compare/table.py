@@ -61,7 +61,8 @@ class Row:
     @property
     def parameters(self) -> int | None:
         counts = self.method.get("parameters")
-        return sum(counts.values()) if isinstance(counts, dict) and not self.not_applicable else None
+        known = isinstance(counts, dict) and all(isinstance(count, int) for count in counts.values())
+        return sum(counts.values()) if known and not self.not_applicable else None
 
     @property
     def weights(self) -> str:

@@ -1,0 +1,43 @@
+"""YAML and JSON that somebody else may have written: whatever is wrong with a file is one line with its name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ValueError: The file is not YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except OSError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{path} is not YAML: {error.problem or error.context}{where}.") from error
+    except Exception as error:  # PyYAML's constructors raise ValueError, KeyError, AttributeError, RecursionError
+        raise ValueError(f"{path} is not YAML ({type(error).__name__}: {' '.join(str(error).split())}).") from error
+    return _mapping(path, content)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ValueError: The file is not JSON, or no mapping.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}).") from error
+    return _mapping(path, content)
+
+
+def _mapping(path: Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path} holds {type(content).__name__}; expected a mapping of names to values.")
+    return content
