@@ -61,8 +61,9 @@ class Row:
     @property
     def parameters(self) -> int | None:
         counts = self.method.get("parameters")
-        known = isinstance(counts, dict) and all(isinstance(count, int) for count in counts.values())
-        return sum(counts.values()) if known and not self.not_applicable else None
+        if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+            return None
+        return None if self.not_applicable else sum(counts.values())
 
     @property
     def weights(self) -> str:
