@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow mutations reliability lint bench bench-check clean
+.PHONY: help install quickstart test test-slow mutations reliability lint bench gpu bench-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -42,9 +42,12 @@ bench: install  ## every method's speed, masks and data, on one core; PUBLIC=fol
 	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data $(LIT_INPAINT_DATA)/bsds500/train)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ssim
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.utilisation
-	$(BIN)/python -m benchmarks.gpu $(if $(LIT_INPAINT_DATA),--photographs $(LIT_INPAINT_DATA)/holes20)
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.attention $(PUBLISHED))
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steps $(PUBLISHED))
+
+DEVICE ?= cuda
+gpu: install  ## what only a GPU can show, into gpu.json; resumes. DEVICE=cpu: the same, small; PART="compare ddp": only these
+	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --out gpu$(if $(filter cpu,$(DEVICE)),-cpu).json $(if $(PART),--part $(PART))
 
 bench-check: install  ## name what got slower by more than 15 % since benchmarks/ratios.json; PUBLIC as for bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check $(PUBLISHED) $(if $(LIT_INPAINT_DATA),--data $(LIT_INPAINT_DATA)/bsds500/train)

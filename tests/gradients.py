@@ -104,8 +104,13 @@ COUPLED = {
 }
 
 
-def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0) -> list[list[Tensor | None]]:
-    """Of every optimiser step of ``case``; in float64, with BatchNorm in eval mode, no dropout, fixed weights."""
+def gradients(
+    case: str, role: Literal["ranks", "whole", "half"], rank: int = 0, **where: Any
+) -> list[list[Tensor | None]]:
+    """Of every optimiser step of ``case``; in float64, with BatchNorm in eval mode, no dropout, fixed weights.
+
+    ``where``: arguments of the Trainer instead of the CPU's; the gradients are on the CPU whatever they say.
+    """
     name, arguments, count = CASES[case]
     torch.manual_seed(0)
     method = (Forms(**arguments) if name == "Forms" else make(name, arguments)).double()
@@ -127,10 +132,10 @@ def gradients(case: str, role: Literal["ranks", "whole", "half"], rank: int = 0)
 
     def keep(optimizer: LightningOptimizer, *args: Any, **kwargs: Any) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        steps.append([None if p.grad is None else p.grad.clone() for p in parameters])
+        steps.append([None if p.grad is None else p.grad.cpu().clone() for p in parameters])
 
     with patch.object(LightningOptimizer, "step", keep), rows_of_the_global_batch(rank, world), NoDropout():
-        run = trainer(Path(), max_steps=count, use_distributed_sampler=False, limit_val_batches=0, **ranks)
+        run = trainer(Path(), max_steps=count, use_distributed_sampler=False, limit_val_batches=0, **(ranks | where))
         run.fit(method, loader)
     return steps
 
