@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu import backbones, docs, patchmatch, runner, support
+from benchmarks.gpu import backbones, compare, docs, patchmatch, runner, support
 from benchmarks.gpu.__main__ import main
 
 ROOT = Path(__file__).parents[1]
@@ -148,6 +148,26 @@ def test_draws_are_the_cpus_whatever_the_device():
     dropped = torch.nn.functional.dropout(torch.ones(99), 0.1)
     torch.manual_seed(0)
     assert torch.equal(dropped, torch.native_dropout(torch.ones(99), 0.1, True)[0])  # what a GPU calls instead
+
+
+@pytest.mark.parametrize("fault", ["another draw", "another weight"])
+def test_a_step_that_differs_on_the_device_fails(fault: str, monkeypatch: pytest.MonkeyPatch):
+    case = "WGAN-GP in one backward"  # draws the points of its penalty
+    assert 0 < compare.run(f"{case}, step", "compare", "cpu")["difference"] < 1e-4
+    count, gradients = iter(range(9)), compare.gradients
+
+    def second_time_wrong(*arguments: Any) -> Any:
+        if next(count) == 0:
+            return gradients(*arguments)
+        if fault == "another draw":
+            monkeypatch.setattr(torch, "rand", lambda *s, **k: torch.full(s, 0.5))
+        else:
+            monkeypatch.setattr("gradients.wasserstein_generator", lambda judged: -1.01 * judged.mean())
+        return gradients(*arguments)
+
+    monkeypatch.setattr(compare, "gradients", second_time_wrong)
+    with pytest.raises(AssertionError, match=r"relative difference of the gradients is .*, allowed 0.001"):
+        compare.run(f"{case}, step", "compare", "cpu")
 
 
 def test_a_difference_is_relative_and_a_missing_step_or_gradient_is_none():

@@ -16,9 +16,11 @@ from typing import Any
 import processes
 import torch
 from gradients import CASES, COUPLED, gradients
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from benchmarks.gpu.support import Skipped, bounded, difference, on
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 
 SMALL = (
     "hinge",
@@ -51,7 +53,9 @@ def rank_process(rank: int, world: int, backend: str, device: str, port: int, pa
     found = {}
     for case in cases(device):
         strategy = DDPStrategy(find_unused_parameters=True, process_group_backend=backend)
-        where = on(device) | {"num_nodes": world, "strategy": strategy}
+        # Lightning's own environment, also within a job of SLURM, whose ranks these are not.
+        plugins = [AtomicCheckpointIO(), LightningEnvironment()]
+        where = on(device) | {"num_nodes": world, "strategy": strategy, "plugins": plugins}
         found[case] = gradients(case, "ranks" if world > 1 else "whole", rank, **where)
     torch.save(found, path)
     torch.distributed.destroy_process_group()

@@ -36,11 +36,12 @@ def run(item: str, part: str, device: str) -> dict[str, Any]:
         DeepFillV2Mask(), image_size=side, batch_size=batch, num_workers=workers, samples_per_epoch=batch * count
     )
     if item.startswith("loader"):
-        begun = images = 0
+        begun, images = 0.0, 0
         for index, each in enumerate(data.train_dataloader()):
             each.image.to(device, non_blocking=True), each.mask.to(device, non_blocking=True)
             if index == 0:  # the workers have started
-                now(device), (begun := time.perf_counter())
+                now(device)
+                begun = time.perf_counter()
             else:
                 images += len(each.image)
         now(device)

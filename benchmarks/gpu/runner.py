@@ -1,5 +1,9 @@
-"""Runs the parts, each in a process of its own, and merges what they find. No process can be started from __main__."""
+"""Runs the parts, each in a process of its own, and merges what they find.
 
+Apart from __main__, whose functions multiprocessing does not find in a new process.
+"""
+
+import gc
 import hashlib
 import importlib
 import json
@@ -116,6 +120,7 @@ def serve(module: str, part: str, device: str, done: list[str], last: list[str],
                 connection.send((kind, name, value))
                 os._exit(1)  # the context is broken for good: the rest needs a fresh process
         connection.send((kind, name, value))
+        gc.collect()  # a Trainer and its method hold each other, and their memory on the GPU
 
 
 def said(error: Exception) -> str:
