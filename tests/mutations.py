@@ -51,6 +51,7 @@ def read() -> list[Mutation]:
 def run(tree: Path, tests: list[str], mutation: Mutation | None) -> None:
     """The fork: plant the fault and run the tests; exit with 0 (all passed), 1 (one failed) or 2 (not all ran)."""
     if mutation:
+        shutil.copy2(tree / mutation.file, tree / "original")
         (tree / mutation.file).write_text(mutation.text_with_fault(tree), encoding="utf-8")
         sys.dont_write_bytecode = True  # it would outlive the fault
     log = os.open(tree / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -82,7 +83,7 @@ def results(jobs: list[tuple[list[str], Mutation | None]], trees: list[Path]) ->
             process, tree, mutation = running.pop(sentinel)
             process.join()
             if mutation:
-                shutil.copy2(ROOT / mutation.file, tree / mutation.file)
+                shutil.copy2(tree / "original", tree / mutation.file)
             free.append(tree)
             verdict = {0: SURVIVED, 1: CAUGHT}.get(process.exitcode, NOT_RUN)
             yield mutation, verdict, (tree / "log.txt").read_text(errors="replace")
