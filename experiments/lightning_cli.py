@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
 
 import datamodules
 import masks
@@ -142,8 +143,23 @@ def newest(folder: Path) -> Path:
 
 
 def load_weights(model: Stage, path: Path) -> None:
-    """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew."""
+    """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew.
+
+    Raises:
+        ValueError: They are of another class, of another function (another ``variant``, say), or do not fit.
+    """
     checkpoint = read_checkpoint(path)
+    cls = stage_classes().get(checkpoint["method"])
+    if cls is not None and not (isinstance(model, cls) or issubclass(cls, type(model))):
+        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {type(model).__name__}.")
+    defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
+    made_with = type(model).function_arguments(defaults | hyper_parameters(checkpoint))
+    for key, saved in made_with.items():
+        if key in model.hparams and json.dumps(model.hparams[key], default=str) != json.dumps(saved, default=str):
+            raise ValueError(
+                f"model.init_args.{key} is {model.hparams[key]!r}, but the weights of {path} were made with {saved!r}: "
+                "another function. Leave it out, so that it is taken from the checkpoint."
+            )
     state = dict(checkpoint["state_dict"])
     mine = model.state_dict()
     problems = [f"missing {k}" for k in mine if k not in state] + [f"unexpected {k}" for k in state if k not in mine]
@@ -177,12 +193,12 @@ def refuse_differences(model: dict[str, Any], path: Path) -> None:
 def prepare_arguments(argv: list[str]) -> list[str]:
     """Find configurations by name; put what a checkpoint says of the model before what the user says."""
     out, index = [argv[0]], 1
-    checkpoint = None
+    checkpoint = init_from = None
     while index < len(argv):
         word = argv[index]
         name, equals, value = word.partition("=")
         following = argv[index + 1] if word.startswith("-") and not equals and index + 1 < len(argv) else ""
-        if following and (name in {"-c", "--config", "--ckpt_path"} or following.endswith(".yaml")):
+        if following and (name in {"-c", "--config", "--ckpt_path", "--init_from"} or following.endswith(".yaml")):
             index += 1
             value = following
         if name in {"-c", "--config"} and value:
@@ -192,11 +208,22 @@ def prepare_arguments(argv: list[str]) -> list[str]:
                 raise ValueError(f"there is no checkpoint {value}.")
             checkpoint = None if value == "null" else value
             out += ["--ckpt_path", value]
+        elif name == "--init_from" and value:
+            init_from = value
+            out += ["--init_from", value]
         elif name.startswith("--") and value.endswith(".yaml"):  # --data data/imagenet.yaml, --data.init_args.mask ...
             out += [name, str(find_yaml(value))]
         else:
             out.append(word)
         index += 1
+    if init_from and Path(init_from).is_file():
+        saved = read_checkpoint(Path(init_from))
+        if cls := stage_classes().get(saved["method"]):
+            arguments = cls.function_arguments(hyper_parameters(saved))
+            if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):
+                rank_zero_info(f"{init_from} brings its weights and what belongs to them: {told}")
+            model = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": arguments}
+            out[1:1] = ["--config", json.dumps({"model": model})]
     if checkpoint and Path(checkpoint).is_file():
         saved = read_checkpoint(Path(checkpoint))
         cls = stage_classes().get(saved["method"])

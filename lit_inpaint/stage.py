@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from types import FrameType
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from lit_inpaint.checkpoint_io import FORMAT
 from lit_inpaint.ddp import check_strategy
+
+_SETTINGS: tuple[str, ...] = ("accumulate", "clip_norm", "non_finite", "betas", "learning_rate", "lr")
+_SETTINGS += ("discriminator_learning_rate", "critic_learning_rate", "discriminator_lr")
 
 
 class NonFiniteLossError(ValueError):
@@ -38,6 +42,7 @@ class Stage(L.LightningModule):
     needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.weights.BACKBONES: what published training stands on
     averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that evaluation uses: what EMA averages
     uncompiled: ClassVar[dict[str, str]] = {}  # networks that torch.compile does not suit, and why
+    settings: ClassVar[tuple[str, ...]] = ()  # arguments that weights do not depend on, beside those of _SETTINGS
 
     def __init__(
         self,
@@ -56,6 +61,17 @@ class Stage(L.LightningModule):
         ] = []  # of a checkpoint: such blocks, and their gradients
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
+
+    @classmethod
+    def function_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Those of the constructor's ``arguments`` that say which function the networks compute (``variant``, widths).
+
+        Weights belong to these; what sets the training alone (``settings``, learning rates, weights of losses) is free.
+        """
+        settings = {*_SETTINGS, *cls.settings}
+        constructors = (vars(c)["__init__"] for c in cls.__mro__ if "__init__" in vars(c) and issubclass(c, Stage))
+        own = {name for constructor in constructors for name in signature(constructor).parameters}
+        return {k: v for k, v in arguments.items() if k in own - settings and not k.endswith("_weight")}
 
     def setup(self, stage: str) -> None:
         if stage == "fit":

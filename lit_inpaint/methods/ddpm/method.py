@@ -71,6 +71,14 @@ class DDPM(InpaintingModule):
     imports: ClassVar[tuple[str, ...]] = ("guided-diffusion", "diffusers")
     exports: ClassVar[tuple[str, ...]] = ("guided-diffusion",)
     diverse: ClassVar[bool] = True
+    settings: ClassVar[tuple[str, ...]] = (
+        "dropout",
+        "use_checkpoint",
+        "timestep_sampling",
+        "sampler",
+        "validation_sampler",
+        "validation_images",
+    )
     averaged: ClassVar[tuple[str, ...]] = ("denoiser",)
 
     def __init__(

@@ -45,6 +45,7 @@ class DeepFillV1(InpaintingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("tensorflow", "daa233", "mmagic")
     exports: ClassVar[tuple[str, ...]] = ("daa233", "daa233_converted", "mmagic")
+    settings: ClassVar[tuple[str, ...]] = ("gamma", "critic_updates")
     uncompiled: ClassVar[dict[str, str]] = dict.fromkeys(
         ("discriminator_global", "discriminator_local"), "its penalty differentiates a gradient"
     )

@@ -46,6 +46,7 @@ class DeepFillV2(InpaintingModule):
     year: ClassVar[int] = 2019
     paper: ClassVar[str] = "Yu et al., Free-Form Image Inpainting with Gated Convolution, ICCV 2019"
     imports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
+    settings: ClassVar[tuple[str, ...]] = ("sketch_drop", "canny", "hed")
     exports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
     multiple = 8
 

@@ -62,6 +62,7 @@ class DSIVQVAE(DSIStage):
     decay is 0.9997; the ``EMA`` callback of the YAMLs). The networks' arguments are those of :class:`VQVAE`.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("decay", "commitment")
     averaged: ClassVar[tuple[str, ...]] = ("vqvae",)
 
     def __init__(
@@ -167,6 +168,7 @@ class DSIStructure(GuidedStage):
         warmup: Steps in its linear rise (which ends later: where the two terms meet).
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("vqvae", "dropout", "warmup")
     averaged: ClassVar[tuple[str, ...]] = ("structure",)
     uncompiled: ClassVar[dict[str, str]] = DSIStage.uncompiled | {"structure": "it is used through its two parts"}
 
@@ -241,6 +243,7 @@ class DSITexture(GuidedStage):
         adversarial_weight: Of the hinge term; 1 as published.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("vqvae",)
     averaged: ClassVar[tuple[str, ...]] = ("texture",)
 
     def __init__(

@@ -59,6 +59,7 @@ class GLCIC(InpaintingModule):
         "(SIGGRAPH) 2017"
     )
     imports: ClassVar[tuple[str, ...]] = ("torch7", "otenim", "mmagic")
+    settings: ClassVar[tuple[str, ...]] = ("completion_steps", "critic_steps")
     exports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
     multiple = 4
 

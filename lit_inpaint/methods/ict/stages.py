@@ -80,6 +80,7 @@ class ICTTransformer(_Colours):
         optimisation: ``accumulate``, ``non_finite`` of :class:`Stage`.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("palette", "warmup_steps", "decay_steps")
     averaged: ClassVar[tuple[str, ...]] = ("transformer",)
 
     def __init__(
@@ -169,6 +170,7 @@ class ICTUpsampler(_Colours):
         optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("palette", "prior_random_degree")
     averaged: ClassVar[tuple[str, ...]] = ("upsampler",)
     needs: ClassVar[tuple[str, ...]] = ("vgg19",)
 

@@ -57,6 +57,7 @@ class LaMa(InpaintingModule):
         "Suvorov et al., Resolution-robust Large Mask Inpainting with Fourier Convolutions, WACV 2022"
     )
     imports: ClassVar[tuple[str, ...]] = ("official",)
+    settings: ClassVar[tuple[str, ...]] = ("segmentation_weights", "share_forward")
     exports: ClassVar[tuple[str, ...]] = ("official",)
     needs: ClassVar[tuple[str, ...]] = ("resnet50_ade20k",)
     uncompiled: ClassVar[dict[str, str]] = {

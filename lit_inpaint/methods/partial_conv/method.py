@@ -48,6 +48,7 @@ class PartialConv(InpaintingModule):
         "ECCV 2018"
     )
     imports: ClassVar[tuple[str, ...]] = ("mmagic", "naoto0804")
+    settings: ClassVar[tuple[str, ...]] = ("stage",)
     exports: ClassVar[tuple[str, ...]] = ("mmagic", "naoto0804")
     needs: ClassVar[tuple[str, ...]] = ("vgg16",)
 
