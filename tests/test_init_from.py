@@ -98,7 +98,8 @@ def test_fit_trains_the_function_of_the_weights_and_refuses_another(
     method = PartialConv(levels=2, width=4, pixels="imagenet", perceptual_weight=0, style_weight=0)
     save(method, tmp_path / "x.ckpt")
     argv = "fit --init_from x.ckpt --data SamplePhotos --data.init_args.mask CenterRectangle"
-    argv += " --data.init_args.image_size 32 --data.init_args.batch_size 1 --data.init_args.num_workers 0 --trainer.accelerator cpu"
+    argv += " --data.init_args.image_size 32 --data.init_args.batch_size 1"
+    argv += " --data.init_args.num_workers 0 --trainer.accelerator cpu"
     argv += " --trainer.max_steps 1 --trainer.limit_val_batches 0 --trainer.logger false --trainer.default_root_dir run"
     free = " --model.init_args.perceptual_weight 0 --model.init_args.style_weight 0"
     for model in ("", " --model PartialConv"):  # taken from the checkpoint, or named
@@ -128,11 +129,8 @@ def test_a_variant_survives_export_and_import(variant: Any, tmp_path: Path) -> N
     assert export([str(path), "--format", "official", "--out", str(out)]) == 0
     assert import_weights.main(["DeepFillV2", str(out), "--out", str(tmp_path / "y.ckpt")]) == 0
     again = load_method(tmp_path / "y.ckpt")
-    assert (
-        again.hparams["variant"]
-        == variant
-        == taken_over("--init_from", str(tmp_path / "y.ckpt"))["init_args"]["variant"]
-    )
+    arguments = taken_over("--init_from", str(tmp_path / "y.ckpt"))["init_args"]
+    assert again.hparams["variant"] == variant == arguments.get("variant", "official")
     image, mask = torch.rand(1, 3, 64, 64) * 2 - 1, torch.zeros(1, 1, 64, 64)
     mask[..., 16:48, 16:48] = 1
     with torch.no_grad():
