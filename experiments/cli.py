@@ -1,7 +1,9 @@
 """lit-inpaint: a dispatcher that imports nothing heavy, so that help answers at once."""
 
+import dis
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,7 +19,8 @@ Begin here
 
 A config or protocol is looked up in the current folder, then among those installed: `quickstart` and
 `deepfillv2/places2.yaml` both work. `lit-inpaint COMMAND --help` explains one command.
-Mistakes are one line and exit code 2; LIT_INPAINT_TRACEBACK=1 shows where they come from.
+Mistakes are one line and exit code 2; LIT_INPAINT_TRACEBACK=1 shows where they come from. A traceback without it is
+a fault of lit-inpaint: please report it.
 """
 
 COMMANDS = {  # name: (module with main(argv), one line of help); the order is that of --help
@@ -79,10 +82,49 @@ def main(argv: list[str] | None = None) -> None:
         print("lit-inpaint: interrupted", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError) as error:
-        if os.environ.get("LIT_INPAINT_TRACEBACK"):
+        if os.environ.get("LIT_INPAINT_TRACEBACK") or not is_mistake(error):
             raise
-        fail(reason_of(error))
+        fail(with_file(reason_of(error), rest))
     sys.exit(code)
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether an error is said to the user: OSError always, ValueError if a ``raise`` of ours or of a plugin says it.
+
+    A ValueError out of NumPy, torch or Lightning, or out of an expression such as ``int("")``, was not meant for
+    anybody: it is a fault of this program, and its traceback is shown.
+    """
+    if not isinstance(error, ValueError) or error.__traceback__ is None:
+        return True
+    worker = re.findall(r'File "(.+)", line \d+, in .+\n +(raise )?', str(error))
+    if str(error).startswith("Caught ") and worker:  # out of a DataLoader's worker, with its traceback as text
+        return bool(worker[-1][1]) and _is_ours(worker[-1][0])
+    place = error.__traceback__
+    while place.tb_next is not None:
+        place = place.tb_next
+    code = place.tb_frame.f_code
+    return code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"] and _is_ours(code.co_filename)
+
+
+def _is_ours(file: str) -> bool:
+    """A file of our four packages, or one that is neither installed nor Python's own: a plugin's, a notebook's."""
+    own = Path(__file__).resolve().parents[1]
+    path = Path(file).resolve()
+    if any(path.is_relative_to(own / name) for name in ("experiments", "lit_inpaint", "datamodules", "masks")):
+        return True
+    return "site-packages" not in path.parts and not path.is_relative_to(Path(os.__file__).resolve().parent)
+
+
+def with_file(message: str, argv: list[str]) -> str:
+    """Name the YAML in which a mistake stands, unless it is named already or an option of the command line is wrong."""
+    words = [value for word in argv for value in (word, word.partition("=")[2]) if value]
+    files = [Path(word) for word in words if word.endswith((".yaml", ".yml")) and Path(word).is_file()]
+    said = set(re.findall(r"\w{3,}", message))
+    options = {part for word in argv if word.startswith("--") for part in re.findall(r"\w{3,}", word)[-1:]}
+    if not files or said & options or any(file.name in message for file in files):
+        return message
+    holding = [file for file in files if said & set(re.findall(r"\w{3,}", file.read_text(errors="replace")))]
+    return f"{message.rstrip()} (read from {', '.join(map(str, holding or files))})"
 
 
 def reason_of(error: Exception) -> str:

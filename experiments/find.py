@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from experiments.text_files import parse_yaml
+
 INSTALLED = Path(__file__).resolve().parent
 
 
@@ -9,13 +11,15 @@ def find_yaml(name: str, folder: str = "") -> Path:
     """``name`` in the current folder, else among the installed YAMLs (``folder`` below experiments/ first).
 
     Raises:
-        ValueError: Naming the nearest one that exists.
+        ValueError: Naming the nearest one that exists; or the file is not YAML.
     """
     spellings = [name, f"{name}.yaml"]
     for place in (Path(), INSTALLED / folder, INSTALLED):
         for spelling in spellings:
             if (place / spelling).is_file():
-                return (place / spelling).absolute()
+                found = (place / spelling).absolute()
+                parse_yaml(found)
+                return found
     from difflib import get_close_matches
 
     installed = sorted(str(p.relative_to(INSTALLED)) for p in (INSTALLED / folder).rglob("*.yaml"))

@@ -14,4 +14,7 @@ def key_value(pair: str) -> tuple[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals:
         raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. width=32.")
-    return key, yaml.safe_load(value)
+    try:
+        return key, yaml.safe_load(value)
+    except Exception as error:  # whatever PyYAML's constructors raise
+        raise ValueError(f"{pair!r}: the value is not YAML ({' '.join(str(error).split())}).") from error

@@ -18,9 +18,11 @@ from lightning.pytorch.utilities import rank_zero_info
 
 import datamodules
 import masks
+from experiments.cli import is_mistake
 from experiments.find import INSTALLED, find_yaml
 from experiments.malloc import keep_freed_memory
 from experiments.run_folder import KeepConfig
+from experiments.sizes import check_size, refused_size
 from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.ddp import check_strategy
 from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
@@ -119,6 +121,20 @@ class InpaintCLI(LightningCLI):
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
 
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except ValueError as error:  # Lightning's about a setting
+            raise Mistake(str(error)) from error
+
+    def fit(self, **arguments: Any) -> None:
+        try:
+            self.trainer.fit(**arguments)
+        except (RuntimeError, ValueError, IndexError) as error:
+            if (isinstance(error, ValueError) and is_mistake(error)) or (said := refused_size(error)) is None:
+                raise
+            raise Mistake(said) from error
+
     def after_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
         if isinstance(self.model, Stage):
@@ -130,6 +146,7 @@ class InpaintCLI(LightningCLI):
         """What can be refused is, before a logger creates its first file and before there are other processes."""
         check_strategy(self.trainer, self.model)
         self.datamodule.setup("fit")
+        check_size(self.model, self.datamodule)
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         if self.trainer.is_global_zero:

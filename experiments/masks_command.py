@@ -8,10 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from PIL import Image, ImageDraw
 
 from experiments.files import whole, write_text
+from experiments.text_files import read_yaml
 from masks.build import build
 from masks.files import read_mask
 from masks.finding import find_images
@@ -99,11 +99,8 @@ def _load(mask: str) -> dict[str, Any]:
     path = Path(mask)
     if not path.is_file():
         raise ValueError(f"{path}: no such file. Give a {_MASK}.")
-    try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
-    if not isinstance(config, dict) or not {"class_path", "mask"} & set(config):
+    config = read_yaml(path)
+    if not {"class_path", "mask"} & set(config):
         raise ValueError(f"{path} holds neither class_path nor mask. Give a {_MASK}, or the {RECIPE} of a set.")
     return config if "mask" in config else {"mask": config}
 

@@ -27,19 +27,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.files import Files, find_images
 from experiments.find import find_yaml
 from experiments.record import hash_of
+from experiments.text_files import read_yaml, said_by
 from lit_inpaint.load import nearest
 from lit_inpaint.metrics import definition
 from masks import MaskFolder
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
-from masks.regular import read_text
 
 LISTED = 1000  # images: longer lists stand in a definition as one hash
 OTHER_DRAWS = "published, other mask draws"
@@ -134,6 +133,7 @@ _KEYS = {
 }  # fmt: skip
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
+_RANGES = {"size": (1, 2**14), "limit": (1, 2**31), "samples": (1, 2**16), "seed": (0, 2**63), "mask_seed": (0, 2**63)}
 _MASK_KEYS = {"class_path", "init_args", "folder", "published"}
 
 
@@ -158,32 +158,31 @@ def load_protocols(
         ValueError: Unknown keys or metrics, missing data, nothing to measure on.
     """
     path = find_yaml(str(name), "protocols")
-    try:
-        config = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} is no protocol; expected a YAML mapping with name, size, mask, metrics.")
-    for key in set(config) - _KEYS:
-        raise ValueError(f"{path} has the unknown key '{key}'. {nearest(key, _KEYS)}")
-    if missing := [key for key in ("name", "size", "metrics") if key not in config]:
-        raise ValueError(f"{path} lacks {', '.join(missing)}.")
-    if ("mask" in config) == ("masks" in config):
-        raise ValueError(f"{path} needs either mask or masks: one distribution of holes, or several by name.")
-    masks = config["masks"] if "masks" in config else {"": config["mask"]}
-    if not all(isinstance(value, dict) for value in (masks, *masks.values())):
-        raise ValueError(f"{path}: masks needs mappings with class_path, by name; mask needs one with class_path.")
-    for part in (config["name"], *config.get("masks", ())):
-        if not isinstance(part, str) or not _NAME.fullmatch(part):
-            raise ValueError(f"{path} has the name {part!r}; folders are called after it: {_ALLOWED}.")
-    for metric in config["metrics"]:
-        definition(metric)  # refuses unknown names
-    if config.get("measured", "composite") not in ("composite", "raw"):
-        raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
-    if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
-        raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
-    given = images, mask_folder, limit, reading
-    return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
+    with said_by(path):
+        config = read_yaml(path)
+        for key in set(config) - _KEYS:
+            raise ValueError(f"{path} has the unknown key '{key}'. {nearest(key, _KEYS)}")
+        if missing := [key for key in ("name", "size", "metrics") if key not in config]:
+            raise ValueError(f"{path} lacks {', '.join(missing)}.")
+        if ("mask" in config) == ("masks" in config):
+            raise ValueError(f"{path} needs either mask or masks: one distribution of holes, or several by name.")
+        masks = config["masks"] if "masks" in config else {"": config["mask"]}
+        if not all(isinstance(value, dict) for value in (masks, *masks.values())):
+            raise ValueError(f"{path}: masks needs mappings with class_path, by name; mask needs one with class_path.")
+        for part in (config["name"], *config.get("masks", ())):
+            if not isinstance(part, str) or not _NAME.fullmatch(part):
+                raise ValueError(f"{path} has the name {part!r}; folders are called after it: {_ALLOWED}.")
+        for metric in config["metrics"]:
+            definition(metric)  # refuses unknown names
+        for key, (least, most) in _RANGES.items():
+            if (value := config.get(key, least)) is not None and not (type(value) is int and least <= value <= most):
+                raise ValueError(f"{path}: {key} is {value!r}; expected a whole number from {least} to {most}.")
+        if config.get("measured", "composite") not in ("composite", "raw"):
+            raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
+        if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
+            raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
+        given = images, mask_folder, limit, reading
+        return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
 
 
 def _protocol(

@@ -63,7 +63,11 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 def describe(folder: Path, metric: str | None = None) -> Line:
     run = read_run(folder)
-    status, why = read_status(folder)
+    try:
+        status, why = read_status(folder)
+    except (ValueError, LookupError, TypeError, OSError) as error:  # one bad folder hides no other
+        status, why = "unreadable", f"status.json: {' '.join(str(error).split())[:200]}"
+    why = "; ".join(filter(None, [why, run.note])) or None
     shown = metric or next((key for key in PREFERRED if key in run.curves), None)
     curve = run.curves.get(shown, []) if shown else []
     better = max if shown and higher_is_better(shown.partition("/")[2]) else min

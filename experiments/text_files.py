@@ -1,16 +1,44 @@
 """YAML and JSON that somebody else may have written: whatever is wrong with a file is one line with its name."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 
+@contextmanager
+def said_by(path: Path) -> Iterator[None]:
+    """What is wrong with what a file says names the file; a value of another kind is the file's fault, too.
+
+    For blocks that do nothing but interpret the file.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except ValueError as error:
+        if path.name in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{path} holds something unexpected ({type(error).__name__}: {error}).") from error
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """
     Raises:
         ValueError: The file is not YAML, or no mapping.
+    """
+    return _mapping(path, parse_yaml(path))
+
+
+def parse_yaml(path: Path) -> Any:
+    """
+    Raises:
+        ValueError: The file is not YAML.
     """
     try:
         content = yaml.safe_load(path.read_bytes())
@@ -22,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not YAML: {error.problem or error.context}{where}.") from error
     except Exception as error:  # PyYAML's constructors raise ValueError, KeyError, AttributeError, RecursionError
         raise ValueError(f"{path} is not YAML ({type(error).__name__}: {' '.join(str(error).split())}).") from error
-    return _mapping(path, content)
+    return content
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
+from experiments.text_files import read_yaml, said_by
 
 LAWS = {  # distribution: (keys that it must have, keys that it may have)
     "constant": ({"value"}, set()),
@@ -119,9 +119,11 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         ValueError: Naming the key that is wrong and what is allowed.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no sweep: expected the keys {', '.join(sorted(KEYS))}.")
+    with said_by(path):
+        return _sweep(path, read_yaml(path))
+
+
+def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
     _only(content, KEYS | OF_WANDB, path.name)
     method = content.get("method")
     if method not in {"grid", "random", "bayes"}:
