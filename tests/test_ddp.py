@@ -61,6 +61,15 @@ def test_two_ranks_have_the_gradients_of_one_process_with_twice_the_batch(steps:
     assert max(errors) < 1e-5
 
 
+def test_halves_of_a_batch_have_the_gradients_of_the_whole_with_functional_dropout():
+    first, second, whole = (
+        gradients.gradients("functional dropout", role, rank) for role, rank in (("half", 0), ("half", 1), ("whole", 0))
+    )
+    for a, b, expected in zip(first, second, whole, strict=True):
+        mean = [None if x is None or y is None else (x + y) / 2 for x, y in zip(a, b, strict=True)]
+        assert error(mean, expected) < 1e-5
+
+
 def test_static_graph_is_refused_before_the_other_processes_start(tmp_path: Path):
     strategy = DDPStrategy(static_graph=True)
     method = Forms()
