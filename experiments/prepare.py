@@ -11,6 +11,7 @@ import datamodules
 from datamodules.published import PublishedData
 from datamodules.reading import UnreadableImageError, read_image
 from experiments.files import whole
+from masks.regular import read_text
 
 SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
 
@@ -105,7 +106,7 @@ def _write(out: Path, parts: dict[str, list[str]], title: str) -> None:
     """All three lists or none: written beside, then moved. Lists that say something else are left alone."""
     texts = {part: f"# {title}\n" + "".join(f"{name}\n" for name in names) for part, names in parts.items()}
     for part, text in texts.items():
-        if (file := out / f"{part}.txt").is_file() and file.read_text(encoding="utf-8") != text:
+        if (file := out / f"{part}.txt").is_file() and read_text(file) != text:
             raise ValueError(f"{file} exists and names other images; move it away or give another --out.")
     with ExitStack() as renames:  # at its end, all three
         for part, text in texts.items():

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from masks.regular import read_text
+
 
 @contextmanager
 def said_by(path: Path) -> Iterator[None]:
@@ -40,10 +42,9 @@ def parse_yaml(path: Path) -> Any:
     Raises:
         ValueError: The file is not YAML.
     """
+    text = read_text(path)
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except OSError:
-        raise
+        content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -58,8 +59,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: The file is not JSON, or no mapping.
     """
+    text = read_text(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}).") from error
     return _mapping(path, content)

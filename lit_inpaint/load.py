@@ -7,7 +7,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 import lit_inpaint.methods
-from lit_inpaint.checkpoint_io import read_tensors, refuse_newer
+from lit_inpaint.checkpoint_io import first_line, read_tensors, refuse_newer
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 
@@ -58,7 +58,20 @@ def load_method(
         method = classes[name]()
     else:
         raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
-    return method.eval().to(device)
+    return method.eval().to(usable(device))
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """
+    Raises:
+        ValueError: There is no such device on this machine.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built without CUDA
+        count = torch.cuda.device_count()
+        there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
+        raise ValueError(f"device '{device}' cannot be used ({first_line(error)}). There are: {there}.") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from experiments import cli, runs
 from experiments.cli import is_mistake, with_file
 from experiments.key_value import key_value
 from experiments.text_files import read_json, read_yaml
+from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2
 
 
@@ -92,3 +93,10 @@ def test_what_is_no_yaml_or_no_mapping_is_named(content: bytes, tmp_path: Path):
         error = caught(lambda read=read: read(path))
         assert isinstance(error, ValueError) and str(path) in str(error) and is_mistake(error)
         assert len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:77", "cpu:x", ""])
+def test_a_device_that_is_not_there_is_one_line(device: str):
+    with pytest.raises(ValueError, match=rf"device '{device}' cannot be used \(.*There are: cpu") as told:
+        load_method("Telea", device=device)
+    assert len(str(told.value).splitlines()) == 1

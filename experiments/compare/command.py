@@ -11,6 +11,7 @@ from experiments.compare.reader import Record, Run, read_folders
 from experiments.compare.table import Table, make_tables, validation_tables
 from experiments.files import write_text
 from experiments.intervals import LEAST
+from masks.regular import read_text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +61,7 @@ def add_project(project: str, records: Sequence[Record], runs: list[Run], save: 
 
     files = [Path(run.folder) / "wandb_id.txt" for run in runs]
     try:
-        runs += read_project(project, [file.read_text().strip() for file in files if file.is_file()])
+        runs += read_project(project, [read_text(file).strip() for file in files if file.is_file()])
         if save:
             print(f"W&B workspace: {save_workspace(project, runs)}")
     except Unreachable as error:
