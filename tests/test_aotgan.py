@@ -543,15 +543,6 @@ def test_two_hundred_steps_in_bfloat16_stay_finite_and_learn():
     assert logged["train/l1"].item() < 0.6 * nothing_learnt
 
 
-def test_a_step_in_bfloat16_goes_where_that_in_float32_goes():
-    image, mask = random_input(64, 64)
-    image = F.avg_pool2d(image, 9, 1, 4)
-    exact, rounded = (gradients_of_a_step(small(), image, mask, precision=p) for p in ("32-true", "bf16-mixed"))
-    for network in ("generator", "discriminator"):
-        a, b = (torch.cat([v.flatten() for k, v in g.items() if k.startswith(network)]) for g in (exact, rounded))
-        assert (a - b).norm() < 0.02 * a.norm()  # 0.005 on two kinds of processor
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_photograph_is_learnt_beyond_telea():
