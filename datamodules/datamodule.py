@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, get_args
 
 import lightning as L
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
+from datamodules.bands import Bands, reading_settings
 from datamodules.evaluation import EvaluationSet, collate
 from datamodules.files import Files
 from datamodules.sampler import EvaluationSampler, TrainingSampler, position, worker_threads
+from datamodules.summary import lines, summarise
 from datamodules.training import TrainingSet
 from datamodules.transforms import Augmentation, Keyed, Resize, check_augment, first_resize, training_transform
 from masks.convention import InpaintingBatch
@@ -62,6 +65,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         limit_eval: Only the first so many images.
         on_bad_image: "stop": an unreadable training image ends the run with its name. "skip": it is named, counted and
             replaced by the next. Evaluation always stops: leaving an image out would change the numbers.
+        bands: What a fourth band of TIFF and JPEG 2000 files is: "rgb": no part of the picture (near infrared), left
+            out; "alpha": transparency. Without it such files are refused.
+        white_level: The value that is white in files of 16 bits, such as 4095 if they hold 12; 65535 unless told.
     """
 
     def __init__(
@@ -84,6 +90,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         limit_eval: int | None = None,
         on_bad_image: Literal["stop", "skip"] = "stop",
         global_batch: int | None = None,
+        bands: Bands | None = None,
+        white_level: int | None = None,
     ) -> None:
         super().__init__()
         low, high = shorter_side or (image_size, image_size)
@@ -100,6 +108,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self.eval_mask, self.eval_seed, self.eval_repeats = eval_mask or mask, eval_seed, eval_repeats
         self.eval_batch_size, self.limit_eval = eval_batch_size or batch_size, limit_eval
         self.on_bad_image, self.global_batch = on_bad_image, global_batch
+        self.reading = reading_settings(bands, white_level)
+        self._summary: dict[str, Any] | None = None
+        self._told: set[str] = set()  # stages at whose start it was said
         self._files: dict[str, Files] = {}
         self._training: TrainingSet | None = None
         self._resumed: dict[str, Any] = {}
@@ -114,6 +125,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         """The images of one split, looked for once."""
         if split not in self._files:
             self._files[split] = self.find(split)
+        self._files[split].reading = self.reading
         return self._files[split]
 
     def training_set(self) -> TrainingSet:
@@ -142,6 +154,16 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             self.eval_repeats,
         )
 
+    def summary(self) -> dict[str, Any]:
+        """What the splits hold, see :func:`datamodules.summary.summarise`; looked at once."""
+        if self._summary is None:
+            splits: dict[str, Files] = {}
+            for split in get_args(Split):
+                with suppress(ValueError):  # a data set may lack one
+                    splits[split] = self.files(split)
+            self._summary = summarise(splits)
+        return self._summary
+
     def bad_images(self) -> list[str]:
         """Names of the training images that could not be read and were skipped so far."""
         if self._training is None:
@@ -152,8 +174,12 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Look for the files before anything else starts, so that a wrong folder is one clear line."""
-        for split in {"fit": ("train",), "validate": ("val",)}.get(stage, ("test",)):
-            self.files(split)  # type: ignore[arg-type]
+        split: Split = {"fit": "train", "validate": "val"}.get(stage, "test")  # type: ignore[assignment]
+        files = self.files(split)
+        if self._rank_and_world()[0] == 0 and stage not in self._told:
+            self._told.add(stage)
+            for line in lines(self.summary() if stage == "fit" else summarise({split: files}, self.limit_eval)):
+                rank_zero_info(line)
         if stage == "fit" and self.augment:
             first = Keyed(first_resize(self.image_size, self.resize, self.shorter_side))
             check_augment(self.augment, first(self.training_set().read(0)[0], np.random.default_rng(0)))
@@ -268,4 +294,5 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             "eval_mask": repr(self.eval_mask),
             "eval_seed": self.eval_seed,
             "on_bad_image": self.on_bad_image,
+            **self.reading,
         }

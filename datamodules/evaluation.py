@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 
 from datamodules.files import Files
 from datamodules.reading import Pixels
+from datamodules.summary import summarise
 from datamodules.transforms import Resize, evaluation_transform, place_mask
 from masks import MaskFolder
 from masks.convention import InpaintingBatch
@@ -54,7 +56,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     ) -> None:
         if roots := list(roots_of(mask)):
             left = without_masks(files.names(), files.root, *roots)
-            files = files if len(left) == len(files) else Files(files.root, left)
+            files = files if len(left) == len(files) else Files(files.root, left, files.left_out, files.reading)
         self.files, self.mask, self.size, self.resize, self.seed = files, mask, size, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats
@@ -116,7 +118,13 @@ class EvaluationSet(Dataset[InpaintingBatch]):
             "crop": "centre",
             "mask": repr(self.mask),
             "seed": self.seed,
+            **({"reading": self.files.reading} if self.files.reading else {}),
         }
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What the images are, see :func:`datamodules.summary.summarise`."""
+        return summarise({"evaluated": self.files}, self.images)
 
 
 def to_image(pixels: Pixels) -> Tensor:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,9 +22,19 @@ class Files:
     (2, 'b/c.jpg')
     """
 
-    def __init__(self, root: str | os.PathLike[str], names: Iterable[str]) -> None:
+    on_disk: ClassVar[bool] = True  # False: drawn, not read
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        names: Iterable[str],
+        left_out: Mapping[str, int] | None = None,
+        reading: Mapping[str, Any] | None = None,
+    ) -> None:
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self.root = os.fspath(root)
+        self.left_out = dict(left_out or {})  # numbers of files by suffix that were found beside these
+        self.reading = dict(reading or {})  # arguments of read_image
         self._bytes = b"".join(encoded)
         self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
 
@@ -39,7 +50,7 @@ class Files:
 
     def read(self, index: int) -> Pixels:
         """(H, W, 3) uint8, RGB."""
-        return read_image(self.path(index))
+        return read_image(self.path(index), **self.reading)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(height, width) of what :meth:`read` gives."""

@@ -1,6 +1,7 @@
 """Any folder of photographs."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,17 @@ class ImageFolder(InpaintingDataModule):
         folder = self.lists or self.root
         if self.lists is not None or (folder / "train.txt").is_file():
             return self._listed(folder, split)
-        masks = roots_of(self.mask, self.eval_mask)
+        masks, left_out = roots_of(self.mask, self.eval_mask), Counter[str]()
         if (self.root / "train").is_dir():
             if not (self.root / split).is_dir():
                 raise ValueError(f"{self.root} has a folder train but no folder {split}. Add it, or split lists.")
-            return Files(self.root, [f"{split}/{name}" for name in find_images(self.root / split, *masks)])
-        parts = split_by_name(find_images(self.root, *masks), self.val_share, self.test_share, self.split_seed)
+            names = find_images(self.root / split, *masks, left_out=left_out)
+            return Files(self.root, [f"{split}/{name}" for name in names], left_out)
+        names = find_images(self.root, *masks, left_out=left_out)
+        parts = split_by_name(names, self.val_share, self.test_share, self.split_seed)
         for part, names in parts.items():
             if names:
-                self._files.setdefault(part, Files(self.root, names))
+                self._files.setdefault(part, Files(self.root, names, left_out))
         if not parts[split]:
             raise ValueError(f"{self.root}: {split}_share is 0, so there is no {split} split. Raise it.")
         return self._files[split]

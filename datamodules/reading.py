@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from datamodules.bands import Bands, UnclearImageError, choose, deep_values, depth, to_8_bits, white_of
+from masks.files import deep_colours
 from masks.regular import open_regular
 
 Pixels = NDArray[np.uint8]
@@ -36,16 +38,21 @@ def read_image(
     path: str | os.PathLike[str],
     max_pixels: int = MAX_PIXELS,
     background: tuple[int, int, int] = (255, 255, 255),
+    bands: Bands | None = None,
+    white_level: int | None = None,
 ) -> Pixels:
     """Read any image file as (H, W, 3) uint8 RGB in [0, 255].
 
-    EXIF orientation is applied; 16-bit grey is scaled by 255 / 65535; what is transparent is laid over ``background``;
+    EXIF orientation is applied; 16 bits are scaled to 8; what is transparent is laid over ``background``;
     grey, palette and CMYK are converted; of an animation the first frame is taken; colour profiles are ignored.
 
     Args:
         path: The file. Its content decides the format, not its name.
         max_pixels: Larger images are refused by their header, before memory is taken.
         background: RGB behind transparent pixels; white unless told.
+        bands: What bands beside the colours of a TIFF or JPEG 2000 file are: "rgb": no part of the picture (near
+            infrared), left out; "alpha": transparency. Without it such a file is refused.
+        white_level: The value that is white in files of 16 bits, such as 4095 if they hold 12; 65535 unless told.
 
     Raises:
         UnreadableImageError: A ValueError naming the file: missing, empty, truncated, corrupt, too large, no image.
@@ -80,13 +87,15 @@ def read_image(
     width, height = image.size
     if width * height > max_pixels:
         limit = f"at most {max_pixels:,} pixels are allowed"
-        raise UnreadableImageError(f"{name}: {width}x{height} is too large; {limit}. Resize it or raise max_pixels.")
+        raise UnreadableImageError(f"{name}: {width}x{height} is too large; {limit}. Resize it or cut it into tiles.")
     try:
         if whole and image.format == "JPEG" and image.mode == "RGB":
             pixels = _decode_jpeg(content, (height, width), image.getexif().get(_ORIENTATION, 1))
             if pixels is not None:
                 return pixels
-        return _decode(image, background)
+        return _decode(image, content, background, bands, white_level)
+    except UnclearImageError as error:
+        raise UnreadableImageError(f"{name}: {error}") from error
     except Exception as error:
         raise UnreadableImageError(f"{name}: {_reason(error)}. Fetch it again or remove it.") from error
 
@@ -138,17 +147,29 @@ def _decode_jpeg(content: bytes, size: tuple[int, int], orientation: int) -> Pix
     return pixels  # type: ignore[return-value]
 
 
-def _decode(image: Image.Image, background: tuple[int, int, int]) -> Pixels:
+def _decode(
+    image: Image.Image,
+    content: bytes,
+    background: tuple[int, int, int],
+    bands: Bands | None,
+    white_level: int | None,
+) -> Pixels:
     image.seek(0)
+    without = choose(image, bands)
+    colours_16 = white_level is not None and deep_colours(image)
+    if colours_16:
+        values = deep_values(image, content)
+        if values.ndim == 3 and values.shape[2] > 3 and not without:
+            raise UnclearImageError("has transparency and 16 bits; white_level scales colours. Save it without alpha.")
+        return np.ascontiguousarray(to_8_bits(values[..., :3], white_of(image, white_level)))
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if depth(image) in (12, 16) and not deep_colours(image):
         # Pillow's own convert("RGB") would saturate at 255 instead of scaling.
-        deep = np.asarray(image).astype(np.uint32)
-        grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+        grey = to_8_bits(np.asarray(image), white_of(image, white_level))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} (32 bits) have no stated range; save it with 8 or 16 bits")
-    if image.has_transparency_data:
+        raise UnclearImageError(f"pixels of mode {image.mode} (32 bits) have no stated range. Save it with 8 bits.")
+    if image.has_transparency_data and not without:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
     return np.array(image.convert("RGB"))

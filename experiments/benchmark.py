@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from datamodules.bands import reading_settings
+from datamodules.summary import lines
 from experiments.evaluate import evaluate
 from experiments.files import refuse_equal_keys, write_text
 from experiments.intervals import FEW, paired_difference
@@ -49,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--mask-alpha", choices=["opaque", "transparent"], help="the side of an alpha channel in it that is the hole"
     )
+    p.add_argument("--bands", choices=["rgb", "alpha"], help="what a fourth band of TIFF images is; else it is refused")
+    p.add_argument("--white-level", type=int, help="value that is white in 16-bit images, such as 4095 for 12 bits")
     p.add_argument("--masks", nargs="+", metavar="MASK", help="only these masks of a protocol that has several")
     p.add_argument("--limit", type=int, help="only the first so many images; another protocol, with another hash")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
@@ -61,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
     reading = {"white": a.mask_white, "threshold": a.mask_threshold, "alpha": a.mask_alpha}
-    protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading)
+    image_reading = reading_settings(a.bands, a.white_level)
+    protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading, image_reading)
     refuse_equal_keys(map(protocols[0].images.name, range(len(protocols[0].images))))
     if a.masks:
         ends = {p.name.rpartition("-")[2]: p for p in protocols}
@@ -78,6 +83,8 @@ def main(argv: list[str]) -> int:
         for method, label in methods.items()
     ]
     console = Console()
+    for line in lines(protocols[0].images.summary):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for name, reason in jobs[0].left_out().items():
         console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
     devices = ["cuda" if torch.cuda.is_available() else "cpu"] if a.device == ["auto"] else a.device

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from datamodules.bands import reading_settings
 from datamodules.reading import read_image
 from experiments.files import write_png
 from experiments.journal import Journal, Row, content_of, settings_of
@@ -57,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
         choices=["opaque", "transparent"],
         help="the side of an alpha channel that is the hole (in a sketch: the line); without it such a mask is refused",
     )
+    p.add_argument("--bands", choices=["rgb", "alpha"], help="what a fourth band of TIFF images is; else it is refused")
+    p.add_argument("--white-level", type=int, help="value that is white in 16-bit images, such as 4095 for 12 bits")
     p.add_argument("--pairing", choices=["name", "order"], default="name", help="of the masks of a folder with images")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
     p.add_argument("--samples", type=int, default=1, help="completions an image, for methods that can give several")
@@ -235,7 +238,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     a = run.arguments
     for target in pair.outputs:
         refuse_outside(target, run.out)
-    pixels = read_image(pair.image)
+    pixels = read_image(pair.image, **reading_settings(a.bands, a.white_level))
     hole = _read_like(pair.mask, pair.image, pixels, a.mask_white, a)
     sketch = _read_like(pair.sketch, pair.image, pixels, "hole", a) if pair.sketch else None
     share = float(hole.mean())

@@ -16,11 +16,14 @@ A YAML in ``experiments/protocols/`` (or the user's own) holds:
     round_to_8_bits: true
     samples: 1                      # completions an image; the first is measured, all serve diversity_lpips
     seed: 0                         # of what a method draws
+    bands: rgb                      # a fourth band of TIFF files is left out; alpha: it is transparency
+    white_level: 4095               # white in files of 16 bits
     published: [{label: LaMa, metrics: {lpips_alex: 0.045}, source: "RePaint, Table 1"}]
 """
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +33,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 from datamodules import EvaluationSet, InpaintingDataModule
+from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
 from experiments.find import find_yaml
 from experiments.record import hash_of
@@ -84,6 +88,7 @@ class Protocol:
             "hash": self.hash,
             "definition": self.definition,
             "about": self.about,
+            "data": self.images.summary,
             "mask": _without_path(self.images.mask),
             "published": self.published,
         }
@@ -129,7 +134,7 @@ def protocol_hash(
 
 _KEYS = {
     "name", "about", "data", "split", "size", "resize", "limit", "mask", "masks", "mask_seed", "metrics", "measured",
-    "round_to_8_bits", "samples", "seed", "published",
+    "round_to_8_bits", "samples", "seed", "published", "bands", "white_level",
 }  # fmt: skip
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
@@ -143,6 +148,7 @@ def load_protocols(
     mask_folder: Path | None = None,
     limit: int | None = None,
     reading: dict[str, Any] | None = None,
+    image_reading: dict[str, Any] | None = None,
 ) -> list[Protocol]:
     """The protocols of one YAML, one a mask.
 
@@ -153,6 +159,8 @@ def load_protocols(
         limit: Only the first so many images.
         reading: How the files of ``mask_folder`` are read, as :class:`masks.MaskFolder` takes it, where white is not
             "known".
+        image_reading: How the images are read, bands and white_level of :func:`datamodules.reading.read_image`, instead
+            of what the protocol says.
 
     Raises:
         ValueError: Unknown keys or metrics, missing data, nothing to measure on.
@@ -181,7 +189,8 @@ def load_protocols(
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
             raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
-        given = images, mask_folder, limit, reading
+        asked = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})
+        given = images, mask_folder, limit, reading, reading_settings(**asked)
         return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
 
 
@@ -194,6 +203,7 @@ def _protocol(
     mask_folder: Path | None,
     limit: int | None,
     reading: dict[str, Any] | None,
+    image_reading: dict[str, Any],
 ) -> Protocol:
     for key in set(mask) - _MASK_KEYS:
         raise ValueError(f"{path}: mask {mask_name or ''} has the unknown key '{key}'. {nearest(key, _MASK_KEYS)}")
@@ -206,11 +216,14 @@ def _protocol(
     size, resize, seed = config["size"], config.get("resize", "shorter"), config.get("mask_seed", 0)
     first = min(given, default=None)
     if images is not None:
-        files = Files(images, find_images(images, *roots_of(generator)))
+        left_out = Counter[str]()
+        names = find_images(images, *roots_of(generator), left_out=left_out)
+        files = Files(images, names, left_out, image_reading)
         data = EvaluationSet(files, generator, size, resize, seed, first)
     elif "data" in config:
         given_args = {key: _expanded(value, path) for key, value in config["data"].get("init_args", {}).items()}
         fixed = {"image_size": size, "resize": resize, "eval_seed": seed, "limit_eval": first, "num_workers": 0}
+        fixed |= image_reading
         spec = {"class_path": config["data"]["class_path"], "init_args": {**given_args, **fixed, "mask": generator}}
         module: InpaintingDataModule = instantiate(InpaintingDataModule, spec)
         data = module.evaluation_set(config.get("split", "test"))

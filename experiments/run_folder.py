@@ -187,6 +187,7 @@ class RunRecord(L.Callback):
             "global_batch": getattr(data, "batch_size", 1) * trainer.world_size,
             "val_protocol_hash": digest,
             "parameters": parameter_counts(pl_module),
+            "data": data.summary() if hasattr(data, "summary") and trainer.is_global_zero else None,
         }
         restarted_at = next((c.images_seen for c in trainer.callbacks if isinstance(c, Throughput)), 0)  # type: ignore[attr-defined]
         for logger in trainer.loggers:

@@ -1,7 +1,7 @@
 """Which files of a folder are pictures, which of them are masks, and which mask belongs to which image."""
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SUFFIXES = (
 Where = str | os.PathLike[str]
 
 
-def find_images(root: Where, *masks: Where, what: str = "images") -> list[str]:
+def find_images(root: Where, *masks: Where, what: str = "images", left_out: Counter[str] | None = None) -> list[str]:
     """Sorted paths below ``root``, with "/", of every file with a picture's suffix, at any depth; hidden ones are left
     out.
 
@@ -21,6 +21,7 @@ def find_images(root: Where, *masks: Where, what: str = "images") -> list[str]:
     Args:
         masks: Files and folders whose masks are no images, see :func:`without_masks`.
         what: The word for the files in an error.
+        left_out: Takes the numbers of other files, by suffix.
 
     Raises:
         ValueError: No such folder, or no picture in it.
@@ -30,7 +31,7 @@ def find_images(root: Where, *masks: Where, what: str = "images") -> list[str]:
         raise ValueError(f"{root}: no such folder. Give the folder that holds the {what}.")
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
-    others = 0
+    others = Counter[str]()
     folders, links = [""], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop()  # a folder's own path wins over a link to it
@@ -45,17 +46,20 @@ def find_images(root: Where, *masks: Where, what: str = "images") -> list[str]:
                 below = f"{folder}/{entry.name}" if folder else entry.name
                 if _is_folder(entry):
                     (links if entry.is_symlink() else folders).append(below)
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                elif (suffix := os.path.splitext(entry.name)[1].lower()) in SUFFIXES:
                     found.append(below)
                 else:
-                    others += 1
+                    others[suffix or "without suffix"] += 1
     if not found:
-        beside = f"{others} other files" if others else "no file at all"
+        beside = f"{others.total()} other files" if others else "no file at all"
         looked = f"{beside}, looked in every subfolder for {' '.join(SUFFIXES)}"
         raise ValueError(f"{root}: a folder without {what} ({looked}).")
     left = without_masks(sorted(found), root, *masks)
     if not left:
         raise ValueError(f"{root}: a folder without {what}: its {len(found)} pictures are masks of others.")
+    if left_out is not None:
+        left_out.update(others)
+        left_out.update({"masks": len(found) - len(left)} if len(left) < len(found) else {})
     return left
 
 

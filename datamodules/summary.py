@@ -1,0 +1,173 @@
+"""What a data set holds, said before it is used: files, those left out, depth, bands, range, what two splits share."""
+
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from datamodules.bands import UnclearImageError, deep_values, depth, extra_bands, white_of
+from datamodules.files import Files
+from datamodules.reading import MAX_BYTES, read_image
+from masks.regular import open_regular, refuse_irregular
+
+HEADERS = 200  # files whose header is looked at, evenly spread; of a whole data set on a network disk it takes an hour
+PIXELS = 8  # of these, files whose values are read
+COMPARED = 20_000  # files of a split, up to which splits are compared by content
+HASHED = 2**30  # bytes of files of equal size, up to which their hashes are taken
+NAMED = 5
+
+
+def summarise(splits: Mapping[str, Files], first: int | None = None) -> dict[str, Any]:
+    """Plain values, for the screen (:func:`lines`), run.json and records.
+
+    Args:
+        splits: Each split's files; those of "val" and "test" that are in "train" too are named.
+        first: Only so many images of each split.
+    """
+    counts = {split: len(files) if first is None else min(first, len(files)) for split, files in splits.items()}
+    most = HEADERS // max(1, len(splits))
+    sample = [(files, i) for split, files in splits.items() for i in _spread(counts[split], most)]
+    chosen = set(_spread(len(sample), PIXELS))
+    kinds, left_out, bad, ranges = Counter[str](), Counter[str](), list[str](), dict[str, list[int]]()
+    for place, (files, i) in enumerate(sample):
+        try:
+            kind, bits = _kind(files, i)
+            kinds[kind] += 1
+            if place in chosen:
+                low, high, white = _range(files, i)
+                old = ranges.setdefault(f"{bits} bits", [low, high, white])
+                ranges[f"{bits} bits"] = [min(low, old[0]), max(high, old[1]), white]
+        except UnclearImageError as error:
+            bad.append(f"{files.path(i)}: {error}")
+        except (OSError, ValueError) as error:
+            bad.append(str(error))
+    for files in splits.values():
+        left_out |= Counter(files.left_out)  # splits of one folder have left out the same
+    evaluated = [split for split in ("val", "test") if {"train", split} <= set(splits)]
+    return {
+        "images": counts,
+        "left_out": dict(left_out.most_common()),
+        "looked_at": len(sample),
+        "kinds": dict(kinds.most_common()),
+        "unreadable": bad,
+        "ranges": ranges,
+        "ranges_of": len(chosen),
+        "reading": next((files.reading for files in splits.values()), {}),
+        "also_trained_on": {split: shared(splits["train"], splits[split]) for split in evaluated},
+    }
+
+
+def lines(summary: Mapping[str, Any]) -> list[str]:
+    """The same in words, one line and one more for each thing to look at."""
+    images = ", ".join(f"{count:,} {split}" for split, count in summary["images"].items())
+    held = summary["kinds"]
+    kinds = ", ".join(f"{kind} ({count})" if len(held) > 1 else kind for kind, count in held.items())
+    ranges = ", ".join(f"{low:,} to {high:,} of {white:,}" for low, high, white in summary["ranges"].values())
+    of = f" (a sample of {summary['looked_at']})" if summary["looked_at"] < sum(summary["images"].values()) else ""
+    said = [f"data: {images} images; {kinds}{of}; values {ranges} (a sample of {summary['ranges_of']})"]
+    if summary["left_out"]:
+        beside = ", ".join(f"{count:,} {kind}" for kind, count in summary["left_out"].items())
+        said.append(f"data: files left out: {beside}")
+    if bad := summary["unreadable"]:
+        said.append(f"data: {len(bad)} of {summary['looked_at']} files cannot be read; the first: {bad[0]}")
+    for bits, (_, high, white) in summary["ranges"].items():
+        if 2 * high < white:
+            bits_used = int(high).bit_length()
+            scale = f" Set white_level to {2**bits_used - 1} to scale them." if white == 65535 and high > 255 else ""
+            said.append(
+                f"data: dark: the highest value in files of {bits} is {high:,} of {white:,} ({bits_used} bits). Such "
+                f"pictures have higher dB than those of the full range.{scale}"
+            )
+    for split, found in summary["also_trained_on"].items():
+        if found["names"]:
+            some = ", ".join(found["names"][:NAMED]) + (", ..." if found["count"] > NAMED else "")
+            said.append(f"data: {found['count']:,} {split} images are trained on too ({found['compared']}): {some}")
+    return said
+
+
+def shared(train: Files, other: Files) -> dict[str, Any]:
+    """Images of ``other`` that are in ``train`` too: by their bytes, or by path alone where there are too many."""
+    asked = set(other.names())  # of the two the small one
+    trained = {name for name in map(train.name, range(len(train))) if name in asked}
+    names = [name for name in other.names() if name in trained]
+    if max(len(train), len(other)) > COMPARED or not train.on_disk:
+        return {"compared": "by path", "count": len(names), "names": names[:100]}
+    trained_on, evaluated = _by_size(train), _by_size(other)
+    equal = set(trained_on) & set(evaluated)
+    if sum(size * (len(trained_on[size]) + len(evaluated[size])) for size in equal) > HASHED:
+        return {"compared": "by path", "count": len(names), "names": names[:100]}
+    for size in sorted(equal):
+        hashes = {_sha256(train.path(i)) for i in trained_on[size]}
+        names += [
+            n for i in evaluated[size] if (n := other.name(i)) not in trained and _sha256(other.path(i)) in hashes
+        ]
+    return {"compared": "by content", "count": len(names), "names": names[:100]}
+
+
+def _by_size(files: Files) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for i in range(len(files)):
+        with suppress(OSError):  # named when it is read
+            found.setdefault(os.stat(files.path(i)).st_size, []).append(i)
+    return found
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return list(dict.fromkeys(int(i) for i in np.linspace(0, count - 1, min(count, most)).round()))
+
+
+def _sha256(path: str) -> str:
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return path  # like no other
+
+
+def _kind(files: Files, index: int) -> tuple[str, int]:
+    """What a header says, in words, and the bits of a value."""
+    return _header(*_version(files.path(index))) if files.on_disk else ("RGB, 8 bits", 8)
+
+
+def _range(files: Files, index: int) -> tuple[int, int, int]:
+    """Lowest and highest value, and the value that is white."""
+    if files.on_disk:
+        return _values(*_version(files.path(index)), tuple(files.reading.items()))
+    pixels = files.read(index)
+    return int(pixels.min()), int(pixels.max()), 255
+
+
+def _version(path: str) -> tuple[str, int, int]:
+    refuse_irregular(path, MAX_BYTES)
+    status = os.stat(path)
+    return path, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)  # a run that follows another in one process looks at no file twice
+def _header(path: str, size: int, changed: int) -> tuple[str, int]:
+    try:
+        with open_regular(path) as file, Image.open(file) as image:
+            extra, bits = extra_bands(image), depth(image)
+            return f"{image.mode}, {bits} bits" + (f", {extra}" if extra else ""), bits
+    except Exception as error:  # a broken header: decoders raise SyntaxError, struct.error, zlib.error and others
+        raise ValueError(f"{path}: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _values(path: str, size: int, changed: int, reading: tuple[tuple[str, Any], ...]) -> tuple[int, int, int]:
+    pixels = read_image(path, **dict(reading))  # what cannot be used is said by name
+    with open_regular(path) as file:
+        content = file.read()
+    with Image.open(io.BytesIO(content)) as image:
+        if depth(image) in (12, 16):
+            values: Any = deep_values(image, content)
+            values = values[..., :3] if values.ndim == 3 else values
+            return int(values.min()), int(values.max()), white_of(image, dict(reading).get("white_level"))
+    return int(pixels.min()), int(pixels.max()), 255
