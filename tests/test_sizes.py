@@ -66,7 +66,6 @@ def test_every_size_is_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
     settings = {"image_size": size, "batch_size": batch, "num_workers": 0, "eval_repeats": 1, "mask": "CenterRectangle"}
     argv = ["fit", "--model", name, *(f"--model.init_args.{setting}" for setting in SMALL[name]), "--data=SamplePhotos"]
