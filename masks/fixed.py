@@ -80,7 +80,9 @@ class FixedSet:
             (part / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
             part.chmod(0o755)
             part.rename(folder)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(part, ignore_errors=True)
+            if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+                raise OSError(error.errno, error.strerror, str(folder)) from error
             raise
         return digest.hexdigest()

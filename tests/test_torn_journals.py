@@ -14,6 +14,7 @@ import processes
 import pytest
 import yaml
 from optuna.trial import TrialState
+from PIL import Image
 from test_benchmark import photos, records, run, without_cost, write_protocol  # noqa: F401
 from test_vote import results, study_of
 
@@ -27,6 +28,9 @@ from experiments.run_folder import SegmentedCSVLogger
 from experiments.sweep.ledger import Ledger, lost
 from experiments.sweep.space import read_sweep
 from experiments.vote.store import Store
+from lit_inpaint.callbacks import panels
+from masks import Wide
+from masks.fixed import FixedSet
 
 GRID = {
     "name": "torn", "method": "grid", "metric": {"name": "val/loss", "goal": "minimize"},
@@ -126,6 +130,14 @@ def test_a_full_disk_names_the_journal_and_keeps_what_is_done(photos: Path, tmp_
         assert list(Journal(job).rows) == [0]
 
 
+def test_a_full_disk_names_a_set_of_masks_and_a_panel(tmp_path: Path):
+    with full_disk(50), pytest.raises(OSError, match="/masks'"):
+        FixedSet(Wide(), 0, 2, 64, 64).write(tmp_path / "masks")
+    with full_disk(50), pytest.raises(OSError, match=r"panel\.png"):
+        panels._write_png(Image.effect_noise((64, 64), 50), tmp_path / "panel.png")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("write", [write_text, lambda path, text: write_bytes(path, text.encode())])
 def test_a_full_disk_names_the_file_that_was_to_be_written(write: Callable[[Path, str], None], tmp_path: Path):
     path = tmp_path / "record.json"
@@ -171,8 +183,6 @@ def test_a_flag_added_to_inpaint_makes_a_folder_be_filled_again(
 ):
     add_flag(monkeypatch, inpaint)
     mask = tmp_path / "mask.png"
-    from PIL import Image
-
     picture = Image.new("L", (128, 128))
     picture.paste(255, (40, 40, 60, 60))
     picture.save(mask)

@@ -13,6 +13,8 @@ from typing import Any
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from experiments.files import whole, write_bytes
+
 CREATE_STUDY, CREATE_TRIAL = 0, 4  # op_code of Optuna's journal
 DAMAGED = "what the journal said of it is damaged"
 
@@ -67,13 +69,9 @@ class WholeLines(JournalFileBackend):
             if damaged:
                 lines = _with_places(found, {"study_name": study, "directions": [2 if maximize else 1]}, self._place)
                 kept = self._place.with_name(f"{self._place.name}.damaged")
-                kept.write_bytes(content)
-                part = self._place.with_name(f".{self._place.name}.part")
-                with part.open("wb") as file:
-                    file.write(b"".join(line + b"\n" for line in lines))
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(self._place)
+                write_bytes(kept, content)
+                with whole(self._place, flush=True) as part:
+                    part.write_bytes(b"".join(line + b"\n" for line in lines))
                 told = ", ".join(map(str, damaged[:5])) + (f" and {len(damaged) - 5} more" * (len(damaged) > 5))
                 print(f"lit-inpaint: {self._place}: damaged lines left out: {told}; kept in {kept}.", file=sys.stderr)
             elif tail:

@@ -153,5 +153,9 @@ def _write_png(page: Image.Image, path: Path) -> None:
     content = io.BytesIO()
     page.save(content, "PNG")
     part = path.with_suffix(".part")
-    part.write_bytes(content.getvalue())
+    try:
+        part.write_bytes(content.getvalue())
+    except OSError as error:  # a full disk names no file
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     os.replace(part, path)
