@@ -100,14 +100,16 @@ def worker_threads(worker: int) -> None:
 
 
 def _outlive_signals() -> None:
-    """SLURM sends SIGTERM and SIGUSR1 to every process of a job; a worker that dies of it takes the run with it before
-    the run can save. So a worker heeds these signals from its parent alone."""
-    signals = {signal.SIGTERM, signal.SIGUSR1}
+    """SLURM, a closed terminal and Ctrl-C reach every process of a job; a worker that dies of it takes the run with it
+    before the run can save. So a worker heeds SIGTERM from its parent alone, and the others not at all."""
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    signals = {getattr(signal, name) for name in names if hasattr(signal, name)}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
     def wait() -> None:
-        while signal.sigwaitinfo(signals).si_pid != os.getppid():
-            pass
-        os._exit(0)
+        while True:
+            told = signal.sigwaitinfo(signals)
+            if told.si_signo == signal.SIGTERM and told.si_pid == os.getppid():
+                os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -81,6 +81,9 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("lit-inpaint: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # | head has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, OSError) as error:
         if os.environ.get("LIT_INPAINT_TRACEBACK") or not is_mistake(error):
             raise

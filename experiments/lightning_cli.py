@@ -12,17 +12,24 @@ from typing import Any
 
 import lightning as L
 import torch
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import datamodules
 import masks
 from experiments.cli import is_mistake
 from experiments.find import INSTALLED, find_yaml
 from experiments.malloc import keep_freed_memory
+from experiments.run import Identity, Run
+from experiments.run.checks import check_flags, check_monitors, explained, package_missing
+from experiments.run.folder import tell
+from experiments.run.identity import may_change
+from experiments.run.place import moved, read_saved, run_of
 from experiments.run_folder import KeepConfig
 from experiments.sizes import check_size, refused_size
+from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.ddp import check_strategy
 from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
@@ -44,7 +51,17 @@ class Mistake(ValueError):
 
 
 class Parser(LightningArgumentParser):
-    """Says the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines."""
+    """Says the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines.
+
+    ``written`` is the configuration of a subcommand before its interpolations are resolved: a saved one keeps them.
+    """
+
+    written: dict[str, Any] | None = None
+
+    def _parse_common(self, cfg: Namespace, *args: Any, **kwargs: Any) -> Namespace:
+        if cfg.get("subcommand") and "${" in str(cfg):
+            self.written = cfg[cfg.subcommand].clone().as_dict()
+        return super()._parse_common(cfg, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         cause: BaseException | None = ex
@@ -67,6 +84,8 @@ class Parser(LightningArgumentParser):
                 key, allowed = key.split(".")[0], {"trainer", "model", "data"}
             sentence = nearest(key.split(".")[-1], allowed)
             return f"there is no setting '{key}'. {sentence if len(allowed) < 25 else sentence.split(' Allowed')[0]}"
+        if missing := package_missing(message):
+            return missing
         keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)
         if match := re.search(r"Expected a <class '([\w.]+)'>. Got value: (.*)", message):
             return f"{keys[-1] if keys else 'a setting'} must be {match.group(1)}, given {match.group(2)}."
@@ -115,8 +134,11 @@ class InpaintCLI(LightningCLI):
                 raise ValueError(f"{cls.__name__} is trained in stages: fit {names}, then `lit-inpaint assemble`.")
             why = "is for evaluation only" if cls.imports else "has no parameters to fit"
             raise ValueError(f"{cls.__name__} {why}; use `lit-inpaint benchmark` or `inpaint`.")
-        if config.get("ckpt_path") == "last":
-            config.ckpt_path = str(newest(Path(trainer.default_root_dir) / "checkpoints"))
+        self.run: Run | None = None
+        if self.config.subcommand == "fit" and not trainer.fast_dev_run:
+            self._choose_folder(config)
+        elif self.config.subcommand == "fit":  # a trial leaves no trace; Lightning's own ModelCheckpoint would
+            trainer.callbacks = [c for c in trainer.callbacks or [] if not c.class_path.endswith("Checkpoint")]
         checkpoint = config.get("ckpt_path")
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
@@ -127,6 +149,60 @@ class InpaintCLI(LightningCLI):
         except ValueError as error:  # Lightning's about a setting
             raise Mistake(str(error)) from error
 
+    def _choose_folder(self, config: Namespace) -> None:
+        """A resumed run stays in its folder; a new one takes the next free name, for all that is named after it."""
+        run = Run(Path(config.trainer.default_root_dir))
+        asked = config.get("ckpt_path")
+        if asked in {"last", "auto"}:
+            config.ckpt_path = str(run.checkpoint) if run.checkpoint else None
+            if asked == "last" and run.checkpoint is None:
+                raise ValueError(f"{run.folder} holds no checkpoint; --ckpt_path auto begins where there is none.")
+            if run.exists and asked == "auto" and run.checkpoint is None:
+                tell(f"{run.folder} holds no checkpoint: the run begins anew in it.")
+        checkpoint = config.get("ckpt_path")
+        own = checkpoint and Path(checkpoint).resolve().is_relative_to(run.folder.resolve())
+        self.resumes = bool(run.exists and (own or asked == "auto"))
+        if not self.resumes and run.exists and is_first_process():
+            free = run.next_free()
+            tell(f"{run.folder} holds a run already: this one is written to {free.folder}. To resume the other:")
+            tell(f"  {run.command}" if run.command else "  it has no configuration")
+            moved(config.trainer, str(config.trainer.default_root_dir), str(free.folder))
+
+    def after_instantiate_classes(self) -> None:
+        config = self.config[self.config.subcommand]
+        if isinstance(self.model, Stage):
+            self.model.weights = config.weights
+            if config.init_from and not config.get("ckpt_path"):
+                load_weights(self.model, Path(config.init_from))
+
+    def before_fit(self) -> None:
+        """What can be refused is, before a logger creates its first file and before there are other processes."""
+        config, trainer = self.config.fit, self.trainer
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        check_flags(config.trainer, self.model)
+        check_monitors(callbacks, self.model)
+        check_strategy(trainer, self.model)
+        self.datamodule.setup("fit")
+        check_size(self.model, self.datamodule)
+        identity = Identity.of(config.as_dict(), self.datamodule, trainer)
+        if config.get("ckpt_path"):
+            unknown = identity.check(read_checkpoint(Path(config.ckpt_path)), config.ckpt_path)
+            if unknown and trainer.is_global_zero:
+                tell(unknown)
+        if trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder = Path(trainer.default_root_dir)
+        if trainer.is_global_zero:
+            check_writable(folder)
+            self.run = Run.resume(folder) if self.resumes else Run.begin(folder)
+        for callback in callbacks:
+            if isinstance(callback, KeepConfig):
+                callback.identity, callback.written = identity, getattr(self.parser, "written", None)
+            if isinstance(callback, Restart):
+                callback.command = lambda: Run(folder).command
+
     def fit(self, **arguments: Any) -> None:
         try:
             self.trainer.fit(**arguments)
@@ -134,29 +210,15 @@ class InpaintCLI(LightningCLI):
             if (isinstance(error, ValueError) and is_mistake(error)) or (said := refused_size(error)) is None:
                 raise
             raise Mistake(said) from error
-
-    def after_instantiate_classes(self) -> None:
-        config = self.config[self.config.subcommand]
-        if isinstance(self.model, Stage):
-            self.model.weights = config.weights
-            if config.init_from:
-                load_weights(self.model, Path(config.init_from))
-
-    def before_fit(self) -> None:
-        """What can be refused is, before a logger creates its first file and before there are other processes."""
-        check_strategy(self.trainer, self.model)
-        self.datamodule.setup("fit")
-        check_size(self.model, self.datamodule)
-        if self.trainer.strategy.root_device.type == "cpu":
-            keep_freed_memory()
-        if self.trainer.is_global_zero:
-            check_writable(Path(self.trainer.default_root_dir))
+        finally:
+            if self.run is not None:
+                self.run.release()
 
 
-def newest(folder: Path) -> Path:
-    """The last.ckpt, last-v1.ckpt, ... that was written last: a second run in a folder does not replace the first's."""
-    found = sorted(folder.glob("last*.ckpt"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else folder / "last.ckpt"
+def is_first_process() -> bool:
+    """Whether this is rank 0 of all nodes, before Lightning knows: nobody else chooses a folder."""
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def load_weights(model: Stage, path: Path) -> None:
@@ -200,6 +262,8 @@ def refuse_differences(model: dict[str, Any], path: Path) -> None:
         raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {name}.")
     saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
     for key in saved:
+        if may_change(f"model.init_args.{key}"):
+            continue
         if key in given and json.dumps(given[key], default=str) != json.dumps(saved[key], default=str):
             raise ValueError(
                 f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to "
@@ -208,7 +272,8 @@ def refuse_differences(model: dict[str, Any], path: Path) -> None:
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:
-    """Find configurations by name; put what a checkpoint says of the model before what the user says."""
+    """Find configurations by name, set saved ones into their run folder, and put what a checkpoint says of the model,
+    and of its run folder, before what the user says."""
     out, index = [argv[0]], 1
     checkpoint = init_from = None
     while index < len(argv):
@@ -219,9 +284,9 @@ def prepare_arguments(argv: list[str]) -> list[str]:
             index += 1
             value = following
         if name in {"-c", "--config"} and value:
-            out += ["--config", str(find_yaml(value))]
+            out += ["--config", config_word(value)]
         elif name == "--ckpt_path" and value:
-            if value not in {"last", "best", "hpc", "null"} and not Path(value).is_file():
+            if value not in {"last", "auto", "best", "hpc", "null"} and not Path(value).is_file():
                 raise ValueError(f"there is no checkpoint {value}.")
             checkpoint = None if value == "null" else value
             out += ["--ckpt_path", value]
@@ -248,9 +313,20 @@ def prepare_arguments(argv: list[str]) -> list[str]:
             raise ValueError(
                 f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first."
             )
-        model = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": hyper_parameters(saved)}
-        out[1:1] = ["--config", json.dumps({"model": model})]
+        first: dict[str, Any] = {
+            "model": {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": hyper_parameters(saved)}
+        }
+        if argv[0] == "fit" and (folder := run_of(Path(checkpoint))):
+            first["trainer"] = {"default_root_dir": str(folder)}
+        out[1:1] = ["--config", json.dumps(first)]
     return out
+
+
+def config_word(value: str) -> str:
+    """A file's path, or the content of a run's saved configuration with the run's present folder in it."""
+    path = find_yaml(value)
+    folder = run_of(Path(value)) if Path(value).is_file() else None
+    return json.dumps(read_saved(path, folder)) if folder else str(path)
 
 
 def folder_for_agent(argv: list[str]) -> list[str]:
@@ -268,18 +344,27 @@ def main(argv: list[str]) -> int:
     """``argv`` begins with the subcommand."""
     fit, rest = [{"default_config_files": [str(INSTALLED / name)]} for name in ("trainer.yaml", "evaluation.yaml")]
     arguments = prepare_arguments([*argv, *folder_for_agent(argv)])
-    InpaintCLI(
-        L.LightningModule,
-        L.LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        parser_class=Parser,
-        parser_kwargs={"parser_mode": "omegaconf+", "fit": fit, **dict.fromkeys(("validate", "test", "predict"), rest)},
-        save_config_callback=KeepConfig,
-        seed_everything_default=0,
-        args=arguments,
-    )
+    try:
+        InpaintCLI(
+            L.LightningModule,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            parser_class=Parser,
+            parser_kwargs={
+                "parser_mode": "omegaconf+",
+                "fit": fit,
+                **dict.fromkeys(("validate", "test", "predict"), rest),
+            },
+            save_config_callback=KeepConfig,
+            seed_everything_default=0,
+            args=arguments,
+        )
+    except (ImportError, RuntimeError, ValueError, MisconfigurationException) as error:
+        if (line := explained(error)) is None:
+            raise
+        raise Mistake(line) from error
     return 0
 
 

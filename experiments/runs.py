@@ -1,20 +1,17 @@
-"""``lit-inpaint runs DIR``: every run below a folder, how it does, and the command that goes on with it."""
+"""``lit-inpaint runs DIR``: every run below a folder, how it does, and the command that resumes it."""
 
 import argparse
 import json
 import os
-import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.compare.reader import read_run
 from experiments.compare.table import higher_is_better
-from experiments.processes import born, machine
+from experiments.run import Run
 
 SKIPPED = {"wandb", "checkpoints", "panels", "images", "journal"}
-SILENCE = 600.0  # seconds, after which a run on another machine counts as crashed
 PREFERRED = ("val/psnr_hole", "val/psnr", "val/loss")
 
 
@@ -64,7 +61,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
 def describe(folder: Path, metric: str | None = None) -> Line:
     run = read_run(folder)
     try:
-        status, why = read_status(folder)
+        status, why = Run(folder).status
     except (ValueError, LookupError, TypeError, OSError) as error:  # one bad folder hides no other
         status, why = "unreadable", f"status.json: {' '.join(str(error).split())[:200]}"
     why = "; ".join(filter(None, [why, run.note])) or None
@@ -84,41 +81,16 @@ def describe(folder: Path, metric: str | None = None) -> Line:
         metric=shown,
         best=best,
         best_at=None if best_at is None else round(best_at),
-        resume=None if status == "running" else resume(folder),
+        resume=None if status == "running" else Run(folder).command,
     )
 
 
-def read_status(folder: Path) -> tuple[str, str | None]:
-    """What the run says of itself and, of a crash, the reason; one that was killed is told by its process."""
-    path = folder / "status.json"
-    if not path.is_file():
-        return "unknown", None
-    said = json.loads(path.read_text(encoding="utf-8"))
-    if said["state"] == "running":
-        if said["machine"] == machine():
-            if born(said["pid"]) != said["born"]:
-                return "crashed", "its process was killed"
-        elif (silent := time.time() - said["beat"]) > SILENCE:
-            return "crashed", f"silent for {silent / 60:.0f} minutes on {said['machine'].split('/')[0]}"
-    return said["state"], said["error"]
-
-
-def resume(folder: Path) -> str | None:
-    """Written so that a shell takes it; from the newest last.ckpt, or from the beginning if there is none."""
-    configs = sorted(folder.glob("config*.yaml"), key=lambda path: path.stat().st_mtime)
-    if not configs:
-        return None
-    checkpoints = sorted((folder / "checkpoints").glob("last*.ckpt"), key=lambda path: path.stat().st_mtime)
-    words = ["lit-inpaint", "fit", "--config", str(configs[-1])]
-    return shlex.join([*words, *(["--ckpt_path", str(checkpoints[-1])] if checkpoints else [])])
-
-
 def text(line: Line) -> str:
-    """One line, or two where there is something to go on with."""
+    """One line, or two where there is something to resume."""
     parts = [f"{line.folder}  {line.status}" + (f" ({line.why})" if line.why else ""), line.method]
     parts += [f"seed {line.seed}"] if line.seed is not None else []
     parts += [f"{line.images_seen} images"]
     parts += [f"{line.images_per_second:.3g} images/s"] if line.images_per_second is not None else []
     parts += [f"best {line.metric} {line.best:.4g} at {line.best_at}"] if line.best is not None else []
-    goes_on = f"\n    {line.resume}" if line.resume and line.status != "finished" else ""
-    return "  ".join(parts) + goes_on
+    resumes = f"\n    {line.resume}" if line.resume and line.status != "finished" else ""
+    return "  ".join(parts) + resumes

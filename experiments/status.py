@@ -3,40 +3,49 @@
 import contextlib
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from experiments.files import write_text
 from experiments.processes import born, machine
+from experiments.run.folder import STATUS, Run, tell
 
 BEAT = 30.0  # seconds between signs of life
 
 
 class Status(L.Callback):
-    """status.json of the run folder: running, finished, stopped (a signal, Ctrl-C) or crashed, and why.
+    """status.json of the run folder: running, finished, stopped (a signal, a limit) or crashed, and why.
 
-    A run that is killed cannot say so; its process number or its silence does.
+    Finished is a run that reached the steps or epochs asked for; any other end is said with its reason, its step and
+    the command that resumes. A run that is killed cannot say so; its process number or its silence does.
     """
 
     def __init__(self) -> None:
         self._beaten = 0.0
+        self._trained = False
 
     def _write(self, trainer: L.Trainer, state: str, error: str | None = None) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._beaten = time.monotonic()
+        folder = Path(trainer.default_root_dir)
         facts = {"state": state, "error": error, "step": trainer.global_step, "max_steps": trainer.max_steps}
+        facts |= {"max_epochs": trainer.max_epochs, "command": Run(folder).command}
         process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
         with contextlib.suppress(OSError):  # a full disk ends a run by its checkpoint, not by this
-            write_text(Path(trainer.default_root_dir) / "status.json", json.dumps(facts | process, indent=1) + "\n")
+            write_text(folder / STATUS, json.dumps(facts | process, indent=1) + "\n")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._trained = False
         self._write(trainer, "running")
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        self._trained = True
         if time.monotonic() - self._beaten > BEAT:
             self._write(trainer, "running")
 
@@ -45,10 +54,43 @@ class Status(L.Callback):
             self._write(trainer, "running")
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._write(trainer, "finished")
+        reason = why_it_ended(trainer)
+        self._write(trainer, "stopped" if reason else "finished", reason)
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        if reason:
+            tell(f"Stopped by {reason}. To resume:\n{Run(Path(trainer.default_root_dir)).command}")
+        elif not self._trained:
+            limits = f"max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}"
+            tell(f"Nothing was left to train at step {trainer.global_step} ({limits}); raise --trainer.max_steps.")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if trainer.state.fn == "fit":
-            asked = isinstance(exception, (KeyboardInterrupt, SystemExit))
-            reason = f"{type(exception).__name__}: {exception}".strip(": ")
-            self._write(trainer, "stopped" if asked else "crashed", None if asked else " ".join(reason.split())[:300])
+        if trainer.state.fn != "fit":
+            return
+        if isinstance(exception, KeyboardInterrupt | SystemExit):
+            code = exception.code if isinstance(exception, SystemExit) else 128 + signal.SIGINT
+            known = [one.name for one in signal.Signals if code == 128 + one]
+            return self._write(trainer, "stopped", next(iter(known), None))
+        reason = f"{type(exception).__name__}: {exception}".strip(": ")
+        self._write(trainer, "crashed", " ".join(reason.split())[:300])
+
+    def on_frozen_rank(self, trainer: L.Trainer, pl_module: L.LightningModule, reason: str) -> None:
+        self._write(trainer, "crashed", reason)
+
+
+def why_it_ended(trainer: L.Trainer) -> str | None:
+    """What ended a fit before the steps or epochs asked for; None if these were reached."""
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    epochs, most = progress.processed, trainer.max_epochs
+    if -1 < trainer.max_steps <= trainer.global_step or (most is not None and -1 < most <= epochs):
+        return None
+    where = f"at step {trainer.global_step}"
+    where += f" of {trainer.max_steps}" if trainer.max_steps > -1 else f", epoch {epochs} of {most}"
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and (callback.time_remaining() or 0) <= 0 and callback._duration is not None:
+            return f"max_time ({callback._duration:g} s) {where}"
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason.name != "NOT_STOPPED":
+            return f"early stopping on {callback.monitor} {where}"
+    if trainer.should_stop:
+        return f"should_stop, which a callback or the method set, {where}"
+    return f"a training set without batches {where}"

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.intervals import FEW, mean_interval
 from experiments.journal import INCEPTION, Job, Row
 from experiments.record import MetricResult, Record
+from experiments.run import Run
 from lit_inpaint.checkpoint_io import read_tensors
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
@@ -106,7 +107,7 @@ def describe(job: Job, module: InpaintingModule | None) -> dict[str, Any]:
             about["name"] = content.get("method", about["name"])
             states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
             about["images_seen"] = states[0]["images_seen"] if states else None
-            facts = sorted(path.parents[1].glob("run*.json"), key=lambda p: p.stat().st_mtime)
+            facts = Run(path.parents[1]).numbered("run", "json")
             if facts:
                 about["seed"] = json.loads(facts[-1].read_text()).get("seed")
                 about["run"] = str(path.parents[1])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 import tempfile
 import zipfile
@@ -25,11 +26,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for stale in path.parent.glob(f".{path.name}.*.part"):
-                stale.unlink(missing_ok=True)  # of a killed run
+            for stale in filter(_left_behind, path.parent.glob(f".{path.name}.*.part")):
+                stale.unlink(missing_ok=True)
             with part.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
@@ -56,6 +57,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         checkpoint = read_tensors(Path(path), map_location, weights_only is not False)
         refuse_newer(checkpoint, path)
         return checkpoint
+
+
+def _left_behind(part: Path) -> bool:
+    """Whether the process that wrote a .part is gone; of another machine that is not known (a resume removes them)."""
+    machine, _, number = part.name.removesuffix(".part").rpartition("-")
+    if not machine.endswith(f".{platform.node()}") or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # somebody else's
+        return False
+    return False
 
 
 def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = True) -> Any:

@@ -173,6 +173,29 @@ def command_line(argv: list[str], in_batch: float = 0.0, in_validation: float = 
     cli.main(argv)
 
 
+def slow_to_save(argv: list[str]) -> None:
+    """``lit-inpaint`` whose checkpoints take a second each, in the middle of which saving.txt appears."""
+    save = torch.save
+
+    def slow(content: Any, file: Any) -> None:
+        whole = io.BytesIO()
+        save(content, whole)
+        file.write(whole.getvalue()[: whole.tell() // 2])
+        Path("saving.txt").touch()
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+        file.write(whole.getvalue()[whole.tell() // 2 :])
+
+    checkpoint_io.torch.save = slow  # type: ignore[assignment]
+    command_line(argv, 0.2)
+
+
+def under_nohup(argv: list[str]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    command_line(argv, 0.2)
+
+
 def write_for_ever(path: str) -> None:
     """Checkpoint after checkpoint under one name, each of one number; torch.save writes 2 MB in many small writes."""
     done = int(torch.load(path, weights_only=True)["number"]) if os.path.exists(path) else 0
@@ -287,7 +310,7 @@ def killed_and_resumed(folder: Path, config: dict[str, Any], kill: Kill, ranks: 
     assert -signal.SIGKILL in codes, f"{kill} did not happen: exit codes {codes}, {folder}"
     last = folder / "run/checkpoints/last.ckpt"
     step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
-    codes = run(folder, config, None, ranks, attempt=1, more=["--ckpt_path", "last"] if last.exists() else [])
+    codes = run(folder, config, None, ranks, attempt=1, more=["--ckpt_path", "auto"])
     assert codes == [0] * ranks, f"could not go on after {kill}: {(folder / 'log-0-1.txt').read_text()[-1500:]}"
     return step
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it: every mistake is one line with exit code 2, and nothing half-written is left."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -25,6 +26,14 @@ SMALL = [
     "--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false", "--trainer.default_root_dir", "run",
     "--trainer.num_sanity_val_steps", "0", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
+
+
+MISSING = "mps" if torch.cuda.is_available() else "cuda"  # a device that this machine lacks
+
+
+def stopping(monitor: str) -> list[str]:
+    callback = "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"
+    return [callback, "--trainer.callbacks.monitor", monitor]
 
 
 @pytest.fixture(autouse=True)
@@ -86,11 +95,26 @@ def test_help_imports_nothing_heavy_and_begins_with_what_a_newcomer_needs():
         ([*SMALL, "--model", "Telea"], ["Telea", "no parameters"]),
         ([*SMALL, "--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
         (["masks", "show", "Narow", "--out", "sheet.png"], ["Did you mean Narrow"]),
+        # Lightning's own flags that a method with manual optimisation cannot honour: the argument that does it
+        ([*SMALL, "--trainer.accumulate_grad_batches", "4"], ["model.init_args.accumulate to 4"]),
+        ([*SMALL, "--trainer.gradient_clip_val", "1"], ["model.init_args.clip_norm"]),
+        ([*SMALL, "--trainer.gradient_clip_algorithm", "value"], ["model.init_args.clip_norm"]),
+        ([*SMALL, *stopping("val/fid")], ["'val/fid'", "val/psnr_hole"]),
+        ([*SMALL, *stopping("psnr")], ["'psnr'", "Did you mean 'val/psnr'"]),
+        ([*SMALL, "--trainer.accelerator", MISSING], ["can not run", "trainer.accelerator", "auto"]),
     ],
 )
 def test_a_mistake_in_a_command_is_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], words: list[str]):
     line = refused(capsys, *argv)
     assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(("logger", "package"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow")])
+def test_a_missing_package_is_named_before_training(capsys: pytest.CaptureFixture[str], logger: str, package: str):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed here")
+    line = refused(capsys, *SMALL, "--config", f"loggers/{logger}")
+    assert "Logger needs a package that is not here" in line and package in line and "pip install" in line
 
 
 def test_a_mistake_that_a_worker_finds_is_told_without_its_traceback():

@@ -59,18 +59,27 @@ class Recorder(Logger):
         self.images.append((key, images, caption))
 
 
-def fit(folder: Path, *loggers: Any, module: InpaintingModule | None = None, steps: int = 4) -> L.Trainer:
+def fit(
+    folder: Path,
+    *loggers: Any,
+    module: InpaintingModule | None = None,
+    steps: int = 4,
+    every: int = 1,
+    checkpoint: Path | None = None,
+) -> L.Trainer:
     items = []
     for i in range(9):
         image, mask = torch.full((3, 16, 16), i / 10), torch.zeros(1, 16, 16)
         mask[:, 4:8, 4:8] = 1
         items.append(InpaintingBatch(image, mask, f"image-{i}"))
     trainer = L.Trainer(
-        default_root_dir=folder, logger=list(loggers), callbacks=[Panels(samples=3)], max_steps=steps,
+        default_root_dir=folder, logger=list(loggers), callbacks=[Panels(samples=3, every=every)], max_steps=steps,
         val_check_interval=2, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         accelerator="cpu", devices=1,
     )  # fmt: skip
-    trainer.fit(module or Constant(), DataLoader(items, batch_size=2), DataLoader(items, batch_size=2))
+    trainer.fit(
+        module or Constant(), DataLoader(items, batch_size=2), DataLoader(items, batch_size=2), ckpt_path=checkpoint
+    )
     return trainer
 
 
@@ -82,6 +91,17 @@ def test_every_validation_shows_the_same_images_with_the_step_in_the_caption(tmp
     assert names == [["image-0", "image-4", "image-8"]] * 2  # spread over the nine images
     assert [captions[0].split(", ")[1] for _, _, captions in recorder.images] == ["step 2", "step 4"]
     assert sorted(path.name for path in (tmp_path / "panels").iterdir()) == ["step-2.png", "step-4.png"]
+
+
+def test_every_counts_on_over_a_resume(tmp_path: Path) -> None:
+    trainer = fit(tmp_path, every=2)  # validates at 2 and 4: a panel of the first
+    trainer.save_checkpoint(tmp_path / "4.ckpt")
+    fit(tmp_path, every=2, steps=7, checkpoint=tmp_path / "4.ckpt")  # the third validation, in the next epoch
+    assert sorted(path.name for path in (tmp_path / "panels").iterdir()) == ["step-2.png", "step-7.png"]
+    trainer = fit(tmp_path / "b", every=2, steps=2)
+    trainer.save_checkpoint(tmp_path / "2.ckpt")
+    fit(tmp_path / "b", every=2, steps=4, checkpoint=tmp_path / "2.ckpt")  # the second: none
+    assert [path.name for path in (tmp_path / "b/panels").iterdir()] == ["step-2.png"]
 
 
 def test_a_second_run_in_the_folder_overwrites_no_panel(tmp_path: Path) -> None:

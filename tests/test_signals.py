@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import random
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 import torch
 import yaml
 
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import read_checkpoint
 
 DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "critic_width": 4}}
@@ -82,6 +84,55 @@ def test_a_signal_in_validation_saves_at_once_and_all_of_the_validation_is_made_
     assert killing.curves(run) == killing.curves(whole)
 
 
+def test_every_way_to_stop_a_run_saves_ends_with_its_code_and_prints_the_command(tmp_path: Path):
+    # A terminal that closes, LSF, a limit of processor time, Ctrl-C: to the whole group, as the kernel sends them.
+    numbers = [signal.SIGHUP, signal.SIGUSR2, signal.SIGXCPU, signal.SIGINT]
+    started = []
+    for number in numbers:
+        folder = tmp_path / number.name
+        process = processes.start(killing.command_line, config(folder, workers=1), 0.5, folder=folder)
+        wait_for(lambda folder=folder, process=process: step_of(folder) == 2 or not process.is_alive())
+        os.killpg(process.pid, number)
+        started.append(process)
+    for number, process in zip(numbers, started, strict=True):
+        process.join(60)
+        log = (tmp_path / number.name / "log.txt").read_text()
+        assert process.exitcode == 128 + number, log[-3000:]
+        step = read_checkpoint(tmp_path / number.name / LAST)["global_step"]
+        assert step >= 2 and f"{number.name}: saved step {step}. To resume:\nlit-inpaint fit --config run/" in log
+        assert "Traceback" not in log
+
+
+def test_a_second_signal_waits_for_the_save_and_the_first_says_how_the_run_ends(tmp_path: Path):
+    for first, second in ((signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)):
+        folder = tmp_path / first.name
+        process = processes.start(killing.slow_to_save, config(folder), folder=folder)
+        wait_for(lambda folder=folder, process=process: step_of(folder) == 2 or not process.is_alive())
+        os.kill(process.pid, first)
+        wait_for(lambda folder=folder: (folder / "saving.txt").exists())
+        os.kill(process.pid, second)
+        process.join(60)
+        assert process.exitcode == 128 + first, (folder / "log.txt").read_text()[-3000:]
+        assert read_checkpoint(folder / LAST)["global_step"] == 2
+        assert not list((folder / LAST).parent.glob(".*.part"))
+
+
+def test_what_was_ignored_stays_ignored_and_before_the_first_batch_a_run_ends_at_once(tmp_path: Path):
+    ignoring, checking = tmp_path / "nohup", tmp_path / "check"
+    survivor = processes.start(killing.under_nohup, config(ignoring, steps=4), folder=ignoring)
+    wait_for(lambda: step_of(ignoring) == 2 or not survivor.is_alive())
+    os.kill(survivor.pid, signal.SIGHUP)
+    argv = config(checking, num_sanity_val_steps=2)
+    process = processes.start(killing.command_line, argv, 0.0, 0.5, folder=checking)
+    wait_for(lambda: (checking / "validating.txt").exists() or not process.is_alive())
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60), survivor.join(60)
+    assert process.exitcode == 143, (checking / "log.txt").read_text()[-3000:]
+    assert not list(checking.rglob("*.ckpt")) and not (checking / "now.txt").exists()
+    assert survivor.exitcode == 0, (ignoring / "log.txt").read_text()[-3000:]
+    assert read_checkpoint(ignoring / LAST)["global_step"] == 4
+
+
 def test_under_slurm_sigusr1_requeues_the_job(tmp_path: Path):
     stub = tmp_path / "bin" / "scontrol"
     stub.parent.mkdir()
@@ -123,6 +174,19 @@ def test_thirty_kills_while_checkpoints_are_written_leave_the_old_or_the_new_one
         newest = content["number"]
     assert unfinished > 3  # kills did fall into writes
     assert not list(elsewhere.iterdir())
+
+
+def test_a_part_of_a_living_process_is_left_alone_and_that_of_a_dead_one_is_removed(tmp_path: Path):
+    other = processes.start(time.sleep, 60, folder=tmp_path)
+    parts = [tmp_path / f".x.ckpt.{name}.part" for name in (f"{platform.node()}-{other.pid}", "elsewhere-1")]
+    for part in parts:
+        part.touch()
+    save = AtomicCheckpointIO().save_checkpoint
+    save({"number": 1}, tmp_path / "x.ckpt")
+    assert all(part.exists() for part in parts)
+    other.kill(), other.join()
+    save({"number": 2}, tmp_path / "x.ckpt")
+    assert [part.exists() for part in parts] == [False, True]
 
 
 def trained_until_step_3(folder: Path) -> dict[str, Any]:
@@ -222,6 +286,38 @@ def test_one_rank_that_fails_ends_all_within_a_minute_and_leaves_no_orphan(tmp_p
     assert process.wait(60) != 0
     wait_for(lambda: not group(process.pid), 60 - (time.monotonic() - failed))
     assert "rank 1 fails" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.xdist_group("ddp")
+def test_a_frozen_rank_ends_the_run_with_its_number(tmp_path: Path):
+    settings = killing.settings(DEEPFILL, ranks=2, steps=1000)
+    settings["trainer"]["callbacks"] += [
+        {"class_path": "lit_inpaint.callbacks.FrozenRank", "init_args": {"seconds": 3}},
+        {"class_path": "experiments.status.Status"},
+    ]
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(settings))
+    port = processes.free_port()
+    ranks = [
+        processes.start(
+            killing.command_line, ["fit", "--config", "fit.yaml"],
+            folder=tmp_path, log=f"log-{rank}.txt", env=processes.rank_env(rank, 2, port),
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        wait_for(lambda: step_of(tmp_path) >= 3 or not all(rank.is_alive() for rank in ranks), 200)
+        time.sleep(2)  # longer than a beat
+        os.kill(ranks[1].pid, signal.SIGSTOP)
+        ranks[0].join(60)
+        said = (tmp_path / "log-0.txt").read_text()
+        assert ranks[0].exitcode == 1, said[-3000:]
+        assert "rank 1 has given no sign of life for 3 s" in said
+        status = yaml.safe_load((tmp_path / "run/status.json").read_text())
+        assert status["state"] == "crashed" and "rank 1" in status["error"]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.join()
 
 
 def group(number: int) -> bool:

@@ -69,12 +69,12 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Pat
 
 def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes], folder: Path) -> str:
     """Until the process ends, report each validation; "ended", "pruned", or "lost" if another worker took it over."""
-    reported, beaten, written = 0, time.monotonic(), 0.0
+    reported, beaten, read = 0, time.monotonic(), 0
     while True:
         running = process.poll() is None
-        newest = max((path.stat().st_mtime for path in folder.glob("metrics*.csv")), default=0.0)
-        if newest > written:
-            written = newest
+        size = sum(path.stat().st_size for path in folder.glob("metrics*.csv"))
+        if size != read:
+            read = size
             for _, value in curve(folder, ledger.sweep.metric)[reported:]:
                 reported += 1
                 if math.isfinite(value):

@@ -1,10 +1,12 @@
-"""A run that is told to stop saves and ends; one that goes on makes up for what the stop cut off."""
+"""A run that is told to stop saves and ends; one that resumes makes up for what the stop cut off."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from enum import Enum
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,22 +19,44 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.stage import Stage
 
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)  # Windows has two of them
+)
+
+
+class State(Enum):
+    """Where a fit is, for a signal that comes now."""
+
+    NOT_STARTED = "nothing to save yet: end at once"
+    TRAINING = "finish the batch, save, end"
+    FINISHING = "it saves already, or is done: let it end"
+
 
 class Restart(Checkpoint):
-    """Stop on a signal without loss, and go on without a trace.
+    """Stop on a signal without loss, and resume without a trace.
 
-    * SIGTERM and SIGUSR1 finish the batch, write ``last.ckpt``, print the command that goes on, and end the process
-      with 128 + signal (143, 138). Lightning acts inside the handler, in the middle of a step, or ends with 0. All
-      ranks stop after the same batch. Under SLURM, SIGUSR1 (``#SBATCH --signal=SIGUSR1@90``) requeues the job as well.
+    * SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU finish the batch, write ``last.ckpt``, print the
+      command that resumes, and end the process with 128 + signal (143, 130, ...). A second signal waits for the save.
+      Lightning acts inside the handler, in the middle of a step, or ends with 0 or without a checkpoint. All ranks
+      stop after the same batch. A signal that was ignored before (SIGHUP under nohup) stays so. Under SLURM, SIGUSR1
+      (``#SBATCH --signal=SIGUSR1@90``) requeues the job as well.
     * A checkpoint is written before the values of its batch are logged and before the validation that is due after it.
-      Lightning skips both when it goes on; here they are logged and made first, so the curves have no gap.
-    * The end of a run is saved, also if its last step is no multiple of the period.
+      Lightning skips both when it resumes; here they are logged and made first, so the curves have no gap.
+    * The end of a run is saved, also if its last step is no multiple of the period. ``last.ckpt`` is one file, the
+      newest of its run. ``max_time`` is the time of one start, not of all.
     * A folder that cannot be written is an error before the first batch, not at the first checkpoint.
+
+    ``command`` composes what resumes the run; the command line sets it.
     """
 
     def __init__(self) -> None:
+        self.command: Callable[[], str | None] = lambda: None
         self._signal = 0
-        self._training = self._validating = False
+        self._state = State.NOT_STARTED
+        self._handlers: dict[int, Any] = {}  # those before ours
+        self._validating = False
         self._common_batches = 0  # of a validation: every rank has them
         self._saved_at = -1
         self._cut_off: dict[str, Any] = {}  # what the checkpoint that this run goes on from had still to do
@@ -40,31 +64,52 @@ class Restart(Checkpoint):
     # ---- stopping ----------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage != "fit" or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if stage != "fit":
             return
-        check_writable(_folder(trainer))
+        self._signal, self._state = 0, State.NOT_STARTED
+        self._listen(trainer)
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_writable(_folder(trainer))
 
     def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._listen(trainer)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._listen(trainer)
-        self._training = True
+        self._state = State.TRAINING
         self._make_up(trainer)
 
     def _listen(self, trainer: L.Trainer) -> None:
-        """In place of Lightning's handlers, which it has just set and takes away itself, with ours."""
+        """In place of Lightning's handlers, which it sets before the first batch, with ours."""
 
         def receive(number: int, frame: Any) -> None:
             if not self._signal and trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(number)  # the processes that this one started
-            self._signal = number
-            if not self._training:
-                sys.exit(128 + number)  # there is nothing to save yet
+            self._signal = self._signal or number  # the first one says how the run ends
+            if self._state is State.NOT_STARTED:
+                self._state = State.FINISHING
+                sys.exit(128 + number)
 
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGUSR1):
+        if threading.current_thread() is not threading.main_thread():
+            return  # no handler can be set here
+        for number in SIGNALS:
+            before = self._handlers.setdefault(number, signal.getsignal(number))
+            if before is not signal.SIG_IGN:
                 signal.signal(number, receive)
+
+    def _stop_listening(self) -> None:
+        if self._signal:
+            return  # the process ends: a second signal must not end it sooner
+        for number, handler in self._handlers.items():
+            if threading.current_thread() is threading.main_thread() and handler is not None:
+                signal.signal(number, handler)
+        self._handlers = {}
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._stop_listening()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._stop_listening()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -82,43 +127,45 @@ class Restart(Checkpoint):
         batch_idx: int,
         loader: int = 0,
     ) -> None:
-        if self._training and batch_idx < self._common_batches:
+        if self._state is State.TRAINING and batch_idx < self._common_batches:
             self._stop_if_told(trainer)
 
     def _stop_if_told(self, trainer: L.Trainer) -> None:
         number = int(_over_ranks(trainer, self._signal, "max"))
         if not number:
             return
-        self._training = False
+        self._state = State.FINISHING
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            sys.exit(128 + number)
         path = self._save(trainer)
-        _say(f"{signal.Signals(number).name}: saved step {trainer.global_step}. Go on with:\n{_command(trainer, path)}")
+        command = self.command() or f"trainer.fit(..., ckpt_path={str(path)!r})"
+        _say(f"{signal.Signals(number).name}: saved step {trainer.global_step}. To resume:\n{command}")
         if number == signal.SIGUSR1:
             _requeue()
         sys.exit(128 + number)
 
     def _save(self, trainer: L.Trainer) -> Path:
-        keeper = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
-        if keeper is not None and keeper.last_model_path:
-            path = Path(keeper.last_model_path)
-        else:
-            names = (f"last-v{n}.ckpt" if n else "last.ckpt" for n in count())  # as ModelCheckpoint counts them
-            path = next(p for p in map(_folder(trainer).joinpath, names) if not p.exists())
-            path = Path(trainer.strategy.broadcast(str(path)))
-        if keeper is not None:
+        folder = _folder(trainer)
+        names = (f"last-v{n}.ckpt" if n else "last.ckpt" for n in count())  # as ModelCheckpoint counts them
+        path = next(p for p in map(folder.joinpath, names) if not p.exists())  # another run's, begun from Python
+        for keeper in _keepers(trainer)[:1]:
+            if keeper.last_model_path:
+                path = Path(keeper.last_model_path)
             # It writes over this one next time, and not in on_train_end, where the epoch already counts as over.
             keeper.last_model_path = keeper._last_checkpoint_saved = str(path)
+        path = Path(trainer.strategy.broadcast(str(path)))
         trainer.save_checkpoint(path)
         return path
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._training = False
+        self._state = State.FINISHING
         if self._saved_at != trainer.global_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer)
 
-    # ---- going on ----------------------------------------------------------------------------------------------------
+    # ---- resuming ----------------------------------------------------------------------------------------------------
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._validating = self._training
+        self._validating = self._state is State.TRAINING
         if self._validating:
             self._common_batches = int(_over_ranks(trainer, sum(trainer.num_val_batches), "min"))  # type: ignore[arg-type]
 
@@ -147,6 +194,17 @@ class Restart(Checkpoint):
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._cut_off = checkpoint.get("restart", {})
+        states = checkpoint.get("callbacks", {})
+        for key in [key for key in states if key.startswith("Timer")]:
+            del states[key]  # max_time is a budget of this start: with the time of the last one it would train nothing
+        path, own = Path(trainer.ckpt_path or "").resolve(), Path(trainer.default_root_dir).resolve()
+        for keeper in _keepers(trainer) if trainer.ckpt_path and path.is_relative_to(own) else []:
+            state = states.get(keeper.state_key)
+            if state and keeper.dirpath:
+                _renamed(state, str(state.get("dirpath")), str(keeper.dirpath))
+                if path.parent == Path(keeper.dirpath).resolve():  # one last.ckpt: the newest of its run, always
+                    name = path.name if path.name.startswith("last") else "last.ckpt"
+                    state["last_model_path"] = os.path.join(keeper.dirpath, name)
 
     def _make_up(self, trainer: L.Trainer) -> None:
         if self._cut_off.get("log"):
@@ -181,18 +239,23 @@ def _over_ranks(trainer: L.Trainer, value: float, how: str) -> float:
     return trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op=how).item()
 
 
+def _keepers(trainer: L.Trainer) -> list[ModelCheckpoint]:
+    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+
+
 def _folder(trainer: L.Trainer) -> Path:
-    named = [c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.dirpath]
+    named = [keeper.dirpath for keeper in _keepers(trainer) if keeper.dirpath]
     return Path(named[0]) if named else Path(trainer.default_root_dir) / "checkpoints"
 
 
-def _command(trainer: L.Trainer, path: Path) -> str:
-    configs = sorted(Path(trainer.default_root_dir).glob("config*.yaml"), key=lambda p: p.stat().st_mtime)
-    return (
-        f"lit-inpaint fit --config {configs[-1]} --ckpt_path {path}"
-        if configs
-        else f"trainer.fit(..., ckpt_path={path})"
-    )
+def _renamed(state: dict[str, Any], old: str, new: str) -> None:
+    """A ModelCheckpoint's state from before its folder was renamed: the best checkpoints lie in the new one."""
+
+    def moved(value: Any) -> Any:
+        return new + value[len(old) :] if isinstance(value, str) and value.startswith(old) else value
+
+    for key, value in state.items():
+        state[key] = {moved(k): v for k, v in value.items()} if isinstance(value, dict) else moved(value)
 
 
 @rank_zero_only

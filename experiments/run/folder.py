@@ -1,0 +1,167 @@
+"""A run folder: who writes into it, what is newest in it, how its run is doing, and the command that resumes it."""
+
+import contextlib
+import re
+import shlex
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from experiments.files import write_text
+from experiments.processes import born, machine
+from experiments.run.lock import Lock
+from experiments.text_files import read_json
+
+SILENCE = 600.0  # seconds, after which a run on another machine counts as crashed
+CHECKPOINTS, WANDB_ID, STATUS = "checkpoints", "wandb_id.txt", "status.json"
+
+
+class Run:
+    """One run. Reading needs no lock; ``begin`` and ``resume`` take it, ``release`` gives it back.
+
+    Files of a restart are numbered (config-1.yaml, run-1.json, metrics-1.csv): their numbers, and the start and step
+    that a checkpoint records, say which is the newest. A file's time does not: a copy changes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._lock: Lock | None = None
+
+    # ---- what is there -----------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was ever begun here."""
+        kinds = (("config", "yaml"), ("run", "json"), ("metrics", "csv"))
+        return (
+            any(self.numbered(*kind) for kind in kinds)
+            or (self.folder / STATUS).is_file()
+            or any((self.folder / CHECKPOINTS).glob("*.ckpt"))
+        )
+
+    def numbered(self, stem: str, suffix: str) -> list[Path]:
+        """<stem>.<suffix>, <stem>-1.<suffix>, ...: one a start, in the order of the starts."""
+        pattern = re.compile(rf"{stem}(?:-(\d+))?\.{suffix}")
+        found = [
+            (int(match[1] or 0), path)
+            for path in (self.folder.iterdir() if self.folder.is_dir() else ())
+            if (match := pattern.fullmatch(path.name))
+        ]
+        return [path for _, path in sorted(found)]
+
+    @property
+    def starts(self) -> int:
+        """How often it was started."""
+        return len(self.numbered("config", "yaml"))
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest last.ckpt, by the start and the step it records; of a run without one, the newest checkpoint."""
+        folder = self.folder / CHECKPOINTS
+        found = sorted(folder.glob("last*.ckpt")) or sorted(folder.glob("*.ckpt"))
+        return max(found, key=_start_and_step) if len(found) > 1 else next(iter(found), None)
+
+    @property
+    def command(self) -> str | None:
+        """Shell-quoted command that resumes this run from its newest checkpoint, or restarts it if it has none."""
+        configs = self.numbered("config", "yaml")
+        if not configs:
+            return None
+        checkpoint = str(self.checkpoint or "auto")
+        return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", checkpoint])
+
+    @property
+    def status(self) -> tuple[str, str | None]:
+        """What the run says of itself and why; a run that was killed is told by its process or its silence."""
+        path = self.folder / STATUS
+        if not path.is_file():
+            return "unknown", None
+        said = read_json(path)
+        if said["state"] == "running":
+            if said["machine"] == machine():
+                if born(said["pid"]) != said["born"]:
+                    return "crashed", "its process was killed"
+            elif (silent := time.time() - said["beat"]) > SILENCE:
+                return "crashed", f"silent for {silent / 60:.0f} minutes on {said['machine'].split('/')[0]}"
+        return said["state"], said["error"]
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def next_free(self) -> "Run":
+        """This folder if no run was begun in it, else name-1, name-2, ..., the first that is missing or empty."""
+        if not self.exists:
+            return self
+        numbered = (self.folder.with_name(f"{self.folder.name}-{n}") for n in range(1, 1_000_000))
+        return Run(next(path for path in numbered if not path.exists() or not any(path.iterdir())))
+
+    @classmethod
+    def begin(cls, folder: Path) -> "Run":
+        """Lock a folder in which no run was begun yet (see :meth:`next_free`).
+
+        Raises:
+            ValueError: If another process writes there, or has done so in the meantime.
+        """
+        run = cls(folder)
+        run._take()
+        if run.exists:
+            run.release()
+            raise ValueError(f"another run has begun in {folder} just now; start again to get a folder of its own.")
+        return run
+
+    @classmethod
+    def resume(cls, folder: Path) -> "Run":
+        """Lock a run's own folder, remove what killed processes left half-written, and settle its W&B id.
+
+        The caller has compared identities before (:meth:`experiments.run.Identity.check`): nothing is written until
+        a resume is accepted.
+
+        Raises:
+            ValueError: If another process holds the lock, naming it.
+        """
+        run = cls(folder)
+        before = run._take()
+        for part in (run.folder / CHECKPOINTS).glob(".*.part"):  # under the lock nobody else writes here
+            part.unlink(missing_ok=True)
+        run._keep_or_renew_wandb_id(before)
+        return run
+
+    def _take(self) -> dict[str, Any]:
+        self._lock, before = Lock.take(self.folder)
+        return before
+
+    def release(self) -> None:
+        """Let another process write here."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _keep_or_renew_wandb_id(self, before: dict[str, Any]) -> None:
+        """A renamed folder keeps its W&B run; a copy gets one of its own. Either is said."""
+        path, here = self.folder / WANDB_ID, self.folder.resolve()
+        there = Path(before.get("folder", here))
+        if not path.is_file() or there == here or before.get("inode") == list(Lock.inode(self.folder)):
+            return
+        old, original = path.read_text().strip(), there / WANDB_ID
+        if original.is_file() and original.read_text().strip() == old:
+            new = uuid.uuid4().hex[:8]
+            write_text(path, new + "\n")
+            tell(f"{self.folder} is a copy of {there}: its W&B run is {new} from now on, not {old}.")
+        else:
+            tell(f"{self.folder} was {there} before: it keeps its W&B run {old}. If it is a copy, delete {path} first.")
+
+
+def tell(text: str) -> None:
+    """Something that the user should know, beside the logs."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _start_and_step(path: Path) -> tuple[int, int]:
+    """(-1, -1) of a file that cannot be read: whoever loads it says why."""
+    import torch
+
+    with contextlib.suppress(Exception):
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return content.get("run", {}).get("start", 0), content["global_step"]
+    return -1, -1

@@ -1,0 +1,157 @@
+"""What a run is: everything in its configuration that changes training, the images and the masks it is trained on."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from masks import MaskFolder
+from masks.generator import MaskGenerator
+
+MAY_CHANGE = (  # from one start of a run to the next; whatever is not named here may not
+    "__*", "ckpt_path", "init_from", "weights", "config", "subcommand", "optimizer", "lr_scheduler",
+    # its length
+    "trainer.max_*", "trainer.min_*",
+    # workers, processes, devices: the global batch is compared instead
+    "data.init_args.num_workers", "data.init_args.batch_size", "data.init_args.global_batch",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy*",
+    # checkpoints, logs, panels, what is shown
+    "trainer.default_root_dir", "trainer.logger*", "trainer.log_every_n_steps", "trainer.enable_*", "trainer.profiler*",
+    "trainer.detect_anomaly", "trainer.barebones", "trainer.fast_dev_run", "trainer.model_registry",
+    "trainer.plugins.*CheckpointIO*",
+    *(f"trainer.callbacks.{name}*" for name in (
+        "StepProgressBar", "RichProgressBar", "TQDMProgressBar", "ModelSummary", "RichModelSummary", "Throughput",
+        "Health", "Panels", "RunRecord", "Status", "Restart", "FrozenRank", "ModelCheckpoint", "EarlyStopping", "Timer",
+        "LearningRateMonitor", "DeviceStatsMonitor",
+    )),
+    # validation
+    "data.init_args.eval_*", "data.init_args.limit_eval", "model.init_args.validation*", "trainer.inference_mode",
+    "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.limit_predict_batches",
+    "trainer.val_check_interval", "trainer.check_val_every_n_epoch", "trainer.num_sanity_val_steps",
+    # what to do about a bad image or loss: so far there was none that was stopped at
+    "data.init_args.on_bad_image", "model.init_args.non_finite",
+)  # fmt: skip
+PATHS = (
+    "data.init_args.root",
+    "data.init_args.lists",
+    "data.*mask*.root",
+    "data.*mask*.names",
+)  # their files are compared
+
+
+def may_change(key: str) -> bool:
+    """
+    >>> may_change("trainer.max_steps"), may_change("trainer.precision"), may_change("trainer.callbacks.EMA.decay")
+    (True, False, False)
+    """
+    return any(fnmatchcase(key, pattern) for pattern in MAY_CHANGE)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Equal identities train alike. ``facts`` are plain values by dotted key, as one writes them on the command line;
+    callbacks and plugins are told by the name of their class."""
+
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, config: dict[str, Any], data: Any, trainer: Any) -> "Identity":
+        """From the parsed configuration of ``fit``, its data module (set up) and its trainer."""
+        facts = dict(_flat("", json.loads(json.dumps(config, default=str))))
+        files = list(data.files("train").names()) if hasattr(data, "files") else None
+        if files is not None:
+            facts = {key: value for key, value in facts.items() if not any(fnmatchcase(key, path) for path in PATHS)}
+            masks = list(_mask_files(getattr(data, "mask", None)))
+            facts |= {"training images": _described(files), "mask files": _described(masks)}
+        facts["images a step"] = getattr(data, "batch_size", 1) * trainer.world_size
+        for name in ("precision", "limit_train_batches"):  # null is written as what it means
+            facts[f"trainer.{name}"] = getattr(trainer, name)
+        return cls({key: value for key, value in facts.items() if not may_change(key)})
+
+    def check(self, checkpoint: dict[str, Any], path: Any) -> str | None:
+        """Compare with what ``checkpoint`` was trained as; what could not be compared, in one line, or None.
+
+        Raises:
+            ValueError: Naming every difference with both values.
+        """
+        recorded = checkpoint.get("run", {}).get("identity")
+        saved = _of_0_1_0(checkpoint) if recorded is None else recorded
+        unknown = {key for key in self.facts if key not in saved and (recorded is None or _is_new(key, saved))}
+        different = [
+            f"{key} was {_shown(saved, key)} and is {_shown(self.facts, key)}"
+            for key in sorted({*saved, *self.facts} - unknown)
+            if (key in saved) != (key in self.facts) or saved.get(key) != self.facts.get(key)
+        ]
+        if different:
+            raise ValueError(
+                f"{path} cannot be resumed: {'; '.join(different)}. Set it back, or start a new run with these "
+                "weights: --init_from instead of --ckpt_path."
+            )
+        groups = sorted({".".join(key.split(".")[:3]) for key in unknown})
+        return (
+            f"{path} is of an earlier version; it does not record, and so not compared are: {', '.join(groups)}."
+            if groups
+            else None
+        )
+
+
+def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and plain values; a class is its last name, so that it may be imported from elsewhere."""
+    if key in ("trainer.callbacks", "trainer.plugins"):
+        for inner in value if isinstance(value, list) else [value] if value else []:
+            name = str(inner["class_path"]).rpartition(".")[2] if isinstance(inner, dict) else str(inner)
+            yield from _flat(f"{key}.{name}", inner)
+    elif isinstance(value, dict) and "class_path" in value:
+        yield key, str(value["class_path"]).rpartition(".")[2]
+        for name in ("init_args", "dict_kwargs"):
+            yield from _flat(f"{key}.{name}", value.get(name) or {})
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(f"{key}.{name}" if key else str(name), inner)
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        for number, inner in enumerate(value):
+            yield from _flat(f"{key}.{number}", inner)
+    else:
+        yield key, value
+
+
+def _mask_files(mask: Any) -> Iterator[str]:
+    """The files that a distribution of masks draws from, however deep it holds them."""
+    if isinstance(mask, MaskFolder):
+        yield from mask.files
+    elif isinstance(mask, MaskGenerator):
+        for value in vars(mask).values():
+            for inner in value if isinstance(value, list | tuple) else (value,):
+                yield from _mask_files(inner)
+
+
+def _described(names: Iterable[str]) -> str:
+    names = list(names)
+    digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{len(names)} files, names {digest[:16]}"
+
+
+def _is_new(key: str, saved: dict[str, Any]) -> bool:
+    """Whether a newer version added this argument to a class, or to Trainer, that the checkpoint knows.
+
+    >>> [_is_new(key, {"data": "ImageFolder"}) for key in ("data.init_args.gamma", "trainer.callbacks.EMA")]
+    [True, False]
+    """
+    owner, inside, _ = key.rpartition(".init_args.")
+    return owner in saved if inside else key.startswith("trainer.") and key.count(".") == 1
+
+
+def _shown(facts: dict[str, Any], key: str) -> str:
+    return repr(facts[key]) if key in facts else "absent"
+
+
+def _of_0_1_0(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint of version 0.1.0 says of its data: seed, drop_last, global batch."""
+    states = (v for v in checkpoint.values() if isinstance(v, dict) and {"global_batch", "drop_last", "seed"} <= set(v))
+    state = next(states, None)
+    if state is None:
+        return {}
+    kept = {f"data.init_args.{key}": state[key] for key in ("seed", "drop_last")}
+    return kept | {"images a step": state["global_batch"]}

@@ -1,0 +1,80 @@
+"""Of two starts of one run the second is refused."""
+
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.processes import born, machine
+
+NAME = ".lock"
+_HELD: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    """A DataLoader's worker outlives a killed run by seconds; with the descriptor it would hold the lock for it."""
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class Lock:
+    """An advisory lock (flock) on ``.lock`` of a run folder: the kernel drops it when its process ends, however.
+
+    The file says who holds it, and which folder it lay in: a copied folder is told from a renamed one by that.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, folder: Path) -> tuple["Lock", dict[str, Any]]:
+        """The lock, and what its file said before.
+
+        Raises:
+            ValueError: If a living process holds it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / NAME
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        before = _read(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            holder = f"process {before.get('pid', '?')} on {str(before.get('machine', '?')).split('/')[0]}"
+            raise ValueError(
+                f"{holder} is writing into {folder}. Wait for its end, or give another --trainer.default_root_dir."
+            ) from None
+        except OSError as error:
+            print(f"{folder} cannot be locked ({error.strerror}): do not start it twice.", file=sys.stderr, flush=True)
+        _HELD.add(descriptor)
+        process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
+        said = json.dumps(process | {"folder": str(folder.resolve()), "inode": cls.inode(folder)}) + "\n"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, said.encode(), 0)
+        return cls(descriptor), before
+
+    @staticmethod
+    def inode(folder: Path) -> list[int]:
+        """What a rename keeps and a copy does not."""
+        status = folder.stat()
+        return [status.st_dev, status.st_ino]
+
+    def release(self) -> None:
+        if self._descriptor in _HELD:
+            _HELD.discard(self._descriptor)
+            os.close(self._descriptor)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return said if isinstance(said, dict) else {}
+    except ValueError:  # new, or torn by a kill
+        return {}

@@ -1,0 +1,78 @@
+"""Where a start of ``fit`` writes: a saved configuration names no folder, so that it means the one that it lies in."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+
+from experiments.text_files import read_yaml
+
+ROOT = "${trainer.default_root_dir}"
+
+
+def run_of(path: Path) -> Path | None:
+    """The run folder that a saved configuration or a checkpoint lies in; None of any other file."""
+    folder = path.parent if re.fullmatch(r"config(-\d+)?\.yaml", path.name) else None
+    folder = path.parent.parent if path.suffix == ".ckpt" and path.parent.name == "checkpoints" else folder
+    marks = ("run.json", "status.json", ".lock")
+    return folder if folder is not None and any((folder / mark).is_file() for mark in marks) else None
+
+
+def moved(value: Any, old: str, new: str) -> Any:
+    """``value`` (changed in place) with every path at or below ``old`` at the same place below ``new``.
+
+    >>> moved({"dirpath": "a/checkpoints", "name": "ab"}, "a", "b")
+    {'dirpath': 'b/checkpoints', 'name': 'ab'}
+    """
+    if isinstance(value, str | os.PathLike):
+        path = os.fspath(value)
+        for start in (old, os.path.abspath(old)):
+            if path == start or path.startswith(f"{start}/"):
+                return new + path[len(start) :]
+        return value
+    if isinstance(value, dict | Namespace):
+        inside = value if isinstance(value, dict) else vars(value)
+        for key in inside:
+            inside[key] = moved(inside[key], old, new)
+    elif isinstance(value, list):
+        value[:] = [moved(inner, old, new) for inner in value]
+    return value
+
+
+def to_save(resolved: dict[str, Any], written: dict[str, Any] | None) -> str:
+    """The text of config.yaml: interpolations as they were ``written``, no folder and no checkpoint of its own."""
+    root = resolved["trainer"].pop("default_root_dir", None)
+    if root is not None:
+        moved(resolved["trainer"], str(root), ROOT)
+    if "ckpt_path" in resolved:
+        resolved["ckpt_path"] = None
+    return yaml.safe_dump(_interpolated(resolved, written), sort_keys=False, allow_unicode=True)
+
+
+def _interpolated(resolved: Any, written: Any) -> Any:
+    if isinstance(written, str) and "${" in written:
+        return written
+    if isinstance(resolved, dict) and isinstance(written, dict):
+        return {key: _interpolated(value, written.get(key)) for key, value in resolved.items()}
+    if isinstance(resolved, list) and isinstance(written, list) and len(resolved) == len(written):
+        return [_interpolated(*pair) for pair in zip(resolved, written, strict=True)]
+    return resolved
+
+
+def read_saved(path: Path, folder: Path) -> dict[str, Any]:
+    """A saved configuration, set into the run folder that it lies in; version 0.1.0 wrote the folder's name into it.
+
+    Raises:
+        ValueError: If the file is not a YAML mapping.
+    """
+    config = read_yaml(path)
+    trainer = config.setdefault("trainer", {})
+    if isinstance(trainer, dict):
+        old = trainer.get("default_root_dir")
+        config["trainer"] = moved(trainer, str(old), str(folder)) if old else trainer
+        config["trainer"]["default_root_dir"] = str(folder)
+    config.pop("ckpt_path", None)
+    return config
