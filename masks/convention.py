@@ -26,7 +26,8 @@ def erase(image: Tensor, mask: Tensor, fill: float | Tensor = 0.0) -> Tensor:
     >>> erase(torch.ones(1, 3, 1, 2), torch.tensor([[[[0.0, 1.0]]]]), fill=-1)[0, 0]
     tensor([[ 1., -1.]])
     """
-    return torch.where(mask == 1, torch.as_tensor(fill, dtype=image.dtype, device=image.device), image)
+    # A number goes to a GPU with the kernel; as a tensor it would be copied there, and the host would wait.
+    return torch.where(mask == 1, fill if isinstance(fill, int | float) else fill.to(image), image)
 
 
 def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ def check_image(image: Tensor, name: str = "image") -> None:
         raise ValueError(
             f"{name} has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB."
         )
-    low, high = image.amin().item(), image.amax().item()
+    low, high = torch.stack(image.aminmax()).tolist()  # one wait for a GPU, not two
     if low != low:
         raise ValueError(f"{name} has pixels that are no number (NaN); expected values in [-1, 1].")
     if not (low >= -1 and high <= 1):
@@ -93,7 +94,8 @@ def hole_box(mask: Tensor) -> tuple[int, int, int, int]:
     (1, 2, 3, 5)
     """
     hole = mask.reshape(-1, *mask.shape[-2:]).amax(0) > 0
-    rows, columns = hole.any(1).nonzero(), hole.any(0).nonzero()
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    ends = []
+    for line in (hole.any(1).int(), hole.any(0).int()):
+        ends += [line.argmax(), len(line) - line.flip(0).argmax()]
+    top, bottom, left, right, any_hole = torch.stack([*ends, hole.any().long()]).tolist()  # a GPU is waited for once
+    return (top, left, bottom, right) if any_hole else (0, 0, 0, 0)

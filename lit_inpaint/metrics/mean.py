@@ -47,7 +47,7 @@ class ImageMean(Metric):
             prediction, target = round_to_8_bits(prediction), round_to_8_bits(target)
         values = self.function(prediction, target, mask).where(finite, torch.nan)
         defined = ~values.isnan()
-        self.total += values[defined].double().sum()
+        self.total += values.where(defined, 0).double().sum()
         self.count += defined.sum()
         self.left_out += (~defined).sum()
 
