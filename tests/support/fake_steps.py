@@ -17,7 +17,7 @@ from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
 
-BATCHES = 3
+BATCHES = 2  # the first reads backbones and makes the state of optimisers; methods may alternate
 
 
 class Optimizer:
@@ -82,7 +82,6 @@ class Steps:
         self, cuda: FakeCuda, module: Stage, size: int, dtype: torch.dtype | None, callbacks: list[Any]
     ) -> None:
         self.cuda, self.module, self.dtype, self.callbacks = cuda, module, dtype, callbacks
-        self.batches = BATCHES if dtype is None else 1
         self.trainer = stand_in(module, callbacks)
         module.to("cuda:0")  # Lightning asks the driver where the index is missing
         self.batch = batch(size)
@@ -96,7 +95,7 @@ class Steps:
         return self.cuda.waits - before
 
     def training(self) -> Counter[str]:
-        """The most of any batch after the first, in which backbones are read and optimisers make their state."""
+        """The last batch, with its hooks."""
         module, trainer = self.module, self.trainer
         module.on_fit_start()
         self._callbacks("on_fit_start")
@@ -106,8 +105,8 @@ class Steps:
         module.optimizers = lambda: wrapped if len(wrapped) > 1 else wrapped[0]  # type: ignore[method-assign, assignment, return-value]
         module.train()
         self._callbacks("on_train_start")
-        most: Counter[str] = Counter()
-        for index in range(self.batches):
+        waits: Counter[str] = Counter()
+        for index in range(BATCHES):
             trainer.global_step = index + 1  # counted in on_train_batch_start
 
             def step(index: int = index) -> None:
@@ -118,16 +117,15 @@ class Steps:
                 self._callbacks("on_train_batch_end", None, self.batch, index)
 
             waits = self.waits(step)
-            most = most | waits if index else most
         self._callbacks("on_train_end")
-        return most
+        return waits
 
     def _callbacks(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(self.trainer, self.module, *arguments)
 
     def evaluation(self, stage: str) -> Counter[str]:
-        """The second batch of a validation or a test, with the hooks around it run but not counted."""
+        """A batch of a validation or a test, with the hooks around it run but not counted."""
         module = self.module.eval()
         self.trainer.state.fn = {"validation": TrainerFn.FITTING, "test": TrainerFn.TESTING}[stage]
         with torch.no_grad():
@@ -135,19 +133,11 @@ class Steps:
                 self._callbacks("on_validation_start")
             getattr(module, f"on_{stage}_epoch_start")()
             step = getattr(module, f"{stage}_step")
-            waits = Counter()
-            for index in range(min(self.batches, 2 if stage == "validation" else 1)):
-                waits = self.waits(partial(step, self.batch, index))
+            waits = self.waits(partial(step, self.batch, 0))
             getattr(module, f"on_{stage}_epoch_end")()
             if stage == "validation":
                 self._callbacks("on_validation_end")
         return waits
-
-    def forward(self) -> Counter[str]:
-        guides = self.module._guides(self.batch)  # type: ignore[operator]
-        with torch.no_grad():
-            self.module.eval()
-            return self.waits(lambda: self.module(self.batch.image, self.batch.mask, **guides))
 
     def sample(self) -> Counter[str]:
         with torch.no_grad():
@@ -155,11 +145,9 @@ class Steps:
             return self.waits(lambda: self.module.sample(self.batch.image, self.batch.mask, 1))  # type: ignore[operator]
 
     def all(self) -> dict[str, dict[str, int]]:
-        """The waits of every step that the module has."""
+        """The waits of every step that the module has. A sample is a forward pass, with draws where there are any."""
         steps = {"training": self.training()} if getattr(self.module, "trainable", True) else {}
         steps |= {"validation": self.evaluation("validation"), "test": self.evaluation("test")}
         if isinstance(self.module, InpaintingModule):
-            steps["forward"] = self.forward()
-            if self.module.diverse:
-                steps["sample"] = self.sample()
+            steps["sample"] = self.sample()
         return {name: dict(sorted(waits.items())) for name, waits in steps.items()}
