@@ -1,5 +1,6 @@
 """`make gpu`: its small run on the CPU measures everything, and nothing that goes wrong is lost or stops the rest."""
 
+import importlib
 import json
 import os
 import signal
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from gradients import CASES
 
 from benchmarks.gpu import backbones, compare, docs, patchmatch, runner, support
 from benchmarks.gpu.__main__ import main
+from benchmarks.utilisation import ROWS
 
 ROOT = Path(__file__).parents[1]
 
@@ -179,6 +182,14 @@ def test_a_difference_is_relative_and_a_missing_step_or_gradient_is_none():
     for value in (2.0, float("nan")):
         with pytest.raises(AssertionError, match="allowed 1"):
             support.bounded("x", value, 1)
+
+
+def test_a_gpu_gets_every_method_every_loss_form_and_every_published_row():
+    found = {name: importlib.import_module(module).items(name, "cuda") for name, module in runner.PARTS.items()}
+    assert all(names and len(set(names)) == len(names) for names in found.values())
+    assert len(found["compare"]) == len(support.ROWS) + len(support.STEPS)
+    assert set(found["bf16"]) == set(support.STEPS) >= {name for name, _ in support.STAGES} | set(CASES)
+    assert sum(len(found[name]) for name in found if name.startswith("speed/")) == 4 * len(ROWS)
 
 
 @pytest.mark.slow
