@@ -1,0 +1,61 @@
+"""What a message tells a person to set exists: every option, and every argument of data and masks."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+import pytest
+
+import datamodules
+import masks
+
+ROOT = Path(__file__).parents[1]
+# Of Lightning's command line, of argparse, of SLURM's sbatch; `assemble` makes the last two from a class.
+FOREIGN = {"--ckpt_path", "--config", "--print_config", "--help", "--signal", "--transformer", "--upsampler"}
+
+
+def trees(*packages: str) -> Iterator[tuple[Path, ast.Module]]:
+    for package in packages:
+        for path in (ROOT / package).rglob("*.py"):
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    yield from (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def test_every_option_that_is_named_anywhere_is_one_of_a_command():
+    named: dict[str, set[str]] = {}
+    options = set(FOREIGN)
+    for path, tree in trees("experiments", "lit_inpaint", "datamodules", "masks"):
+        for text in strings(tree):
+            for option in re.findall(r"(?<![\w-])--[a-zA-Z][\w.-]*\w", text):
+                named.setdefault(option, set()).add(path.name)
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+        options |= {
+            text for call in calls if call.func.attr == "add_argument" for a in call.args for text in strings(a)
+        }
+    options |= {f"--trainer.{name}" for name in inspect.signature(L.Trainer).parameters}
+    assert not {option: files for option, files in named.items() if option not in options}
+    assert len(named) > 50 and {"--bands", "--white-level", "--mask-alpha"} <= set(named)
+
+
+@pytest.mark.parametrize("package", [datamodules, masks])
+def test_every_argument_that_a_message_of_data_or_masks_names_exists(package):
+    classes = [getattr(package, name) for name in package.__all__]
+    arguments = {
+        name for cls in classes for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters
+    }
+    asked: dict[str, str] = {}
+    for path, tree in trees(package.__name__):
+        for node in ast.walk(tree):
+            said = isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and "warn" in ast.unparse(node.func))
+            for text in strings(node) if said else ():
+                for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b(?=[ ,.]| to | is |$)", text):
+                    asked[word] = path.name
+    files = {"class_path", "test_large", "set_random_state"}  # no settings: a key of YAML, a folder
+    assert not {word: file for word, file in asked.items() if word not in arguments | files}
+    assert not asked or asked.keys() & arguments
