@@ -163,6 +163,8 @@ def _decode(
             raise UnclearImageError("has transparency and 16 bits; white_level scales colours. Save it without alpha.")
         return np.ascontiguousarray(to_8_bits(values[..., :3], white_of(image, white_level)))
     ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "P" and image.palette is None:  # Pillow would take every index for black
+        raise ValueError("its palette is missing")
     if depth(image) in (12, 16) and not deep_colours(image):
         # Pillow's own convert("RGB") would saturate at 255 instead of scaling.
         grey = to_8_bits(np.asarray(image), white_of(image, white_level))

@@ -32,7 +32,7 @@ from experiments.sizes import check_size, refused_size
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoint_io import check_writable
 from lit_inpaint.ddp import check_strategy
-from lit_inpaint.load import hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
+from lit_inpaint.load import described, hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
 from lit_inpaint.stage import Stage
 
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
@@ -304,7 +304,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
             arguments = cls.function_arguments(hyper_parameters(saved))
             if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):
                 rank_zero_info(f"{init_from} brings its weights and what belongs to them: {told}")
-            model = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": arguments}
+            model = described(cls, arguments, Path(init_from))
             out[1:1] = ["--config", json.dumps({"model": model})]
     if checkpoint and Path(checkpoint).is_file():
         saved = read_checkpoint(Path(checkpoint))
@@ -313,9 +313,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
             raise ValueError(
                 f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first."
             )
-        first: dict[str, Any] = {
-            "model": {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": hyper_parameters(saved)}
-        }
+        first: dict[str, Any] = {"model": described(cls, hyper_parameters(saved), Path(checkpoint))}
         if argv[0] == "fit" and (folder := run_of(Path(checkpoint))):
             first["trainer"] = {"default_root_dir": str(folder)}
         out[1:1] = ["--config", json.dumps(first)]

@@ -113,6 +113,24 @@ def _from_checkpoint(
     return method
 
 
+def described(cls: type[Stage], arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+    """``arguments`` from a checkpoint as a configuration's ``model``.
+
+    Raises:
+        ValueError: Naming the checkpoint: the class does not take them.
+    """
+    spec = {"class_path": _path_of(cls), "init_args": arguments}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(cls, "model")
+    try:
+        with torch.device("meta"):
+            parser.instantiate_classes(parser.parse_object({"model": spec}))
+    except Exception as error:
+        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ValueError(f"{path} does not fit {cls.__name__}: {' '.join(reason[-1].split())}") from error
+    return spec
+
+
 def _path_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 

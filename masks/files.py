@@ -127,6 +127,8 @@ def _channels(file: Image.Image, content: BinaryIO) -> NDArray[Any]:
             raise ValueError("16 bits a channel")
         return found.reshape(*found.shape[:2], -1)
     image: Image.Image = ImageOps.exif_transpose(file)
+    if file.mode == "P" and file.palette is None:  # Pillow would take every index for black
+        raise ValueError("its palette is missing")
     if image.mode in ("1", "L") and not image.has_transparency_data:
         image = image.convert("L")
     elif image.has_transparency_data:
