@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:  # | head has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (ValueError, OSError) as error:
+    except Exception as error:
         if os.environ.get("LIT_INPAINT_TRACEBACK") or not is_mistake(error):
             raise
         fail(with_file(reason_of(error), rest))
@@ -92,13 +92,16 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def is_mistake(error: Exception) -> bool:
-    """Whether an error is said to the user: OSError always, ValueError if a ``raise`` of ours or of a plugin says it.
+    """Whether an error is said to the user: OSError always, ValueError if a ``raise`` of ours or of a plugin says it,
+    and what OmegaConf says of an interpolation, which only a configuration has.
 
     A ValueError out of NumPy, torch or Lightning, or out of an expression such as ``int("")``, was not meant for
     anybody: it is a fault of this program, and its traceback is shown.
     """
-    if not isinstance(error, ValueError) or error.__traceback__ is None:
+    if isinstance(error, OSError) or type(error).__module__.startswith("omegaconf."):
         return True
+    if not isinstance(error, ValueError) or error.__traceback__ is None:
+        return False
     worker = re.findall(r'File "(.+)", line \d+, in .+\n +(raise )?', str(error))
     if str(error).startswith("Caught ") and worker:  # out of a DataLoader's worker, with its traceback as text
         return bool(worker[-1][1]) and _is_ours(worker[-1][0])
@@ -123,7 +126,8 @@ def with_file(message: str, argv: list[str]) -> str:
     words = [value for word in argv for value in (word, word.partition("=")[2]) if value]
     files = [Path(word) for word in words if word.endswith((".yaml", ".yml")) and Path(word).is_file()]
     said = set(re.findall(r"\w{3,}", message))
-    options = {part for word in argv if word.startswith("--") for part in re.findall(r"\w{3,}", word)[-1:]}
+    flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
+    options = {part for flag in flags for part in re.findall(r"\w{3,}", flag)[-1:]} - {"config", "print_config"}
     if not files or said & options or any(file.name in message for file in files):
         return message
     holding = [file for file in files if said & set(re.findall(r"\w{3,}", file.read_text(errors="replace")))]

@@ -62,7 +62,7 @@ def describe(folder: Path, metric: str | None = None) -> Line:
     run = read_run(folder)
     try:
         status, why = Run(folder).status
-    except (ValueError, LookupError, TypeError, OSError) as error:  # one bad folder hides no other
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:  # one bad folder hides no other
         status, why = "unreadable", f"status.json: {' '.join(str(error).split())[:200]}"
     why = "; ".join(filter(None, [why, run.note])) or None
     shown = metric or next((key for key in PREFERRED if key in run.curves), None)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from experiments import cli, runs
 from experiments.cli import is_mistake, with_file
@@ -37,6 +38,9 @@ def plugin(folder: Path) -> Callable[[], Any]:
         (lambda: DeepFillV2(width=3), True),  # a sentence of ours
         (lambda: key_value("no equals sign"), True),
         (lambda: Path("/nowhere/file").read_text(), True),  # OSError names its file
+        (lambda: OmegaConf.create({"a": "${b}"}).a, True),
+        (lambda: OmegaConf.create({"a": "${"}).a, True),
+        (lambda: {}["a"], False),
         (lambda: np.zeros(3).reshape(2), False),
         (lambda: np.stack([]), False),
         (lambda: torch.nn.Conv2d(3, 4, 1, groups=2), False),

@@ -167,6 +167,8 @@ def _law(name: str, spec: Any, method: str) -> dict[str, Any]:
         raise ValueError(
             f"parameter {name}: expected value, values or min and max; nested parameters are written with dots."
         )
+    if "values" in spec and not (isinstance(spec["values"], list) and spec["values"]):
+        raise ValueError(f"parameter {name}: values is {spec['values']!r}; expected a list of at least one.")
     if method == "grid" and not {"value", "values"} & set(spec):
         raise ValueError(f"parameter {name}: a grid needs values; use method random or bayes for a range.")
     implied = {"value": "constant", "probabilities": "categorical_w_probabilities", "values": "categorical"}
