@@ -255,8 +255,10 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
         result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, sketch) if share else pixels
         write_png(result, run.out, target.relative_to(run.out).as_posix(), a.overwrite, **options)
     windows = windows_of(method, hole, a.tile)
+    dark = a.white_level is None and int(pixels.max()) < 128
     how = [
-        *conversions(pair.image),
+        *(said := conversions(pair.image, a.bands)),
+        f"dark: at most {pixels.max()} of 255 (--white-level)" if dark and "16 bits" in str(said) else None,
         *left_out,
         method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None,
     ]

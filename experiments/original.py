@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from datamodules.bands import Bands, extra_bands
 from masks.files import deep_colours
 from masks.regular import open_regular
 
@@ -15,8 +16,8 @@ _LAYOUT = {*range(254, 270), 273, *range(277, 282), *range(284, 293), 297, 317, 
 _LAYOUT |= {700, 33723, 34377, 34675}  # XMP, IPTC, Photoshop's and the colour profile, which have places of their own
 
 
-def conversions(path: Path) -> list[str]:
-    """What reading a file as 8-bit RGB did to it, in words."""
+def conversions(path: Path, bands: Bands | None = None) -> list[str]:
+    """What reading a file as 8-bit RGB did to it, in words; ``bands`` as it was read."""
     with open_regular(path) as file, Image.open(file) as image:
         mode, deep, frames = image.mode, deep_colours(image), getattr(image, "n_frames", 1)
         said = [f"first of {frames} frames"] if frames > 1 and image.format != "MPO" else []
@@ -28,7 +29,9 @@ def conversions(path: Path) -> list[str]:
             said.append("16 bits a channel reduced to 8")
         if not mode.startswith(("I", "RGB", "LA")):
             said.append(f"{_WORDS.get(mode, mode)} to RGB")
-        if image.has_transparency_data:
+        if bands == "rgb" and (extra := extra_bands(image)):
+            said.append(f"{extra} left out")
+        elif image.has_transparency_data:
             said.append("transparency laid over white")
     return said
 

@@ -145,6 +145,14 @@ def test_benchmark_and_inpaint_take_the_settings(tmp_path: Path, monkeypatch: py
         assert end.value.code in (1, 2) and "Set bands to rgb (leave it out) or alpha" in said
         with pytest.raises(SystemExit) as end:
             main([*command, out, "--bands", "rgb", "--overwrite"][: None if out == "a.png" else -1])
-        assert not end.value.code, capsys.readouterr()
+        said = capsys.readouterr().out
+        assert not end.value.code and ("a fourth band tagged alpha left out" in said) == (out == "a.png"), said
     known = hole == 0
     np.testing.assert_array_equal(np.asarray(Image.open("a.png"))[known], RGB[known])
+    tifffile.imwrite("twelve.tif", TWELVE, photometric="rgb")
+    command = ["inpaint", "--method", "Telea", "--image", "twelve.tif", "--mask", "mask.png", "--out", "b.png"]
+    for more, dark in ([], True), (["--white-level", "4095", "--overwrite"], False):
+        with pytest.raises(SystemExit) as end:
+            main([*command, *more])
+        assert not end.value.code and ("dark: at most 15 of 255 (--white-level)" in capsys.readouterr().out) == dark
+    np.testing.assert_array_equal(np.asarray(Image.open("b.png"))[known], RGB[known])
