@@ -171,6 +171,22 @@ def test_a_mask_of_another_size_is_an_error_on_the_page_and_one_that_fits_comes_
     assert (read_mask(tmp_path / "back.png") == hole).all()
 
 
+def test_a_mask_in_an_alpha_channel_is_read_as_the_page_says(tmp_path: Path):
+    from experiments.app.page import Page
+
+    page = Page({}, str(tmp_path), "cpu")
+    file = photograph(tmp_path / "photo.png", (24, 16))
+    session, _, _ = page.load(str(file))
+    hole = np.zeros((16, 24), np.uint8)
+    hole[4:8, 4:10] = 255
+    Image.fromarray(np.dstack([np.asarray(Image.open(file).convert("RGB")), hole])).save(tmp_path / "layer.png")
+    mask = str(tmp_path / "layer.png")
+    assert "has transparent pixels" in page.load_mask(session, mask, "hole")[1]
+    for side, share in (("opaque", "6.2%"), ("transparent", "93.8%")):
+        assert f"covers {share}" in page.load_mask(session, mask, "hole", side)[1]
+    assert (page.hole(session, "").shape) == (16, 24)
+
+
 @pytest.mark.slow
 def test_a_slow_method_is_cancelled_and_the_next_run_works(tab: Any, tmp_path: Path):
     load(tab, photograph(tmp_path / "photo.png", (2000, 2000)))

@@ -1,5 +1,6 @@
 """A seeded fuzzer: damaged images, masks, lists and checkpoints are refused by name, unusual ones read as they are."""
 
+import io
 import os
 import socket
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from PIL import Image
 
 from experiments.large import complete
 from lit_inpaint.methods import DeepFillV2, PartialConv, Telea
+from lit_inpaint.methods.ict.palette import read_palette
 from masks.files import write_mask
 
 pytestmark = pytest.mark.slow
@@ -322,6 +324,24 @@ def test_damaged_checkpoints_are_refused_by_name_or_give_the_same_pixels(arena: 
                     argv = ["import-weights", "DeepFillV2", f"bad.{kind}", "--out", "out/x.ckpt"]
                     arena.attempt(f"{damage} {kind} {number}", argv, [f"bad.{kind}"], damage in FATAL or None)
     arena.verdict(least=125)
+
+
+def test_damaged_palettes_are_refused_by_name(tmp_path: Path) -> None:
+    rng, whole = np.random.default_rng(SEED + 3), io.BytesIO()
+    np.save(whole, rng.uniform(-1, 1, (16, 3)))
+    (tmp_path / "whole.npy").write_bytes(whole.getvalue())
+    assert read_palette(tmp_path / "whole.npy").shape == (16, 3)
+    floats = (np.zeros((0, 3)), np.zeros(3), np.full((4, 3), np.nan), np.full((4, 3), 255.0))
+    arrays = (*floats, np.array(["a"]), np.eye(3, dtype=int))
+    contents = [change(whole.getvalue(), rng) for name, change in DAMAGES.items() if name in ("headless", *FATAL)]
+    for array in arrays:
+        np.save(content := io.BytesIO(), array)
+        contents.append(content.getvalue())
+    np.savez(content := io.BytesIO(), x=np.zeros((4, 3)))
+    for content_bytes in [*contents, content.getvalue()]:
+        (tmp_path / "bad.npy").write_bytes(content_bytes)
+        with pytest.raises(ValueError, match=r"bad\.npy"):
+            read_palette(tmp_path / "bad.npy")
 
 
 # ---- valid, but unusual ----------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def _folder(row: Row) -> Path | None:
 
 def _files(folder: Path) -> dict[str, Path]:
     """Pictures by the image's name: the path inside the folder without its suffix."""
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
+    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
     return {str(path.relative_to(folder).with_suffix("")): path for path in found}
 
 

@@ -78,7 +78,7 @@ def make_study(
     for label in wanted:
         folder = found[label].picture_folder()
         assert folder is not None
-        sets.append({p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.png")})
+        sets.append({p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.png") if p.is_file()})
     images = tuple(sorted(set.intersection(*sets)))
     if not images:
         raise ValueError(f"there is no image that all of {', '.join(wanted)} have completed.")

@@ -115,12 +115,15 @@ def read_palette(path: Path, colours: int | None = None) -> Tensor:
     if not path.is_file():
         raise ValueError(f"palette is {str(path)!r}, which is no file; expected kmeans, uniform, a .npy or a .ckpt.")
     if path.suffix == ".npy":
-        clusters = np.load(path, allow_pickle=False)
-        if clusters.ndim != 2 or clusters.shape[1] != 3 or not (clusters.min() >= -1 and clusters.max() <= 1):
-            raise ValueError(
-                f"{path} has shape {clusters.shape} and values in [{clusters.min():g}, {clusters.max():g}]; expected "
-                "(colours, 3) in [-1, 1], as OpenAI's kmeans_centers.npy."
-            )
+        try:
+            clusters = np.load(path, allow_pickle=False)
+        except Exception as error:  # cut off, another file under this name
+            raise ValueError(f"{path} cannot be read as an array of NumPy ({error}). Fetch it again.") from error
+        wanted = "(colours, 3) in [-1, 1], as OpenAI's kmeans_centers.npy"
+        if not isinstance(clusters, np.ndarray) or clusters.dtype.kind != "f" or clusters.shape[1:] != (3,):
+            raise ValueError(f"{path} holds {getattr(clusters, 'dtype', 'several arrays')}; expected floats {wanted}.")
+        if not (clusters.size and clusters.min() >= -1 and clusters.max() <= 1):
+            raise ValueError(f"{path} has shape {clusters.shape} and other values; expected {wanted}.")
         palette = torch.from_numpy(np.rint(127.5 * (clusters.astype(np.float32) + 1)))
     else:
         content = read_tensors(path)
