@@ -589,7 +589,7 @@ def test_the_95_percent_interval_covers_the_mean_in_92_5_to_97_percent_of_cases(
 
 
 def test_intervals_need_20_values_and_pairs_need_both():
-    assert mean_interval(np.arange(19)) is None
+    assert mean_interval(np.arange(19)) is None and mean_interval(np.arange(20)) is not None
     a = {str(i): float(i) for i in range(30)} | {"x": None}
     b = {str(i): i - 2.0 for i in range(5, 40)} | {"x": 1.0}
     difference = paired_difference(a, b)

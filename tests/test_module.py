@@ -90,6 +90,28 @@ def test_a_save_period_is_a_number_of_batches(every: int, critic_steps: int, tmp
     assert steps == {f"step={n}.ckpt": n for n in range(every, 11, every)} | {"last.ckpt": 11}
 
 
+def test_draws_inside_a_model_differ_from_batch_to_batch_and_are_repeated_after_a_resume(tmp_path: Path):
+    class Drawing(Scale):
+        def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+            self.history.append(torch.rand(()).item())
+
+    whole, resumed, run = Drawing(), Drawing(), trainer(tmp_path, max_steps=2)
+    trainer(tmp_path, max_steps=4).fit(whole, images([0.0] * 4))
+    assert len(set(whole.history)) == 4
+    run.fit(Drawing(), images([0.0] * 4))
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    trainer(tmp_path, max_steps=4).fit(resumed, images([0.0] * 4), ckpt_path=tmp_path / "x.ckpt")
+    assert resumed.history == whole.history[2:]
+
+
+def test_a_run_that_ended_inside_an_epoch_is_made_longer_inside_it(tmp_path: Path):
+    for steps, ckpt_path in ((3, None), (4, tmp_path / "last.ckpt")):  # of five batches an epoch
+        saved = ModelCheckpoint(tmp_path, every_n_train_steps=10, save_top_k=0)
+        run = trainer(tmp_path, max_steps=steps, callbacks=[saved, Restart()], enable_checkpointing=True)
+        run.fit(Scale(), images([0.0] * 5), ckpt_path=ckpt_path)
+    assert run.fit_loop.epoch_progress.current.started == 1 and run.global_step == 4
+
+
 def test_accumulated_batches_make_one_step_on_their_mean_gradient(tmp_path: Path):
     method = Scale(accumulate=2)
     trainer(tmp_path, max_steps=4).fit(method, images([0.2, 0.6, -0.2, 0.0, 9.0]))
