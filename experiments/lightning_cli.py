@@ -135,8 +135,15 @@ class InpaintCLI(LightningCLI):
             why = "is for evaluation only" if cls.imports else "has no parameters to fit"
             raise ValueError(f"{cls.__name__} {why}; use `lit-inpaint benchmark` or `inpaint`.")
         self.run: Run | None = None
+        asked = config.get("ckpt_path")
+        if asked in {"last", "auto"}:
+            config.ckpt_path = str(Run(Path(trainer.default_root_dir)).checkpoint or "") or None
+            if asked == "last" and config.ckpt_path is None:
+                raise ValueError(
+                    f"{trainer.default_root_dir} holds no checkpoint; --ckpt_path auto begins without one."
+                )
         if self.config.subcommand == "fit" and not trainer.fast_dev_run:
-            self._choose_folder(config)
+            self._choose_folder(config, asked)
         elif self.config.subcommand == "fit":  # a trial leaves no trace; Lightning's own ModelCheckpoint would
             trainer.callbacks = [c for c in trainer.callbacks or [] if not c.class_path.endswith("Checkpoint")]
         checkpoint = config.get("ckpt_path")
@@ -149,20 +156,17 @@ class InpaintCLI(LightningCLI):
         except ValueError as error:  # Lightning's about a setting
             raise Mistake(str(error)) from error
 
-    def _choose_folder(self, config: Namespace) -> None:
+    def _choose_folder(self, config: Namespace, asked: str | None) -> None:
         """A resumed run stays in its folder; a new one takes the next free name, for all that is named after it."""
         run = Run(Path(config.trainer.default_root_dir))
-        asked = config.get("ckpt_path")
-        if asked in {"last", "auto"}:
-            config.ckpt_path = str(run.checkpoint) if run.checkpoint else None
-            if asked == "last" and run.checkpoint is None:
-                raise ValueError(f"{run.folder} holds no checkpoint; --ckpt_path auto begins where there is none.")
-            if run.exists and asked == "auto" and run.checkpoint is None:
-                tell(f"{run.folder} holds no checkpoint: the run begins anew in it.")
         checkpoint = config.get("ckpt_path")
         own = checkpoint and Path(checkpoint).resolve().is_relative_to(run.folder.resolve())
         self.resumes = bool(run.exists and (own or asked == "auto"))
-        if not self.resumes and run.exists and is_first_process():
+        if not is_first_process():
+            return
+        if self.resumes and not checkpoint:
+            tell(f"{run.folder} holds no checkpoint: the run begins anew in it.")
+        elif not self.resumes and run.exists:
             free = run.next_free()
             tell(f"{run.folder} holds a run already: this one is written to {free.folder}. To resume the other:")
             tell(f"  {run.command}" if run.command else "  it has no configuration")
@@ -284,7 +288,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
             index += 1
             value = following
         if name in {"-c", "--config"} and value:
-            out += ["--config", config_word(value)]
+            out += ["--config", config_word(value, argv[0])]
         elif name == "--ckpt_path" and value:
             if value not in {"last", "auto", "best", "hpc", "null"} and not Path(value).is_file():
                 raise ValueError(f"there is no checkpoint {value}.")
@@ -320,11 +324,16 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     return out
 
 
-def config_word(value: str) -> str:
+def config_word(value: str, command: str) -> str:
     """A file's path, or the content of a run's saved configuration with the run's present folder in it."""
     path = find_yaml(value)
     folder = run_of(Path(value)) if Path(value).is_file() else None
-    return json.dumps(read_saved(path, folder)) if folder else str(path)
+    if folder is None:
+        return str(path)
+    saved = read_saved(path, folder)
+    for key in ("logger", "callbacks") if command != "fit" and isinstance(saved["trainer"], dict) else ():
+        saved["trainer"].pop(key, None)  # an evaluation adds nothing to the curves of a training
+    return json.dumps(saved)
 
 
 def folder_for_agent(argv: list[str]) -> list[str]:

@@ -139,6 +139,8 @@ def test_a_new_fit_in_a_folder_that_holds_a_run_takes_the_next_free_name(capsys:
     assert "run holds a run already: this one is written to run-1" in said
     assert "--ckpt_path run/checkpoints/last.ckpt" in said
     assert contents(Path("run")) == before and step_of(Path("run-1/checkpoints/last.ckpt")) == 3
+    settings = ["validate", "--config", "run/config.yaml", "--ckpt_path", "last", "--trainer.limit_val_batches", "1"]
+    assert fit(root="run", settings=settings) == 0  # "last" is that of the folder for every command
     # From a run's own configuration, without a folder: beside it, not into runs/unnamed or over it.
     assert fit(root=None, settings=["fit", "--config", "run/config.yaml"], steps=1) == 0
     assert step_of(Path("run-2/checkpoints/last.ckpt")) == 1 and contents(Path("run")) == before
@@ -345,7 +347,7 @@ def test_early_stopping_and_should_stop_are_not_finished(monkeypatch: pytest.Mon
 
 def test_a_trial_run_leaves_no_trace():
     assert fit("--trainer.fast_dev_run", "2", "--trainer.limit_val_batches", "2") == 0
-    assert fit("--trainer.fast_dev_run", "true") == 0
+    assert fit("--trainer.fast_dev_run", "true", "--ckpt_path", "auto") == 0
     assert [path.name for path in Path().rglob("*")] == ["csv.yaml"]
 
 
