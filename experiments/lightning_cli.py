@@ -1,5 +1,7 @@
 """fit / validate / test / predict: LightningCLI with our defaults, one-line errors and safe checkpoints."""
 
+import ast
+import contextlib
 import inspect
 import json
 import logging
@@ -278,6 +280,7 @@ def refuse_differences(model: dict[str, Any], path: Path) -> None:
 def prepare_arguments(argv: list[str]) -> list[str]:
     """Find configurations by name, set saved ones into their run folder, and put what a checkpoint says of the model,
     and of its run folder, before what the user says."""
+    argv = [argv[0], *map(of_agent, argv[1:])]
     out, index = [argv[0]], 1
     checkpoint = init_from = None
     while index < len(argv):
@@ -334,6 +337,21 @@ def config_word(value: str, command: str) -> str:
     for key in ("logger", "callbacks") if command != "fit" and isinstance(saved["trainer"], dict) else ():
         saved["trainer"].pop(key, None)  # an evaluation adds nothing to the curves of a training
     return json.dumps(saved)
+
+
+def of_agent(word: str) -> str:
+    """What W&B's agent writes as Python does, as YAML.
+
+    >>> of_agent("--model.init_args.clip_norm=None"), of_agent("{'flip': True, 'root': None}")
+    ('--model.init_args.clip_norm=null', '{"flip": true, "root": null}')
+    """
+    name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    if value == "None":
+        value = "null"
+    elif value.startswith(("{", "[")):
+        with contextlib.suppress(SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+            value = json.dumps(ast.literal_eval(value))
+    return name + equals + value
 
 
 def folder_for_agent(argv: list[str]) -> list[str]:

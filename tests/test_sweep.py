@@ -1,6 +1,7 @@
 """Sweeps: what a file may say, what a trial draws, a budget met exactly through kills, and the page in a browser."""
 
 import csv
+import json
 import math
 import os
 import signal
@@ -18,8 +19,10 @@ from optuna.trial import FixedTrial, TrialState
 
 from experiments.find import INSTALLED
 from experiments.sweep import main
+from experiments.sweep.laws import LAWS, draw
 from experiments.sweep.ledger import Ledger, lost
-from experiments.sweep.space import LAWS, draw, read_sweep
+from experiments.sweep.space import read_sweep
+from experiments.sweep.words import ARGUMENTS, FOLDER
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = """\
@@ -102,7 +105,12 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
         ({"method": "random", "parameters": {"x": {"min": 2, "max": 1}}}, "min 2 must be below max 1"),
         ({"method": "random", "parameters": {"x": {"distribution": "log_unifrom", "min": 1, "max": 2}}}, "log_uniform"),
         ({"method": "random", "parameters": {"x": {"min": 1, "mx": 2}}}, "Did you mean max"),
-        ({"method": "random", "parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "written with dots"),
+        ({"method": "random", "parameters": {"x": {"parameters": {"y": {"mim": 1, "max": 2}}}}}, "parameter x.y .*min"),
+        ({"command": ["${interpreter}", "${program}", "${args}"]}, "program is missing"),
+        ({"command": None}, "program is missing"),
+        ({"command": "lit-inpaint fit ${args}"}, "a list of words"),
+        ({"command": ["lit-inpaint", "fit", "${arg}"]}, r"there is no \$\{arg\}"),
+        ({"command": ["${env}", "lit-inpaint", "fit", "${args_no_boolean_flags}"]}, r'put "\$\{args\}"'),
         ({"early_terminate": {"type": "hyperband"}}, "give min_iter, or max_iter and s"),
     ],
 )
@@ -144,20 +152,113 @@ def test_every_law_of_wandb_has_its_meaning(tmp_path: Path, spec: dict[str, Any]
     assert drawn == (pytest.approx(value) if isinstance(value, float) else value)
 
 
-def test_the_command_takes_every_value_as_the_command_line_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def agent_runs(folder: Path, content: dict[str, Any], point: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B's own agent, given what its server would send, starts one run in ``folder`` and waits for it."""
+    agent_module = pytest.importorskip("wandb.wandb_agent")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in (
+        ("WANDB_DIR", str(folder)),
+        ("WANDB_SWEEP_ID", "s0"),
+        ("WANDB_RUN_ID", ""),
+        ("WANDB_SWEEP_PARAM_PATH", ""),
+    ):
+        monkeypatch.setenv(name, value)
+    (folder / "wandb" / "sweep-s0").mkdir(parents=True)
+    agent = agent_module.Agent(None, None)
+    agent._sweep_command = list(content.get("command") or [])
+    values = {name: {"value": value} for name, value in point.items()}
+    agent._command_run({"args": values, "program": content.get("program"), "run_id": "r0"})
+    assert agent._run_processes["r0"].wait(60) == 0
+
+
+SAY = "import json, os, sys\njson.dump([sys.argv, os.environ.get('SAID')], open(os.environ['TO'], 'w'))\n"
+POINT = {"a": None, "b": True, "c": False, "d": 1e-4, "e": "x y", "f": {"class_path": "Half", "init_args": {"g": None}}}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        None,  # W&B's own: env, interpreter, program, args
+        ["${env}", "SAID=yes", "${interpreter}", "${program}", "first", "${args}", "last"],
+        *(["${interpreter}", "${program}", f"${{{name}}}"] for name in sorted(ARGUMENTS - {"args"})),
+    ],
+    ids=lambda command: command[-1].strip("${}") if command else "default",
+)
+def test_a_trial_gets_the_words_that_an_agent_of_wandb_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str] | None
+):
+    (tmp_path / "say.py").write_text(SAY)
+    content = GRID | {"program": "say.py", "parameters": {name: {"value": value} for name, value in POINT.items()}}
+    content |= {"command": command} if command else {}
+    monkeypatch.setenv("TO", str(tmp_path / "agent.json"))
+    agent_runs(tmp_path, content, POINT, monkeypatch)
+    theirs, said = json.loads((tmp_path / "agent.json").read_text())
+
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    sweep = read_sweep(tmp_path / "sweep.yaml")
+    monkeypatch.setenv("TO", str(tmp_path / "ours.json"))
+    subprocess.run(sweep.arguments(next(sweep.grid()), tmp_path), check=True, timeout=60)
+    ours, said_too = json.loads((tmp_path / "ours.json").read_text())
+    assert said == said_too == ("yes" if command and "SAID=yes" in command else None)
+    if "json" in (command or ["args"])[-1]:
+        read = lambda word: json.loads(Path(word).read_text() if word.endswith(".json") else word)  # noqa: E731
+        assert read(ours[1]) == read(theirs[1]) | {"trainer.default_root_dir": str(tmp_path)}
+    else:  # the folder of the trial stands behind everything that the file says
+        assert ours[: len(theirs)] == theirs
+        assert "".join(ours[len(theirs) :]).lstrip("-+").replace("dir/", "dir=/") == f"{FOLDER}={tmp_path}"
+
+
+def test_nested_parameters_are_passed_as_the_mapping_that_wandb_makes_of_them(tmp_path: Path):
+    inner = {"clip_norm": {"values": [None, 1.0]}, "width": {"value": 8}}
+    nested = {"model": {"parameters": {"init_args": {"parameters": inner}}}, "x": {"value": 1}}
+    sweep = read_sweep(write(tmp_path, GRID | {"parameters": nested}))
+    points = list(sweep.grid())
+    assert points[1] == {"model.init_args.clip_norm": 1.0, "model.init_args.width": 8, "x": 1}
+    words = [sweep.arguments(point, tmp_path)[3:5] for point in points]
+    assert words == [[f"--model={{'init_args': {{'clip_norm': {clip}, 'width': 8}}}}", "--x=1"] for clip in (None, 1.0)]
+    with pytest.raises(ValueError, match="given twice, nested and with dots"):
+        read_sweep(write(tmp_path, GRID | {"parameters": nested | {"model.init_args.width": {"value": 4}}}))
+
+
+def test_this_installation_is_run_and_a_variable_of_the_environment_filled_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("PLACE", "/data")
-    command = ["${env}", "lit-inpaint", "fit", "--data.init_args.root=${envvar:PLACE}/faces", "${args}"]
-    sweep = read_sweep(write(tmp_path, GRID | {"command": ["${interpreter}", *command[2:]]}))
-    drawn = {"model": "DeepFillV2", "data.init_args.mask": {"class_path": "Half"}, "a": None, "b": True, "c": 1e-4}
-    words = sweep.arguments(drawn, Path("out/0003"))
-    assert words == [
-        sys.executable, "fit", "--data.init_args.root=/data/faces", "--model=DeepFillV2",
-        '--data.init_args.mask={"class_path": "Half"}', "--a=null", "--b=true", "--c=0.0001",
-        "--trainer.default_root_dir=out/0003",
+    command = ["${env}", "A=1", "lit-inpaint", "fit", "--data.init_args.root=${envvar:PLACE}/faces", "${args}"]
+    sweep = read_sweep(write(tmp_path, GRID | {"command": command}))
+    assert sweep.arguments({"model": "DeepFillV2"}, Path("out/0003")) == [
+        "/usr/bin/env", "A=1", sys.executable, "-m", "experiments", "fit", "--data.init_args.root=/data/faces",
+        "--model=DeepFillV2", "--trainer.default_root_dir=out/0003",
     ]  # fmt: skip
-    assert read_sweep(write(tmp_path, GRID | {"command": command[1:]})).arguments({}, Path("o"))[:4] == [
-        sys.executable, "-m", "experiments", "fit",
-    ]  # fmt: skip
+    monkeypatch.delenv("PLACE")
+    with pytest.raises(ValueError, match="variable PLACE, which is not set"):
+        sweep.arguments({}, Path("out"))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_fit_reads_what_an_agent_of_wandb_passes(nested: bool, capsys: pytest.CaptureFixture[str]):
+    """``None`` where YAML says null, mappings as Python writes them; equal signs or none."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    from experiments.lightning_cli import main as fit
+
+    mask = {"class_path": "Mixture", "init_args": {"generators": [{"class_path": "LaMaThin"}], "weights": None}}
+    drawn: dict[str, Any] = {"model.init_args.clip_norm": None, "data.init_args.flip": False}
+    if nested:
+        drawn = {"model": {"init_args": {"clip_norm": None}}, "data": {"init_args": {"flip": False}}}
+    drawn |= {"data.init_args.mask": mask}
+    passed = create_sweep_command_args({"args": {name: {"value": value} for name, value in drawn.items()}})
+    given = ["--model=DeepFillV2", "--model.init_args.clip_norm=3", "--model.init_args.width=4", "--data=SamplePhotos"]
+    for words in (passed["args"], passed["args_no_equals"]):
+        with pytest.raises(SystemExit) as end:
+            fit(["fit", *given, *words, "--print_config"])
+        assert end.value.code == 0
+        printed = yaml.safe_load(capsys.readouterr().out)
+        model, data = printed["model"]["init_args"], printed["data"]["init_args"]
+        assert (model["clip_norm"], model["width"], data["flip"]) == (None, 4, False)
+        (inner,) = data["mask"]["init_args"]["generators"]
+        assert inner["class_path"].endswith("LaMaThin") and data["mask"]["init_args"]["weights"] is None
 
 
 # ---- the budget ----------------------------------------------------------------------------------------------------
@@ -194,7 +295,7 @@ def test_a_grid_is_run_once_each_through_a_killed_worker_and_a_killed_sweep(tmp_
     page = (out / "sweep.html").read_text()
     assert "8 of 8" in page and f"trial {best.number}" in page
     with (out / "trials.csv").open() as file:
-        assert Counter(row["state"] for row in csv.DictReader(file))["LOST"] == len(trials) - 8
+        assert Counter(row["state"] for row in csv.DictReader(file))["lost"] == len(trials) - 8
 
 
 def test_of_two_workers_that_saw_the_last_place_one_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -383,7 +484,7 @@ def test_an_installed_sweep_trains_what_it_says(path: Path, monkeypatch: pytest.
 
     monkeypatch.setenv("LIT_INPAINT_DATA", "/data")
     sweep = read_sweep(path)
-    points = sweep.grid() if sweep.method == "grid" else [draw(FixedTrial({}), sweep.parameters)]
+    points = list(sweep.grid()) if sweep.method == "grid" else [draw(FixedTrial({}), sweep.parameters)]
     for point in (points[0], points[-1]):
         words = sweep.arguments(point, Path("runs/trial"))
         with pytest.raises(SystemExit) as end:
@@ -397,7 +498,6 @@ def test_an_installed_sweep_trains_what_it_says(path: Path, monkeypatch: pytest.
 @pytest.mark.slow
 def test_the_files_are_valid_by_the_schema_that_wandb_publishes(tmp_path: Path):
     """The schema inside W&B's package ``sweeps``, which wants an old numpy: fetched, not installed."""
-    import json
     import zipfile
 
     jsonschema = pytest.importorskip("jsonschema")

@@ -15,7 +15,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.processes import born, machine
-from experiments.sweep.space import Sweep, choices, draw, text
+from experiments.sweep.laws import choices, draw, text
+from experiments.sweep.space import Sweep
 from experiments.sweep.storage import DAMAGED, open_storage
 
 BEAT = 15.0  # seconds between signs of life
@@ -111,7 +112,7 @@ class Ledger:
                 break
             self.give_back_of_the_dead()
             time.sleep(WAIT)
-        taken = [json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in below]
+        taken = {json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in below}
         point = next(p for p in self.sweep.grid() if json.dumps(p, sort_keys=True) not in taken)
         for name, spec in self.sweep.parameters.items():  # recorded as if drawn, for the importance of each
             if "values" in spec:

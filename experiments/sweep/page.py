@@ -16,8 +16,8 @@ from plotly.offline import get_plotlyjs
 
 from experiments.compare import page as comparison
 from experiments.files import write_text
+from experiments.sweep.laws import text
 from experiments.sweep.ledger import Ledger, lost, why_lost
-from experiments.sweep.space import text
 
 HERE = Path(__file__).parent
 COLOURS = {"COMPLETE": "#2f6fb3", "PRUNED": "#cf6a24", "FAIL": "#b8405e", "RUNNING": "#8b8f1d"}
@@ -52,7 +52,7 @@ def table(ledger: Ledger) -> str:
     writer.writerow(["trial", "state", ledger.sweep.metric, "images_seen", "seconds", *names, "reason"])
     for trial in ledger.trials():
         said, drawn = trial.user_attrs, trial.user_attrs.get("drawn", {})
-        state = "LOST" if lost(trial) else trial.state.name
+        state = "lost" if lost(trial) else trial.state.name.lower()
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
         values = [text(drawn[name]) if name in drawn else "" for name in names]
         reason = why_lost(trial) if lost(trial) else said.get("reason", "")
