@@ -37,7 +37,7 @@ with (folder / "metrics.csv").open("w") as file:
     for step in range(1, 4):
         time.sleep(float(given.get("seconds", 0)) / 3)
         print(f"{step},{8 * step},{(float(given['x']) - 3) ** 2 + 1 / step - 1 / 3}", file=file, flush=True)
-        if given["x"] in ("2", "5") and given.get("crash") == "true":
+        if given["x"] in ("2", "5") and given.get("crash") == "True":
             raise RuntimeError(f"made to crash at {given['x']}")
 """
 GRID: dict[str, Any] = {
