@@ -14,7 +14,6 @@ from masks.regular import open_regular, refuse_irregular
 
 White = Literal["hole", "known"]
 Alpha = Literal["opaque", "transparent"]
-_WHITES = (1, 255, 65535)  # of masks with two values, whatever the depth of the file
 _PHOTOMETRIC = 262  # TIFF tag; 0: the smallest value is white
 
 
@@ -61,15 +60,15 @@ def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDAr
     low, high, deep = values.min(), values.max(), values.dtype != np.uint8
     if not (np.isfinite(low) and np.isfinite(high) and low >= 0):
         raise ValueError(f"{path}: has pixels that are negative or no number; expected 0 and 255. Save it as PNG.")
-    white = high if high in _WHITES[: 3 if deep else 2] else (65535 if deep and high > 255 else 255)
+    white = 1 if high == 1 else (65535 if deep and high > 255 else 255)
     soft = (values != 0) & (values != white)
     if not soft.any():
         return values == white
     grey = f"{soft.mean():.2%} of its pixels are grey ({values[soft].min():g} to {values[soft].max():g})"
     if deep and not (255 < high <= 65535 or high <= 1):
         raise ValueError(
-            f"{path}: {grey} in a file of {values.dtype}, whose white is not known; expected 0 and one of "
-            f"{', '.join(map(str, _WHITES))}. Save it as a PNG of 8 bits."
+            f"{path}: {grey} in a file of {values.dtype}, whose white is not known; expected 0 and one of 1, 255, "
+            "65535. Save it as a PNG of 8 bits."
         )
     if threshold is None:
         raise ValueError(

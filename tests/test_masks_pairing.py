@@ -15,7 +15,7 @@ from experiments.cli import main
 from experiments.pairing import find_pairs
 from masks import CenterRectangle, MaskFolder, Mixture
 from masks.files import read_mask, write_mask
-from masks.finding import find_images, pair_by_name, without_masks
+from masks.finding import find_images, masks_beside, pair_by_name, without_masks
 from masks.folder import roots_of
 
 MASK = np.zeros((16, 24), np.uint8)
@@ -102,6 +102,9 @@ def test_names_decide_with_the_longest_image_first() -> None:
     both = pair_by_name(["a.png", "a_mask.png", "sub/a.png"], ["a.png", "a_mask.png", "sub/a_mask1.gif", "other.png"])
     assert both == {"a.png": ["a.png"], "a_mask.png": ["a_mask.png"], "sub/a.png": ["sub/a_mask1.gif"]}
     assert pair_by_name(["a.jpg"], ["a.png", "a_mask.png"]) == {"a.jpg": ["a_mask.png"]}
+    assert masks_beside(["a.png", "a_mask_b.png", "a_mask_b_mask.png"]) == {
+        "a_mask_b_mask.png"
+    }  # its image is a_mask_b
     assert pair_by_name(["ab.jpg"], ["a_mask.png", "abc.png"]) == {"ab.jpg": []}
 
 
