@@ -112,6 +112,16 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
         ({"command": ["lit-inpaint", "fit", "${arg}"]}, r"there is no \$\{arg\}"),
         ({"command": ["${env}", "lit-inpaint", "fit", "${args_no_boolean_flags}"]}, r'put "\$\{args\}"'),
         ({"early_terminate": {"type": "hyperband"}}, "give min_iter, or max_iter and s"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "min_iter is 0"),
+        ({"run_cap": 0}, "run_cap is 0; expected a whole number of 1 or more"),
+        ({"run_cap": "5"}, "run_cap is '5'"),
+        ({"metric": {"name": "x", "target": float("nan")}}, "target is nan"),
+        ({"method": "random", "parameters": {"x": {"min": "1e-5", "max": 1}}}, "x, min is '1e-5'.* write 1.0e-5"),
+        (
+            {"method": "random", "parameters": {"x": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}}},
+            "q must",
+        ),
+        ({"method": "random", "parameters": {"x": {"values": [1, 2], "probabilities": [1, -1]}}}, "0 or more and not"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, change: dict[str, Any], said: str):
@@ -125,6 +135,82 @@ def test_a_search_that_never_ends_is_refused_and_a_grid_ends_with_its_points(tmp
     with pytest.raises(ValueError, match="set run_cap or --trials"):
         read_sweep(write(tmp_path, endless)).budget(None)
     assert read_sweep(write(tmp_path, endless | {"run_cap": 5})).budget(7) == 7
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--trials", "0"], ["--trials", "-3"], ["--workers", "-1"], ["--seed", "1"], ["--seed", "-1"]],
+    ids="".join,
+)
+def test_a_number_that_means_nothing_is_refused_before_anything_is_written(tmp_path: Path, words: list[str]):
+    with pytest.raises(ValueError, match=f"{words[0]} is {words[1]}"):
+        main([str(write(tmp_path, GRID)), "--out", str(tmp_path / "out"), *words])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_value_given_twice_is_one_point_and_a_grid_of_a_billion_is_walked(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    given = {"x": {"values": [1, 1, "1", 2, None, "None", 1]}, "y": {"values": [True, 5]}}
+    sweep = read_sweep(write(tmp_path, GRID | {"parameters": given}))
+    points = [{"x": x, "y": y} for x in (1, 2, None) for y in (True, 5)]
+    assert list(sweep.grid()) == points and sweep.budget(None) == 6
+    ledger = Ledger(sweep, str(tmp_path / "out" / "journal.log"), 6)
+    drawn = []
+    while claimed := ledger.claim():
+        drawn.append(claimed[1])
+        ledger.finish(claimed[0].number, TrialState.COMPLETE, 1.0)
+    assert drawn == points
+
+    huge = read_sweep(write(tmp_path, GRID | {"parameters": {c: {"values": list(range(10))} for c in "abcdefghi"}}))
+    assert huge.budget(None) == 10**9 and huge.budget(3) == 3
+    (tmp_path / "huge").mkdir()
+    ledger = Ledger(huge, str(tmp_path / "huge" / "journal.log"), huge.budget(None))
+    assert [(ledger.claim() or ({}, {}))[1]["i"] for _ in range(3)] == [0, 1, 2]
+
+
+def draws(path: Path, out: Path, seed: int | None = None, lose: int = -1, budget: int = 4) -> list[float]:
+    """x of every trial that counts; the worker of trial ``lose`` dies."""
+    out.mkdir(exist_ok=True)
+    ledger = Ledger(read_sweep(path), str(out / "journal.log"), budget, seed)
+    while claimed := ledger.claim():
+        number = claimed[0].number
+        ledger.lose(number, "died") if number == lose else ledger.finish(number, TrialState.COMPLETE, 1.0)
+    return [trial.user_attrs["drawn"]["x"] for trial in ledger.held()]
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_sweep_draws_by_its_own_seed_and_two_sweeps_draw_differently(tmp_path: Path, method: str):
+    content = GRID | {"method": method, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    path, other = write(tmp_path, content), write(tmp_path, content, "other")
+    changed = write(tmp_path, content | {"metric": {"name": "val/psnr"}}, "changed")
+    first = draws(path, tmp_path / "a")
+    found = [
+        first, draws(other, tmp_path / "b"), draws(changed, tmp_path / "c"), draws(path, tmp_path / "d", seed=0),
+        draws(path, tmp_path / "e", seed=1),
+    ]  # fmt: skip
+    assert len({value for values in found for value in values}) == 5 * 4
+    assert draws(path, tmp_path / "again") == first
+    assert draws(other, tmp_path / "seeded", seed=0) == found[3]  # a stated seed is all that counts
+    assert draws(path, tmp_path / "e", budget=6)[:4] == found[4]  # resumed, the seed is known
+    with pytest.raises(ValueError, match="drawn with --seed 1, given 2"):
+        draws(path, tmp_path / "e", seed=2)
+    if method == "random":  # killed and resumed, it draws what it would have drawn
+        assert sorted(draws(path, tmp_path / "killed", lose=1)) == sorted(first)
+
+
+def test_a_trial_that_ends_with_nan_has_failed_and_the_best_is_another(tmp_path: Path):
+    path, out = write(tmp_path, GRID | {"parameters": {"x": {"values": [8, "nan", "inf", 3]}}}), tmp_path / "out"
+    stand_in = (tmp_path / "stand_in.py").read_text()
+    stand_in = stand_in.replace("(float(given['x']) - 3)", "((float(given['x']) if step == 3 else 4) - 3)")
+    (tmp_path / "stand_in.py").write_text(stand_in)
+    assert main([str(path), "--out", str(out)]) == 0
+    with (out / "trials.csv").open() as file:
+        rows = {row["x"]: (row["state"], row["val/loss"], row["reason"]) for row in csv.DictReader(file)}
+    assert rows["8"] == ("complete", "25.0", "") and rows["3"] == ("complete", "0.0", "")
+    assert rows["nan"] == ("fail", "", "the last val/loss that it logged is nan")
+    assert rows["inf"] == ("fail", "", "the last val/loss that it logged is inf")
+    best = ledger_of(path, out).best()
+    assert best is not None and best.user_attrs["drawn"]["x"] == 3
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,13 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint sweep",
         description="Train over a search space written in W&B's sweep schema, offline, with Optuna. The same command "
-        "again goes on where it stopped; on another machine with the same --out or --storage it helps.",
+        "again resumes it; on another machine with the same --out or --storage it helps.",
     )
     p.add_argument("sweep", help="a YAML; installed ones by name, as in narrow_vs_wide")
     p.add_argument("--out", type=Path, help="folder of trials, page and journal; runs/sweeps/<name> unless told")
     p.add_argument("--workers", type=int, default=1, help="trials at a time on this machine; 0 only writes the page")
     p.add_argument("--trials", type=int, help="trials in all; run_cap of the file unless told")
+    p.add_argument("--seed", type=int, help="of what random and bayes draw; another one for every file unless told")
     p.add_argument("--storage", help="database URL in place of <out>/journal.log, such as postgresql://...")
     p.add_argument(
         "--submitit",
@@ -43,13 +44,19 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     sweep = read_sweep(find_yaml(arguments.sweep, "sweeps"))
     budget = sweep.budget(arguments.trials)
+    if arguments.workers < 0:
+        raise ValueError(f"--workers is {arguments.workers}; expected 1 or more, or 0 to write the page alone.")
+    if arguments.seed is not None and (arguments.seed < 0 or sweep.method == "grid"):
+        raise ValueError(
+            f"--seed is {arguments.seed}; expected 0 or more, and method random or bayes: a grid draws nothing."
+        )
     out = (arguments.out or Path("runs/sweeps") / sweep.name).absolute()
     try:
         from experiments.sweep.ledger import Ledger
     except ImportError:
         raise ValueError("a sweep needs Optuna: pip install 'lit-inpaint[sweep]'.") from None
     out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget)
+    ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget, arguments.seed)
     if arguments.work:
         from experiments.sweep.worker import work
 
@@ -103,7 +110,7 @@ def run_workers(ledger: Any, command: Sequence[str], number: int, out: Path) -> 
     if killed:
         print(f"{killed} of {number} workers died; the others took over their trials.", file=sys.stderr)
     if not ledger.spent():
-        print("The budget is not met; the same command again goes on.", file=sys.stderr)
+        print("The budget is not met; run the same command again to resume.", file=sys.stderr)
 
 
 def environments(number: int) -> list[dict[str, str]]:

@@ -5,12 +5,15 @@ stopped, so that its place in the budget is free again. A new trial may run if f
 number count; that needs no lock, because numbers are given in order and a trial is signed in the write that makes it.
 """
 
+import hashlib
+import itertools
 import json
 import os
 import signal
 import time
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,7 +28,8 @@ WAIT = 0.2
 
 
 class Ledger:
-    def __init__(self, sweep: Sweep, place: str, budget: int) -> None:
+    def __init__(self, sweep: Sweep, place: str, budget: int, seed: int | None = None) -> None:
+        """``seed``: of what trials draw; of the file's name and content unless told, kept with the trials."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.budget = sweep, budget
         self.storage = open_storage(place, sweep.name, sweep.maximize)
@@ -45,6 +49,15 @@ class Ledger:
             raise ValueError(
                 f"{place} holds trials of another search space under the name {sweep.name}. Rename the file, or give "
                 "another --out."
+            )
+        kept = self.study.user_attrs.get("seed")
+        if kept is None:
+            digest = hashlib.sha256(f"{sweep.name} {sweep.identity()}".encode()).digest()
+            self.study.set_user_attr("seed", int.from_bytes(digest[:4], "big") if seed is None else seed)
+        elif seed not in (None, kept):
+            raise ValueError(
+                f"{place} holds trials drawn with --seed {kept}, given {seed}. Leave it out to resume, or give another "
+                "--out."
             )
 
     def trials(self) -> list[FrozenTrial]:
@@ -97,22 +110,32 @@ class Ledger:
         return optuna.Trial(self.study, self.storage.create_new_trial(study, template_trial=template))
 
     def _drawn(self, trial: optuna.Trial) -> dict[str, Any]:
-        # Seeded by the number of the trial: workers of one seed would all draw the same.
+        # Each place in the budget has a seed of its own: a lost trial is drawn again as it was. TPE learns from the
+        # trials so far and is seeded by the number of the trial.
         if self.sweep.method == "random":
-            self.study.sampler = optuna.samplers.RandomSampler(seed=trial.number)
+            taken = {other.user_attrs.get("place", other.number) for other in self._below(trial)}
+            place = next(place for place in itertools.count() if place not in taken)
+            trial.set_user_attr("place", place)
+            self.study.sampler = optuna.samplers.RandomSampler(seed=self._seed(place))
         else:
-            self.study.sampler = optuna.samplers.TPESampler(seed=trial.number, constant_liar=True)
+            self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(trial.number), constant_liar=True)
         return draw(trial, self.sweep.parameters)
 
-    def _point(self, trial: optuna.Trial) -> dict[str, Any]:
-        """The first point of the grid that no trial of a lower number holds, once all of these have theirs."""
+    def _seed(self, place: int) -> int:
+        return int(np.random.SeedSequence([self.study.user_attrs["seed"], place]).generate_state(1)[0])
+
+    def _below(self, trial: optuna.Trial) -> list[FrozenTrial]:
+        """The trials of a lower number that count, once all of these have what they drew."""
         while True:
             below = [other for other in self.held() if other.number < trial.number]
             if all("drawn" in other.user_attrs for other in below):
-                break
+                return below
             self.give_back_of_the_dead()
             time.sleep(WAIT)
-        taken = {json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in below}
+
+    def _point(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The first point of the grid that no trial of a lower number holds."""
+        taken = {json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in self._below(trial)}
         point = next(p for p in self.sweep.grid() if json.dumps(p, sort_keys=True) not in taken)
         for name, spec in self.sweep.parameters.items():  # recorded as if drawn, for the importance of each
             if "values" in spec:

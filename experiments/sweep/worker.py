@@ -1,6 +1,7 @@
 """One worker: takes trials until the budget is met, runs each as a process of its own, reports what it validates."""
 
 import contextlib
+import csv
 import ctypes
 import math
 import os
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 
 from experiments.compare.reader import Curve, read_run
 from experiments.processes import born
+from experiments.run.folder import Run
 from experiments.sweep.ledger import BEAT, Ledger
 
 POLL = 0.5  # seconds
@@ -52,18 +54,19 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Pat
         stop(process)
     if ended == "lost":
         return
-    values = curve(folder, ledger.sweep.metric)
-    last = values[-1][1] if values else math.nan
+    metric = ledger.sweep.metric
+    values = curve(folder, metric)
     facts: dict[str, Any] = {"images_seen": values[-1][0]} if values else {}
+    last = last_logged(folder, metric)
     if ended == "pruned":
-        ledger.finish(trial.number, TrialState.PRUNED, last if math.isfinite(last) else None, **facts)
-    elif process.returncode == 0 and math.isfinite(last):
+        ledger.finish(trial.number, TrialState.PRUNED, values[-1][1] if values else None, **facts)
+    elif process.returncode == 0 and last is not None and math.isfinite(last):
         ledger.finish(trial.number, TrialState.COMPLETE, last, **facts)
     else:
         said = next((line for line in reversed(_lines(log)) if line.strip()), "it said nothing").strip()
         reason = f"exit code {process.returncode}: {said[:300]}"
         if process.returncode == 0:
-            reason = f"it logged no {ledger.sweep.metric}"
+            reason = f"it logged no {metric}" if last is None else f"the last {metric} that it logged is {last}"
         ledger.finish(trial.number, TrialState.FAIL, reason=reason, **facts)
 
 
@@ -95,6 +98,16 @@ def curve(folder: Path, metric: str) -> Curve:
     if not any(folder.glob("metrics*.csv")):
         return []
     return read_run(folder).curves.get(metric, [])
+
+
+def last_logged(folder: Path, metric: str) -> float | None:
+    """The last value of the last start, as it was logged: a curve leaves out what is not finite."""
+    for path in reversed(Run(folder).numbered("metrics", "csv")):
+        cells = [row.get(metric) for row in csv.DictReader(_lines(path))]
+        for cell in filter(None, reversed(cells)):
+            with contextlib.suppress(ValueError):
+                return float(cell)
+    return None
 
 
 def _lines(log: Path) -> list[str]:
