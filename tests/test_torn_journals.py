@@ -277,25 +277,31 @@ def test_a_full_disk_leaves_the_journal_of_a_sweep_whole(tmp_path: Path, capsys:
 # ---- votes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_damaged_file_of_votes_keeps_what_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(("damage", "share"), [("a page of answers", 0.5), ("the end", 0.5), ("the raters", 1.0)])
+def test_a_damaged_file_of_votes_keeps_what_can_be_read(
+    damage: str, share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     study = study_of(results(tmp_path))
     store = Store(study.database, study)
-    for number in range(12):
+    for number in range(1, 13):
         store.begin(f"rater {number}", study, None)
-    store._db.execute("insert into answer select rater, position, left, 0 from question")
+        store._db.execute("insert into answer select rater, position, left, 0 from question where rater = ?", [number])
     votes = store.votes()
+    (raters,) = store._db.execute("select rootpage from sqlite_master where name = 'rater'").fetchone()
     store.close()
-    content = bytearray(study.database.read_bytes())
+    content = study.database.read_bytes()
     pages = len(content) // 4096
-    content[4096 * (pages * 2 // 3) : 4096 * (pages * 2 // 3 + 1)] = bytes(4096)
-    study.database.write_bytes(content)
+    page = {"a page of answers": pages * 2 // 3, "the end": pages * 3 // 4, "the raters": raters - 1}[damage]
+    rest = b"" if damage == "the end" else bytes(4096) + content[4096 * (page + 1) :]
+    study.database.write_bytes(content[: 4096 * page] + rest)
     store = Store(study.database, study)
     said = capsys.readouterr().out
     assert f"{study.database} is damaged" in said and f"{study.database.name}.damaged" in said
     kept = store.votes()
-    assert set(kept) <= set(votes) and len(kept) > len(votes) / 2
-    token = store.begin("late", study, None)
+    assert set(kept) <= set(votes) and len(kept) >= len(votes) * share
+    token = store.begin("late", study, None)  # never under the number of a rater who is lost
     assert store.answer(token, 0, left=True) and len(store.votes()) == len(kept) + 1
+    assert len(store.raters()) == 13
     assert Store(study.database, study).votes() == store.votes() and "damaged" not in capsys.readouterr().out
 
 
