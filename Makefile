@@ -29,7 +29,7 @@ test-slow: install  ## the slow tests, which .ci/run runs as well
 mutations: install  ## plant each fault of tests/mutations.toml and see that its test fails (4 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutations.py
 
-reliability: install  ## 20 times kill -9 and go on, for a GAN, PartialConv and the DDPM (10 minutes on one core)
+reliability: install  ## kills, signals, flipped bits, torn journals, double starts (15 minutes on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability.py
 
 lint: install  ## ruff and mypy

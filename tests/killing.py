@@ -173,7 +173,7 @@ def command_line(argv: list[str], in_batch: float = 0.0, in_validation: float = 
     cli.main(argv)
 
 
-def slow_to_save(argv: list[str]) -> None:
+def slow_to_save(argv: list[str], seconds: float = 1.0) -> None:
     """``lit-inpaint`` whose checkpoints take a second each, in the middle of which saving.txt appears."""
     save = torch.save
 
@@ -182,7 +182,7 @@ def slow_to_save(argv: list[str]) -> None:
         save(content, whole)
         file.write(whole.getvalue()[: whole.tell() // 2])
         Path("saving.txt").touch()
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             time.sleep(0.01)
         file.write(whole.getvalue()[whole.tell() // 2 :])
