@@ -77,6 +77,13 @@ class Stage(L.LightningModule):
         if stage == "fit":
             check_strategy(self.trainer, self)
 
+    def log(self, name: str, value: Any, *arguments: Any, **how: Any) -> None:
+        """Lightning's, but a number stays on the CPU: a copy of it to a GPU makes the host wait. Only a collective
+        needs it there."""
+        if isinstance(value, int | float) and not how.get("sync_dist"):
+            value = torch.tensor(float(value), device="cpu")
+        super().log(name, value, *arguments, **how)
+
     # ---- training: one optimiser step ------------------------------------------------------------------------------
 
     @contextmanager

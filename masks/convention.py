@@ -6,6 +6,7 @@ Everything that erases or pastes pixels calls :func:`erase` and :func:`composite
 order is converted at the edge, by a stated argument, and never guessed.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,17 @@ def erase(image: Tensor, mask: Tensor, fill: float | Tensor = 0.0) -> Tensor:
     """
     # A number goes to a GPU with the kernel; as a tensor it would be copied there, and the host would wait.
     return torch.where(mask == 1, fill if isinstance(fill, int | float) else fill.to(image), image)
+
+
+def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """One number a channel, (C, 1, 1), in the type and on the device of ``like``.
+
+    Filled in there: a copy of a list to a GPU would make the host wait for all that it has been given to do.
+
+    >>> per_channel((0.5, 0.25), torch.zeros(1)).flatten()
+    tensor([0.5000, 0.2500])
+    """
+    return torch.stack([like.new_full((1, 1), value) for value in values])
 
 
 def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:

@@ -5,13 +5,15 @@ After a change that is meant: ``FAKE_CUDA_WRITE=1 pytest tests/test_fake_cuda.py
 which. A number that rises costs every user of a GPU time in every batch.
 """
 
+import contextlib
 import inspect
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -37,10 +39,11 @@ OURS = {name: cls for name, cls in stage_classes().items() if cls.__module__.sta
 # Fewer rounds of the same code than in the contract test: what repeats needs no repetition here.
 SMALLER: dict[str, dict[str, Any]] = {
     "Bertalmio": {"rounds": 1, "transport_steps": 1, "diffusion_steps": 1},
+    "ICTUpsampler": {"size": 32},
     "GLCIC": {"completion_steps": 0, "critic_steps": 1},  # the critic's phase, then both
     "PatchMatch": {"radius": 2, "rounds": 1, "rounds_per_level": 0, "iterations": 1},
 }
-SIDE, SIDES = 48, {"DSI": 16, "PatchMatch": 24}
+SIDE, SIDES = 32, {"AOTGAN": 40, "DSI": 16, "PatchMatch": 24}  # for a module without a size of its own
 every_module = pytest.mark.parametrize("name", sorted(OURS))
 
 
@@ -92,10 +95,13 @@ def made(name: str, given: dict[str, Any]) -> Stage:
     return module
 
 
-def steps(cuda: FakeCuda, module: Stage, given: dict[str, Any], dtype: torch.dtype | None = None) -> Steps:
-    side = given.get("size", given.get("image_size", SIDES.get(type(module).__name__, SIDE)))
+@contextlib.contextmanager
+def running(name: str, given: dict[str, Any], dtype: torch.dtype | None = None) -> Iterator[Steps]:
+    module = made(name, given)
+    side = given.get("size", given.get("image_size", SIDES.get(name, SIDE)))
     callbacks = [EMA(0.5)] if getattr(module, "trainable", True) else []
-    return Steps(cuda, module, side, dtype, callbacks)
+    with FakeCuda() as cuda:
+        yield Steps(cuda, module, side, dtype, callbacks)
 
 
 def committed(kind: str, name: str, waits: Any) -> None:
@@ -109,20 +115,17 @@ def committed(kind: str, name: str, waits: Any) -> None:
 
 @every_module
 def test_every_step_stays_on_the_gpu_and_waits_as_often_as_committed(name: str, zero_backbones: dict[str, str]):
-    given = arguments(name, zero_backbones)
-    with FakeCuda() as cuda:
-        waits = steps(cuda, made(name, given), given).all()
+    with running(name, arguments(name, zero_backbones)) as module:
+        waits = module.all()
     committed("steps", name, waits)
 
 
 @every_module
 def test_every_step_stays_on_the_gpu_under_bfloat16(name: str, zero_backbones: dict[str, str]):
-    given = arguments(name, zero_backbones)
-    with FakeCuda() as cuda:
-        halved = steps(cuda, made(name, given), given, torch.bfloat16)
-        if getattr(halved.module, "trainable", True):
-            halved.training()
-        halved.evaluation("validation")  # of which test and sample are parts
+    with running(name, arguments(name, zero_backbones), torch.bfloat16) as module:
+        if module.trainable:
+            module.training()
+        module.evaluation("validation")  # of which test and sample are parts
 
 
 SAMPLERS = {
@@ -181,9 +184,7 @@ def test_every_metric_stays_on_the_gpu(name: str):
 
 
 def test_watching_a_run_costs_the_waits_that_are_committed(zero_backbones: dict[str, str]):
-    given = arguments("DeepFillV2", zero_backbones)
-    with FakeCuda() as cuda:
-        watched = steps(cuda, made("DeepFillV2", given), given)
+    with running("DeepFillV2", arguments("DeepFillV2", zero_backbones)) as watched:
         watched.callbacks.extend([Health(), Throughput()])
         committed("callbacks", "EMA, Health, Throughput", dict(sorted(watched.training().items())))
 
@@ -201,16 +202,24 @@ NETWORK = dict(ROWS)["PartialConv"]
 loss = "lit_inpaint.methods.partial_conv.method.hole_total_variation"
 
 
-def run(step: str) -> dict[str, int]:
-    with FakeCuda() as cuda:
-        return getattr(steps(cuda, made("PartialConv", NETWORK), NETWORK), step)()
+def run_training() -> Counter[str]:
+    with running("PartialConv", NETWORK) as module:
+        return module.training()
+
+
+def run_evaluation() -> Counter[str]:
+    with running("PartialConv", NETWORK) as module:
+        return module.evaluation("validation")
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_a_constant_of_the_cpu_in_a_loss_is_found(dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loss, lambda completed, mask: (completed * torch.ones(3, 1, 1)).mean())
-    with FakeCuda() as cuda, pytest.raises(RuntimeError, match="two devices, cuda:0 and cpu"):
-        steps(cuda, made("PartialConv", NETWORK), NETWORK, dtype).training()
+    with (
+        running("PartialConv", NETWORK, dtype) as module,
+        pytest.raises(RuntimeError, match="two devices, cuda:0 and cpu"),
+    ):
+        module.training()
 
 
 @pytest.mark.parametrize(
@@ -230,9 +239,9 @@ def test_whatever_makes_the_host_wait_in_a_step_is_counted(
     kind: str, fault: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(loss, lambda completed, mask: completed.mean())
-    clean = run("training")
+    clean = run_training()
     monkeypatch.setattr(loss, lambda completed, mask: fault(completed))
-    assert run("training") - clean == {kind: 1}
+    assert run_training() - clean == {kind: 1}
 
 
 def test_a_generator_of_the_cpu_that_draws_on_the_gpu_is_found(monkeypatch: pytest.MonkeyPatch):
@@ -249,8 +258,8 @@ def test_a_generator_of_the_cpu_that_draws_on_the_gpu_is_found(monkeypatch: pyte
 
 def test_a_constant_of_the_cpu_in_a_metric_is_found(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lit_inpaint.metrics.mean.round_to_8_bits", lambda image: image * torch.ones(3, 1, 1))
-    with FakeCuda() as cuda, pytest.raises(RuntimeError, match="different devices in metric calculation"):
-        steps(cuda, made("PartialConv", NETWORK), NETWORK).evaluation("validation")
+    with pytest.raises(RuntimeError, match="different devices in metric calculation"):
+        run_evaluation()
 
 
 def test_a_wait_in_a_metric_is_counted(monkeypatch: pytest.MonkeyPatch):
@@ -258,11 +267,6 @@ def test_a_wait_in_a_metric_is_counted(monkeypatch: pytest.MonkeyPatch):
     update = ImageMean.update
     monkeypatch.setattr(ImageMean, "update", lambda self, *images: update(self, *images) or self.count.item())
     assert run_evaluation() - clean == {"item": len(CHEAP)}
-
-
-def run_evaluation() -> Any:
-    with FakeCuda() as cuda:
-        return steps(cuda, made("PartialConv", NETWORK), NETWORK).evaluation("validation")
 
 
 def test_an_average_that_ema_keeps_on_the_cpu_is_found(monkeypatch: pytest.MonkeyPatch):
@@ -275,18 +279,42 @@ def test_an_average_that_ema_keeps_on_the_cpu_is_found(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(EMA, "on_fit_start", on_the_cpu)
     with pytest.raises(RuntimeError, match="on the same device"):
-        run("training")
+        run_training()
 
 
 def test_a_wait_in_ema_is_counted(monkeypatch: pytest.MonkeyPatch):
-    clean, update = run("training"), EMA.on_generator_update
+    clean, update = run_training(), EMA.on_generator_update
 
     def waiting(self: EMA, trainer: Any, module: Any) -> None:
         assert next(module.parameters()).isfinite().all()
         update(self, trainer, module)
 
     monkeypatch.setattr(EMA, "on_generator_update", waiting)
-    assert run("training") - clean == {"item": 1}
+    assert run_training() - clean == {"item": 1}
+
+
+@pytest.mark.slow
+@every_module
+def test_every_choice_of_an_argument_stays_on_the_gpu(name: str, zero_backbones: dict[str, str]):
+    """Each Boolean and each Literal of a constructor at each other value, one at a time."""
+    given = arguments(name, zero_backbones)
+    for choice in choices(OURS[name]):
+        try:
+            with running(name, given | choice) as module:
+                if module.trainable:
+                    module.training()
+                module.evaluation("test")
+        except Exception as error:
+            error.add_note(f"{name}, {choice}")
+            raise
+
+
+def choices(cls: type) -> Iterator[dict[str, Any]]:
+    hints = get_type_hints(cls.__init__)
+    for key, parameter in inspect.signature(cls).parameters.items():
+        for kind in (hints[key], *get_args(hints[key])):
+            values = (True, False) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+            yield from ({key: value} for value in values if value != parameter.default)
 
 
 def test_branches_see_the_true_values_and_the_cpu_program_gives_the_same():

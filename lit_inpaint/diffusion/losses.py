@@ -25,7 +25,7 @@ def vlb_term(diffusion: Diffusion, x_0: Tensor, x_t: Tensor, t: Tensor, epsilon:
         epsilon: Predicted noise.
         v: 1 gives beta, -1 gives btilde, in between the log-variance is interpolated; not clamped.
     """
-    epsilon = epsilon.detach()
+    epsilon, diffusion = epsilon.detach(), diffusion.on(t.device)
     weight_x_0, weight_x_t = (
         spread(table, t, x_0) for table in (diffusion.posterior_mean_x_0, diffusion.posterior_mean_x_t)
     )

@@ -116,9 +116,32 @@ class Diffusion:
         """sqrt(1 / abar - 1): x_0 = recip_sqrt_abar * x_t - this * epsilon."""
         return torch.sqrt(1 / self.abar - 1)
 
+    @cached_property
+    def sqrt_abar(self) -> Tensor:
+        return torch.sqrt(self.abar)
+
+    @cached_property
+    def sqrt_1_minus_abar(self) -> Tensor:
+        return torch.sqrt(1 - self.abar)
+
+    def on(self, device: torch.device) -> "Diffusion":
+        """The same tables, computed on the CPU, on a device: moved once, for steps that take one entry an image."""
+        if device.type == "cpu":
+            return self
+        if device not in self._moved:
+            moved = self._moved[device] = Diffusion(self.betas.to(device), self.timesteps.to(device))
+            tables = [name for name, value in vars(Diffusion).items() if isinstance(value, cached_property)]
+            moved.__dict__.update({name: getattr(self, name).to(device) for name in tables if name != "_moved"})
+        return self._moved[device]
+
+    @cached_property
+    def _moved(self) -> dict[torch.device, "Diffusion"]:
+        return {}
+
     def q_sample(self, x_0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """x_t of a batch: sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise; ``t`` (B,) indices."""
-        return spread(torch.sqrt(self.abar), t, x_0) * x_0 + spread(torch.sqrt(1 - self.abar), t, x_0) * noise
+        here = self.on(t.device)
+        return spread(here.sqrt_abar, t, x_0) * x_0 + spread(here.sqrt_1_minus_abar, t, x_0) * noise
 
     def respaced(self, steps: int, rule: Literal["even", "stride"] = "even") -> "Diffusion":
         """The same process in fewer steps: betas are recomputed from abar, the network is told the original index.
@@ -144,5 +167,5 @@ class Diffusion:
 
 
 def spread(table: Tensor, t: Tensor, like: Tensor) -> Tensor:
-    """Entries ``t`` (B,) of a float64 table, cast to the type of ``like`` (B, C, H, W) and shaped to broadcast."""
-    return table.to(t.device)[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    """Entries ``t`` (B,) of a table on its device, in the type of ``like`` (B, C, H, W), shaped to broadcast."""
+    return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))

@@ -74,20 +74,18 @@ class Conv2dSame(nn.Conv2d):
         return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, self.bias, stride, 0, dilation)
 
 
-def align_corners_index(size: int, new_size: int) -> list[int]:
+def align_corners_index(size: int, new_size: int, device: torch.device | str = "cpu") -> Tensor:
     """Source index of every sample when nearest resizing maps first to first and last to last (``align_corners``).
 
-    >>> align_corners_index(64, 32)[:3], align_corners_index(64, 32)[14:18], align_corners_index(64, 32)[-1]
-    ([0, 2, 4], [28, 30, 33, 35], 63)
+    >>> align_corners_index(64, 32)[[0, 1, 2, 14, 15, 16, 17, -1]]
+    tensor([ 0,  2,  4, 28, 30, 33, 35, 63])
     """
-    if new_size == 1:
-        return [0]
-    last = new_size - 1
-    return [(2 * i * (size - 1) + last) // (2 * last) for i in range(new_size)]  # rounds half up, in integers
+    last, samples = max(new_size - 1, 1), torch.arange(new_size, device=device)
+    return (2 * samples * (size - 1) + last) // (2 * last)  # rounds half up, in integers
 
 
 def resize_nearest(x: Tensor, height: int, width: int) -> Tensor:
     """Shrink (B, C, H, W) to (B, C, height, width) by taking the pixels of :func:`align_corners_index`."""
-    rows = torch.tensor(align_corners_index(x.shape[-2], height), device=x.device)
-    columns = torch.tensor(align_corners_index(x.shape[-1], width), device=x.device)
+    rows = align_corners_index(x.shape[-2], height, x.device)
+    columns = align_corners_index(x.shape[-1], width, x.device)
     return x.index_select(-2, rows).index_select(-1, columns)

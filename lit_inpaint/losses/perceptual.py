@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_inpaint.weights import BackboneMissingError, backbone, features_state
+from masks.convention import per_channel
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -35,7 +36,7 @@ class VGGFeatures:
             self._network = self._load()
         if next(self._network.parameters()).device != image.device:
             self._network.to(image.device)
-        mean, std = image.new_tensor(_MEAN).view(3, 1, 1), image.new_tensor(_STD).view(3, 1, 1)
+        mean, std = per_channel(_MEAN, image), per_channel(_STD, image)
         x, features = (image - mean) / std if self.normalise else image, []
         for index, layer in enumerate(self._network):
             x = layer(x)

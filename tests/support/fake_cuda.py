@@ -8,7 +8,9 @@ Replaced, because nothing else is possible without a GPU:
 
 * ``backward`` and ``autograd.grad``: the engine has no CUDA device. Gradients are zeros, so optimisers do step.
 * ``torch.load``: reads outside the fake mode, which would leave a file's values out.
+* The first weights of a convolution made inside (a backbone that is read when it is first used): zeros, to save time.
 * ``Module.to``: gives new parameters, because the device of a fake tensor cannot change in place.
+* ``LightningModule.log``: numbers become tensors where Lightning puts them, and go no further.
 * The trainer, by the few attributes that modules read (:mod:`support.fake_steps`).
 """
 
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
+import lightning as L
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -38,7 +41,6 @@ SHAPE = {  # the host allocates what comes out, and so has to know how much ther
     aten.repeat_interleave.Tensor,
 }
 INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
-BATCH_NORM = {aten.native_batch_norm.default, aten._native_batch_norm_legit.default}
 COPY = {aten._to_copy.default, aten.copy_.default}
 
 
@@ -101,9 +103,15 @@ class FakeCuda(TorchDispatchMode):
             return value
         if func in SHAPE:
             return _mapped(lambda t: self._faked(t, device), value)
+        known = _KNOWN.get(key := _key(func, args, kwargs))
+        if known is not None:
+            metas = iter(known)
+            return _mapped(lambda true: self._remembered(next(metas), true), value)
         if func in INDEX:
             args = (args[0], self._without_masks(args[1]), *args[2:])
         out = func(*args, **kwargs)
+        if key is not None:
+            _KNOWN[key] = [(o.shape, o.stride(), o.device) if isinstance(o, FakeTensor) else None for o in _flat(out)]
         for fake, true in zip(_flat(out), _flat(value), strict=True):
             if isinstance(fake, FakeTensor):
                 fake.value = _in_strides(func, fake, true)  # type: ignore[attr-defined]
@@ -115,6 +123,17 @@ class FakeCuda(TorchDispatchMode):
         with self._fake:
             fake: Any = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
         fake.value = value
+        return fake
+
+    def _remembered(self, meta: Any, value: Any) -> Any:
+        if meta is None:
+            return value
+        shape, stride, device = meta
+        with unset_fake_temporarily():
+            fake: Any = FakeTensor(
+                self._fake, torch.empty_strided(shape, stride, dtype=value.dtype, device="meta"), device
+            )
+        fake.value = _in_strides(None, fake, value)
         return fake
 
     def _without_masks(self, indices: Any) -> list[Any]:
@@ -172,6 +191,32 @@ def _flat(nest: Any) -> list[Any]:
     return [leaf for one in nest for leaf in _flat(one)] if isinstance(nest, list | tuple) else [nest]
 
 
+def _key(func: Any, args: Any, kwargs: Any) -> Any:
+    """What the fake mode's answer depends on; None where it is a view, a write or a shape that follows from values.
+
+    Its own cache does this too, in most of the time of a test.
+    """
+    if func not in _PURE:
+        schema = func._schema
+        _PURE[func] = not schema.is_mutable and not any(r.alias_info for r in schema.returns) and func not in INDEX
+    if not _PURE[func]:
+        return None
+
+    def meta(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.device, leaf.dtype, leaf.shape, leaf.stride()
+        return type(leaf), leaf  # 1, 1.0 and True are three keys
+
+    def frozen(nest: Any) -> Any:
+        return tuple(frozen(one) for one in nest) if isinstance(nest, list | tuple) else meta(nest)
+
+    return func, frozen(args), tuple((name, frozen(value)) for name, value in kwargs.items())
+
+
+_KNOWN: dict[Any, list[Any]] = {}
+_PURE: dict[Any, bool] = {}
+
+
 def _device(leaves: list[Any], kwargs: Any) -> torch.device:
     """Where an operation runs: where it is told to, else where its tensors are, numbers on the CPU left out."""
     if kwargs.get("device"):
@@ -203,13 +248,17 @@ def _real(leaf: Any) -> Any:
 
 def _in_strides(func: Any, fake: Tensor, value: Tensor) -> Tensor:
     """The value as the GPU would lay it out: views of it are taken later."""
-    if func in BATCH_NORM and value.numel() == 0:  # statistics, which the CPU leaves out where they are not learnt
+    if (
+        fake.ndim == 1 and value.numel() == 0 != fake.numel()
+    ):  # statistics of batch norm, which the CPU leaves out where they are not learnt
         with unset_fake_temporarily():
             return torch.zeros(fake.shape, dtype=value.dtype)
     assert fake.shape == value.shape and fake.dtype == value.dtype, (func, fake, value.shape, value.dtype)
     if all(a == b or n < 2 for n, a, b in zip(fake.shape, fake.stride(), value.stride(), strict=True)):
         return value
-    assert not any(r.alias_info for r in func._schema.returns), f"{func} aliases its input and has other strides"
+    assert func is None or not any(r.alias_info for r in func._schema.returns), (
+        f"{func} aliases its input and has other strides"
+    )
     with unset_fake_temporarily():
         return torch.empty_strided(fake.shape, fake.stride(), dtype=value.dtype).copy_(value)
 
@@ -247,12 +296,22 @@ def _replaced(waits: Counter[str]) -> Iterator[None]:
                 module._buffers[name] = function(b)
         return module
 
+    def zero(layer: nn.Module) -> None:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+
+    def log(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(value, Tensor | int | float):
+            module._LightningModule__to_tensor(value, name)
+
     with (
         patch.object(torch, "load", load),
+        patch.object(L.LightningModule, "log", log),
         patch.object(torch.autograd, "grad", grad),
         patch.object(Tensor, "backward", backward),
         patch.object(FakeTensor, "tolist", tolist),
         patch.object(nn.Module, "_apply", apply),
+        patch.object(nn.modules.conv._ConvNd, "reset_parameters", zero),
         torch.backends.cudnn.flags(enabled=False),  # it has operations that no CPU has
     ):
         yield

@@ -46,7 +46,7 @@ def batch(size: int) -> InpaintingBatch:
 
 
 def stand_in(module: Stage, callbacks: list[Any]) -> Any:
-    """The trainer, as far as modules and callbacks look at it, and Lightning's own logging: numbers become tensors."""
+    """The trainer, as far as modules and callbacks look at it."""
     trainer = MagicMock(
         world_size=1, is_last_batch=True, global_step=0, current_epoch=0, callbacks=callbacks, optimizers=[],
         log_every_n_steps=1, sanity_checking=False, global_rank=0, is_global_zero=True, precision="32-true",
@@ -55,12 +55,6 @@ def stand_in(module: Stage, callbacks: list[Any]) -> Any:
         precision_plugin=SimpleNamespace(forward_context=contextlib.nullcontext),
     )  # fmt: skip
     module._trainer = trainer
-    to_tensor = module._LightningModule__to_tensor  # type: ignore[operator]
-
-    def log(name: str, value: Any, **how: Any) -> None:
-        if isinstance(value, Tensor | int | float):
-            to_tensor(value, name)
-
     zeros: dict[Tensor, Tensor] = {}
 
     def manual_backward(loss: Tensor) -> None:
@@ -71,7 +65,7 @@ def stand_in(module: Stage, callbacks: list[Any]) -> Any:
                     zeros[parameter] = torch.zeros_like(parameter)
                 parameter.grad = zeros[parameter]
 
-    module.log, module.manual_backward = log, manual_backward  # type: ignore[assignment, method-assign]
+    module.manual_backward = manual_backward  # type: ignore[assignment, method-assign]
     return trainer
 
 
@@ -84,7 +78,7 @@ class Steps:
         self.cuda, self.module, self.dtype, self.callbacks = cuda, module, dtype, callbacks
         self.trainer = stand_in(module, callbacks)
         module.to("cuda:0")  # Lightning asks the driver where the index is missing
-        self.batch = batch(size)
+        self.batch, self.trainable = batch(size), getattr(module, "trainable", True)  # a stage is, and does not say so
 
     def waits(self, step: Callable[[], Any]) -> Counter[str]:
         before = Counter(self.cuda.waits)
@@ -146,7 +140,7 @@ class Steps:
 
     def all(self) -> dict[str, dict[str, int]]:
         """The waits of every step that the module has. A sample is a forward pass, with draws where there are any."""
-        steps = {"training": self.training()} if getattr(self.module, "trainable", True) else {}
+        steps = {"training": self.training()} if self.trainable else {}
         steps |= {"validation": self.evaluation("validation"), "test": self.evaluation("test")}
         if isinstance(self.module, InpaintingModule):
             steps["sample"] = self.sample()

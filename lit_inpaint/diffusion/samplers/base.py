@@ -60,7 +60,8 @@ class Denoiser:
 
     def __call__(self, x_t: Tensor, index: int) -> Estimate:
         """One network call at an index of the respaced process."""
-        t = self.diffusion.timesteps[index].to(x_t.device).expand(len(x_t))
+        timesteps = self.diffusion.timesteps
+        t = torch.full((len(x_t),), timesteps[index].item(), dtype=timesteps.dtype, device=x_t.device)
         output = self.network(x_t, t).to(x_t.dtype)
         self.count(1)
         channels = x_t.shape[1]

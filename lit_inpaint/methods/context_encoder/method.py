@@ -9,7 +9,7 @@ from torch.optim import Adam, Optimizer
 from lit_inpaint.losses.bce import bce_critic, bce_generator
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator, zero_conv_biases
 from lit_inpaint.module import InpaintingModule
-from masks.convention import InpaintingBatch, erase, hole_box
+from masks.convention import InpaintingBatch, erase, hole_box, per_channel
 
 # 2 * (117, 104, 123) / 255 - 1 in (R, G, B): Caffe's mean colour in the order in which the authors' program has it.
 MEAN_COLOUR = (2 * 117 / 255 - 1, 2 * 104 / 255 - 1, 2 * 123 / 255 - 1)
@@ -134,7 +134,7 @@ class ContextEncoder(InpaintingModule):
     # ---- the centre ----------------------------------------------------------------------------------------------
 
     def _colour(self, image: Tensor) -> Tensor:
-        return image.new_tensor(MEAN_COLOUR).view(3, 1, 1)
+        return per_channel(MEAN_COLOUR, image)
 
     def _blank(self, image: Tensor) -> Tensor:
         """The mean colour in the square that the network does not see."""

@@ -176,7 +176,7 @@ class DDPM(InpaintingModule):
         """L_simple and the variational term (0 with a fixed variance) of each image, (B,)."""
         x_t = self.diffusion.q_sample(image, t, noise)
         inputs = torch.cat([x_t, erase(image, mask), mask], 1) if self.conditional else x_t
-        told = self.diffusion.timesteps.to(t.device)[t]
+        told = self.diffusion.on(t.device).timesteps[t]
         epsilon, v = self.denoiser(inputs, told, label).to(image.dtype).tensor_split([3], 1)
         simple = simple_loss(epsilon, noise)
         if not self.learn_sigma:

@@ -98,7 +98,7 @@ class DSIVQVAE(DSIStage):
                 "train/reconstruction": reconstruction,
                 "train/commitment": commitment,
                 "train/loss": loss,
-                "train/top_codes": float(len(encoding.top_indices.unique())),
+                "train/top_codes": codes_in_use(encoding.top_indices, len(self.vqvae.top.sizes)),
             },
             batch_size=len(batch.image),
         )
@@ -111,6 +111,15 @@ class DSIVQVAE(DSIStage):
 
     def evaluation_loss(self, batch: InpaintingBatch) -> Tensor:
         return torch.stack(self._losses(batch.image, self.vqvae.encode(batch.image))).sum()
+
+
+def codes_in_use(indices: Tensor, codes: int) -> Tensor:
+    """How many codes were chosen at least once.
+
+    >>> codes_in_use(torch.tensor([[3, 1], [1, 3]]), 4)
+    tensor(2.)
+    """
+    return torch.zeros(codes, device=indices.device).index_fill_(0, indices.flatten(), 1).sum()
 
 
 class GuidedStage(DSIStage):

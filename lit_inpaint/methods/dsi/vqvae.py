@@ -87,7 +87,8 @@ class Codebook(nn.Module):
     def update(self, features: Tensor, indices: Tensor) -> None:
         """Move the codes towards the mean of the features that chose them, over all ranks; not for non-finite ones."""
         flat, chosen = features.movedim(1, -1).flatten(0, 2).to(self.sums.dtype), indices.flatten()
-        sizes = torch.bincount(chosen, minlength=len(self.sizes)).to(self.sums.dtype)
+        # Not bincount, for which the host of a GPU waits. Counts are exact as floats.
+        sizes = torch.zeros_like(self.sizes).index_add_(0, chosen, torch.ones_like(flat[:, 0]))
         sums = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sizes)

@@ -12,7 +12,7 @@ from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_mini
 from lit_inpaint.methods.glcic.blend import blend
 from lit_inpaint.methods.glcic.networks import CompletionNetwork, JointDiscriminator
 from lit_inpaint.module import InpaintingModule
-from masks.convention import InpaintingBatch, composite, erase
+from masks.convention import InpaintingBatch, composite, erase, per_channel
 
 
 class GLCIC(InpaintingModule):
@@ -91,7 +91,7 @@ class GLCIC(InpaintingModule):
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
         if self.variant == "mmagic":
             return self.generator(erased, mask).clamp(-1, 1)
-        mean = erased.new_tensor(self.mean).view(3, 1, 1)
+        mean = per_channel(self.mean, erased)
         image = (erased + 1) / 2
         image = erase(image, mask, mean) if self.variant == "otenim" else erase(image - mean, mask)
         return self.generator(image, mask).sigmoid() * 2 - 1

@@ -50,11 +50,13 @@ def sample_tokens(
 
     # Positions of the hole, in raster order, in front.
     order = torch.argsort(hole, dim=1, descending=True, stable=True)
-    calls = int(count.max()) if len(count) else 0
+    counts = count.tolist()
+    fewest, calls = min(counts, default=0), max(counts, default=0)
+    everyone = torch.arange(len(tokens), device=tokens.device)
     if calls >= LONG:
         print(f"ICT: {calls} network calls for {len(tokens)} image(s), one a token", file=sys.stderr, flush=True)
     for n in tqdm(range(calls), disable=None if calls >= LONG else True, leave=False):
-        active = (count > n).nonzero()[:, 0]
+        active = everyone if n < fewest else (count > n).nonzero()[:, 0]  # for whose length the host of a GPU waits
         position = order[active, n]
         logits = transformer(tokens[active], hole[active], at=position)
         tokens[active, position] = draw(logits, uniform[active, position], top_k)

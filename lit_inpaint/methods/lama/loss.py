@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck
 
 from lit_inpaint.checkpoint_io import read_tensors
+from masks.convention import per_channel
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -66,7 +67,7 @@ class DilatedResNet50(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Image (B, 3, H, W) in **[0, 1]**."""
-        mean, std = image.new_tensor(_MEAN).view(3, 1, 1), image.new_tensor(_STD).view(3, 1, 1)
+        mean, std = per_channel(_MEAN, image), per_channel(_STD, image)
         x, features = (image - mean) / std, []
         for index in (1, 2, 3):
             x = F.relu(getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(x)))

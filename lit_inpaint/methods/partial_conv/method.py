@@ -11,7 +11,7 @@ from lit_inpaint.losses.perceptual import VGG16Features, perceptual, style
 from lit_inpaint.methods.partial_conv.loss import hole_total_variation
 from lit_inpaint.methods.partial_conv.networks import PConvUNet, freeze_norms
 from lit_inpaint.module import InpaintingModule
-from masks.convention import InpaintingBatch, composite
+from masks.convention import InpaintingBatch, composite, per_channel
 
 Pixels = Literal["unit", "signed", "imagenet"]
 _SCALE: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # network pixel = ([0, 1] pixel - mean) / std
@@ -78,7 +78,7 @@ class PartialConv(InpaintingModule):
         self.train()
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
-        mean, std = (erased.new_tensor(value).view(3, 1, 1) for value in _SCALE[self.pixels])
+        mean, std = (per_channel(value, erased) for value in _SCALE[self.pixels])
         output = self.generator(((erased + 1) / 2 - mean) / std, 1 - mask)
         return (output * std + mean) * 2 - 1
 
