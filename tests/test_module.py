@@ -1,5 +1,8 @@
 """The optimisation step, the counters and EMA that all methods share."""
 
+import multiprocessing
+import os
+import platform
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -252,14 +255,19 @@ def test_the_average_has_the_buffers_of_the_network_as_they_are(tmp_path: Path):
 def test_a_checkpoint_is_old_or_new_and_its_failure_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     io, path = AtomicCheckpointIO(), tmp_path / "x.ckpt"
     io.save_checkpoint({"value": 1}, path)
-    (tmp_path / ".x.ckpt.999.part").write_bytes(b"of a killed run")
+    dead = multiprocessing.get_context("fork").Process(target=int)
+    dead.start()
+    dead.join()
+    (tmp_path / f".x.ckpt.{platform.node()}-{dead.pid}.part").write_bytes(b"of a killed run")
+    living = tmp_path / f".x.ckpt.{platform.node()}-{os.getppid()}.part"
+    living.write_bytes(b"of a run that is writing now")
 
     for error in (OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0: No space left")):
         monkeypatch.setattr(torch, "save", Mock(side_effect=error))
         with pytest.raises(OSError, match=r"x\.ckpt: .*No space left"):
             io.save_checkpoint({"value": 2}, path)
     assert torch.load(path, weights_only=True) == {"value": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["x.ckpt"]
+    assert {p.name for p in tmp_path.iterdir()} == {"x.ckpt", living.name}
 
 
 def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path):
