@@ -43,7 +43,9 @@ SMALLER: dict[str, dict[str, Any]] = {
     "GLCIC": {"completion_steps": 0, "critic_steps": 1},  # the critic's phase, then both
     "PatchMatch": {"radius": 2, "rounds": 1, "rounds_per_level": 0, "iterations": 1},
 }
-SIDE, SIDES = 32, {"AOTGAN": 40, "DSI": 16, "PatchMatch": 24}  # for a module without a size of its own
+# Choices that need more, and the sides of the images where a module has no size of its own.
+LARGER = {("DeepFillV1", "mmagic"): {"size": 80}, ("DeepFillV2", "mmagic"): {"width": 12}}
+SIDE, SIDES = 32, {"AOTGAN": 40, "DSI": 16, "PatchMatch": 24, "mmagic": 72}
 every_module = pytest.mark.parametrize("name", sorted(OURS))
 
 
@@ -98,7 +100,7 @@ def made(name: str, given: dict[str, Any]) -> Stage:
 @contextlib.contextmanager
 def running(name: str, given: dict[str, Any], dtype: torch.dtype | None = None) -> Iterator[Steps]:
     module = made(name, given)
-    side = given.get("size", given.get("image_size", SIDES.get(name, SIDE)))
+    side = given.get("size", given.get("image_size", SIDES.get(name, SIDES.get(given.get("variant", ""), SIDE))))
     callbacks = [EMA(0.5)] if getattr(module, "trainable", True) else []
     with FakeCuda() as cuda:
         yield Steps(cuda, module, side, dtype, callbacks)
@@ -300,7 +302,7 @@ def test_every_choice_of_an_argument_stays_on_the_gpu(name: str, zero_backbones:
     given = arguments(name, zero_backbones)
     for choice in choices(OURS[name]):
         try:
-            with running(name, given | choice) as module:
+            with running(name, given | choice | LARGER.get((name, *choice.values()), {})) as module:
                 if module.trainable:
                     module.training()
                 module.evaluation("test")
