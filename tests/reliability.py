@@ -145,7 +145,8 @@ def main() -> int:
             passed.append(trial)
             shutil.rmtree(folder)
         except (Exception, SystemExit) as error:
-            said = f"FAILED ({folder}): {''.join(traceback.format_exception_only(error)).strip()}"
+            why = " ".join("".join(traceback.format_exception_only(error)).split())
+            said = f"FAILED ({folder}): {why[:400]}"
         took = time.monotonic() - begun
         left = took * sum(costs[number + 1 :]) / sum(costs[: number + 1])
         print(f"{number + 1}/{len(todo)} {trial.group}, {trial.title}: {said} ({left:.0f} s left)", flush=True)
