@@ -96,6 +96,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("AreaBounded", "tries"): "draws before the error: tests/test_masks.py",
     ("MaskFolder", "white"): "reads files: tests/test_masks_files.py",
     ("MaskFolder", "threshold"): "reads files: tests/test_masks_files.py",
+    ("MaskFolder", "alpha"): "reads files: tests/test_masks_reading.py",
     ("MaskFolder", "pairing"): "reads files: tests/test_masks_files.py",
 }
 

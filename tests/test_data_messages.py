@@ -5,16 +5,18 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import lightning as L
 import pytest
 
 import datamodules
 import masks
+from lit_inpaint.load import stage_classes
 
 ROOT = Path(__file__).parents[1]
-# Of Lightning's command line, of argparse, of SLURM's sbatch; `assemble` makes the last two from a class.
-FOREIGN = {"--ckpt_path", "--config", "--print_config", "--help", "--signal", "--transformer", "--upsampler"}
+# Of Lightning's command line, of argparse, of SLURM's sbatch, of a form shown; `assemble` makes two.
+FOREIGN = {"--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler"}
 
 
 def trees(*packages: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -25,6 +27,14 @@ def trees(*packages: str) -> Iterator[tuple[Path, ast.Module]]:
 
 def strings(tree: ast.AST) -> Iterator[str]:
     yield from (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def classes_of(package: ModuleType) -> list[type]:
+    return [getattr(package, name) for name in package.__all__]
+
+
+def arguments_of(classes: list[type]) -> set[str]:
+    return {name for cls in classes for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters}
 
 
 def test_every_option_that_is_named_anywhere_is_one_of_a_command():
@@ -39,16 +49,16 @@ def test_every_option_that_is_named_anywhere_is_one_of_a_command():
             text for call in calls if call.func.attr == "add_argument" for a in call.args for text in strings(a)
         }
     options |= {f"--trainer.{name}" for name in inspect.signature(L.Trainer).parameters}
+    for kind, classes in {"model": [*stage_classes().values()], "data": classes_of(datamodules)}.items():
+        for name in arguments_of(classes):
+            options |= {f"--{kind}.init_args.{name}", f"--{name}"}  # in full, and in examples of the agent's forms
     assert not {option: files for option, files in named.items() if option not in options}
     assert len(named) > 50 and {"--bands", "--white-level", "--mask-alpha"} <= set(named)
 
 
 @pytest.mark.parametrize("package", [datamodules, masks])
 def test_every_argument_that_a_message_of_data_or_masks_names_exists(package):
-    classes = [getattr(package, name) for name in package.__all__]
-    arguments = {
-        name for cls in classes for base in cls.__mro__ for name in inspect.signature(base.__init__).parameters
-    }
+    arguments = arguments_of(classes_of(package))
     asked: dict[str, str] = {}
     for path, tree in trees(package.__name__):
         for node in ast.walk(tree):
