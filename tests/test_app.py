@@ -1,20 +1,25 @@
 """The page in a browser as a person uses it, and what it refuses."""
 
+import multiprocessing
 import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
+import processes
 import pytest
 import torch
 from PIL import Image
+from serving import fork_apps
 
 from experiments.app.command import main as app
 from experiments.large import available_memory
@@ -71,15 +76,18 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def tab(page: Any, browser: Any) -> Iterator[Any]:
-    """A new tab; whatever it asks of another host fails the test."""
+    """A new tab; whatever it asks of another host or says on its console fails the test."""
     opened = browser.new_page(viewport={"width": 1280, "height": 1100})
     asked: list[str] = []
+    # Gradio's own client says "Method not implemented." when it closes a stream.
+    opened.on("console", lambda m: m.text == "Method not implemented." or asked.append(f"{m.type}: {m.text}"))
+    opened.on("pageerror", lambda error: asked.append(str(error)))
     opened.on("request", lambda r: r.url.startswith((page.url, "data:", "blob:")) or asked.append(r.url))
     opened.goto(page.url)
     opened.wait_for_selector("#editor .stage", **SLOW)
     yield opened
     opened.close()
-    assert not asked
+    assert not asked, asked
 
 
 def photograph(path: Path, size: tuple[int, int] = (240, 160)) -> Path:
@@ -323,6 +331,197 @@ def test_uploads_at_once_keep_to_their_own_files(client: Any, page: Any, tmp_pat
             assert Path(file).resolve().is_relative_to(Path(page.folder).resolve())
             session, _, _ = page.load(file)
             assert session.width == 20 + number
+
+
+def upload(client: Any, content: bytes, name: str = "x.png", **headers: str) -> Any:
+    return client.post("/gradio_api/upload", files={"files": (name, content)}, headers=headers)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Host": "rebound.example"}, "127.0.0.1 or localhost"),
+        ({"Host": "127.0.0.1.rebound.example:7860"}, "127.0.0.1 or localhost"),
+        ({"Host": "192.168.0.7"}, "127.0.0.1 or localhost"),
+        ({"Host": ""}, "127.0.0.1 or localhost"),
+        ({"Origin": "http://evil.example"}, "from the page itself"),
+        ({"Origin": "http://localhost:3000"}, "from the page itself"),  # another program of this machine
+        ({"Origin": "null"}, "from the page itself"),  # a sandboxed frame
+    ],
+)
+def test_another_site_cannot_use_the_page_through_a_browser(client: Any, method: str, headers: Any, said: str):
+    for path in ("/", "/config", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/file=x"):
+        answer = client.request(method, path, headers=headers)
+        assert answer.status_code == 403 and said in answer.text, (path, answer.status_code)
+    own = str(client.base_url).rstrip("/")
+    assert client.get("/config", headers={"Origin": own}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.html", "x.svg", "x.pdf", "no ending"])
+def test_what_was_uploaded_is_a_download_and_runs_nothing(client: Any, name: str):
+    file = upload(client, b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", name).json()[0]
+    for route in ("gradio_api/file=", "gradio_api/file/"):
+        for more in ({}, {"Range": "bytes=0-9"}):
+            answer = client.get(f"/{route}{file}", headers=more)
+            assert answer.status_code in (200, 206), (route, more)
+            assert answer.headers["content-disposition"].startswith("attachment")
+            assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_fetches_nothing_from_the_network_for_a_browser(client: Any):
+    for path in (
+        "file=https://example.org/x.png",
+        "file=//example.org/x",
+        "proxy=https://x.hf.space/y",
+        "file=HTTP:/x",
+    ):
+        answer = client.get(f"/gradio_api/{path}")
+        assert answer.status_code == 403 and "of this page alone" in answer.text, path
+
+
+@contextmanager
+def served(folder: Path, **settings: Any) -> Iterator[tuple[Any, Any]]:
+    """A page of its own, and a client."""
+    import httpx
+
+    from experiments.app.page import serve
+
+    before = os.environ.get("GRADIO_TEMP_DIR", "")
+    started = serve({"Telea": "Telea"}, str(folder), **settings)
+    try:
+        with httpx.Client(base_url=started.url, timeout=30) as opened:
+            yield started, opened
+    finally:
+        started.close()
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+def test_all_uploads_together_have_a_limit_and_old_ones_make_room(tmp_path: Path):
+    with served(tmp_path, max_upload_mb=1, max_total_mb=3) as (page, client):
+        contents = [bytes([number]) * 700_000 for number in range(12)]
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda content: upload(client, content), contents))
+        kept = [answer.json()[0] for answer in answers if answer.status_code == 200]
+        assert {answer.status_code for answer in answers} == {200, 413} and 1 <= len(kept) <= 4
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 3 * 2**20
+        full = next(answer for answer in answers if answer.status_code == 413)
+        assert "The page is full: 3 MB" in full.json()["detail"]
+        for file in kept:
+            os.utime(file, (time.time() - 7 * 3600,) * 2)
+        assert upload(client, contents[0] + b"new").status_code == 200
+        assert not any(Path(file).exists() for file in kept)
+        (tmp_path / "results").write_bytes(bytes(3 * 2**20))  # results count as well: no run begins
+        session, _, _ = page.load(str(photograph(tmp_path / "x.png")))
+        with pytest.raises(ValueError, match="The page is full"):
+            page.task(session, "", "", ["Telea"], 0, 1, 1024)
+
+
+def test_passwords_cannot_be_tried_at_will_and_a_right_one_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from experiments.app import guard
+
+    def login(password: str, number: int = 0) -> int:
+        other = {"X-Forwarded-For": f"10.0.0.{number}"}  # the brake is one for all addresses
+        path = ("/login", "/login/")[number % 2]
+        return client.post(path, data={"username": "lit", "password": password}, headers=other).status_code
+
+    with served(tmp_path, password="open sesame") as (_, client):
+        assert [login("open sesame") for _ in range(guard.TRIES + 2)] == [200] * (guard.TRIES + 2)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda number: login(f"wrong {number}", number), range(40)))
+        assert sorted(answers) == [400] * guard.TRIES + [429] * (40 - guard.TRIES)
+        assert login("open sesame") == 429
+        assert client.get("/config").status_code == 200  # whoever is in stays in
+        monkeypatch.setattr(guard, "PERIOD", -1.0)  # the minute is over
+        assert login("wrong") == 400 and login("open sesame") == 200
+
+
+# ---- every end ------------------------------------------------------------------------------------------------------
+
+
+class App:
+    """One real process, a photograph uploaded to it, and a browser's connection that stays open."""
+
+    def __init__(self, apps: Any, folder: Path) -> None:
+        import httpx
+
+        port, self.apps, self.log = processes.free_port(), apps, folder / "log.txt"
+        apps.send((str(folder), port))
+        self.pid = apps.recv()
+        end = time.monotonic() + 240
+        while not (self.log.is_file() and "Ctrl-C" in self.log.read_text()):
+            assert alive(self.pid) and time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self.open = self.client.stream("GET", "/gradio_api/heartbeat/tab")
+        self.open.__enter__()
+        self.photograph = Path(upload(self.client, b"a photograph").json()[0])
+        assert self.photograph.read_bytes() == b"a photograph"
+
+    def family(self) -> list[int]:
+        """Its processes: itself, the server of forks, the worker."""
+        found, new = [], [self.pid]
+        while new:
+            found.append(pid := new.pop())
+            for path in Path(f"/proc/{pid}/task").glob("*/children"):
+                new += map(int, path.read_text().split())
+        return found
+
+    def end(self, number: int) -> int:
+        family, end = self.family(), time.monotonic() + 120
+        os.kill(self.pid, number)
+        while any(map(alive, family)):
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+        self.apps.send(self.pid)
+        return int(self.apps.recv())
+
+
+@pytest.fixture
+def apps(tmp_path: Path) -> Iterator[Any]:
+    ours, theirs = multiprocessing.Pipe()
+    (tmp_path / "tmp").mkdir()
+    process = processes.start(fork_apps, theirs, str(tmp_path / "tmp"), folder=tmp_path / "forks")
+    yield ours
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to see processes in")
+def test_photographs_are_gone_at_every_end_and_after_a_kill_at_the_next_start(apps: Any, tmp_path: Path):
+    temporary, link = tmp_path / "tmp", tmp_path / "tmp" / "lit-inpaint-app-link"
+    (tmp_path / "kept").mkdir()
+    link.symlink_to(tmp_path / "kept")
+    living, killed = App(apps, tmp_path / "living"), App(apps, tmp_path / "killed")
+    try:
+        assert killed.end(signal.SIGKILL) == -signal.SIGKILL and killed.photograph.exists()
+        following = App(apps, tmp_path / "following")
+        assert not killed.photograph.exists() and living.photograph.exists() and (tmp_path / "kept").is_dir()
+        os.kill(max(living.family()), signal.SIGKILL)  # its worker, as the system does when memory is short
+        assert living.end(signal.SIGHUP) == 128 + signal.SIGHUP
+        assert not living.photograph.exists() and following.photograph.exists()
+        assert following.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        assert App(apps, tmp_path / "last").end(signal.SIGINT) == 128 + signal.SIGINT
+        assert not files_in(temporary) and list(temporary.glob("lit-inpaint-app-*")) == [link]
+    finally:
+        for log in tmp_path.glob("*/log.txt"):
+            print(log.read_text())
 
 
 def test_a_password_is_asked_for_and_the_queue_has_an_end(tmp_path: Path):

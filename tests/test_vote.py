@@ -169,9 +169,39 @@ def test_the_page_shows_pairs_without_their_names_and_keeps_answers(server: Any)
     assert vote.preferred == question.left and b"2 of 96" in browser.ask("/")[1]
 
 
+@pytest.mark.slow
+def test_a_rater_answers_in_a_real_browser_whose_console_stays_empty(server: Any, browser: Any):
+    started, store, _ = server
+    page = browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("requestfailed", lambda request: said.append(request.url))
+    page.goto(f"http://127.0.0.1:{started.server_port}/")
+    page.fill("input[name=name]", "rater")
+    page.click("button")
+    for number in range(1, 4):
+        page.wait_for_selector(f"text={number} of 96")
+        widths = "[...document.images].map(image => image.complete && image.naturalWidth)"
+        page.wait_for_function(f"{widths}.join() == '8,8,8'")
+        page.click("button[value=left]")
+    page.wait_for_selector("text=4 of 96")
+    assert len(store.votes()) == 3
+    assert page.evaluate("getComputedStyle(document.querySelector('.two')).display") == "flex"  # the style is taken
+    assert not said, said
+    page.set_content(f"<iframe src='http://127.0.0.1:{started.server_port}/'></iframe>")  # another site's frame
+    page.wait_for_timeout(500)
+    assert any("frame-ancestors" in text for text in said), said
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("path", "form", "headers", "status"),
     [
+        ("/", None, {"Origin": "http://evil.example"}, 403),
+        ("/", None, {"Host": "127.0.0.1.evil.example"}, 403),
+        ("/begin", {"name": "x"}, {"Origin": "null"}, 403),
+        ("/begin", {"name": "x"}, {"Origin": "http://localhost:3000"}, 403),
         ("/picture/0/../../etc/passwd", None, {}, 404),
         ("/picture/999999/left", None, {}, 404),
         ("/../votes.sqlite", None, {}, 404),

@@ -1,10 +1,10 @@
 """``lit-inpaint app``: what its arguments are; the page is :mod:`experiments.app.page`."""
 
 import argparse
-import ipaddress
 import os
-import tempfile
 
+from experiments.app.folder import finish, own_folder
+from experiments.web import is_loopback
 from lit_inpaint.load import method_classes
 
 
@@ -19,6 +19,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--port", type=int, help="the first free one from 7860 on")
     p.add_argument("--password", help="asked for at the page (user 'lit'); LIT_INPAINT_PASSWORD does not show in ps")
     p.add_argument("--max-upload-mb", type=int, default=50, help="larger uploads are refused while they come in")
+    p.add_argument(
+        "--max-total-mb", type=int, default=2000, help="of all photographs and results; they are kept 6 hours"
+    )
     p.add_argument("--queue", type=int, default=8, help="runs that may wait; one runs at a time")
     p.add_argument("--device", default=None, help="cpu, cuda, ...")
     return p
@@ -29,6 +32,11 @@ def main(argv: list[str]) -> int:
     password = a.password or os.environ.get("LIT_INPAINT_PASSWORD")
     if not is_loopback(a.host) and not password:
         raise ValueError(f"--host {a.host} opens the page to other machines; give --password as well.")
+    if not 1 <= a.max_upload_mb <= a.max_total_mb:
+        raise ValueError(
+            f"--max-upload-mb is {a.max_upload_mb} and --max-total-mb {a.max_total_mb}; expected 1 or more, and the "
+            "first at most the second."
+        )
     try:
         import gradio  # noqa: F401
     except ImportError:
@@ -39,25 +47,16 @@ def main(argv: list[str]) -> int:
     methods = offered(a.methods, device)
     from experiments.app.page import serve
 
-    with tempfile.TemporaryDirectory(prefix="lit-inpaint-app-") as folder:
-        page = serve(methods, folder, device, a.host, a.port, password, a.max_upload_mb, a.queue)
+    with own_folder() as folder:
+        limits = a.max_upload_mb, a.max_total_mb
+        page = serve(methods, str(folder), device, a.host, a.port, password, *limits, a.queue)
         print(f"lit-inpaint: {page.url} (Ctrl-C ends it)", flush=True)
         try:
             page.wait()
         finally:
+            finish()
             page.close()
     return 0
-
-
-def is_loopback(host: str) -> bool:
-    """
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def offered(given: list[str] | None, device: str) -> dict[str, str]:

@@ -4,6 +4,7 @@
   const colours = { hole: "#ff3b6b", lines: "#00c2ff" };
   const find = (selector) => document.querySelector("#editor " + selector);
   const canvas = (name) => find("canvas." + name);
+  const contextOf = (name) => canvas(name).getContext("2d", { willReadFrequently: true });
 
   function bind() {
     const stage = find(".stage");
@@ -39,19 +40,19 @@
 
   function remember() {
     const layer = editor.layer;
-    editor.past.push([layer, canvas(layer).getContext("2d").getImageData(0, 0, editor.width, editor.height)]);
+    editor.past.push([layer, contextOf(layer).getImageData(0, 0, editor.width, editor.height)]);
     if (editor.past.length > 12) editor.past.shift();
   }
 
   function undo() {
     const last = editor.past.pop();
-    if (last) canvas(last[0]).getContext("2d").putImageData(last[1], 0, 0);
+    if (last) contextOf(last[0]).putImageData(last[1], 0, 0);
   }
 
   function clear() {
     if (!editor.width) return;
     remember();
-    canvas(editor.layer).getContext("2d").clearRect(0, 0, editor.width, editor.height);
+    contextOf(editor.layer).clearRect(0, 0, editor.width, editor.height);
   }
 
   function start(event) {
@@ -68,7 +69,7 @@
     if (!editor.from) return;
     const to = place(event);
     if (editor.tool !== "rectangle") { stroke(to); return; }
-    const context = canvas(editor.layer).getContext("2d");
+    const context = contextOf(editor.layer);
     context.putImageData(editor.before, 0, 0);
     const [x, y] = editor.from.map(Math.round), [u, v] = to.map(Math.round);
     context.fillStyle = colours[editor.layer];
@@ -78,7 +79,7 @@
   function stop() { editor.from = null; }
 
   function stroke(to) {
-    const context = canvas(editor.layer).getContext("2d");
+    const context = contextOf(editor.layer);
     context.globalCompositeOperation = editor.tool === "eraser" ? "destination-out" : "source-over";
     context.strokeStyle = colours[editor.layer];
     context.lineWidth = editor.layer === "lines" && editor.tool === "brush" ? 2 : editor.size;
@@ -106,13 +107,13 @@
       const image = await picture(given.image);
       [editor.width, editor.height, editor.past] = [given.width, given.height, []];
       for (const name of ["photo", "hole", "lines"]) Object.assign(canvas(name), { width: given.width, height: given.height });
-      canvas("photo").getContext("2d").drawImage(image, 0, 0);
+      contextOf("photo").drawImage(image, 0, 0);
       find(".stage").style.aspectRatio = given.width + " / " + given.height;
       find(".stage").dataset.loaded = "1";
     }
     if (given.hole) {
       const image = await picture(given.hole);
-      const context = canvas("hole").getContext("2d");
+      const context = contextOf("hole");
       context.clearRect(0, 0, editor.width, editor.height);
       context.drawImage(image, 0, 0);
       const drawn = context.getImageData(0, 0, editor.width, editor.height);
@@ -130,7 +131,7 @@
     const copy = document.createElement("canvas");
     Object.assign(copy, { width: editor.width, height: editor.height });
     const context = copy.getContext("2d");
-    const drawn = canvas(name).getContext("2d").getImageData(0, 0, editor.width, editor.height);
+    const drawn = contextOf(name).getImageData(0, 0, editor.width, editor.height);
     for (let i = 0; i < drawn.data.length; i += 4) {
       const value = drawn.data[i + 3] > 127 ? 255 : 0;
       drawn.data.set([value, value, value, 255], i);

@@ -1,30 +1,100 @@
-"""Limits on what a browser may send, before anything of it is parsed."""
+"""What a browser may send and how the page's answers may be used, decided before anything of a request is parsed."""
 
+import re
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from experiments.app.folder import used
+from experiments.web import refusal
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+TRIES, PERIOD = 10, 60.0  # wrong passwords, from wherever they come, and seconds
+FILES = re.compile(r"/(file|proxy)[=/]|/stream/")
+ELSEWHERE = re.compile(r"/file=(/*\w+:|//)|/proxy=", re.IGNORECASE)  # Gradio would fetch these from the network
+OF_A_FILE = "default-src 'none'; sandbox"
+OF_THE_PAGE = (  # Gradio builds its page from inline scripts and makes functions of the `js` of its events
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
 
 
 class TooLarge(Exception):
     pass
 
 
-class LimitBody:
-    """ASGI: answers 413 to a body of more than ``most`` bytes, by its header, or when so many have come."""
+class Guard:
+    """ASGI. ``most``: bytes of one body; ``total``: of all that lies in ``folder``; ``local``: see ``refusal``."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(
+        self, app: Callable[..., Awaitable[None]], folder: Path, most: int, total: int, local: bool = True
+    ) -> None:
+        self.app, self.folder, self.most, self.total, self.local = app, folder, most, total, local
+        self.coming = 0  # bytes of uploads that are under way
+        self.wrong: deque[float] = deque()  # when passwords were tried that were not right
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # Gradio's page opens none
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        headers, path = Headers(scope=scope), str(scope["path"])
+        send = _with_policy(send, FILES.search(path) is not None)
+        if why := refusal(headers.get("host"), headers.get("origin"), self.local):
+            await _refuse(send, 403, why)
+        elif ELSEWHERE.search(path):
+            await _refuse(send, 403, "Files of this page alone are served.")
+        elif scope["method"] == "POST" and path.rstrip("/") == "/login":
+            await self._login(scope, receive, send)
+        elif scope["method"] == "POST" and path.rstrip("/").endswith("/upload"):
+            await self._upload(scope, receive, send)
+        else:
+            await self._limited(scope, receive, send)
+
+    async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A try counts before it is known to be right: many at once do not slip through."""
+        now = time.monotonic()
+        while self.wrong and now - self.wrong[0] > PERIOD:
+            self.wrong.popleft()
+        if len(self.wrong) >= TRIES:
+            await _refuse(send, 429, f"Too many wrong passwords; wait {PERIOD:.0f} seconds.")
+            return
+        self.wrong.append(now)
+
+        async def watched(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                self.wrong.remove(now)
+            await send(message)
+
+        await self._limited(scope, receive, watched)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stated = Headers(scope=scope).get("content-length", "")
+        expected = int(stated) if stated.isdigit() else self.most
+        if expected <= self.most and used(self.folder) + self.coming + expected > self.total:
+            await _refuse(send, 413, f"The page is full: {self.total // 2**20} MB of photographs and results. {LATER}")
+            return
+        self.coming += expected
+        try:
+            await self._limited(scope, receive, send)
+        finally:
+            self.coming -= expected
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers 413 to a body of more than ``most`` bytes, by its header, or when so many have come."""
+        stated = Headers(scope=scope).get("content-length", "0")
         if not stated.isdigit() or int(stated) > self.most:
-            await self._refuse(send)
+            await _refuse(send, 413, self._too_large)
             return
         come, answered = 0, False
 
@@ -45,10 +115,35 @@ class LimitBody:
             await self.app(scope, counted, watched)
         except TooLarge:
             if not answered:
-                await self._refuse(send)
+                await _refuse(send, 413, self._too_large)
 
-    async def _refuse(self, send: Send) -> None:
-        text = f'{{"detail": "larger than {self.most // 2**20} MB, which is the most that is taken"}}'.encode()
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": text})
+    @property
+    def _too_large(self) -> str:
+        return f"larger than {self.most // 2**20} MB, which is the most that is taken"
+
+
+LATER = "They are removed after six hours, or when the page is started anew."
+
+
+def _with_policy(send: Send, of_a_file: bool) -> Send:
+    """Whatever is uploaded is a download and runs nothing, should a browser open it; <img> shows it all the same."""
+
+    async def with_policy(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["content-security-policy"] = OF_A_FILE if of_a_file else OF_THE_PAGE
+            headers["x-content-type-options"] = "nosniff"
+            headers["referrer-policy"] = "same-origin"
+            if of_a_file:
+                name = headers.get("content-disposition", "").partition(";")[2]
+                headers["content-disposition"] = f"attachment;{name}" if name else "attachment"
+                headers["cache-control"] = "no-store"
+        await send(message)
+
+    return with_policy
+
+
+async def _refuse(send: Send, status: int, text: str) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": f'{{"detail": "{text}"}}'.encode()})

@@ -19,10 +19,12 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from datamodules.reading import read_image
-from experiments.app.guard import LimitBody
+from experiments.app.folder import KEPT, used
+from experiments.app.guard import LATER, Guard
 from experiments.app.worker import Task, Worker, small
 from experiments.files import write_png
 from experiments.large import TILE
+from experiments.web import is_loopback
 from masks.files import read_mask, resize_mask, write_mask
 
 MOST_DRAWN = 20_000_000  # characters of a painted layer
@@ -71,8 +73,9 @@ def said(error: Exception) -> str:
 class Page:
     """The handlers, and the server once it is started."""
 
-    def __init__(self, methods: dict[str, str], folder: str, device: str) -> None:
-        self.methods, self.folder, self.device = methods, folder, device
+    def __init__(self, methods: dict[str, str], folder: str, device: str, total: int = 2000 * 2**20) -> None:
+        """``total``: bytes that the folder may hold."""
+        self.methods, self.folder, self.device, self.total = methods, folder, device, total
         self.worker = Worker()
         self.server: gr.Blocks
         self.url = ""
@@ -177,6 +180,8 @@ class Page:
             raise ValueError("Choose a method.")
         if not 1 <= samples <= 16 or (tile != 0 and tile < 64) or tile > 8192:
             raise ValueError("samples is 1 to 16, the window 0 (whole image) or 64 to 8192 pixels.")
+        if used(Path(self.folder)) > self.total:
+            raise ValueError(f"The page is full: {self.total // 2**20} MB of photographs and results. {LATER}")
         hole = self.hole(session, drawn)
         if not hole.any():
             raise ValueError("Paint the hole first.")
@@ -210,7 +215,7 @@ class Page:
     # ---- the page -------------------------------------------------------------------------------------------------
 
     def blocks(self) -> gr.Blocks:
-        with gr.Blocks(title="lit-inpaint", analytics_enabled=False, delete_cache=(3600, 6 * 3600)) as blocks:
+        with gr.Blocks(title="lit-inpaint", analytics_enabled=False, delete_cache=(3600, KEPT)) as blocks:
             session, show = gr.State(None), gr.JSON(visible=False)
             drawn, lines = gr.Textbox(visible=False), gr.Textbox(visible=False)
             with gr.Row():
@@ -273,22 +278,24 @@ def serve(
     port: int | None = None,
     password: str | None = None,
     max_upload_mb: int = 50,
+    max_total_mb: int = 2000,
     queue: int = 8,
 ) -> Page:
     """Start the server in threads of this process. Everything it writes lies below ``folder``."""
     os.environ["GRADIO_TEMP_DIR"] = folder
-    page = Page(methods, folder, device)
+    limit, total = max_upload_mb * 2**20, max_total_mb * 2**20
+    page = Page(methods, folder, device, total)
     page.worker.start()
     page.server = page.blocks()
     page.server.queue(max_size=queue, default_concurrency_limit=4)
     sans, mono = ["ui-sans-serif", "system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     fonts: dict[str, Any] = {"font": sans, "font_mono": mono}
-    limit = max_upload_mb * 2**20
+    guard = Middleware(Guard, folder=Path(folder), most=limit, total=total, local=is_loopback(host))
     _, page.url, _ = page.server.launch(
         server_name=host, server_port=port, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
         auth=("lit", password) if password else None, max_file_size=limit, allowed_paths=[folder],
         enable_monitoring=False, run_history=False, footer_links=[], ssr_mode=False, max_threads=16,
-        app_kwargs={"middleware": [Middleware(LimitBody, most=limit)]},
+        app_kwargs={"middleware": [guard]},
         theme=gr.themes.Default(**fonts), css=CSS,
         head=f"<script>{(Path(__file__).parent / 'editor.js').read_text(encoding='utf-8')}</script>",
     )  # fmt: skip

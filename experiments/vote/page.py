@@ -8,12 +8,18 @@ from urllib.parse import parse_qs
 
 from experiments.vote.store import Store
 from experiments.vote.study import Study
+from experiments.web import refusal
 
 MOST = 4096  # bytes of a form
 STYLE = """body{font:16px system-ui,sans-serif;margin:1em auto;max-width:1100px;text-align:center}
 img{max-width:100%;max-height:60vh;image-rendering:auto}.input img{max-height:24vh}
 .two{display:flex;gap:1em}.two form{flex:1}.two button{border:3px solid #8884;background:none;padding:4px;width:100%}
 .two button:hover,.two button:focus{border-color:#06c}"""
+
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
 def serve(study: Study, store: Store, port: int, pairs: int | None = None) -> ThreadingHTTPServer:
@@ -33,8 +39,8 @@ class RaterPage(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        if not self._is_local():
-            self._say(403, "Open the page under 127.0.0.1 or localhost.")
+        if why := self._refusal():
+            self._say(403, why)
         elif self.path == "/":
             self._vote()
         elif match := re.fullmatch(r"/picture/(\d{1,9})/(left|right|input)", self.path):
@@ -44,10 +50,9 @@ class RaterPage(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        origin = self.headers.get("Origin", "")
-        foreign = origin not in ("", "null") and origin != f"http://{self.headers.get('Host', '')}"
-        if not self._is_local() or foreign:
-            self._say(403, "Answers come from the page itself.")
+        if why := self._refusal():
+            self.close_connection = True
+            self._say(403, why)
             return
         if not length.isdigit() or int(length) > MOST:
             self.close_connection = True
@@ -108,9 +113,8 @@ class RaterPage(BaseHTTPRequestHandler):
 
     # ---- the protocol ----------------------------------------------------------------------------------------------
 
-    def _is_local(self) -> bool:
-        # Another site's name that was pointed at this machine must not read the page.
-        return self.headers.get("Host", "").rsplit(":", 1)[0] in ("127.0.0.1", "localhost")
+    def _refusal(self) -> str | None:
+        return refusal(self.headers.get("Host"), self.headers.get("Origin"), local=True)
 
     def _token(self) -> str:
         try:
@@ -129,7 +133,8 @@ class RaterPage(BaseHTTPRequestHandler):
 
     def _say(self, status: int, text: str, markup: bool = False) -> None:
         body = text if markup else f"<p>{html.escape(text)}</p>"
-        page = f"<!doctype html><meta charset=utf-8><title>Which looks more real?</title><style>{STYLE}</style>{body}"
+        head = "<meta charset=utf-8><link rel=icon href=data:,><title>Which looks more real?</title>"
+        page = f"<!doctype html>{head}<style>{STYLE}</style>{body}"
         self._send(status, page.encode(), "text/html; charset=utf-8")
 
     def _send(self, status: int, content: bytes, kind: str) -> None:
@@ -137,7 +142,8 @@ class RaterPage(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", "default-src 'self'; style-src 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
 

@@ -1,0 +1,82 @@
+"""Where the page keeps photographs while it runs: a folder that is gone when its process is."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = "lit-inpaint-app-"
+KEPT = 6 * 3600  # seconds from a file's upload or writing to its removal
+ENDS = [
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+]
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A temporary folder, removed at every end but SIGKILL's; what a killed process left is removed at the next start.
+
+    A living process holds a lock (flock) on its folder, which the kernel drops with it.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _remove_if_left(left)
+    for number in ENDS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    folder, descriptor = _make()
+    try:
+        yield folder
+    finally:
+        finish()
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def finish() -> None:
+    """From here on no signal interrupts the end."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _make() -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if folder.is_dir():  # else another start took it for left behind, between two lines here
+            return folder, descriptor
+        os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another user's, or in use
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(descriptor).st_uid == os.getuid():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def used(folder: Path) -> int:
+    """Bytes of all files, once those that are too old are removed."""
+    total, now = 0, time.time()
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                path = Path(place) / name
+                said = path.stat()
+                if now - said.st_mtime > KEPT:
+                    path.unlink()
+                else:
+                    total += said.st_size
+    return total

@@ -1,0 +1,56 @@
+"""Who may ask the pages that `app` and `vote` serve: their own users, and no other site through a user's browser."""
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refusal(host: str | None, origin: str | None, local: bool) -> str | None:
+    """Why a request must not be answered; None if it may be.
+
+    A foreign page cannot choose the Host of a request except by a name of its own that it points at this machine (DNS
+    rebinding), and cannot hide its Origin. ``local``: the server listens on loopback alone.
+
+    >>> refusal("127.0.0.1:7860", None, True), refusal("127.0.0.1:7860", "http://127.0.0.1:7860", True)
+    (None, None)
+    >>> refusal("rebound.example", None, True)
+    'Open the page under 127.0.0.1 or localhost.'
+    >>> refusal("127.0.0.1:7860", "http://localhost:3000", True)
+    'Requests come from the page itself.'
+    """
+    name = _name(f"//{host}") or ""
+    if local and not is_loopback(name):
+        return "Open the page under 127.0.0.1 or localhost."
+    if not local and not _is_own(name):
+        return f"Open the page under this machine's address or its name, {socket.gethostname()}."
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+        return "Requests come from the page itself."
+    return None
+
+
+def _is_own(name: str) -> bool:
+    """An address, which cannot be rebound, or a name of this machine."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        own = (socket.gethostname(), socket.getfqdn())
+        return name == "localhost" or name in {part.lower() for full in own for part in (full, full.split(".")[0])}
+    return True
+
+
+def _name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
