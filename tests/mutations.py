@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKERS, TIME_LIMIT = 2, 120  # seconds that a test may take
+WORKERS, TIME_LIMIT = 2, 600  # seconds after which a test hangs
 PRELOAD = ["torch", "lightning.pytorch", "torchmetrics", "torchvision", "jsonargparse", "omegaconf", "albumentations"]
 PRELOAD += ["scipy.sparse.linalg", "skimage.restoration", "numba", "wandb", "lpips", "PIL.Image"]
 SURVIVED, CAUGHT, NOT_RUN = "SURVIVED", "caught", "NOT RUN"
