@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from functools import cache
 from urllib.parse import urlsplit
 
 
@@ -44,9 +45,14 @@ def _is_own(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        own = (socket.gethostname(), socket.getfqdn())
-        return name == "localhost" or name in {part.lower() for full in own for part in (full, full.split(".")[0])}
+        return name in _own_names()
     return True
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    full = (socket.gethostname().lower(), socket.getfqdn().lower())  # the latter may ask the network: once
+    return frozenset({"localhost", *full, *(name.split(".")[0] for name in full)})
 
 
 def _name(url: str) -> str | None:

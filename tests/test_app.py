@@ -5,11 +5,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -23,6 +24,7 @@ from serving import fork_apps
 
 from experiments.app.command import main as app
 from experiments.large import available_memory
+from experiments.web import refusal
 from lit_inpaint.methods import DeepFillV2
 from masks.files import read_mask, write_mask
 
@@ -358,6 +360,15 @@ def test_another_site_cannot_use_the_page_through_a_browser(client: Any, method:
     assert client.get("/config", headers={"Origin": own}).status_code == 200
 
 
+def test_a_page_for_other_machines_answers_under_addresses_and_its_own_names():
+    own = socket.gethostname()
+    for host in ("192.168.0.7:7860", "[fe80::1]:7860", f"{own}:7860", own.upper(), "localhost:7860"):
+        assert refusal(host, f"http://{host}", local=False) is None, host
+    for host in ("rebound.example", f"{own}.rebound.example", "", None, "[::1", "192.168.0.7.rebound.example:7860"):
+        assert own in (refusal(host, f"http://{host}", local=False) or ""), host
+    assert refusal("192.168.0.7:7860", "http://192.168.0.7:80", local=False)
+
+
 @pytest.mark.parametrize("name", ["x.png", "x.html", "x.svg", "x.pdf", "no ending"])
 def test_what_was_uploaded_is_a_download_and_runs_nothing(client: Any, name: str):
     file = upload(client, b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", name).json()[0]
@@ -461,17 +472,8 @@ class App:
         self.photograph = Path(upload(self.client, b"a photograph").json()[0])
         assert self.photograph.read_bytes() == b"a photograph"
 
-    def family(self) -> list[int]:
-        """Its processes: itself, the server of forks, the worker."""
-        found, new = [], [self.pid]
-        while new:
-            found.append(pid := new.pop())
-            for path in Path(f"/proc/{pid}/task").glob("*/children"):
-                new += map(int, path.read_text().split())
-        return found
-
     def end(self, number: int) -> int:
-        family, end = self.family(), time.monotonic() + 120
+        family, end = family_of(self.pid), time.monotonic() + 240
         os.kill(self.pid, number)
         while any(map(alive, family)):
             assert time.monotonic() < end, self.log.read_text()
@@ -480,13 +482,27 @@ class App:
         return int(self.apps.recv())
 
 
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(one) for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()]
+    except OSError:
+        return []
+
+
+def family_of(pid: int) -> list[int]:
+    """A process and its descendants: the server of forks and the worker of an app."""
+    return [pid, *(one for child in children_of(pid) for one in family_of(child))]
+
+
 @pytest.fixture
 def apps(tmp_path: Path) -> Iterator[Any]:
     ours, theirs = multiprocessing.Pipe()
     (tmp_path / "tmp").mkdir()
     process = processes.start(fork_apps, theirs, str(tmp_path / "tmp"), folder=tmp_path / "forks")
     yield ours
-    os.killpg(process.pid, signal.SIGKILL)
+    for pid in family_of(process.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.join()
 
 
@@ -513,7 +529,8 @@ def test_photographs_are_gone_at_every_end_and_after_a_kill_at_the_next_start(ap
         assert killed.end(signal.SIGKILL) == -signal.SIGKILL and killed.photograph.exists()
         following = App(apps, tmp_path / "following")
         assert not killed.photograph.exists() and living.photograph.exists() and (tmp_path / "kept").is_dir()
-        os.kill(max(living.family()), signal.SIGKILL)  # its worker, as the system does when memory is short
+        (worker,) = (one for child in children_of(living.pid) for one in children_of(child))
+        os.kill(worker, signal.SIGKILL)  # as the system does when memory is short
         assert living.end(signal.SIGHUP) == 128 + signal.SIGHUP
         assert not living.photograph.exists() and following.photograph.exists()
         assert following.end(signal.SIGTERM) == 128 + signal.SIGTERM
