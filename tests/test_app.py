@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import socket
 import tempfile
@@ -30,11 +29,6 @@ from masks.files import read_mask, write_mask
 
 pytest.importorskip("gradio", reason="the page needs gradio, the extra `app`")
 
-CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 SLOW = {"timeout": 60_000}
 
 
@@ -63,17 +57,6 @@ def page(folder: Path, sketching: str) -> Iterator[Any]:
     started = serve(methods, str(folder / "served"))
     yield started
     started.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield started
-        started.close()
 
 
 @pytest.fixture
