@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from browsing import watch
 from optuna.trial import FixedTrial, TrialState
 
 from experiments.find import INSTALLED
+from experiments.run.place import to_save
 from experiments.sweep import main
 from experiments.sweep.laws import LAWS, draw
 from experiments.sweep.ledger import Ledger, lost
+from experiments.sweep.page import best_config
 from experiments.sweep.space import read_sweep
 from experiments.sweep.words import ARGUMENTS, FOLDER
 
@@ -498,6 +501,14 @@ def test_24_trainings_survive_crashes_two_killed_workers_and_a_killed_sweep(tmp_
     assert config["model"]["init_args"]["learning_rate"] == drawn["model.init_args.learning_rate"]
     assert config["trainer"]["default_root_dir"] == str(out / "best")
     assert not processes_below(out)
+
+
+def test_the_best_configuration_trains_into_a_folder_of_its_own(tmp_path: Path):
+    trial = tmp_path / "trials" / "0003"
+    trial.mkdir(parents=True)
+    (trial / "config.yaml").write_text(to_save({"trainer": {"default_root_dir": str(trial), "max_steps": 2}}, None))
+    config = yaml.safe_load(best_config(SimpleNamespace(user_attrs={"folder": str(trial)}), tmp_path) or "")
+    assert config["trainer"] == {"max_steps": 2, "default_root_dir": str(tmp_path / "best")}
 
 
 def processes_below(out: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import plotly.graph_objects as go
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from optuna.trial import FrozenTrial, TrialState
@@ -42,7 +43,10 @@ def best_config(best: FrozenTrial, out: Path) -> str | None:
     configs = sorted(Path(folder).glob("config*.yaml")) if folder else []
     if not configs:
         return None
-    return configs[0].read_text(encoding="utf-8").replace(folder, str(out / "best"))
+    config = yaml.safe_load(configs[0].read_text(encoding="utf-8").replace(folder, str(out / "best")))
+    if isinstance(config.get("trainer"), dict):  # a saved configuration names no folder of its own
+        config["trainer"]["default_root_dir"] = str(out / "best")
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def table(ledger: Ledger) -> str:
