@@ -18,7 +18,7 @@ install: .venv/installed  ## make .venv and install lit-inpaint with what its te
 	touch $@
 
 quickstart: install  ## train a small DeepFillV2, compare it with the classics, write runs/quickstart/compare.html
-	$(BIN)/python -m experiments.quickstart
+	$(BIN)/python -m experiments.train.quickstart
 
 test: install  ## the tests (12 minutes at most on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup

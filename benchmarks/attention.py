@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.published import MissingCheckoutError, checkout
 from benchmarks.utilisation import in_a_fresh_process, now
-from experiments.memory import resident_peak
+from experiments.catalogue.memory import resident_peak
 from lit_inpaint.layers.contextual_attention import contextual_attention
 
 Form = Callable[[Tensor, Tensor], Tensor]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from experiments.intervals import mean_interval
+from experiments.records.intervals import mean_interval
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2
 from lit_inpaint.methods.deepfillv2.sketch import canny_edges

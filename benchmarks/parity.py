@@ -23,8 +23,8 @@ from torch import nn
 
 from benchmarks import programs
 from benchmarks.utilisation import in_a_fresh_process
-from experiments.export import main as export
-from experiments.import_weights import main as import_weights
+from experiments.weights.export import main as export
+from experiments.weights.imports import main as import_weights
 from lit_inpaint.load import load_method
 
 TOLERANCE = 1e-4

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from datamodules import ImageFolder
-from experiments.intervals import mean_interval
+from experiments.records.intervals import mean_interval
 from lit_inpaint.diffusion.samplers import DDNM, DDRM, DPS, MCG, CoPaint, RePaint, RePaintDDIM, Replacement, Sampler
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DDPM

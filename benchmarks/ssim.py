@@ -1,4 +1,4 @@
-"""SSIM beside torchmetrics' at the same value (tests/test_metrics.py), in alternation on one thread.
+"""SSIM beside torchmetrics' at the same value (tests/lit_inpaint/test_metrics.py), in alternation on one thread.
 
 python -m benchmarks.ssim
 """

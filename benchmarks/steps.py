@@ -25,7 +25,7 @@ import torch
 
 from benchmarks import published
 from benchmarks.utilisation import SMALL_DENOISER, Row, batches, in_a_fresh_process, make, random_backbones, steps
-from experiments.malloc import keep_freed_memory
+from lit_inpaint.malloc import keep_freed_memory
 
 
 class Pair(NamedTuple):

@@ -25,29 +25,35 @@ a fault of lit-inpaint: please report it.
 
 COMMANDS = {  # name: (module with main(argv), one line of help); the order is that of --help
     "Train": {
-        "fit": ("experiments.lightning_cli", "train a method; --print_config shows every setting"),
-        "validate": ("experiments.lightning_cli", "evaluate a checkpoint on the validation images"),
-        "test": ("experiments.lightning_cli", "evaluate a checkpoint on the test images"),
-        "predict": ("experiments.lightning_cli", "complete the test images of a data set, a PNG each"),
-        "sweep": ("experiments.sweep", "train over a search space in W&B's schema, offline; goes on where it stopped"),
-        "runs": ("experiments.runs", "the runs of a folder: status, speed, best metric, the command that goes on"),
-        "assemble": ("experiments.assemble", "stages that were trained apart (ICT, DSI) as one checkpoint"),
+        "fit": ("experiments.train.cli", "train a method; --print_config shows every setting"),
+        "validate": ("experiments.train.cli", "evaluate a checkpoint on the validation images"),
+        "test": ("experiments.train.cli", "evaluate a checkpoint on the test images"),
+        "predict": ("experiments.train.cli", "complete the test images of a data set, a PNG each"),
+        "sweep": ("experiments.sweep.command", "train over a search space in W&B's schema, offline and resumable"),
+        "runs": (
+            "experiments.run.listing",
+            "the runs of a folder: status, speed, best metric, how to resume",
+        ),
+        "assemble": ("experiments.weights.assemble", "stages that were trained apart (ICT, DSI) as one checkpoint"),
     },
     "Compare": {
-        "benchmark": ("experiments.benchmark", "methods and checkpoints under one protocol: a record each"),
-        "compare": ("experiments.compare", "records and training curves as one page, Markdown, CSV, LaTeX"),
-        "vote": ("experiments.vote", "ask people which completion looks more real, for a column of votes"),
-        "methods": ("experiments.methods", "what there is; NAME: one in full; NAME --memory: what a step takes"),
+        "benchmark": ("experiments.evaluate.benchmark", "methods and checkpoints under one protocol: a record each"),
+        "compare": ("experiments.compare.command", "records and training curves as one page, Markdown, CSV, LaTeX"),
+        "vote": ("experiments.vote.command", "ask people which completion looks more real, for a column of votes"),
+        "methods": (
+            "experiments.catalogue.methods",
+            "every method; NAME: one in full; NAME --memory: what a step takes",
+        ),
     },
     "Use": {
-        "inpaint": ("experiments.inpaint", "fill the holes of your own file or folder"),
-        "app": ("experiments.app", "a page on which you paint the hole and compare methods"),
-        "export": ("experiments.export", "a checkpoint as ONNX or safetensors, checked"),
-        "import-weights": ("experiments.import_weights", "turn a paper's released weights into a checkpoint"),
+        "inpaint": ("experiments.inpaint.command", "fill the holes of your own file or folder"),
+        "app": ("experiments.app.command", "a page on which you paint the hole and compare methods"),
+        "export": ("experiments.weights.export", "a checkpoint as ONNX or safetensors, checked"),
+        "import-weights": ("experiments.weights.imports", "turn a paper's released weights into a checkpoint"),
     },
     "Data": {
-        "masks": ("experiments.masks_command", "write, show and measure masks"),
-        "prepare": ("experiments.prepare", "check a data set's folder and write its lists"),
+        "masks": ("experiments.catalogue.masks", "write, show and measure masks"),
+        "prepare": ("experiments.train.prepare", "check a data set's folder and write its lists"),
     },
 }
 
@@ -77,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     _check_own_packages()
     try:
         module = importlib.import_module(modules[command])
-        code = module.main([command, *rest]) if module.__name__.endswith("lightning_cli") else module.main(rest)
+        code = module.main([command, *rest]) if module.__name__ == "experiments.train.cli" else module.main(rest)
     except KeyboardInterrupt:
         print("lit-inpaint: interrupted", file=sys.stderr)
         sys.exit(130)

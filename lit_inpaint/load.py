@@ -1,5 +1,7 @@
 """From a name or a checkpoint to a method that is ready to complete images."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,7 +9,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 import lit_inpaint.methods
-from lit_inpaint.checkpoint_io import first_line, read_tensors, refuse_newer
+from lit_inpaint.checkpoints import first_line, read_tensors, refuse_newer
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 
@@ -143,3 +145,32 @@ def nearest(name: str, allowed: Any) -> str:
     close = get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     hint = f"Did you mean '{lower[close[0]]}'? " if close else ""
     return f"{hint}Allowed: {', '.join(sorted(map(str, allowed)))}."
+
+
+def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
+    """{what load_method takes: label}; every name and file is looked at before anything is run.
+
+    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last)
+    where LABEL= does not say otherwise.
+    """
+    labels: dict[str, str] = {}
+    for given in methods:
+        label, equals, method = given.partition("=") if not Path(given).is_file() else ("", "", given)
+        label, method = (label, method) if equals else ("", given)
+        path = Path(method)
+        if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
+            name = read_checkpoint(path)["method"]
+            in_run = path.parent.name == "checkpoints"
+            run = path.absolute().parents[1].name if in_run else path.stem
+            step = path.stem if in_run and path.stem != "last" else ""
+            label = label or "-".join(filter(None, [name, run, step, "raw" if weights == "raw" else ""]))
+        else:
+            load_method(method)  # says what is wrong with the name
+            label = label or method
+        label = re.sub(r"[^\w.\-+ ]", "_", label)
+        if label in labels.values() or label.startswith("_") or not label.strip("."):
+            raise ValueError(f"'{label}' is taken, starts with _ or is no name; call it otherwise: LABEL={method}.")
+        if method in labels:
+            raise ValueError(f"{method} is given twice.")
+        labels[method] = label
+    return labels

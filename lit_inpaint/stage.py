@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from lit_inpaint.checkpoint_io import FORMAT
+from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.ddp import check_strategy
 
 _SETTINGS: tuple[str, ...] = ("accumulate", "clip_norm", "non_finite", "betas", "learning_rate", "lr")
@@ -39,7 +39,7 @@ class Stage(L.LightningModule):
             "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.weights.BACKBONES: what published training stands on
+    needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.backbones.BACKBONES: what published training stands on
     averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that evaluation uses: what EMA averages
     uncompiled: ClassVar[dict[str, str]] = {}  # networks that torch.compile does not suit, and why
     settings: ClassVar[tuple[str, ...]] = ()  # arguments that weights do not depend on, beside those of _SETTINGS

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import processes
 import pytest
 import torch
+
+from tests.support import processes
 
 torch.set_num_threads(1)  # pytest-xdist runs two workers on two cores
 

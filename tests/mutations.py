@@ -57,7 +57,7 @@ def run(tree: Path, tests: list[str], mutation: Mutation | None) -> None:
     log = os.open(tree / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1), os.dup2(log, 2)
     os.chdir(tree)
-    sys.path[:] = [str(tree)] + [p for p in sys.path if Path(p).resolve() not in (ROOT, ROOT / "tests")]
+    sys.path[:] = [str(tree)] + [p for p in sys.path if Path(p).resolve() != ROOT]
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}  # of the processes that tests start
     counts: Counter[str] = Counter()
 

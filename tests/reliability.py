@@ -27,14 +27,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402
-from killing import EVERY, POINTS, STEPS, Kill  # noqa: E402
-from support import runs, torn  # noqa: E402
 
 from lit_inpaint.callbacks.restart import SIGNALS  # noqa: E402
+from tests.support import runs, torn  # noqa: E402
+from tests.support.killing import EVERY, POINTS, STEPS, Kill  # noqa: E402
 
 SETTINGS = ((0, 1), (2, 1), (4, 1), (0, 2))  # workers, ranks
 PLACES = (
@@ -57,7 +57,7 @@ def passes(test: str) -> Callable[[Path], str]:
     def check(folder: Path) -> str:
         options = ["-q", "-p", "no:cacheprovider", "--no-header", f"--basetemp={folder}/pytest"]
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            code = pytest.main([*options, str(HERE / test)])
+            code = pytest.main([*options, str(ROOT / "tests" / test)])
         assert code == 0, said.getvalue()[-2000:]
         return "passes"
 
@@ -76,7 +76,7 @@ def journals(rng: random.Random, count: int) -> list[Trial]:
 
 
 def headers(rng: random.Random, count: int) -> list[Trial]:
-    test = "test_torn_journals.py::test_no_row_is_lost_by_a_kill_while_the_header_is_rewritten"
+    test = "experiments/test_torn_journals.py::test_no_row_is_lost_by_a_kill_while_the_header_is_rewritten"
     return [Trial("headers", f"kill {n}", passes(f"{test}[{n % 6}]")) for n in range(count)]
 
 
@@ -86,13 +86,16 @@ def bits(rng: random.Random, count: int) -> list[Trial]:
 
 
 def starts(rng: random.Random, count: int) -> list[Trial]:
-    later = passes("test_run.py::test_the_second_start_of_a_run_is_refused_and_a_killed_one_holds_no_lock")
+    later = passes("experiments/test_run.py::test_the_second_start_of_a_run_is_refused_and_a_killed_one_holds_no_lock")
     at_once = [Trial("starts", "two at once", runs.double_start) for _ in range(count - 1)]
     return [*at_once, Trial("starts", "one later, and one after a kill", later)]
 
 
 def places(rng: random.Random, count: int) -> list[Trial]:
-    return [Trial("places", name.replace("_", " "), passes(f"test_run.py::test_{name}")) for name in PLACES[:count]]
+    return [
+        Trial("places", name.replace("_", " "), passes(f"experiments/test_run.py::test_{name}"))
+        for name in PLACES[:count]
+    ]
 
 
 def signals(rng: random.Random, count: int) -> list[Trial]:

@@ -5,12 +5,12 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.support import Skipped, bounded, exact
+from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.losses.perceptual import VGG16Features, VGG19Features
 from lit_inpaint.methods import MIGAN
 from lit_inpaint.methods.migan import weights
 from lit_inpaint.metrics import metric
 from lit_inpaint.metrics.inception import inception_features
-from lit_inpaint.weights import BACKBONES, BackboneMissingError, backbone
 
 TOLERANCE = 1e-3
 
@@ -41,7 +41,7 @@ def outputs(name: str, device: str) -> torch.Tensor:
 
 def run(item: str, part: str, device: str) -> dict[str, Any]:
     if item == "migan_places2_512" and device == "cpu":
-        raise Skipped("512 px takes a minute on a CPU; tests/test_migan.py has it")
+        raise Skipped("512 px takes a minute on a CPU; tests/lit_inpaint/test_migan.py has it")
     try:
         with torch.no_grad():
             expected = outputs(item, "cpu")

@@ -1,6 +1,6 @@
 """torch.compile of the networks that evaluation uses: a step has the gradients of the uncompiled one; seconds, breaks.
 
-inductor on a GPU; aot_eager on the CPU, where inductor takes minutes (tests/test_compile.py).
+inductor on a GPU; aot_eager on the CPU, where inductor takes minutes (tests/lit_inpaint/test_compile.py).
 """
 
 import shutil

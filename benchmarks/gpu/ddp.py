@@ -1,8 +1,8 @@
 """NCCL at world size 1, and two processes on one GPU through gloo: the gradients of one process with twice the batch.
 
 NCCL refuses two ranks on one GPU ("Duplicate GPU detected"), so that the two speak through gloo, which takes CUDA
-tensors over the host. Cases, float64 and what is compared are those of tests/test_ddp.py. Each process is told that it
-is a machine of its own with one GPU, because Lightning counts the GPUs of a machine.
+tensors over the host. Cases, float64 and what is compared are those of tests/lit_inpaint/test_ddp.py. Each process is
+told that it is a machine of its own with one GPU, because Lightning counts the GPUs of a machine.
 """
 
 import multiprocessing
@@ -13,20 +13,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import processes
 import torch
-from gradients import CASES, COUPLED, gradients
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from benchmarks.gpu.support import Skipped, bounded, difference, on
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import AtomicCheckpointIO
+from tests.support import processes
+from tests.support.gradients import CASES, COUPLED, gradients
 
 SMALL = (
     "hinge",
     "WGAN-GP, penalty as a backward of its own",
     "DeepFillV2",
-)  # on the CPU tests/test_ddp.py has them all
+)  # on the CPU tests/lit_inpaint/test_ddp.py has them all
 TOLERANCE, SECONDS = 1e-5, 200
 
 

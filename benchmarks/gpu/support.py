@@ -1,6 +1,5 @@
 """What the parts share: draws that do not depend on the device, float32 that is float32, gradients of a step."""
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-sys.path.append(str(Path(__file__).parents[2] / "tests"))  # the contract's rows are what is compared
-from gradients import CASES, Forms
-from test_methods import ROWS, STAGES, batches, trainer
-
 from benchmarks.utilisation import Row
 from benchmarks.utilisation import make as make_row
 from lit_inpaint.stage import Stage
+from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, trainer
+from tests.support.gradients import CASES, Forms
 
 SMALL: dict[str, dict[str, Any]] = dict(ROWS + STAGES)
 # Every trained method, then the stages and the loss forms that a method's row does not reach.
@@ -76,7 +73,7 @@ def exact(device: str) -> Iterator[None]:
 
 
 def make(name: str, arguments: dict[str, Any]) -> Any:
-    """A method, a stage that counts as trained, or the three-layer networks of tests/gradients.py; seed 0."""
+    """A method, a stage that counts as trained, or the three-layer networks of tests/support/gradients.py; seed 0."""
     torch.manual_seed(0)
     return Forms(**arguments) if name == "Forms" else make_row(Row(name, 64, arguments=arguments))
 

@@ -1,5 +1,1 @@
-"""The page on which a person loads a photograph, paints the hole and looks at what the methods make of it."""
-
-from experiments.app.command import main
-
-__all__ = ["main"]
+"""`lit-inpaint app`: a page on which one paints the hole and compares methods."""

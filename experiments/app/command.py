@@ -61,8 +61,7 @@ def main(argv: list[str]) -> int:
 
 def offered(given: list[str] | None, device: str) -> dict[str, str]:
     """{label: what load_method takes}; every checkpoint is loaded once, so that a broken one is told now."""
-    from experiments.benchmark import label_methods
-    from lit_inpaint.load import load_method
+    from lit_inpaint.load import label_methods, load_method
 
     classes = method_classes()
     names = given or [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages)]

@@ -22,8 +22,8 @@ from datamodules.reading import read_image
 from experiments.app.folder import KEPT, used
 from experiments.app.guard import LATER, Guard
 from experiments.app.worker import Task, Worker, small
-from experiments.files import write_png
-from experiments.large import TILE
+from experiments.files.write import write_png
+from experiments.inpaint.large import TILE
 from experiments.web import is_loopback
 from masks.files import read_mask, resize_mask, write_mask
 

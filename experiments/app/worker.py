@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from datamodules.reading import read_image
-from experiments.files import write_png
-from experiments.large import TILE, complete, refuse_too_large, windows_of
+from experiments.files.write import write_png
+from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from masks.files import read_mask

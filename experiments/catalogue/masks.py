@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from experiments.files import whole, write_text
-from experiments.text_files import read_yaml
+from experiments.files.read import read_yaml
+from experiments.files.write import whole, write_text
 from masks.build import build
 from masks.files import read_mask
 from masks.finding import find_images
@@ -20,7 +20,7 @@ from masks.generator import Mask, MaskGenerator
 
 # Hole shares (low, high] of Liu et al. 2018, and what lies outside.
 BUCKETS = ((0.0, 0.01), (0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))
-_MASK = "class name (LaMaThick), YAML with class_path and init_args (experiments/masks/*.yaml)"
+_MASK = "class name (LaMaThick), YAML with class_path and init_args (experiments/configs/masks/*.yaml)"
 
 
 def main(argv: list[str]) -> int:

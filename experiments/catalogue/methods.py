@@ -12,13 +12,13 @@ from typing import Any
 import torch
 import yaml
 
-from experiments.docstring import reflow, wrap
-from experiments.find import INSTALLED
+from experiments.catalogue.docstring import reflow, wrap
+from experiments.files.find import INSTALLED
 from lit_inpaint import methods
+from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.load import nearest
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
-from lit_inpaint.weights import BACKBONES, BackboneMissingError, backbone
 
 
 def describe() -> list[dict[str, Any]]:
@@ -151,7 +151,7 @@ def main(argv: list[str]) -> int:
     if a.name and a.name not in known:
         raise ValueError(f"there is no method '{a.name}'. {nearest(a.name, known)}")
     if a.memory:
-        from experiments.memory import report
+        from experiments.catalogue.memory import report
 
         if not a.name:
             raise ValueError("--memory measures one method: give its name.")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from experiments.compare import text
 from experiments.compare.page import render
-from experiments.compare.reader import Record, Run, read_folders
+from experiments.compare.reader import Record, read_folders
 from experiments.compare.table import Table, make_tables, validation_tables
-from experiments.files import write_text
-from experiments.intervals import LEAST
+from experiments.files.write import write_text
+from experiments.records.intervals import LEAST
+from experiments.run.curves import Run
 from masks.regular import read_text
 
 

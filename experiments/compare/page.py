@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from experiments.compare import text
 from experiments.compare.pictures import collect
-from experiments.compare.reader import Curve, Run
-from experiments.compare.table import Row, Table, higher_is_better, run_of
+from experiments.compare.table import Row, Table, run_of
+from experiments.run.curves import Curve, Run
+from lit_inpaint.metrics import higher_is_better
 
 HERE = Path(__file__).parent
 COLOURS = 12  # of page.css

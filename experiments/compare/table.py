@@ -8,18 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare.reader import Record, Run, read_run, without_seed
-from experiments.intervals import FEW, mean_interval, paired_difference
-
-_HIGHER = ("psnr", "ssim", "p_ids", "u_ids", "diversity", "votes")  # everything else is an error or a distance
-
-
-def higher_is_better(metric: str) -> bool:
-    """
-    >>> higher_is_better("psnr_hole"), higher_is_better("lpips_alex")
-    (True, False)
-    """
-    return metric.startswith(_HIGHER)
+from experiments.compare.reader import Record, without_seed
+from experiments.records.intervals import FEW, mean_interval, paired_difference
+from experiments.run.curves import Run, read_run
+from lit_inpaint.metrics import higher_is_better
 
 
 @dataclass

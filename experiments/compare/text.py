@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from experiments.compare.table import Cell, Row, Table, higher_is_better
+from experiments.compare.table import Cell, Row, Table
+from lit_inpaint.metrics import higher_is_better
 
 DECIMALS = {"psnr": 2, "fid": 2, "votes": 1}
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from experiments.compare.reader import Run, join_segments
+from experiments.run.curves import Run, join_segments
 
 TIMEOUT = 15  # seconds: without a network the client would ask again for minutes
 _OWN = {"_step", "_runtime", "_timestamp", "trainer/global_step", "epoch"}  # W&B's and Lightning's, no curves

@@ -2,9 +2,8 @@
 
 import argparse
 import multiprocessing
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from rich.table import Table
 
 from datamodules.bands import reading_settings
 from datamodules.summary import lines
-from experiments.evaluate import evaluate
-from experiments.files import refuse_equal_keys, write_text
-from experiments.intervals import FEW, paired_difference
-from experiments.journal import Job, Journal, settings_of
-from experiments.protocol import Protocol, load_protocols
-from experiments.record import Record
-from lit_inpaint.load import load_method, nearest, read_checkpoint
+from experiments.evaluate.job import Job
+from experiments.evaluate.measure import evaluate
+from experiments.evaluate.protocol import Protocol, load_protocols
+from experiments.files.write import refuse_equal_keys, write_text
+from experiments.records.intervals import FEW, paired_difference
+from experiments.records.record import Record
+from experiments.run.journal import Journal, settings_of
+from lit_inpaint.load import label_methods, nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
 MAY_CHANGE = (
@@ -103,35 +103,6 @@ def main(argv: list[str]) -> int:
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
     console.print(f"Page:   lit-inpaint compare {a.out}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
-
-
-def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
-    """{what load_method takes: label}; every name and file is looked at before anything is run.
-
-    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last)
-    where LABEL= does not say otherwise.
-    """
-    labels: dict[str, str] = {}
-    for given in methods:
-        label, equals, method = given.partition("=") if not Path(given).is_file() else ("", "", given)
-        label, method = (label, method) if equals else ("", given)
-        path = Path(method)
-        if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
-            name = read_checkpoint(path)["method"]
-            in_run = path.parent.name == "checkpoints"
-            run = path.absolute().parents[1].name if in_run else path.stem
-            step = path.stem if in_run and path.stem != "last" else ""
-            label = label or "-".join(filter(None, [name, run, step, "raw" if weights == "raw" else ""]))
-        else:
-            load_method(method)  # says what is wrong with the name
-            label = label or method
-        label = re.sub(r"[^\w.\-+ ]", "_", label)
-        if label in labels.values() or label.startswith("_") or not label.strip("."):
-            raise ValueError(f"'{label}' is taken, starts with _ or is no name; call it otherwise: LABEL={method}.")
-        if method in labels:
-            raise ValueError(f"{method} is given twice.")
-        labels[method] = label
-    return labels
 
 
 # ---- running --------------------------------------------------------------------------------------------------------

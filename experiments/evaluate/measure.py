@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from datamodules.evaluation import collate
-from experiments.files import below, key_of, write_bytes, write_png
-from experiments.journal import INCEPTION, Job, Journal, Row
-from experiments.protocol import Protocol
-from experiments.record import NewerFormatError, Record, read_record, write_record
-from experiments.summarise import describe, summarise, versions
+from experiments.evaluate.job import INCEPTION, Job
+from experiments.evaluate.protocol import Protocol
+from experiments.evaluate.summarise import describe, summarise, versions
+from experiments.files.write import below, key_of, write_bytes, write_png
+from experiments.records.record import NewerFormatError, Record, read_record, write_record
+from experiments.run.journal import Journal, Row
 from lit_inpaint.load import load_method
 from lit_inpaint.metrics import metric, round_to_8_bits
 from lit_inpaint.metrics.inception import inception_features

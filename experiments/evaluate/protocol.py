@@ -1,6 +1,6 @@
 """Evaluation protocols: what is measured, on which images and holes, and the hash that stands for all of it.
 
-A YAML in ``experiments/protocols/`` (or the user's own) holds:
+A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
 
     name: repaint                   # a protocol with ``masks`` becomes one protocol a mask: repaint-wide, ...
     about: One line.
@@ -35,9 +35,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
-from experiments.find import find_yaml
-from experiments.record import hash_of
-from experiments.text_files import read_yaml, said_by
+from experiments.files.find import find_yaml
+from experiments.files.read import read_yaml, said_by
+from experiments.records.record import hash_of
 from lit_inpaint.load import nearest
 from lit_inpaint.metrics import definition
 from masks import MaskFolder

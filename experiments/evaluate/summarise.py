@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.intervals import FEW, mean_interval
-from experiments.journal import INCEPTION, Job, Row
-from experiments.record import MetricResult, Record
+from experiments.evaluate.job import INCEPTION, Job
+from experiments.records.intervals import FEW, mean_interval
+from experiments.records.record import MetricResult, Record
 from experiments.run import Run
-from lit_inpaint.checkpoint_io import read_tensors
+from experiments.run.journal import Row
+from lit_inpaint.backbones import sha256
+from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
 from lit_inpaint.module import InpaintingModule, parameter_counts
-from lit_inpaint.weights import sha256
 
 BUCKETS = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))  # NVIDIA's, and the rest
 Numbers = dict[str, tuple[float | None, int]]  # of a metric: the number, and the images that it stands on

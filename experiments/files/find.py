@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from experiments.text_files import parse_yaml
+from experiments.files.read import parse_yaml
 
-INSTALLED = Path(__file__).resolve().parent
+INSTALLED = Path(__file__).resolve().parents[1] / "configs"
 
 
 def find_yaml(name: str, folder: str = "") -> Path:
-    """``name`` in the current folder, else among the installed YAMLs (``folder`` below experiments/ first).
+    """``name`` in the current folder, else among the installed YAMLs (``folder`` below experiments/configs first).
 
     Raises:
         ValueError: Naming the nearest one that exists; or the file is not YAML.

@@ -16,11 +16,11 @@ import torch
 
 from datamodules.bands import reading_settings
 from datamodules.reading import read_image
-from experiments.files import write_png
-from experiments.journal import Journal, Row, content_of, settings_of
-from experiments.large import TILE, complete, refuse_too_large, windows_of
-from experiments.original import conversions, kept
-from experiments.pairing import Pair, find_pairs, refuse_outside, shown
+from experiments.files.write import write_png
+from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
+from experiments.inpaint.original import conversions, kept
+from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
+from experiments.run.journal import Journal, Row, content_of, settings_of
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule

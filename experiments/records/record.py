@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from experiments.files import write_text
-from experiments.intervals import mean_interval
+from experiments.files.write import write_text
+from experiments.records.intervals import mean_interval
 
 FORMAT = 1
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

@@ -9,10 +9,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from experiments.files import write_text
-from experiments.processes import born, machine
+from experiments.files.read import read_json
+from experiments.files.write import write_text
 from experiments.run.lock import Lock
-from experiments.text_files import read_json
+from experiments.run.processes import born, machine
 
 SILENCE = 600.0  # seconds, after which a run on another machine counts as crashed
 CHECKPOINTS, WANDB_ID, STATUS = "checkpoints", "wandb_id.txt", "status.json"

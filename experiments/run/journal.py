@@ -1,4 +1,4 @@
-"""A job, and the journal that lets a killed one go on: what is finished is not done again."""
+"""The journal from which a killed job resumes: what is finished is not done again."""
 
 import argparse
 import fcntl
@@ -8,18 +8,13 @@ import sys
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
 from io import RawIOBase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from typing import Protocol as Structural
 
-from experiments.protocol import Protocol
-from lit_inpaint.metrics import unavailable
-from lit_inpaint.metrics.inception import refusal
-from lit_inpaint.weights import sha256
+from lit_inpaint.backbones import sha256
 
-INCEPTION = ("fid", "p_ids", "u_ids")  # metrics that stand on kept features, not on one value an image
 FORMAT = 1  # of the journal's lines
 Row = dict[str, Any]
 
@@ -37,56 +32,6 @@ def settings_of(arguments: argparse.Namespace, may_change: Collection[str]) -> d
 def content_of(method: str) -> str:
     """A method's name, or the sha256 of its checkpoint."""
     return sha256(Path(method)) if Path(method).is_file() else method
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one process does: a method (class name or checkpoint) under a protocol, into an output folder.
-
-    Args:
-        settings: What else was parsed and may change a result.
-    """
-
-    method: str
-    label: str
-    protocol: Protocol
-    out: Path
-    weights: Literal["ema", "raw"] = "ema"
-    batch_size: int = 1
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def record_path(self) -> Path:
-        return self.out / "records" / self.protocol.folder / f"{self.label}.json"
-
-    @property
-    def journal_folder(self) -> Path:
-        return self.out / "journal" / self.protocol.folder / self.label
-
-    @property
-    def features_folder(self) -> Path:
-        return self.journal_folder / "features"
-
-    @property
-    def truth_features_folder(self) -> Path:
-        """Of the images themselves: they serve every method."""
-        return self.journal_folder.parent / "_truth_features"
-
-    def pictures(self, kind: str) -> Path:
-        return self.out / "images" / self.protocol.folder / kind
-
-    def left_out(self) -> dict[str, str]:
-        """Metrics of the protocol that cannot be computed here, and why."""
-        count = len(self.protocol.images)
-        reasons = {name: unavailable(name) for name in self.protocol.metrics}
-        reasons |= {n: refusal(n, count) for n in self.protocol.metrics if n in INCEPTION and not reasons[n]}
-        return {name: reason for name, reason in reasons.items() if reason}
-
-    def identity(self) -> dict[str, Any]:
-        """A journal with another identity belongs to something else and is begun anew."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("label", "out")}
-        content = {"protocol": self.protocol.hash, "method": content_of(self.method)}
-        return given | content | {"left_out": sorted(self.left_out())}
 
 
 class Journaled(Structural):

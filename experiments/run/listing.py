@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.compare.reader import read_run
-from experiments.compare.table import higher_is_better
 from experiments.run import Run
+from experiments.run.curves import read_run
+from lit_inpaint.metrics import higher_is_better
 
 SKIPPED = {"wandb", "checkpoints", "panels", "images", "journal"}
 PREFERRED = ("val/psnr_hole", "val/psnr", "val/loss")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.processes import born, machine
+from experiments.run.processes import born, machine
 
 NAME = ".lock"
 _HELD: set[int] = set()

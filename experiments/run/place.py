@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
-from experiments.text_files import read_yaml
+from experiments.files.read import read_yaml
 
 ROOT = "${trainer.default_root_dir}"
 

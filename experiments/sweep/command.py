@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.find import find_yaml
+from experiments.files.find import find_yaml
 from experiments.sweep.space import Sweep, read_sweep
 
 PAGE_EVERY = 30.0  # seconds, while trials end

@@ -17,7 +17,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.processes import born, machine
+from experiments.run.processes import born, machine
 from experiments.sweep.laws import choices, draw, text
 from experiments.sweep.space import Sweep
 from experiments.sweep.storage import DAMAGED, open_storage

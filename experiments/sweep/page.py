@@ -16,7 +16,7 @@ from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from experiments.compare import page as comparison
-from experiments.files import write_text
+from experiments.files.write import write_text
 from experiments.sweep.laws import text
 from experiments.sweep.ledger import Ledger, lost, why_lost
 

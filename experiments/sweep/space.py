@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.files.read import read_yaml, said_by
 from experiments.sweep.laws import check_keys, distinct, number, read_law, whole_number
 from experiments.sweep.words import fill, read_command
-from experiments.text_files import read_yaml, said_by
 
 KEYS = {"method", "metric", "parameters", "command", "program", "early_terminate", "run_cap"}
 OF_WANDB = {  # read by W&B alone

@@ -15,9 +15,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from experiments.compare.reader import Curve, read_run
-from experiments.processes import born
+from experiments.run.curves import Curve, read_run
 from experiments.run.folder import Run
+from experiments.run.processes import born
 from experiments.sweep.ledger import BEAT, Ledger
 
 POLL = 0.5  # seconds

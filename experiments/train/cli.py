@@ -22,19 +22,19 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import datamodules
 import masks
 from experiments.cli import is_mistake
-from experiments.find import INSTALLED, find_yaml
-from experiments.malloc import keep_freed_memory
+from experiments.files.find import INSTALLED, find_yaml
 from experiments.run import Identity, Run
-from experiments.run.checks import check_flags, check_monitors, explained, package_missing
 from experiments.run.folder import tell
 from experiments.run.identity import may_change
 from experiments.run.place import moved, read_saved, run_of
-from experiments.run_folder import KeepConfig
-from experiments.sizes import check_size, refused_size
+from experiments.train.checks import check_flags, check_monitors, explained, package_missing
+from experiments.train.config import KeepConfig
+from experiments.train.sizes import check_size, refused_size
 from lit_inpaint.callbacks import Restart
-from lit_inpaint.checkpoint_io import check_writable
+from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.ddp import check_strategy
 from lit_inpaint.load import described, hyper_parameters, method_classes, nearest, read_checkpoint, stage_classes
+from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.stage import Stage
 
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from datamodules import InpaintingDataModule
-from experiments.evaluate import save_png
-from experiments.files import below, key_of, refuse_equal_keys
+from experiments.evaluate.measure import save_png
+from experiments.files.write import below, key_of, refuse_equal_keys
 
 
 class WritePredictions(BasePredictionWriter):

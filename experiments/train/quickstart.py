@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.files import next_free
+from experiments.files.write import next_free
 
 RUN = Path("runs/quickstart")
 CLASSICS = ["Telea", "NavierStokes", "Biharmonic", "Harmonic", "PatchMatch", "Bertalmio"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lit_inpaint.checkpoint_io import first_line
+from lit_inpaint.checkpoints import first_line
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 

@@ -11,9 +11,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
-from experiments.files import write_text
-from experiments.processes import born, machine
+from experiments.files.write import write_text
 from experiments.run.folder import STATUS, Run, tell
+from experiments.run.processes import born, machine
 
 BEAT = 30.0  # seconds between signs of life
 

@@ -1,5 +1,1 @@
-"""The preference study behind the Votes column of RePaint (Lugmayr et al. 2022, section 5.1)."""
-
-from experiments.vote.command import main
-
-__all__ = ["main"]
+"""`lit-inpaint vote`: ask people which completion looks more real."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from experiments.compare.reader import Record, read_folders
-from experiments.files import write_text
+from experiments.files.write import write_text
 from experiments.vote.result import Votes, binomial, column
 from experiments.vote.store import CONSISTENT, Store
 from experiments.vote.study import Study, make_study

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.intervals import FEW, LEAST
-from experiments.record import MetricResult
+from experiments.records.intervals import FEW, LEAST
+from experiments.records.record import MetricResult
 from experiments.vote.store import Vote
 
 RESAMPLES = 2000

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.key_value import key_value
-from lit_inpaint.checkpoint_io import FORMAT, AtomicCheckpointIO
+from experiments.files.key_value import key_value
+from lit_inpaint.backbones import sha256
+from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, nearest, read_checkpoint
 from lit_inpaint.module import InpaintingModule
-from lit_inpaint.weights import sha256
 
 
 def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:

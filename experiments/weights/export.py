@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.files import whole
-from experiments.import_weights import weights_module
+from experiments.files.write import whole
+from experiments.weights.imports import weights_module
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from masks.convention import composite

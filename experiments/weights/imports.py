@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
-from lit_inpaint import restricted_pickle, tensorflow_checkpoint, torch7
-from lit_inpaint.checkpoint_io import FORMAT, AtomicCheckpointIO, check_bits, first_line, tell_unchecked
+from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO, check_bits, first_line, tell_unchecked
+from lit_inpaint.foreign import pickles as restricted_pickle
+from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
+from lit_inpaint.foreign import torch7
 from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
 
 # What converters raise for tensors that are missing, of another size or of another kind.

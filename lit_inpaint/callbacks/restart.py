@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from lit_inpaint.checkpoint_io import check_writable
+from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.stage import Stage
 
 SIGNALS = tuple(

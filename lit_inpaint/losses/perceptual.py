@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lit_inpaint.weights import BackboneMissingError, backbone, features_state
+from lit_inpaint.backbones import BackboneMissingError, backbone, features_state
 from masks.convention import per_channel
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

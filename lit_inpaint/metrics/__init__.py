@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from torch import Tensor
 
+from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, u_ids
 from lit_inpaint.metrics.mean import ImageMean
 from lit_inpaint.metrics.perceptual import diversity_lpips, lpips_alex, lpips_alex_up256, lpips_vgg
@@ -20,7 +21,6 @@ from lit_inpaint.metrics.pixel import (
     round_to_8_bits,
 )
 from lit_inpaint.metrics.ssim import ssim, ssim_uniform7
-from lit_inpaint.weights import BackboneMissingError, backbone
 
 CHEAP = ("psnr", "psnr_hole", "ssim", "l1_hole")  # logged by every method in every validation and test
 
@@ -32,6 +32,7 @@ __all__ = [
     "definition",
     "diversity_lpips",
     "fid",
+    "higher_is_better",
     "l1_hole",
     "l1_mean",
     "l1_relative_sum",
@@ -88,3 +89,14 @@ def unavailable(name: str) -> str | None:
 def definition(name: str) -> str:
     """What the number of that name is, with its version: a part of every protocol's hash."""
     return metric(name).definition  # type: ignore[attr-defined]
+
+
+_HIGHER = ("psnr", "ssim", "p_ids", "u_ids", "diversity", "votes")  # everything else is an error or a distance
+
+
+def higher_is_better(metric: str) -> bool:
+    """
+    >>> higher_is_better("psnr_hole"), higher_is_better("lpips_alex")
+    (True, False)
+    """
+    return metric.startswith(_HIGHER)

@@ -19,7 +19,7 @@ def defined(
         text: "<version>: <formula and what is left out>".
         higher_is_better: Which end of the scale wins.
         of_set: True where the number belongs to the whole set of images and is no mean of one value an image.
-        backbone: Name in :mod:`lit_inpaint.weights` of the network that it needs.
+        backbone: Name in :mod:`lit_inpaint.backbones` of the network that it needs.
     """
 
     def give(function: F) -> F:

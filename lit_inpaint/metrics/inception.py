@@ -1,7 +1,7 @@
 """Metrics of a whole set, on the 2048 features of the FID Inception network: fid, p_ids, u_ids.
 
 Features are computed once an image and shared by the three. The network and its TensorFlow-style resize are those of
-torch-fidelity (extra ``metrics``); its weights come through ``lit_inpaint.weights``.
+torch-fidelity (extra ``metrics``); its weights come through ``lit_inpaint.backbones``.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import check_pair, defined
-from lit_inpaint.weights import BackboneMissingError, backbone
 
 FID_MINIMUM = 1000  # images; with fewer the number says more about their count than about the method
 Features = NDArray[np.float64]

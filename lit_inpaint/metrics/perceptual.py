@@ -12,8 +12,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.backbones import features_state
 from lit_inpaint.metrics._definition import check_pair, defined
-from lit_inpaint.weights import features_state
 from masks.convention import check_image
 
 # Ends of the slices of torchvision's `features` whose activations are compared: the ReLUs relu1 ... relu5.

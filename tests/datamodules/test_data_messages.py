@@ -14,7 +14,7 @@ import datamodules
 import masks
 from lit_inpaint.load import stage_classes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Of Lightning's command line, of argparse, of SLURM's sbatch, of a form shown; `assemble` makes two.
 FOREIGN = {"--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler"}
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 from datamodules import ImageFolder
 from datamodules.files import Files
-from experiments.benchmark import label_methods
 from experiments.cli import main
-from experiments.files import below, refuse_equal_keys, whole, write_png, write_text
-from experiments.protocol import load_protocols
+from experiments.evaluate.protocol import load_protocols
+from experiments.files.write import below, refuse_equal_keys, whole, write_png, write_text
+from lit_inpaint.load import label_methods
 from masks import CenterRectangle
 from masks.lists import read_list
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +237,7 @@ def test_names_differ_for_files_that_differ():
 
 
 def test_the_commands_write_pictures_in_one_place():
-    """A new writer asks experiments/files.py, so that a name out of a data set has one way to the disk."""
+    """A new writer asks experiments/files/write.py, so that a name out of a data set has one way to the disk."""
     writers = set()
     for path in (ROOT / "experiments").rglob("*.py"):
         if "PIL" in (text := path.read_text()) or "cv2" in text:
@@ -245,4 +245,4 @@ def test_the_commands_write_pictures_in_one_place():
             if any(isinstance(function, ast.Attribute) and function.attr in ("save", "imwrite") for function in called):
                 writers.add(path.relative_to(ROOT / "experiments").as_posix())
     into_memory = {"app/page.py", "compare/pictures.py"}
-    assert writers == {"files.py", "masks_command.py"} | into_memory  # masks show: a sheet at --out, within `whole`
+    assert writers == {"write.py", "masks.py"} | into_memory  # masks show: a sheet at --out, within `whole`

@@ -13,7 +13,7 @@ from PIL import Image
 import datamodules
 from datamodules import celebahq, imagenet, paris_streetview, places2
 from datamodules.published import NamedSplit, hold_out
-from experiments.prepare import main
+from experiments.train.prepare import main
 from masks import CenterRectangle
 
 PICTURE = io.BytesIO()
@@ -197,7 +197,7 @@ def test_published_counts_add_up():
     assert imagenet_counts["train"] + imagenet_counts["val"] == 1_281_167
 
 
-YAMLS = sorted((Path(__file__).parents[1] / "experiments" / "data").glob("*.yaml"))
+YAMLS = sorted((Path(__file__).parents[2] / "experiments" / "configs" / "data").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)

@@ -13,8 +13,8 @@ from datamodules import DrawnFaces, ImageFolder, SamplePhotos
 from datamodules import summary as module
 from datamodules.files import Files
 from datamodules.summary import lines, summarise
-from experiments import benchmark
 from experiments.cli import main
+from experiments.evaluate.measure import benchmark
 from masks import CenterRectangle
 
 

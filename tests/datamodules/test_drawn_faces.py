@@ -40,7 +40,7 @@ def test_other_instruction_sets_draw_the_same_bits():
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_DISABLE_JIT_CACHE": "1",
     }
-    code = "import sys; sys.path.insert(0, 'tests'); from test_drawn_faces import digest; print(digest())"
+    code = "from tests.datamodules.test_drawn_faces import digest; print(digest())"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], env=os.environ | others, capture_output=True, text=True
     )

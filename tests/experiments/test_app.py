@@ -15,17 +15,17 @@ from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
-import processes
 import pytest
 import torch
 from PIL import Image
-from serving import fork_apps
 
 from experiments.app.command import main as app
-from experiments.large import available_memory
+from experiments.inpaint.large import available_memory
 from experiments.web import refusal
 from lit_inpaint.methods import DeepFillV2
 from masks.files import read_mask, write_mask
+from tests.support import processes
+from tests.support.serving import fork_apps
 
 pytest.importorskip("gradio", reason="the page needs gradio, the extra `app`")
 

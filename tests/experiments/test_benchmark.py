@@ -21,14 +21,17 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules import SamplePhotos
-from experiments import benchmark, evaluate, journal, protocol
 from experiments.compare.reader import Record as Read
 from experiments.compare.table import refuse_mixed
-from experiments.find import INSTALLED
-from experiments.intervals import mean_interval, paired_difference
-from experiments.journal import Job, Journal
-from experiments.protocol import load_protocols, protocol_hash
-from experiments.record import MetricResult, Record, read_record, write_record
+from experiments.evaluate.job import Job
+from experiments.evaluate.measure import benchmark, protocol
+from experiments.evaluate.measure import measure as evaluate
+from experiments.evaluate.protocol import load_protocols, protocol_hash
+from experiments.files.find import INSTALLED
+from experiments.records.intervals import mean_interval, paired_difference
+from experiments.records.record import MetricResult, Record, read_record, write_record
+from experiments.run import journal
+from experiments.run.journal import Journal
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
 from lit_inpaint.metrics import CHEAP, inception, metric

@@ -78,7 +78,7 @@ def test_help_imports_nothing_heavy_and_begins_with_what_a_newcomer_needs():
     code = (
         "import sys; from experiments.cli import help_text; help_text(); print({'torch', 'numpy'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "set()"
     assert "fit --config quickstart" in help_text().split("\n\n")[1]
     assert all(name in help_text() for group in COMMANDS.values() for name in group)

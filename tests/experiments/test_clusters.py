@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.compare.reader import read_segments
-from experiments.find import INSTALLED
-from experiments.lightning_cli import main
+from experiments.files.find import INSTALLED
+from experiments.run.curves import read_segments
+from experiments.train.cli import main
 from lit_inpaint.load import read_checkpoint
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((INSTALLED / "slurm").glob("*.sbatch"))
 STUBS = {  # what a template calls, as a script that writes down its arguments
     "srun": 'printf "%s\\n" "$@" > words',

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import watch
 from PIL import Image
-from wandb_server import wandb_server
 
 from experiments.compare import main, text
 from experiments.compare.page import _chart_runs, families
 from experiments.compare.reader import read_folders
-from experiments.compare.table import higher_is_better, make_tables, validation_tables
+from experiments.compare.table import make_tables, validation_tables
 from experiments.compare.weights_and_biases import read_project, workspace
-from experiments.intervals import mean_interval
-from experiments.record import hash_of
+from experiments.records.intervals import mean_interval
+from experiments.records.record import hash_of
+from lit_inpaint.metrics import higher_is_better
+from tests.support.browsing import watch
+from tests.support.wandb_server import wandb_server
 
 NAMES = [f"image{i:03}" for i in range(100)]
 DEFINITION = {

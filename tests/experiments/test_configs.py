@@ -7,11 +7,11 @@ import pytest
 import torch
 import wandb
 import yaml
-from test_methods import ROWS, STAGES
 
-from experiments.find import INSTALLED
-from experiments.lightning_cli import main
+from experiments.files.find import INSTALLED
+from experiments.train.cli import main
 from lit_inpaint.load import stage_classes
+from tests.lit_inpaint.test_methods import ROWS, STAGES
 
 NO_RUN = {"data", "masks", "protocols", "sweeps", "slurm", "compare", "loggers"}
 CONFIGS = sorted(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.export import Whole, main, write_official, write_onnx
-from experiments.import_weights import main as import_weights
+from experiments.weights.export import Whole, main, write_official, write_onnx
+from experiments.weights.imports import main as import_weights
 from lit_inpaint import methods
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule

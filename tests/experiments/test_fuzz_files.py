@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import fuzzing
 import numpy as np
 import pytest
 import torch
-from fuzzing import DAMAGES, FATAL, SEED, SIZE, Arena, encoded, hole, photo, with_header
 from PIL import Image
 
-from experiments.large import complete
+from experiments.inpaint.large import complete
 from lit_inpaint.methods import DeepFillV2, PartialConv, Telea
 from lit_inpaint.methods.ict.palette import read_palette
 from masks.files import write_mask
+from tests.support import fuzzing
+from tests.support.fuzzing import DAMAGES, FATAL, SEED, SIZE, Arena, encoded, hole, photo, with_header
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,6 @@
 """Damaged YAMLs, records, run folders and checkpoints through the command line: no traceback, no unnamed file.
 
-A seed of one's own: ``FUZZ_SEED=7 pytest -m slow tests/test_fuzz_records.py``.
+A seed of one's own: ``FUZZ_SEED=7 pytest -m slow tests/experiments/test_fuzz_records.py``.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import yaml
-from test_benchmark import photos, write_protocol  # noqa: F401
-from test_benchmark import run as benchmark
-from test_torn_journals import GRID, ROWS
 
 from experiments import cli
+from tests.experiments.test_benchmark import photos, write_protocol  # noqa: F401
+from tests.experiments.test_benchmark import run as benchmark
+from tests.experiments.test_torn_journals import GRID, ROWS
 
-GOLDEN = Path(__file__).parent / "fixtures" / "golden_partial_conv.ckpt"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden_partial_conv.ckpt"
 SEED = int(os.environ.get("FUZZ_SEED", "20"))
 VALUES: list[Any] = [None, True, -1, 0, 10**30, 1.5, "", "x", "é\u202e", [], [1], {}, {"a": 1}, [[[]]], "${a}", "!!x"]
 

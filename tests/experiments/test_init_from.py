@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import assemble, cli, import_weights
-from experiments.export import main as export
-from experiments.lightning_cli import load_weights, prepare_arguments
+from experiments import cli
+from experiments.train.cli import load_weights, prepare_arguments
+from experiments.weights import assemble
+from experiments.weights import imports as import_weights
+from experiments.weights.export import main as export
 from lit_inpaint.load import load_method, read_checkpoint, stage_classes
 from lit_inpaint.methods import AOTGAN, GLCIC, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.stage import Stage

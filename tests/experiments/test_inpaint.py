@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageCms
 
-from experiments import inpaint
 from experiments.cli import main
-from experiments.large import TILE, Window, available_memory, complete, estimate, plan
+from experiments.inpaint.command import command as inpaint
+from experiments.inpaint.large import TILE, Window, available_memory, complete, estimate, plan
 from lit_inpaint.methods import DeepFillV2, Harmonic, Telea
 from masks.files import write_mask
 
@@ -493,7 +493,7 @@ def test_the_estimate_of_a_network_grows_with_the_window_and_too_much_is_refused
     small, large = (estimate(network, [Window((0, 0, s, s), (0, 0, s, s))], s, s) for s in (256, 1024))
     assert 15 < large / small < 20
     assert (available_memory(torch.device("cpu")) or 1) > 0
-    monkeypatch.setattr("experiments.large.available_memory", lambda device: 1000)
+    monkeypatch.setattr("experiments.inpaint.large.available_memory", lambda device: 1000)
     photo(0, (TILE + 1, TILE)).save("x.png")
     write_mask(hole((TILE + 1, TILE)), "m.png")
     command = ["--method", "Telea", "--image", "x.png", "--mask", "m.png", "--out", "o.png", "--tile", "0"]

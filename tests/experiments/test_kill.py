@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import killing
 import pytest
-from killing import Kill
-from test_methods import ROWS
 
 from lit_inpaint import methods
+from tests.lit_inpaint.test_methods import ROWS
+from tests.support import killing
+from tests.support.killing import Kill
 
 TRAINED = [name for name, _ in ROWS if getattr(methods, name).trainable]
 REACH_ALL_PHASES = {

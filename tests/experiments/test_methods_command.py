@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from test_methods import ROWS
 
+from experiments.catalogue.docstring import reflow
+from experiments.catalogue.memory import measure, report
+from experiments.catalogue.methods import describe, list_all, published
 from experiments.cli import main
-from experiments.docstring import reflow
-from experiments.memory import measure, report
-from experiments.methods import describe, list_all, published
 from lit_inpaint import methods
 from lit_inpaint.methods import AOTGAN, DDPM, GLCIC, PartialConv
 from lit_inpaint.stage import Stage
+from tests.lit_inpaint.test_methods import ROWS
 
 PLAIN: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, "style_weight": 0, "perceptual_weight": 0}
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from experiments import cli, runs
+from experiments import cli
 from experiments.cli import is_mistake, with_file
-from experiments.key_value import key_value
-from experiments.text_files import read_json, read_yaml
+from experiments.files.key_value import key_value
+from experiments.files.read import read_json, read_yaml
+from experiments.run import listing as runs
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2
 

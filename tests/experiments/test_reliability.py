@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import reliability
 
-from lit_inpaint import checkpoint_io
+from lit_inpaint import checkpoints as checkpoint_io
+from tests import reliability
 
 
 @pytest.mark.slow

@@ -9,10 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import killing
 import lightning as L
 import numpy as np
-import processes
 import pytest
 import torch
 import wandb
@@ -23,9 +21,10 @@ from datamodules import SamplePhotos
 from experiments.cli import main
 from experiments.run import Run
 from experiments.run.lock import Lock
-from experiments.run_folder import validation_hash
+from experiments.train.config import validation_hash
 from lit_inpaint.load import read_checkpoint
 from masks import CenterRectangle
+from tests.support import killing, processes
 
 SMALL = [
     "fit", "--model", "DeepFillV2", "--model.init_args.width", "4", "--model.init_args.critic_width", "4",
@@ -35,7 +34,7 @@ SMALL = [
 ]  # fmt: skip
 NO_WANDB = ["--config", "csv.yaml"]
 CSV = {
-    "class_path": "experiments.run_folder.SegmentedCSVLogger",
+    "class_path": "experiments.run.loggers.SegmentedCSVLogger",
     "init_args": {"save_dir": "${trainer.default_root_dir}"},
 }
 DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "critic_width": 4}}
@@ -330,7 +329,6 @@ class Stop(L.Callback):
 
 
 def test_early_stopping_and_should_stop_are_not_finished(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     stop = {"class_path": "lightning.pytorch.callbacks.EarlyStopping"}
     stop["init_args"] = {"monitor": "train/critic", "mode": "max", "stopping_threshold": -1e9,  # type: ignore[assignment]
                          "check_on_train_epoch_end": True}  # fmt: skip
@@ -365,7 +363,7 @@ def hash_of(**limits: Any) -> tuple[str | None, int]:
 
 
 def test_the_hash_of_a_validation_covers_what_was_validated():
-    from experiments.protocol import protocol_hash
+    from experiments.evaluate.protocol import protocol_hash
     from lit_inpaint.metrics import CHEAP
 
     data = SamplePhotos(CenterRectangle(), image_size=32)

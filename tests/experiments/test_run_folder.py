@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb_files import records
 
-from experiments.compare.reader import read_segments, surviving
-from experiments.runs import find_runs, main
+from experiments.run.curves import read_segments, surviving
+from experiments.run.listing import find_runs, main
+from tests.support.wandb_files import records
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = [
     "--model", "DeepFillV2", "--model.init_args.width", "8", "--model.init_args.critic_width", "4",
     "--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "32",
@@ -137,7 +137,7 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
             (place / "status.json").write_text(json.dumps({"error": None, **status}))
         return place
 
-    from experiments.processes import born, machine
+    from experiments.run.processes import born, machine
 
     me = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
     folder("a", state="running", beat=0, **me)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import wandb
-from wandb_files import read
 
-from experiments.lightning_cli import main
+from experiments.train.cli import main
 from lit_inpaint.load import load_method, read_checkpoint
+from tests.support.wandb_files import read
 
 SMALL = [
     "--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "64",
@@ -57,7 +57,7 @@ def test_two_methods_log_the_same_keys_and_protocol_to_wandb(tmp_path: Path, mon
 
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_a_checkpoint_that_one_loads(tmp_path: Path):
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [
         sys.executable, "-m", "experiments", "fit", "--model", "DeepFillV2", *METHODS["DeepFillV2"], *SMALL,

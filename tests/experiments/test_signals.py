@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import killing
-import processes
 import pytest
 import torch
 import yaml
 
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.load import read_checkpoint
+from tests.support import killing, processes
 
 DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "critic_width": 4}}
 LAST = "run/checkpoints/last.ckpt"
@@ -272,10 +271,10 @@ def test_a_folder_that_cannot_be_written_is_one_line_before_the_first_batch():
 @pytest.mark.xdist_group("ddp")
 def test_one_rank_that_fails_ends_all_within_a_minute_and_leaves_no_orphan(tmp_path: Path):
     settings = killing.settings(DEEPFILL, workers=1, ranks=2)
-    settings["trainer"]["callbacks"].append({"class_path": "killing.FailOnRankOne"})
+    settings["trainer"]["callbacks"].append({"class_path": "tests.support.killing.FailOnRankOne"})
     (tmp_path / "fit.yaml").write_text(yaml.safe_dump(settings))
-    tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "experiments", "fit", "--config", "fit.yaml"]
     with (tmp_path / "log.txt").open("w") as log:
         process = subprocess.Popen(
@@ -293,7 +292,7 @@ def test_a_frozen_rank_ends_the_run_with_its_number(tmp_path: Path):
     settings = killing.settings(DEEPFILL, ranks=2, steps=1000)
     settings["trainer"]["callbacks"] += [
         {"class_path": "lit_inpaint.callbacks.FrozenRank", "init_args": {"seconds": 3}},
-        {"class_path": "experiments.status.Status"},
+        {"class_path": "experiments.train.status.Status"},
     ]
     (tmp_path / "fit.yaml").write_text(yaml.safe_dump(settings))
     port = processes.free_port()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments import cli
-from experiments.sizes import check_size
+from experiments.train.sizes import check_size
 from lit_inpaint.methods import DeepFillV2, PartialConv
 
 SMALL = {

@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from browsing import watch
 from optuna.trial import FixedTrial, TrialState
 
-from experiments.find import INSTALLED
+from experiments.files.find import INSTALLED
 from experiments.run.place import to_save
 from experiments.sweep import main
 from experiments.sweep.laws import LAWS, draw
@@ -26,8 +25,9 @@ from experiments.sweep.ledger import Ledger, lost
 from experiments.sweep.page import best_config
 from experiments.sweep.space import read_sweep
 from experiments.sweep.words import ARGUMENTS, FOLDER
+from tests.support.browsing import watch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STAND_IN = """\
 import sys, time
 from pathlib import Path
@@ -330,7 +330,7 @@ def test_fit_reads_what_an_agent_of_wandb_passes(nested: bool, capsys: pytest.Ca
     """``None`` where YAML says null, mappings as Python writes them; equal signs or none."""
     from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-    from experiments.lightning_cli import main as fit
+    from experiments.train.cli import main as fit
 
     mask = {"class_path": "Mixture", "init_args": {"generators": [{"class_path": "LaMaThin"}], "weights": None}}
     drawn: dict[str, Any] = {"model.init_args.clip_norm": None, "data.init_args.flip": False}
@@ -577,7 +577,7 @@ SWEEPS = sorted((INSTALLED / "sweeps").glob("*.yaml"))
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_an_installed_sweep_trains_what_it_says(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any):
     """Each point of the file's parameters is taken by the command line as it stands."""
-    from experiments.lightning_cli import main as fit
+    from experiments.train.cli import main as fit
 
     monkeypatch.setenv("LIT_INPAINT_DATA", "/data")
     sweep = read_sweep(path)

@@ -9,28 +9,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import killing
-import processes
 import pytest
 import yaml
 from optuna.trial import TrialState
 from PIL import Image
-from test_benchmark import photos, records, run, without_cost, write_protocol  # noqa: F401
-from test_vote import results, study_of
 
-from experiments import benchmark, inpaint
 from experiments.compare.command import main as compare
-from experiments.compare.reader import read_run, read_segments
-from experiments.files import write_bytes, write_text
-from experiments.journal import Job, Journal
-from experiments.protocol import load_protocols
-from experiments.run_folder import SegmentedCSVLogger
+from experiments.evaluate.job import Job
+from experiments.evaluate.measure import benchmark
+from experiments.evaluate.protocol import load_protocols
+from experiments.files.write import write_bytes, write_text
+from experiments.inpaint.command import command as inpaint
+from experiments.run.curves import read_run, read_segments
+from experiments.run.journal import Journal
+from experiments.run.loggers import SegmentedCSVLogger
 from experiments.sweep.ledger import Ledger, lost
 from experiments.sweep.space import read_sweep
 from experiments.vote.store import Store
 from lit_inpaint.callbacks import panels
 from masks import Wide
 from masks.fixed import FixedSet
+from tests.experiments.test_benchmark import photos, records, run, without_cost, write_protocol  # noqa: F401
+from tests.experiments.test_vote import results, study_of
+from tests.support import killing, processes
 
 GRID = {
     "name": "torn", "method": "grid", "metric": {"name": "val/loss", "goal": "minimize"},

@@ -21,7 +21,7 @@ from PIL import Image
 from experiments.cli import main
 from experiments.compare.command import main as compare
 from experiments.compare.reader import read_folders
-from experiments.record import MetricResult, Record, hash_of, write_record
+from experiments.records.record import MetricResult, Record, hash_of, write_record
 from experiments.vote.page import serve
 from experiments.vote.result import Votes, binomial, interval
 from experiments.vote.store import Store, Vote
@@ -231,7 +231,7 @@ def test_every_answer_that_was_confirmed_survives_kill_9(tmp_path: Path):
         "server = serve(study, Store(study.database, study), 0); print(server.server_port, flush=True)\n"
         "server.serve_forever()"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None

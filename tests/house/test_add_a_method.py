@@ -14,7 +14,7 @@ from experiments.cli import main
 from lit_inpaint import methods
 from lit_inpaint.load import load_method
 
-PAGE = (Path(__file__).parents[1] / "docs" / "add_a_method.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "add_a_method.md").read_text(encoding="utf-8")
 
 
 def test_the_example_of_the_page_trains_and_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

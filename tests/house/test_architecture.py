@@ -1,13 +1,9 @@
 """The arrows of the house: who may import whom, read from the source."""
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-OURS = ("experiments", "lit_inpaint", "datamodules", "masks")
+from tests.support.house import EDGES, MODULES, OURS, arrows, levels
+
 ALLOWED = {
     "experiments": set(OURS),
     "lit_inpaint": {"lit_inpaint", "masks"},
@@ -23,55 +19,25 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
         "losses",
         "discriminators",
         "diffusion",
-        "weights",
-        "torch7",
-        "mmagic",
-        "checkpoint_io",
+        "backbones",
+        "foreign",
+        "checkpoints",
     },
     "classical": {"module"},
-    "stage": {"ddp", "checkpoint_io"},
+    "stage": {"ddp", "checkpoints"},
     "module": {"stage", "metrics"},
-    "load": {"methods", "module", "stage", "checkpoint_io"},
-    "callbacks": {"module", "stage", "metrics", "losses", "checkpoint_io"},
-    "metrics": {"weights"},
-    "losses": {"weights"},
+    "load": {"methods", "module", "stage", "checkpoints"},
+    "callbacks": {"module", "stage", "metrics", "losses", "checkpoints"},
+    "metrics": {"backbones"},
+    "losses": {"backbones"},
     "diffusion": {"layers"},
     "layers": set(),
     "discriminators": {"layers"},
-    "weights": set(),
-    "torch7": set(),
-    "mmagic": set(),
-    "checkpoint_io": set(),
+    "backbones": set(),
+    "foreign": {"checkpoints"},
+    "checkpoints": set(),
     "ddp": set(),
 }
-
-
-def modules() -> dict[str, Path]:
-    found = {}
-    for package in OURS:
-        for path in (ROOT / package).rglob("*.py"):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def imports(name: str, path: Path) -> Iterator[str]:
-    """Full names of our modules that ``path`` imports, relative imports and those inside functions included."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            targets = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            start = ".".join(filter(None, [base, node.module or ""]))
-            targets = [f"{start}.{alias.name}" if f"{start}.{alias.name}" in MODULES else start for alias in node.names]
-        else:
-            continue
-        yield from (target for target in targets if target.split(".")[0] in OURS)
-
-
-MODULES = modules()
-EDGES = {name: set(imports(name, path)) - {name} for name, path in MODULES.items()}
 
 
 @pytest.mark.parametrize("package", OURS)
@@ -129,3 +95,8 @@ def test_imports_have_no_circle():
         if not module.endswith("__main__"):
             visit(module, [])
     assert set(state) >= set(MODULES) - {"experiments.__main__"}
+
+
+def test_experiments_is_a_house_of_few_rooms():
+    graph = arrows("experiments")
+    assert len(graph) <= 20 and max(levels(graph).values()) <= 5 and sum(map(len, graph.values())) <= 30

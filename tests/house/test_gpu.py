@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from gradients import CASES
 
 from benchmarks.gpu import backbones, compare, docs, patchmatch, runner, support
 from benchmarks.gpu.__main__ import main
 from benchmarks.utilisation import ROWS
+from tests.support.gradients import CASES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_step_that_differs_on_the_device_fails(fault: str, monkeypatch: pytest
         if fault == "another draw":
             monkeypatch.setattr(torch, "rand", lambda *s, **k: torch.full(s, 0.5))
         else:
-            monkeypatch.setattr("gradients.wasserstein_generator", lambda judged: -1.01 * judged.mean())
+            monkeypatch.setattr("tests.support.gradients.wasserstein_generator", lambda judged: -1.01 * judged.mean())
         return gradients(*arguments)
 
     monkeypatch.setattr(compare, "gradients", second_time_wrong)

@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from mutations import ROOT, Mutation, read
+
+from tests.mutations import ROOT, Mutation, read
 
 MUTATIONS = read()
 

@@ -10,15 +10,12 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from published import assert_probe, assert_published, assert_sum, float64
-from test_overfit_gan_papers import assert_learns, square
-from test_parity_gan_papers import random_state
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from lit_inpaint import weights as backbones
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint import backbones
+from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.discriminators import FixedVectorSpectralConv2d
 from lit_inpaint.losses.perceptual import VGG19Features, gram, style
 from lit_inpaint.methods import AOTGAN
@@ -27,6 +24,9 @@ from lit_inpaint.methods.aotgan.loss import smgan_critic, smgan_generator, softe
 from lit_inpaint.methods.aotgan.networks import AOTBlock, standardise
 from lit_inpaint.module import parameter_counts
 from masks.convention import InpaintingBatch, composite
+from tests.lit_inpaint.test_overfit_gan_papers import assert_learns, square
+from tests.lit_inpaint.test_parity_gan_papers import random_state
+from tests.support.published import assert_probe, assert_published, assert_sum, float64
 
 WITHOUT_VGG: dict[str, Any] = {"style_weight": 0.0, "perceptual_weight": 0.0}
 SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, **WITHOUT_VGG}
@@ -491,10 +491,10 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path: Path):
 
 TWO_PROCESSES = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {root!r})
 import lightning as L, torch
 from torch.utils.data import DataLoader, Subset
-from test_aotgan import random_input, small
+from tests.lit_inpaint.test_aotgan import random_input, small
 from masks.convention import InpaintingBatch
 devices = {devices}
 torch.set_num_threads(1)
@@ -518,8 +518,8 @@ torch.save(model.state_dict(), {folder!r} + f"/{{devices}}-{{trainer.global_rank
 @pytest.mark.slow  # test_ddp.py compares the gradients of every method; this one the weights and the power iteration
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch(tmp_path: Path):
-    values = {"tests": str(Path(__file__).parent), "folder": str(tmp_path)}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    values = {"root": str(Path(__file__).resolve().parents[2]), "folder": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     for devices in (1, 2):
         program = tmp_path / f"{devices}.py"
         program.write_text(TWO_PROCESSES.format(devices=devices, **values))

@@ -17,7 +17,6 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from test_methods import ROWS, STAGES, batches, make, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -31,6 +30,7 @@ from lit_inpaint.methods.lama.loss import HighReceptiveFieldFeatures
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
+from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, make, trainer
 
 STAGE_CLASSES = {n: c for n, c in stage_classes().items() if c.__module__.startswith("lit_inpaint.")}
 SAMPLERS = {n: c for n in samplers.__all__ if isinstance(c := getattr(samplers, n), type) and hasattr(c, "run")}
@@ -72,7 +72,7 @@ OTHERS: dict[tuple[str, str], list[Any]] = {
     ("DDPM", "channel_mult"): [(1, 2)],
     ("DDPM", "num_head_channels"): [16],
     ("DDPM", "validation_images"): [1],
-    ("DeepFillV1", "variant"): ["daa233"],  # mmagic's want 72 px: tests/test_parity_gan_papers.py
+    ("DeepFillV1", "variant"): ["daa233"],  # mmagic's want 72 px: tests/lit_inpaint/test_parity_gan_papers.py
     ("DeepFillV2", "variant"): ["nipponjo", "nipponjo_tf"],
     ("DeepFillV2", "sketch_drop"): [0.0, 1.0],
     ("DeepFillV2", "canny"): [(10, 20)],
@@ -90,14 +90,14 @@ NO_TERM = {
 }
 # What no training step, image or schedule shows, with the reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("*", "non_finite"): "acts where a loss is not finite: tests/test_module.py",
+    ("*", "non_finite"): "acts where a loss is not finite: tests/lit_inpaint/test_module.py",
     ("DDPM", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
-    ("ICTUpsampler", "size"): "the side that images must have; another is refused: tests/test_ict.py",
-    ("AreaBounded", "tries"): "draws before the error: tests/test_masks.py",
-    ("MaskFolder", "white"): "reads files: tests/test_masks_files.py",
-    ("MaskFolder", "threshold"): "reads files: tests/test_masks_files.py",
-    ("MaskFolder", "alpha"): "reads files: tests/test_masks_reading.py",
-    ("MaskFolder", "pairing"): "reads files: tests/test_masks_files.py",
+    ("ICTUpsampler", "size"): "the side that images must have; another is refused: tests/lit_inpaint/test_ict.py",
+    ("AreaBounded", "tries"): "draws before the error: tests/masks/test_masks.py",
+    ("MaskFolder", "white"): "reads files: tests/masks/test_masks_files.py",
+    ("MaskFolder", "threshold"): "reads files: tests/masks/test_masks_files.py",
+    ("MaskFolder", "alpha"): "reads files: tests/masks/test_masks_reading.py",
+    ("MaskFolder", "pairing"): "reads files: tests/masks/test_masks_files.py",
 }
 
 

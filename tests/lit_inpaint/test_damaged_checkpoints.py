@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from experiments import cli
-from experiments.import_weights import read_plain
-from experiments.lightning_cli import load_weights
-from lit_inpaint import checkpoint_io
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO, check_bits
+from experiments.train.cli import load_weights
+from experiments.weights.imports import read_plain
+from lit_inpaint import checkpoints as checkpoint_io
+from lit_inpaint.checkpoints import AtomicCheckpointIO, check_bits
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv
 from lit_inpaint.methods.dsi.stages import load_vqvae
 from lit_inpaint.methods.ict.palette import read_palette
 
-GOLDEN = Path(__file__).parent / "fixtures" / "golden_partial_conv.ckpt"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden_partial_conv.ckpt"
 WAYS: dict[str, Callable[[Path], Any]] = {
     "resume, test": lambda path: AtomicCheckpointIO().load_checkpoint(path),
     "command line": read_checkpoint,

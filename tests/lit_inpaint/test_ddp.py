@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import gradients
 import lightning as L
-import processes
 import pytest
 import torch
-from gradients import CASES, COUPLED, Forms
 from lightning.pytorch.strategies import DDPStrategy
-from test_methods import ROWS, make, trainer
 from torch import nn
 
 from datamodules import SamplePhotos
 from lit_inpaint.ddp import batch_norms, check_strategy
 from masks import CenterRectangle
+from tests.lit_inpaint.test_methods import ROWS, make, trainer
+from tests.support import gradients, processes
+from tests.support.gradients import CASES, COUPLED, Forms
 
 pytestmark = pytest.mark.xdist_group("ddp")
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from published import assert_published, assert_sum, float64
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -24,6 +23,7 @@ from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.deepfillv2 import DeepFillV2, weights
 from lit_inpaint.methods.deepfillv2.sketch import canny_edges
 from masks.convention import InpaintingBatch, composite
+from tests.support.published import assert_published, assert_sum, float64
 
 
 def centre_hole(size: int, batch: int = 1) -> Tensor:

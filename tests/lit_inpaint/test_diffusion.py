@@ -11,7 +11,6 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from published import assert_published, assert_sum, float64
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,6 +23,7 @@ from lit_inpaint.load import load_method
 from lit_inpaint.methods.ddpm.method import DDPM
 from lit_inpaint.methods.ddpm.weights import RELEASED, Shape, convert, detect, export, infer_flags
 from masks.convention import InpaintingBatch
+from tests.support.published import assert_published, assert_sum, float64
 
 NARROW: dict[str, Any] = {
     "image_size": 16,
@@ -491,8 +491,8 @@ def test_bf16_and_fp32_sample_the_same_distribution() -> None:
 
 DDP_PROGRAM = """
 import sys, torch, lightning as L
-sys.path[:0] = [{tests!r}, {tests!r} + "/.."]
-from test_diffusion import *
+sys.path.insert(0, {root!r})
+from tests.lit_inpaint.test_diffusion import *
 
 L.seed_everything(0)
 method = DDPM(**NARROW, **SHORT, timestep_sampling="loss-second-moment", sampler=DDNM(2), validation_images=3,
@@ -524,7 +524,12 @@ def test_two_processes_hold_the_same_weights_and_sample_what_one_process_samples
         folder.mkdir()
         strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
         program = folder / "program.py"
-        values = {"tests": str(Path(__file__).parent), "folder": str(folder), "devices": devices, "strategy": strategy}
+        values = {
+            "root": str(Path(__file__).resolve().parents[2]),
+            "folder": str(folder),
+            "devices": devices,
+            "strategy": strategy,
+        }
         program.write_text(DDP_PROGRAM.format(**values))
         subprocess.run([sys.executable, str(program)], check=True, timeout=240, capture_output=True)
         return [torch.load(folder / f"out{rank}.pt") for rank in range(devices)]

@@ -20,14 +20,11 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from published import assert_probe, assert_published, float64
-from test_methods import ROWS, STAGES, batches, trainer
-from test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from experiments.assemble import main as assemble_command
+from experiments.weights.assemble import main as assemble_command
 from lit_inpaint.callbacks import EMA
 from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.layers.tf_same import Conv2dSame
@@ -40,6 +37,9 @@ from lit_inpaint.methods.dsi.texture import structure_attention
 from lit_inpaint.methods.dsi.vqvae import Codebook
 from lit_inpaint.metrics import metric
 from lit_inpaint.stage import Stage
+from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, trainer
+from tests.lit_inpaint.test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
+from tests.support.published import assert_probe, assert_published, float64
 
 ENC_T = [
     0.356411, -0.044, -0.187585, -0.138974, 0.192135, 0.108102, 0.948412, 0.052508, 0.193632, -0.324888, -1.590574,
@@ -462,10 +462,10 @@ def test_a_step_of_the_texture_generator_has_the_published_losses(tmp_path: Path
 
 TWO_PROCESSES = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {root!r})
 import lightning as L, torch
 from torch.utils.data import DataLoader
-from test_dsi import DSIStructure, batches, by_stage, stage, trained_vqvae, trainer
+from tests.lit_inpaint.test_dsi import DSIStructure, batches, by_stage, stage, trained_vqvae, trainer
 devices = {devices}
 torch.set_num_threads(1)
 items = list(batches(2, 2).dataset)
@@ -489,8 +489,8 @@ for cls in by_stage.args[1]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch_in_every_stage(tmp_path: Path):
-    values = {"tests": str(Path(__file__).parent), "folder": str(tmp_path)}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    values = {"root": str(Path(__file__).resolve().parents[2]), "folder": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     for devices in (1, 2):
         program = tmp_path / f"{devices}.py"
         program.write_text(TWO_PROCESSES.format(devices=devices, **values))

@@ -1,8 +1,8 @@
 """Every step of every method on a GPU that is not there: no tensor of the CPU is mixed in, and the host waits no more
-often than tests/fake_cuda_waits.json says.
+often than tests/lit_inpaint/fake_cuda_waits.json says.
 
-After a change that is meant: ``FAKE_CUDA_WRITE=1 pytest tests/test_fake_cuda.py -n 0`` writes the numbers, git shows
-which. A number that rises costs every user of a GPU time in every batch.
+After a change that is meant: ``FAKE_CUDA_WRITE=1 pytest tests/lit_inpaint/test_fake_cuda.py -n 0`` writes the numbers,
+git shows which. A number that rises costs every user of a GPU time in every batch.
 """
 
 import contextlib
@@ -17,9 +17,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
-from support.fake_cuda import FakeCuda
-from support.fake_steps import Steps, batch
-from test_methods import ROWS, STAGES
 from torch import Tensor
 
 import lit_inpaint.losses.perceptual
@@ -33,6 +30,9 @@ from lit_inpaint.methods.lama.loss import DilatedResNet50
 from lit_inpaint.metrics import CHEAP, NAMES, ImageMean, InceptionMetrics, metric
 from lit_inpaint.module import keyed_generators
 from lit_inpaint.stage import Stage
+from tests.lit_inpaint.test_methods import ROWS, STAGES
+from tests.support.fake_cuda import FakeCuda
+from tests.support.fake_steps import Steps, batch
 
 WAITS = Path(__file__).with_name("fake_cuda_waits.json")
 OURS = {name: cls for name, cls in stage_classes().items() if cls.__module__.startswith("lit_inpaint.methods.")}
@@ -83,7 +83,7 @@ def fresh_networks() -> None:
 def arguments(name: str, files: dict[str, str]) -> dict[str, Any]:
     """Small, and with every loss of the published method: the contract test leaves out those that need a file."""
     small = dict(ROWS + STAGES)
-    assert name in small, f"{name} has no small arguments in tests/test_methods.py: give it a row."
+    assert name in small, f"{name} has no small arguments in tests/lit_inpaint/test_methods.py: give it a row."
     kept = {key: value for key, value in small[name].items() if not (key.endswith("_weight") and value == 0)}
     needed = {key: value for key, value in files.items() if key in inspect.signature(OURS[name]).parameters}
     return kept | SMALLER.get(name, {}) | needed

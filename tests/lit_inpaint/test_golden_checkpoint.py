@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from test_methods import batches, trainer
 
 from datamodules.datamodule import TrainingLoader
 from experiments import cli
-from experiments.lightning_cli import load_weights
+from experiments.train.cli import load_weights
 from lit_inpaint.callbacks import EMA, Health, Restart, Throughput
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv
+from tests.lit_inpaint.test_methods import batches, trainer
 
-GOLDEN = Path(__file__).parent / "fixtures" / "golden_partial_conv.ckpt"
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden_partial_conv.ckpt"
 
 
 def test_the_golden_checkpoint_completes_the_same_image():

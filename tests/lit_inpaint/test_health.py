@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from gradients import Forms
 from lightning.pytorch.plugins import MixedPrecision
-from test_methods import batches, trainer
 from torch import Tensor
 
 from lit_inpaint.callbacks import Health
 from lit_inpaint.losses import margin
+from tests.lit_inpaint.test_methods import batches, trainer
+from tests.support.gradients import Forms
 
 
 @pytest.mark.parametrize("fused", [True, False])

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from published import assert_published, assert_sum, float64
 from torch import Tensor
 
 from lit_inpaint.methods import DeepFillV2
 from lit_inpaint.methods.deepfillv2.hed import HED, hed_edges
+from tests.support.published import assert_published, assert_sum, float64
 
 # Network of sniklaus/pytorch-hed's run.py with these weights and image: eight values, every 700th, and the sum.
 PUBLISHED = [0.8902, 0.804891, 0.590637, 0.720062, 0.553878, 0.656746, 0.558812, 0.355869], 4724.359131

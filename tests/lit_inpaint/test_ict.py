@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import assert_probe, float64
-from test_methods import STAGES, batches, trainer
-from test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from experiments.assemble import assemble
-from experiments.import_weights import main as import_weights
+from experiments.weights.assemble import assemble
+from experiments.weights.imports import main as import_weights
 from lit_inpaint.discriminators import SpectralPatchGAN
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods.ict import ICT, ICTTransformer, ICTUpsampler
@@ -24,6 +21,9 @@ from lit_inpaint.methods.ict.networks import Transformer, Upsampler
 from lit_inpaint.methods.ict.palette import down_sample, enlarge, hole_of_tokens, kmeans_palette, read_palette
 from lit_inpaint.methods.ict.sampling import sample_tokens
 from lit_inpaint.module import keyed_generators
+from tests.lit_inpaint.test_methods import STAGES, batches, trainer
+from tests.lit_inpaint.test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
+from tests.support.published import assert_probe, float64
 
 SMALL = dict(STAGES)
 BOTH = pytest.mark.parametrize("cls", [ICTTransformer, ICTUpsampler], ids=lambda c: c.__name__)

@@ -9,16 +9,13 @@ import lightning as L
 import pytest
 import torch
 from omegaconf import DictConfig
-from published import assert_probe, assert_sum, float64
-from test_overfit_gan_papers import assert_learns, square
-from test_parity_gan_papers import random_state
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from experiments.import_weights import main as import_weights
-from lit_inpaint import restricted_pickle
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from experiments.weights.imports import main as import_weights
+from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import LaMa
 from lit_inpaint.methods.lama import weights
@@ -27,6 +24,9 @@ from lit_inpaint.methods.lama.networks import Discriminator
 from lit_inpaint.methods.lama.refinement import blur_and_halve, erode
 from lit_inpaint.module import parameter_counts
 from masks.convention import InpaintingBatch, composite
+from tests.lit_inpaint.test_overfit_gan_papers import assert_learns, square
+from tests.lit_inpaint.test_parity_gan_papers import random_state
+from tests.support.published import assert_probe, assert_sum, float64
 
 SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, "perceptual_weight": 0.0}
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
 from lit_inpaint.callbacks import EMA, Health, Throughput
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.load import load_method, stage_classes
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
@@ -77,7 +77,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("PatchMatch", {}),
     ("Telea", {}),
 ]
-# Stages of methods that are put together: tests/test_configs.py makes their published YAMLs small by these.
+# Stages of methods that are put together: tests/experiments/test_configs.py makes their published YAMLs small by these.
 _DSI: dict[str, Any] = {"vq_width": 8, "vq_hidden": 4, "channels": 4, "codes": 8}
 _ICT: dict[str, Any] = {"grid": 8, "colours": 27, "palette": "uniform"}
 _ICT_UPSAMPLER = {

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metric_ranks import numbers_of_rank, rank_of
 from PIL import Image
 from torch import Tensor
 
 from lit_inpaint import metrics
+from lit_inpaint.backbones import BackboneMissingError, backbone, sha256
 from lit_inpaint.metrics import ImageMean, inception, metric, perceptual, round_to_8_bits
-from lit_inpaint.weights import BackboneMissingError, backbone, sha256
+from tests.support.metric_ranks import numbers_of_rank, rank_of
 
 
 def read(path: Path) -> Tensor:

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import assert_published, float64
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from experiments import import_weights, inpaint
+from experiments.inpaint.command import command as inpaint
+from experiments.weights import imports as import_weights
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import MIGAN
 from lit_inpaint.methods.migan.networks import Downsample, Generator, Upsample
 from lit_inpaint.methods.migan.weights import FORMAT, convert, detect
 from masks.convention import InpaintingBatch
+from tests.support.published import assert_published, float64
 
 # Every fifth row and column of what lib/model_zoo/migan_inference.py gives for released_file() and batch().
 PUBLISHED = [

@@ -10,17 +10,17 @@ from unittest.mock import Mock
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from test_methods import trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from experiments.run_folder import SegmentedCSVLogger
+from experiments.run.loggers import SegmentedCSVLogger
 from lit_inpaint.callbacks import EMA, Restart
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from lit_inpaint.stage import NonFiniteLossError
 from masks.convention import InpaintingBatch
+from tests.lit_inpaint.test_methods import trainer
 
 
 class Scale(InpaintingModule):

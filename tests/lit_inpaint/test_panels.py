@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from experiments.run_folder import RunWandbLogger
+from experiments.run.loggers import RunWandbLogger
 from lit_inpaint.callbacks import Panels
 from lit_inpaint.callbacks.panels import FULL_SCALE, hole_error, strip
 from lit_inpaint.module import InpaintingModule

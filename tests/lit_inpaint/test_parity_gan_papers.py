@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from published import assert_probe, assert_published, float64
 from torch import Tensor
 
-from experiments.import_weights import main as import_weights
+from experiments.weights.imports import main as import_weights
 from lit_inpaint.layers.partial_conv import PartialConv2d
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
@@ -24,6 +23,7 @@ from lit_inpaint.methods.deepfillv2 import weights as deepfillv2_weights
 from lit_inpaint.methods.glcic import weights as glcic_weights
 from lit_inpaint.methods.partial_conv import weights as partial_conv_weights
 from masks.convention import erase
+from tests.support.published import assert_probe, assert_published, float64
 
 Shapes = dict[str, tuple[int, ...]]
 

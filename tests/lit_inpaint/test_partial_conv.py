@@ -3,7 +3,6 @@
 import lightning as L
 import pytest
 import torch
-from published import float64
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -14,6 +13,7 @@ from lit_inpaint.methods.partial_conv import PartialConv
 from lit_inpaint.methods.partial_conv.loss import hole_total_variation
 from lit_inpaint.module import parameter_counts
 from masks.convention import InpaintingBatch, composite
+from tests.support.published import float64
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
 QUIET |= {"enable_model_summary": False}

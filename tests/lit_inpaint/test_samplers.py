@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from published import assert_published, assert_sum
 from torch import Tensor
 
 from lit_inpaint.diffusion import Diffusion
@@ -33,6 +32,7 @@ from lit_inpaint.diffusion.samplers import (
 )
 from lit_inpaint.diffusion.samplers.base import Network
 from lit_inpaint.diffusion.samplers.dps import guided
+from tests.support.published import assert_published, assert_sum
 
 IMAGE = torch.linspace(-1, 1, 192).reshape(1, 3, 8, 8)
 MASK = ((torch.arange(64).reshape(1, 1, 8, 8) % 3) == 0).float()

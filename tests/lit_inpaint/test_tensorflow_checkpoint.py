@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.import_weights import main as import_weights
+from experiments.weights.imports import main as import_weights
+from lit_inpaint.foreign.tensorflow import read
 from lit_inpaint.load import load_method
-from lit_inpaint.tensorflow_checkpoint import read
 
-FIXTURES = Path(__file__).parent / "fixtures/tensorflow"
+FIXTURES = Path(__file__).parents[1] / "fixtures/tensorflow"
 SUMS = {  # sum, sum of magnitudes
     "deepfillv1": {
         "inpaint_net/conv1/kernel": (-0.148046, 20.519241),
@@ -103,7 +103,7 @@ def test_a_listed_checkpoint_lies_in_its_own_folder(tmp_path: Path):
 
 
 def test_random_damage_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lit_inpaint.tensorflow_checkpoint._masked", lambda crc: _Any())  # checksums can be forged
+    monkeypatch.setattr("lit_inpaint.foreign.tensorflow._masked", lambda crc: _Any())  # checksums can be forged
     folder, rng = copied(tmp_path), random.Random(0)
     whole = (folder / "snap-0.index").read_bytes()
     for _ in range(300):

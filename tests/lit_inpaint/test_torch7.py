@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.import_weights import main as import_weights
-from lit_inpaint import torch7
+from experiments.weights.imports import main as import_weights
+from lit_inpaint.foreign import torch7
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import GLCIC, ContextEncoder
 

@@ -12,14 +12,14 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 
 import masks
-from experiments.masks_command import BUCKETS, bucket, contact_sheet, main, touches_border
+from experiments.catalogue.masks import BUCKETS, bucket, contact_sheet, main, touches_border
 from masks import Augmented, DeepFillV2Mask, Half, MaskFolder, Mixture, Narrow
 from masks.build import build, describe
 from masks.files import read_mask, resize_mask, write_mask
 from masks.fixed import FixedSet
 from masks.generator import MaskGenerator, keyed_rng
 
-YAMLS = sorted((Path(__file__).parents[1] / "experiments" / "masks").glob("*.yaml"))
+YAMLS = sorted((Path(__file__).parents[2] / "experiments" / "configs" / "masks").glob("*.yaml"))
 
 
 def save(values: object, path: Path, mode: str | None = None) -> Path:
@@ -290,12 +290,12 @@ def test_a_nested_configuration_comes_back() -> None:
 
 
 def test_the_command_imports_no_torch() -> None:
-    code = "import experiments.masks_command, sys; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], timeout=60).returncode == 0
+    code = "import experiments.catalogue.masks, sys; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], timeout=60).returncode == 0
 
 
 def test_the_page_on_masks_shows_every_generator() -> None:
-    docs = Path(__file__).parents[1] / "docs"
+    docs = Path(__file__).parents[2] / "docs"
     page = (docs / "masks.md").read_text()
     assert [name for name in masks.__all__ if f"**{name}**" not in page] == []
     pictures = re.findall(r"\((images/masks/\w+\.png)\)", page)

@@ -12,7 +12,7 @@ from datamodules import ImageFolder
 from datamodules.evaluation import EvaluationSet
 from datamodules.files import Files
 from experiments.cli import main
-from experiments.pairing import find_pairs
+from experiments.inpaint.pairing import find_pairs
 from masks import CenterRectangle, MaskFolder, Mixture
 from masks.files import read_mask, write_mask
 from masks.finding import find_images, masks_beside, pair_by_name, without_masks

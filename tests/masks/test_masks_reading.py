@@ -15,8 +15,8 @@ from PIL import Image, TiffImagePlugin
 from datamodules.evaluation import EvaluationSet
 from datamodules.files import Files
 from datamodules.transforms import evaluation_transform, place_mask
-from experiments.benchmark import main as benchmark
-from experiments.masks_command import main as masks_command
+from experiments.catalogue.masks import main as masks_command
+from experiments.evaluate.benchmark import main as benchmark
 from masks import AreaBounded, Augmented, CenterRectangle, MaskFolder, Mixture
 from masks.files import read_mask, write_mask
 from masks.generator import MaskGenerator, keyed_rng

@@ -10,12 +10,12 @@ from unittest.mock import MagicMock
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
-from support.fake_cuda import FakeCuda
 from torch import Tensor
 
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
+from tests.support.fake_cuda import FakeCuda
 
 BATCHES = 2  # the first reads backbones and makes the state of optimisers; methods may alternate
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.cli import main
-from experiments.pairing import shown
+from experiments.inpaint.pairing import shown
 
 SEED = int(os.environ.get("LIT_INPAINT_FUZZ_SEED", "19"))
 Damage = Callable[[bytes, np.random.Generator], bytes]

@@ -8,7 +8,6 @@ from unittest.mock import patch
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from test_methods import ROWS, STAGES, batches, make, trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -20,6 +19,7 @@ from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
+from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, make, trainer
 
 Form = Literal["hinge", "wgan_gp", "wgan_gp_apart", "r1_apart"]
 

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import processes
 import torch
 import yaml
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
-from experiments import cli, lightning_cli
-from experiments.compare.reader import read_run
-from experiments.run_folder import SegmentedCSVLogger
-from lit_inpaint import checkpoint_io
+from experiments import cli
+from experiments.run.curves import read_run
+from experiments.run.loggers import SegmentedCSVLogger
+from experiments.train import cli as lightning_cli
+from lit_inpaint import checkpoints as checkpoint_io
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
+from tests.support import processes
 
 BATCHES, STEPS, EVERY = 4, 11, 3  # of an epoch, of a run, between checkpoints and between validations
 POINTS = (
@@ -256,12 +257,12 @@ def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int
         "default_root_dir": "run", "max_steps": steps, "devices": ranks, "accelerator": "cpu", "log_every_n_steps": 1,
         "val_check_interval": EVERY, "check_val_every_n_epoch": None, "num_sanity_val_steps": 0,
         "enable_model_summary": False, "enable_progress_bar": False,
-        "logger": {"class_path": "experiments.run_folder.SegmentedCSVLogger", "init_args": {"save_dir": "run"}},
+        "logger": {"class_path": "experiments.run.loggers.SegmentedCSVLogger", "init_args": {"save_dir": "run"}},
         "callbacks": [
             {"class_path": "lit_inpaint.callbacks.Throughput"},
             {"class_path": "lit_inpaint.callbacks.Health"},
             {"class_path": "lit_inpaint.callbacks.EMA", "init_args": {"decay": 0.9}},
-            {"class_path": "experiments.run_folder.RunRecord"},
+            {"class_path": "experiments.run.loggers.RunRecord"},
             {
                 "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
                 "init_args": checkpoints | {"save_last": True},

@@ -10,14 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-PRELOAD = ["torch", "lightning.pytorch", "experiments.lightning_cli", "datamodules", "lit_inpaint.methods", "killing"]
+ROOT = Path(__file__).resolve().parents[2]
+PRELOAD = [
+    "torch",
+    "lightning.pytorch",
+    "experiments.train.cli",
+    "datamodules",
+    "lit_inpaint.methods",
+    "tests.support.killing",
+]
 
 
 def _server() -> Any:
     context = multiprocessing.get_context("forkserver")
     # The server takes its path from the environment, not from sys.path.
-    paths = [str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
     os.environ["OMP_NUM_THREADS"] = "1"
     context.set_forkserver_preload(PRELOAD)

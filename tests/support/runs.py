@@ -6,14 +6,12 @@ import signal
 import time
 from pathlib import Path
 
-import killing
-import processes
-from killing import Kill
-from test_damaged_checkpoints import flipped
-from test_kill import model
-from test_signals import LAST, step_of, wait_for
-
-from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import AtomicCheckpointIO
+from tests.experiments.test_kill import model
+from tests.experiments.test_signals import LAST, step_of, wait_for
+from tests.lit_inpaint.test_damaged_checkpoints import flipped
+from tests.support import killing, processes
+from tests.support.killing import Kill
 
 METHODS = ("DeepFillV2", "PartialConv", "DDPM")
 AUTO = ["--ckpt_path", "auto"]

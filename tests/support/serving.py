@@ -4,9 +4,8 @@ import os
 import tempfile
 from multiprocessing.connection import Connection
 
-import processes
-
 from experiments.app.command import main
+from tests.support import processes
 
 
 def app_in(temporary: str, port: int) -> int:

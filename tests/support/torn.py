@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
-from test_benchmark import records, run, without_cost, write_protocol
-from test_inpaint import photo
-from test_torn_journals import ROWS, lines_of, open_ledger, outcome, spend
-from test_vote import results, study_of
 
-from experiments import inpaint
-from experiments.compare.reader import read_run, read_segments
+from experiments.inpaint.command import command as inpaint
+from experiments.run.curves import read_run, read_segments
 from experiments.vote.store import Store
+from tests.experiments.test_benchmark import records, run, without_cost, write_protocol
+from tests.experiments.test_inpaint import photo
+from tests.experiments.test_torn_journals import ROWS, lines_of, open_ledger, outcome, spend
+from tests.experiments.test_vote import results, study_of
 
 DAMAGES = ("torn end", "torn middle", "NULs")
 

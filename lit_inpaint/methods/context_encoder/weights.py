@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lit_inpaint import torch7
+from lit_inpaint.foreign import torch7
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator
 from lit_inpaint.module import InpaintingModule
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_inpaint.foreign.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator
-from lit_inpaint.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]

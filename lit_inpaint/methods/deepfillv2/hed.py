@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_inpaint.checkpoint_io import read_tensors
+from lit_inpaint.checkpoints import read_tensors
 from masks.convention import per_channel
 
 _STAGES = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # VGG16, without its last pooling

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_inpaint.mmagic import deepfill_version, read_deepfill, write_deepfill
+from lit_inpaint.foreign.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]

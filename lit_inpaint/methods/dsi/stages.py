@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from lit_inpaint.checkpoint_io import read_tensors
+from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
 from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
 from lit_inpaint.methods.dsi.loss import feature_loss

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_inpaint.checkpoint_io import read_tensors
+from lit_inpaint.checkpoints import read_tensors
 from masks.convention import erase
 
 KMEANS_IMAGES, KMEANS_ROUNDS = 300, 20

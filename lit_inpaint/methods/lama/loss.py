@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck
 
-from lit_inpaint.checkpoint_io import read_tensors
+from lit_inpaint.checkpoints import read_tensors
 from masks.convention import per_channel
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

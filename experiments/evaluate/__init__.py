@@ -1,0 +1,1 @@
+"""A protocol's images through a method: protocol, measurements, summary, `benchmark`."""

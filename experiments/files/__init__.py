@@ -1,0 +1,1 @@
+"""Files of the user: written atomically, read with their errors named, found by name."""

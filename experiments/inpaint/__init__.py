@@ -1,0 +1,1 @@
+"""`lit-inpaint inpaint`: complete a user's own files."""

@@ -1,0 +1,157 @@
+"""What a training run left in its folder: facts, configuration, and the curves of all its starts joined."""
+
+import csv
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.files.read import read_json, read_yaml
+
+Curve = list[tuple[float, float]]  # (images seen, value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: its label, run.json (method, seed, val_protocol_hash, ...), config.yaml, its curves."""
+
+    label: str
+    folder: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def method(self) -> str:
+        model = self.config.get("model")
+        path = model.get("class_path", "") if isinstance(model, dict) else model or ""
+        return str(self.facts.get("method") or path).rpartition(".")[2]
+
+    @property
+    def seed(self) -> int | None:
+        seed = self.facts.get("seed", self.config.get("seed_everything"))
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def val_hash(self) -> str:
+        return str(self.facts.get("val_protocol_hash") or "unknown")
+
+
+def read_run(folder: Path) -> Run:
+    """A run folder of ``fit``: the newest config and the joined segments of its metrics.
+
+    What is damaged is left out and named in the run's note; a run whose config cannot be read still has its curves.
+    """
+    damage: list[str] = []
+    config = _newest(folder, "config", "yaml", read_yaml, damage)
+    facts = _newest(folder, "run", "json", read_json, damage)
+    curves, note = join_segments(read_segments(folder, damage))
+    said = "; ".join([*([note] if note else []), *damage]) or None
+    return Run(folder.name, str(folder), facts, config, curves, said)
+
+
+def _newest(
+    folder: Path, stem: str, suffix: str, read: Callable[[Path], dict[str, Any]], damage: list[str]
+) -> dict[str, Any]:
+    for path in _segments(folder, stem, suffix)[-1:]:
+        try:
+            return read(path)
+        except (ValueError, OSError) as error:
+            damage.append(str(error))
+    return {}
+
+
+def read_segments(folder: Path, damage: list[str] | None = None) -> list[list[dict[str, float]]]:
+    """The rows that each start of a run logged, in the order of the starts; what is damaged is told in ``damage``."""
+    damage = [] if damage is None else damage
+    return [_read_csv(path, damage) for path in _segments(folder, "metrics", "csv")]
+
+
+def _segments(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """<stem>.<suffix>, <stem>-1.<suffix>, ...: the order in which the restarts of a run wrote them."""
+    found = []
+    for path in folder.iterdir():
+        match = re.fullmatch(rf"{stem}(?:-(\d+))?\.{suffix}", path.name)
+        if match:
+            found.append((int(match[1] or 0), path))
+    return [path for _, path in sorted(found)]
+
+
+def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
+    """The rows of one segment, numbers only. A torn last line is no damage: a kill left it, or it is being written."""
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        damage.append(str(error))
+        return []
+    keys, *found = [_cells(line) for line in lines] or [[]]
+    if (lines or last) and (not keys or "step" not in keys):
+        damage.append(f"{path} has a damaged first line and is left out")
+        return []
+    rows, bad = [], []
+    for number, cells in enumerate(found, 2):
+        try:
+            values = [math.nan if cell == "" else float(cell) for cell in cells or ("damaged",)]
+            rows.append({k: v for k, v in zip(keys or (), values, strict=True) if math.isfinite(v)})
+        except ValueError:
+            bad.append(number)
+    if bad:
+        shown = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        damage.append(f"{path}: damaged lines are left out: {shown}")
+    return rows
+
+
+def _cells(line: bytes) -> list[str] | None:
+    """The cells of one line, each by itself: a stray quote must not swallow the lines after it."""
+    try:
+        text = line.decode().rstrip("\r")
+        return None if "\0" in text else next(csv.reader([text]), None)
+    except (UnicodeDecodeError, csv.Error):
+        return None
+
+
+def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str, Curve], str | None]:
+    """One curve a key on images_seen. Where two segments overlap, the later one holds: it is what was trained on.
+
+    >>> first = [{"images_seen": 8, "train/loss": 3.0}, {"images_seen": 16, "train/loss": 2.0}]
+    >>> join_segments([first, [{"images_seen": 16, "train/loss": 1.0}]])
+    ({'train/loss': [(8, 3.0), (16, 1.0)]}, None)
+    """
+    joined, lost = surviving(segments)
+    curves: dict[str, Curve] = {}
+    for seen, row in joined:
+        for key, value in row.items():
+            if key not in {"images_seen", "step", "epoch"}:
+                curves.setdefault(key, []).append((seen, value))
+    return curves, "logged no images_seen, so it has no curve" if lost else None
+
+
+def surviving(segments: Sequence[list[dict[str, float]]]) -> tuple[list[tuple[float, dict[str, float]]], int]:
+    """The rows that belong to what was trained on, each with its images_seen, and how many segments had none."""
+    joined: list[tuple[float, dict[str, float]]] = []
+    lost = 0
+    for rows in segments:
+        placed = _place_on_images_seen(rows)
+        lost += bool(rows) and not placed
+        if placed:
+            start = min(seen for seen, _ in placed)
+            joined = [item for item in joined if item[0] < start] + placed
+    return sorted(joined, key=lambda item: item[0]), lost
+
+
+def _place_on_images_seen(rows: list[dict[str, float]]) -> list[tuple[float, dict[str, float]]]:
+    """Rows that log no images_seen of their own (validation) take it from the rows around them, by step."""
+    known = sorted({(row["step"], row["images_seen"]) for row in rows if "step" in row and "images_seen" in row})
+    steps, seen = [k[0] for k in known], [k[1] for k in known]
+    placed = []
+    for row in rows:
+        if "images_seen" in row:
+            placed.append((row["images_seen"], row))
+        elif "step" in row and known:
+            placed.append((float(np.interp(row["step"], steps, seen)), row))
+    return placed

@@ -1,0 +1,116 @@
+"""What a run says of itself: config.yaml, run.json, and the same facts for every logger."""
+
+import copy
+import json
+import os
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.utils.data import SequentialSampler
+
+from datamodules import EvaluationSet
+from datamodules.sampler import EvaluationSampler
+from experiments.files.write import next_free, write_text
+from experiments.run import Identity, Run
+from experiments.run.loggers import RunWandbLogger
+from experiments.run.place import to_save
+
+
+class KeepConfig(SaveConfigCallback):
+    """config.yaml of the run, as parsed; a restart writes config-1.yaml, config-2.yaml, ... Checkpoints record which
+    start of the run wrote them, and the identity that a resume compares."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **(kwargs | {"save_to_log_dir": False}))
+        self.identity: Identity | None = None
+        self.written: dict[str, Any] | None = None  # before interpolations were resolved
+        self._start = 0
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        run = Run(Path(trainer.default_root_dir))
+        self._start = run.starts
+        resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        text = to_save(resolved, self.written)
+        write_text(next_free(run.folder / "config.yaml"), text)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run"] = {"start": self._start, "identity": self.identity.facts if self.identity else None}
+
+
+class RunRecord(L.Callback):
+    """run.json and the loggers' config: method, data set, masks, seed, global batch, hash of the ``val`` protocol,
+    under the same keys for every method, so that dashboards can be compared."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        from lit_inpaint.callbacks import Throughput
+        from lit_inpaint.module import parameter_counts
+
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        digest, validated = validation_hash(trainer)
+        record = {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "method": type(pl_module).__name__,
+            "dataset": type(data).__name__,
+            "mask": repr(getattr(data, "mask", None)),
+            "image_size": getattr(data, "image_size", None),
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "global_batch": getattr(data, "batch_size", 1) * trainer.world_size,
+            "val_protocol_hash": digest,
+            "val_samples": validated,
+            "parameters": parameter_counts(pl_module),
+            "data": data.summary() if hasattr(data, "summary") and trainer.is_global_zero else None,
+        }
+        restarted_at = next((c.images_seen for c in trainer.callbacks if isinstance(c, Throughput)), 0)  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            logger.log_hyperparams(record)
+            if isinstance(logger, RunWandbLogger) and restarted_at and trainer.is_global_zero:
+                logger.replay(Path(trainer.default_root_dir), restarted_at)
+        if trainer.is_global_zero:
+            path = next_free(Path(trainer.default_root_dir) / "run.json")
+            write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:
+    """Hash of what this fit validates on, and how many samples that is; None where there is none.
+
+    Of a part (``limit_val_batches``, a number or a share; ``overfit_batches``) the hash covers that part alone, and
+    of a loader of the user's own, what that loader reads.
+    """
+    from experiments.evaluate.protocol import define, hash_of
+    from lit_inpaint.metrics import CHEAP
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "training without validation": said again when it begins
+            loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        parts = [_part(loader, trainer) for loader in (loaders if isinstance(loaders, list | tuple) else [loaders])]
+        hashes = [hash_of(define(part.fingerprint(), CHEAP)) for part in parts if len(part)]
+    except (ValueError, AttributeError, TypeError, MisconfigurationException):  # it trains all the same
+        return None, 0
+    return (hashes[0] if len(hashes) == 1 else hash_of(hashes) if hashes else None), sum(map(len, parts))
+
+
+def _part(loader: Any, trainer: L.Trainer) -> EvaluationSet:
+    """The samples of a loader that a validation reads."""
+    data, share = loader.dataset, trainer.limit_val_batches  # Lightning puts overfit_batches there as well
+    batches = min(share, len(loader)) if isinstance(share, int) else int(share * len(loader))
+    if not isinstance(data, EvaluationSet) or not isinstance(loader.sampler, EvaluationSampler | SequentialSampler):
+        raise TypeError("not our own validation set: nothing is known of its samples")
+    if len(data):
+        data.draw_mask(0)  # masks are paired with all images, not with those of the part
+    part = copy.copy(data)
+    # Ranks take turns at the samples: so many batches of each are the first so many samples of all.
+    turns = 1 if trainer.overfit_batches else trainer.world_size  # type: ignore[attr-defined]
+    part.samples = min(len(data), batches * loader.batch_size * turns)
+    part.images = min(data.images, part.samples) or data.images
+    return part
