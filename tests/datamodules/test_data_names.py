@@ -245,4 +245,6 @@ def test_the_commands_write_pictures_in_one_place():
             if any(isinstance(function, ast.Attribute) and function.attr in ("save", "imwrite") for function in called):
                 writers.add(path.relative_to(ROOT / "experiments").as_posix())
     into_memory = {"app/page.py", "compare/pictures.py"}
-    assert writers == {"write.py", "masks.py"} | into_memory  # masks show: a sheet at --out, within `whole`
+    assert (
+        writers == {"files/write.py", "catalogue/masks.py"} | into_memory
+    )  # masks show: a sheet at --out, within `whole`

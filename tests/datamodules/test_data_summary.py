@@ -14,7 +14,7 @@ from datamodules import summary as module
 from datamodules.files import Files
 from datamodules.summary import lines, summarise
 from experiments.cli import main
-from experiments.evaluate.measure import benchmark
+from experiments.evaluate import benchmark
 from masks import CenterRectangle
 
 

@@ -23,14 +23,13 @@ from torch import Tensor
 from datamodules import SamplePhotos
 from experiments.compare.reader import Record as Read
 from experiments.compare.table import refuse_mixed
+from experiments.evaluate import benchmark, protocol
+from experiments.evaluate import measure as evaluate
 from experiments.evaluate.job import Job
-from experiments.evaluate.measure import benchmark, protocol
-from experiments.evaluate.measure import measure as evaluate
 from experiments.evaluate.protocol import load_protocols, protocol_hash
 from experiments.files.find import INSTALLED
 from experiments.records.intervals import mean_interval, paired_difference
 from experiments.records.record import MetricResult, Record, read_record, write_record
-from experiments.run import journal
 from experiments.run.journal import Journal
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
@@ -460,7 +459,7 @@ def test_set_metrics_stand_on_features_kept_once_an_image(
         return image.mean((2, 3))
 
     monkeypatch.setattr(evaluate, "inception_features", features)
-    monkeypatch.setattr(journal, "unavailable", lambda name: None)
+    monkeypatch.setattr("experiments.evaluate.job.unavailable", lambda name: None)
     monkeypatch.setattr(inception, "FID_MINIMUM", 8)
     path = write_protocol(tmp_path, metrics=["psnr", "fid", "u_ids"])
     assert run(path, "--images", photos, "--methods", "Telea", "Harmonic", "--out", tmp_path) == 0

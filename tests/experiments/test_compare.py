@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.compare import main, text
+from experiments.compare import text
+from experiments.compare.command import main
 from experiments.compare.page import _chart_runs, families
 from experiments.compare.reader import read_folders
 from experiments.compare.table import make_tables, validation_tables

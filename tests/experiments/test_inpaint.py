@@ -15,7 +15,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms
 
 from experiments.cli import main
-from experiments.inpaint.command import command as inpaint
+from experiments.inpaint import command as inpaint
 from experiments.inpaint.large import TILE, Window, available_memory, complete, estimate, plan
 from lit_inpaint.methods import DeepFillV2, Harmonic, Telea
 from masks.files import write_mask

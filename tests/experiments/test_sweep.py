@@ -19,7 +19,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from experiments.files.find import INSTALLED
 from experiments.run.place import to_save
-from experiments.sweep import main
+from experiments.sweep.command import main
 from experiments.sweep.laws import LAWS, draw
 from experiments.sweep.ledger import Ledger, lost
 from experiments.sweep.page import best_config

@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from experiments.compare.command import main as compare
+from experiments.evaluate import benchmark
 from experiments.evaluate.job import Job
-from experiments.evaluate.measure import benchmark
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.write import write_bytes, write_text
-from experiments.inpaint.command import command as inpaint
+from experiments.inpaint import command as inpaint
 from experiments.run.curves import read_run, read_segments
 from experiments.run.journal import Journal
 from experiments.run.loggers import SegmentedCSVLogger

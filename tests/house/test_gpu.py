@@ -32,14 +32,14 @@ def began(log: Path) -> list[str]:
 
 
 def run(out: Path, *names: str, limit: float = 60) -> tuple[int, dict[str, Any]]:
-    code = runner.run(out, "cpu", list(names), dict.fromkeys(names, "gpu_parts"), limit)
+    code = runner.run(out, "cpu", list(names), dict.fromkeys(names, "tests.support.gpu_parts"), limit)
     return code, json.loads(out.read_text())["parts"]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def forkserver_finds_the_tests() -> None:
     """It takes its path from the environment."""
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
 
 
@@ -86,7 +86,7 @@ def test_a_part_that_hangs_is_stopped_and_the_next_one_runs(log: Path, tmp_path:
 def test_a_killed_run_resumes_and_leaves_no_process(log: Path, tmp_path: Path):
     script = (
         "from benchmarks.gpu import runner; from pathlib import Path;"
-        "runner.run(Path('gpu.json'), 'cpu', ['works+hangs'], {'works+hangs': 'gpu_parts'}, 300)"
+        "runner.run(Path('gpu.json'), 'cpu', ['works+hangs'], {'works+hangs': 'tests.support.gpu_parts'}, 300)"
     )
     started = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
     wait_until(lambda: log.is_file() and began(log) == ["works", "hangs"], 120)

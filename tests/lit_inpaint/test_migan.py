@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from experiments.inpaint.command import command as inpaint
+from experiments.inpaint import command as inpaint
 from experiments.weights import imports as import_weights
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import MIGAN

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from experiments.inpaint.command import command as inpaint
+from experiments.inpaint import command as inpaint
 from experiments.run.curves import read_run, read_segments
 from experiments.vote.store import Store
 from tests.experiments.test_benchmark import records, run, without_cost, write_protocol
