@@ -74,8 +74,8 @@ def deepfillv2(public: Path, image: Tensor, mask: Tensor) -> Iteration:
 def deepfillv1(public: Path, image: Tensor, mask: Tensor) -> Iteration:
     """daa233/generative-inpainting-pytorch: five iterations a call, the last one with the generator's update.
 
-    Its loop steps the critics and then differentiates the generator's loss through what they were: torch refuses that
-    today, so the generator's gradients are taken first.
+    Its loop steps the discriminators and then differentiates the generator's loss through what they were: torch refuses
+    that today, so the generator's gradients are taken first.
     """
     root = checkout(public, "daa233/generative-inpainting-pytorch", "utils/tools.py")
     config = yaml.safe_load((root / "configs/config.yaml").read_text())
@@ -170,7 +170,7 @@ def lama_generator(public: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
 def lama(public: Path, image: Tensor, mask: Tensor) -> Iteration:
     """advimman/lama, Big LaMa without its perceptual loss: networks and losses of saicinpainting/training.
 
-    As in ``BaseInpaintingTrainingModule``, the generator's step and the critic's each run the generator.
+    As in ``BaseInpaintingTrainingModule``, the generator's step and the discriminator's each run the generator.
     """
     generator, config = lama_generator(public)
     networks = importlib.import_module("saicinpainting.training.modules")
@@ -201,9 +201,9 @@ def lama(public: Path, image: Tensor, mask: Tensor) -> Iteration:
         fake = generator(erased).detach()
         adversarial.pre_discriminator_step(truth, fake, generator, discriminator)
         (real_logits, _), (fake_logits, _) = discriminator(truth), discriminator(fake)
-        critic, _ = adversarial.discriminator_loss(truth, fake, real_logits, fake_logits, mask)
+        discriminator_loss, _ = adversarial.discriminator_loss(truth, fake, real_logits, fake_logits, mask)
         optimizer_d.zero_grad()
-        critic.backward()
+        discriminator_loss.backward()
         optimizer_d.step()
 
     return iterate

@@ -63,7 +63,7 @@ SMALL_DENOISER = {
 ROWS = [
     Row("ContextEncoder", 128, 8),
     Row("GLCIC", 256),
-    Row("DeepFillV1", 256, cycle=6, note="5 critic batches to 1 of the generator"),
+    Row("DeepFillV1", 256, cycle=6, note="5 discriminator batches to 1 of the generator"),
     Row("PartialConv", 512),
     Row("DeepFillV2", 256),
     Row("AOTGAN", 512, 1),

@@ -1,4 +1,4 @@
-"""Critics that more than one paper uses."""
+"""Discriminators that more than one paper uses."""
 
 from itertools import pairwise
 from typing import Any
@@ -17,9 +17,10 @@ class SpectralNormConv2d(Conv2dSame):
     As in the code of DeepFill v2: the kernel as an (out, in * k * k) matrix W, one power iteration a forward pass,
     ``v = normalise(u W)``, ``u = normalise(v W^T)``, ``sigma = v W^T u^T``. Nothing is detached: the gradient of
     ``W / sigma`` goes through sigma and through both iterates (torch's own spectral norm detaches u and v; the two
-    agree once the iteration has converged). ``u`` is stored at every forward pass in training mode, of the critic's
-    step and of the generator's alike; the official code does so in evaluation too, where no critic runs here.
-    ``u`` follows from the weights and the number of passes alone, so it is equal on all ranks of a distributed run.
+    agree once the iteration has converged). ``u`` is stored at every forward pass in training mode, of the
+    discriminator's step and of the generator's alike; the official code does so in evaluation too, where no
+    discriminator runs here. ``u`` follows from the weights and the number of passes alone, so it is equal on all ranks
+    of a distributed run.
     """
 
     u: Tensor
@@ -46,7 +47,7 @@ class SpectralNormConv2d(Conv2dSame):
 
 
 class SNPatchGAN(nn.Module):
-    """Critic of DeepFill v2: six spectrally normalised 5x5 convolutions of stride 2 (Yu et al. 2019, section 3.2).
+    """Discriminator of DeepFill v2: six spectrally normalised 5x5 convolutions of stride 2 (Yu et al. 2019, 3.2).
 
     LeakyReLU 0.2 follows all six, the last one too, as in the official code. Every element of the last feature map is
     one logit: (B, in_channels, 256, 256) gives (B, 4096). 5,946,816 parameters.
@@ -128,7 +129,7 @@ class SpectralPatchGAN(nn.Module):
         nn.init.zeros_(self.logits.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        check_sides(x, "the critic", least=24)  # 3x3 after three halvings, and two 4x4 kernels to come
+        check_sides(x, "the discriminator", least=24)  # 3x3 after three halvings, and two 4x4 kernels to come
         for conv in self.convolutions:
             x = F.leaky_relu(conv(x), 0.2)
         return self.logits(x).float()

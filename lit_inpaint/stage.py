@@ -18,7 +18,7 @@ from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.ddp import check_strategy
 
 _SETTINGS: tuple[str, ...] = ("accumulate", "clip_norm", "non_finite", "betas", "learning_rate", "lr")
-_SETTINGS += ("discriminator_learning_rate", "critic_learning_rate", "discriminator_lr")
+_SETTINGS += ("discriminator_learning_rate", "discriminator_lr")
 
 
 class NonFiniteLossError(ValueError):
@@ -91,8 +91,8 @@ class Stage(L.LightningModule):
         """One update of one optimiser, inside which only its own parameters require gradients.
 
         >>> with self.optimise(optimizer_d) as minimise:  # doctest: +SKIP
-        ...     critic_loss = hinge_critic(self.discriminator(real), self.discriminator(fake))
-        ...     minimise(critic_loss)
+        ...     discriminator_loss = hinge_discriminator(self.discriminator(real), self.discriminator(fake))
+        ...     minimise(discriminator_loss)
 
         ``minimise`` may be called several times (a penalty as a backward of its own): gradients add up, and the step is
         taken when the block ends. Nothing is stepped if the block raises, and ``requires_grad`` is restored.

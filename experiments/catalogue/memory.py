@@ -21,7 +21,7 @@ from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
 
-BATCHES = 8  # at most: by then a critic with five steps to each of its generator's has let that one step
+BATCHES = 8  # at most: by then a discriminator with five steps to each of its generator's has let that one step
 MIB = 2**20
 
 

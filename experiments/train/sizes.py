@@ -16,7 +16,7 @@ _ABOUT_SIZES = re.compile("size|shape|per channel|dimension|padding", re.IGNOREC
 def check_size(model: Any, data: Any) -> None:
     """Send one batch through the networks that complete images, on the meta device, which computes shapes alone.
 
-    Sampling methods have too many passes for that; what they and the critics cannot take, the first batch says.
+    Sampling methods have too many passes for that; what they and the discriminators cannot take, the first batch says.
 
     Raises:
         ValueError: The networks cannot take images, or batches, of the data's size.

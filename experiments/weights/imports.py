@@ -141,7 +141,7 @@ def check(cls: type, checkpoint: dict[str, Any], path: Path) -> None:
         for name, value in own.items()
         if name in given and given[name].shape != value.shape
     ]
-    # A released generator comes without its critic: that one begins anew.
+    # A released generator comes without its discriminator: that one begins anew.
     missing = [name for name in own if name not in given]
     if missing and all(not name.startswith(cls.averaged) for name in missing) and len(problems) == len(missing):  # type: ignore[attr-defined]
         torch.manual_seed(0)

@@ -15,7 +15,7 @@ class EMA(L.Callback):
 
     weights <- decay * weights + (1 - decay) * new weights; buffers are copied. Validation uses the average. It is kept
     beside the raw weights as ``checkpoint["ema"] = {attribute: state_dict}``. Lightning's own callback averages the
-    critic too, and under manual optimisation counts steps so that an even period never fires.
+    discriminator too, and under manual optimisation counts steps so that an even period never fires.
 
     Args:
         decay: Of the average, per update of the generator.

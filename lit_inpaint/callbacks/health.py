@@ -1,4 +1,4 @@
-"""Whether a run is well: critic margin, gradient norms, memory."""
+"""Whether a run is well: discriminator margin, gradient norms, memory."""
 
 import resource
 from typing import Any
@@ -13,9 +13,10 @@ from lit_inpaint.losses import margin
 class Health(L.Callback):
     """Log what tells early that a run goes wrong; speed and data wait are :class:`Throughput`'s.
 
-    * ``health/margin``: mean logit of real minus mean logit of fake images, over the critics of a batch. It falls to 0
-      where a critic learns nothing and grows without bound where the generator has lost. What the critic says before a
-      sigmoid or a hinge, so its scale is the method's. Not for AOT-GAN, whose critic has a label a pixel.
+    * ``health/margin``: mean logit of real minus mean logit of fake images, over the discriminators of a batch. It
+      falls to 0 where a discriminator learns nothing and grows without bound where the generator has lost. What the
+      discriminator says before a sigmoid or a hinge, so its scale is the method's. Not for AOT-GAN, whose discriminator
+      has a label a pixel.
     * ``health/gradient/<network>``: norm of the gradient with which the network stepped, after clipping. Measured in
       batches that are logged and in the network's first after one, since not every network steps in every batch.
     * ``health/memory_gib``: most memory the device has held so far; on a CPU, that of the process.

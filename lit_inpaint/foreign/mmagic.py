@@ -35,7 +35,7 @@ def deepfill_name(ours: str, version: int) -> str:
 
 
 def read_deepfill(state: Mapping[str, Any], names: Iterable[str], version: int) -> dict[str, Tensor]:
-    """Our state_dict, still in BGR as mmagic reads images; critics are left out."""
+    """Our state_dict, still in BGR as mmagic reads images; discriminators are left out."""
     source = state.get("state_dict", state)
     return {ours: source[deepfill_name(ours, version)] for ours in names}
 

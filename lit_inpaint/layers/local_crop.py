@@ -1,4 +1,4 @@
-"""The local view of a critic: a square around the hole."""
+"""The local view of a discriminator: a square around the hole."""
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def local_crop(image: Tensor, mask: Tensor, size: int) -> Tensor:
     """
     if size > min(image.shape[-2:]):
         raise ValueError(
-            f"images are {tuple(image.shape[-2:])}; a local critic of {size} px needs images at least as large."
+            f"images are {tuple(image.shape[-2:])}; a local discriminator of {size} px needs images at least as large."
         )
     rows, columns = _window(mask.amax((1, 3)), size), _window(mask.amax((1, 2)), size)
     samples = torch.arange(len(image), device=image.device)[:, None, None]

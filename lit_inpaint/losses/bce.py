@@ -6,11 +6,11 @@ from torch.nn import functional as F
 from lit_inpaint.losses.margin import judged
 
 
-def bce_critic(real: Tensor, fake: Tensor) -> Tensor:
+def bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """-log D(real) - log(1 - D(fake)): the sum of both means, not half of it.
 
     >>> import torch
-    >>> round(float(bce_critic(torch.zeros(4), torch.zeros(4))), 4)  # 2 log 2
+    >>> round(float(bce_discriminator(torch.zeros(4), torch.zeros(4))), 4)  # 2 log 2
     1.3863
     """
     judged(real, fake)
@@ -23,5 +23,5 @@ def bce_generator(fake: Tensor) -> Tensor:
 
 
 def bce_generator_minimax(fake: Tensor) -> Tensor:
-    """log(1 - D(fake)): the generator's side of the minimax equation as written; flat where the critic is sure."""
+    """log(1 - D(fake)): the generator's side of the minimax equation; flat if the discriminator is sure."""
     return -F.softplus(fake.float()).mean()

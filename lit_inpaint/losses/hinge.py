@@ -1,4 +1,4 @@
-"""Hinge loss of a critic and of the generator that it judges (Lim and Ye 2017; Yu et al. 2019, section 3.2)."""
+"""Hinge loss of a discriminator and of the generator that it judges (Lim and Ye 2017; Yu et al. 2019, section 3.2)."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -6,13 +6,13 @@ from torch.nn import functional as F
 from lit_inpaint.losses.margin import judged
 
 
-def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """``(E[relu(1 - real)] + E[relu(1 + fake)]) / 2``: 0 once real logits are over 1 and fake ones under -1.
 
     The half is that of the official code (neuralgym's ``gan_hinge_loss``); the paper's equation has none.
 
     >>> import torch
-    >>> hinge_critic(torch.tensor([0.0, 2.0]), torch.tensor([-3.0, 1.0]))
+    >>> hinge_discriminator(torch.tensor([0.0, 2.0]), torch.tensor([-3.0, 1.0]))
     tensor(0.7500)
     """
     judged(real, fake)

@@ -1,4 +1,4 @@
-"""How far a critic tells real from fake: handed from every adversarial loss to whoever watches a run."""
+"""How far a discriminator tells real from fake: handed from every adversarial loss to whoever watches a run."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ watchers: list[Callable[[Tensor, Tensor], None]] = []
 
 
 def judged(real: Tensor, fake: Tensor) -> None:
-    """Called by each critic loss with its logits, any shape.
+    """Called by each discriminator loss with its logits, any shape.
 
     >>> import torch
     >>> watchers.append(lambda real, fake: print(float(real.mean() - fake.mean())))

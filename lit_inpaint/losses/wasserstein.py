@@ -8,7 +8,7 @@ from torch import Tensor
 from lit_inpaint.losses.margin import judged
 
 
-def wasserstein_critic(real: Tensor, fake: Tensor) -> Tensor:
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """mean D(fake) - mean D(real)."""
     judged(real, fake)
     return fake.float().mean() - real.float().mean()
@@ -20,15 +20,16 @@ def wasserstein_generator(fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor],
+    discriminator: Callable[[Tensor], Tensor],
     real: Tensor,
     fake: Tensor,
     mask: Tensor | None = None,
     share: Tensor | None = None,
 ) -> Tensor:
-    """Mean over images of (norm of the critic's gradient between real and fake - 1)^2, in float32 throughout.
+    """Mean over images of (norm of the discriminator's gradient between real and fake - 1)^2, in float32 throughout.
 
-    Add it to the critic's loss and call backward ONCE: with a backward of its own, plain DDP computes wrong gradients.
+    Add it to the discriminator's loss and call backward ONCE: with a backward of its own, plain DDP computes wrong
+    gradients.
 
     Args:
         real, fake: (B, C, H, W); the point between them is real + share * (fake - real).
@@ -41,7 +42,7 @@ def gradient_penalty(
         if share is None:
             share = torch.rand(len(real), 1, 1, 1, device=real.device)
         between = (real + share * (fake - real)).requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
+        (gradient,) = torch.autograd.grad(discriminator(between).float().sum(), between, create_graph=True)
         squares = gradient.square() if mask is None else gradient.square() * mask.float()
         # The floor keeps the root's derivative finite where the gradient is exactly 0 (an image without a hole).
         slope = squares.flatten(1).sum(1).clamp(min=1e-16).sqrt()

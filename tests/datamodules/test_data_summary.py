@@ -115,7 +115,7 @@ def test_it_stands_in_run_json_and_in_the_record(
         picture(Path("in") / f"{i}.png", i)
     Path("in/a.heic").write_bytes(b"x")
     fit = (
-        "fit --model DeepFillV2 --model.init_args.width 4 --model.init_args.critic_width 4 --data ImageFolder "
+        "fit --model DeepFillV2 --model.init_args.width 4 --model.init_args.discriminator_width 4 --data ImageFolder "
         "--data.init_args.root in --data.init_args.mask CenterRectangle --data.init_args.image_size 32 "
         "--data.init_args.batch_size 2 --data.init_args.num_workers 0 --trainer.accelerator cpu --trainer.max_steps 1 "
         "--trainer.default_root_dir r --trainer.limit_val_batches 0 --trainer.logger false"

@@ -70,7 +70,7 @@ def write_protocol(folder: Path, **changes: Any) -> Path:
 def write_checkpoint(path: Path, seed: int = 0) -> Path:
     """A small DeepFillV2 as ``fit`` would leave it, its averaged weights unlike its raw ones."""
     torch.manual_seed(seed)
-    module = DeepFillV2(width=8, critic_width=8)
+    module = DeepFillV2(width=8, discriminator_width=8)
     average = {k: v + 0.05 * torch.randn_like(v) for k, v in module.generator.state_dict().items()}
     content = {
         "method": "DeepFillV2",

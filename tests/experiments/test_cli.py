@@ -19,7 +19,7 @@ from lit_inpaint.load import read_checkpoint
 from masks import CenterRectangle
 
 SMALL = [
-    "fit", "--model", "DeepFillV2", "--model.init_args.width", "8", "--model.init_args.critic_width", "4",
+    "fit", "--model", "DeepFillV2", "--model.init_args.width", "8", "--model.init_args.discriminator_width", "4",
     "--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "32",
     "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0", "--data.init_args.eval_repeats", "1",
     "--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--trainer.check_val_every_n_epoch", "null",

@@ -72,7 +72,7 @@ def test_two_launchers_on_loopback_train_validate_and_save_once(tmp_path: Path):
         port = free.getsockname()[1]
     environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     small = [
-        "fit", "--model=DeepFillV2", "--model.init_args.width=8", "--model.init_args.critic_width=4",
+        "fit", "--model=DeepFillV2", "--model.init_args.width=8", "--model.init_args.discriminator_width=4",
         "--data=SamplePhotos", "--data.init_args.mask=CenterRectangle", "--data.init_args.image_size=32",
         "--data.init_args.batch_size=2", "--data.init_args.num_workers=0", "--data.init_args.eval_repeats=1",
         "--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=2", "--trainer.max_steps=4",
@@ -95,5 +95,5 @@ def test_two_launchers_on_loopback_train_validate_and_save_once(tmp_path: Path):
     assert [path.name for path in (tmp_path / "run").glob("run*.json")] == ["run.json"]
     assert [path.name for path in (tmp_path / "run").glob("config*.yaml")] == ["config.yaml"]
     (rows,) = read_segments(tmp_path / "run")
-    assert [row["images_seen"] for row in rows if "train/critic" in row] == [4, 8, 12, 16]
+    assert [row["images_seen"] for row in rows if "train/discriminator_loss" in row] == [4, 8, 12, 16]
     assert [row["images_seen"] for row in rows if "val/psnr_hole" in row] == [8, 16]

@@ -88,17 +88,17 @@ def test_what_is_no_network_or_no_size_is_refused(tmp_path: Path):
 
 # What leaves in a published layout: method, arguments, and the format as which it comes back.
 OFFICIAL: list[tuple[str, dict[str, object], str]] = [
-    ("AOTGAN", {"width": 8, "blocks": 2, "critic_width": 4}, "official"),
+    ("AOTGAN", {"width": 8, "blocks": 2, "discriminator_width": 4}, "official"),
     ("ContextEncoder", {"width": 8, "bottleneck": 16}, "boyuanjiang"),
-    ("DeepFillV1", {"width": 4, "critic_width": 4, "variant": "daa233"}, "daa233"),
-    ("DeepFillV1", {"width": 4, "critic_width": 4}, "daa233_converted"),
-    ("DeepFillV1", {"width": 4, "critic_width": 4, "variant": "mmagic"}, "mmagic"),
-    ("DeepFillV2", {"width": 12, "critic_width": 4, "variant": "mmagic"}, "mmagic"),
-    ("DeepFillV2", {"width": 8, "critic_width": 4}, "tensorflow"),
-    ("DeepFillV2", {"width": 8, "critic_width": 4, "variant": "nipponjo"}, "nipponjo"),
+    ("DeepFillV1", {"width": 4, "discriminator_width": 4, "variant": "daa233"}, "daa233"),
+    ("DeepFillV1", {"width": 4, "discriminator_width": 4}, "daa233_converted"),
+    ("DeepFillV1", {"width": 4, "discriminator_width": 4, "variant": "mmagic"}, "mmagic"),
+    ("DeepFillV2", {"width": 12, "discriminator_width": 4, "variant": "mmagic"}, "mmagic"),
+    ("DeepFillV2", {"width": 8, "discriminator_width": 4}, "tensorflow"),
+    ("DeepFillV2", {"width": 8, "discriminator_width": 4, "variant": "nipponjo"}, "nipponjo"),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32, "variant": "otenim"}, "otenim"),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32, "variant": "mmagic"}, "mmagic"),
-    ("LaMa", {"width": 4, "blocks": 1, "critic_width": 4}, "official"),
+    ("LaMa", {"width": 4, "blocks": 1, "discriminator_width": 4}, "official"),
     ("PartialConv", {"levels": 4, "width": 8, "pixels": "signed"}, "mmagic"),
     ("PartialConv", {"levels": 4, "width": 8, "pixels": "imagenet"}, "naoto0804"),
 ]
@@ -139,7 +139,7 @@ def test_what_a_published_program_has_no_place_for_is_refused(tmp_path: Path):
         ("PartialConv", {"levels": 4, "width": 8}, "pixels unit"),
         ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}, "128 px alone"),
         ("Telea", {}, "no published layout"),
-        ("DeepFillV2", {"width": 4, "critic_width": 2}, "NAME.npz"),
+        ("DeepFillV2", {"width": 4, "discriminator_width": 2}, "NAME.npz"),
     ):
         method = getattr(methods, name)(**arguments)
         with pytest.raises(ValueError, match=said):

@@ -241,7 +241,7 @@ def released(path: str, kind: str) -> None:
     from lit_inpaint.methods.deepfillv2.weights import export
 
     torch.manual_seed(0)
-    state = export(DeepFillV2(width=8, critic_width=8, variant="official" if kind == "npz" else "nipponjo"))
+    state = export(DeepFillV2(width=8, discriminator_width=8, variant="official" if kind == "npz" else "nipponjo"))
     if kind == "npz":
         np.savez(path, **state)
     elif kind == "safetensors":

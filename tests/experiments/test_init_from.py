@@ -33,11 +33,20 @@ def taken_over(*argv: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("method", "free"),
     [
-        (DeepFillV2(width=8, critic_width=8, variant="nipponjo_tf", learning_rate=0.5), {"learning_rate", "canny"}),
-        (DeepFillV1(width=8, critic_width=8, variant="daa233", gamma=0.5), {"gamma", "lr", "penalty_weight"}),
-        (GLCIC(width=8, features=8, variant="otenim", mean=(0.1, 0.2, 0.3)), {"critic_steps", "adversarial_weight"}),
-        (AOTGAN(width=8, blocks=1, critic_width=8, variant="official"), {"style_weight", "learning_rate"}),
-        (PartialConv(levels=2, width=8, pixels="imagenet", stage=2), {"stage", "hole_weight", "lr"}),
+        (
+            DeepFillV2(width=8, discriminator_width=8, variant="nipponjo_tf", learning_rate=0.5),
+            {"learning_rate", "canny"},
+        ),
+        (
+            DeepFillV1(width=8, discriminator_width=8, variant="daa233", gamma=0.5),
+            {"gamma", "learning_rate", "penalty_weight"},
+        ),
+        (
+            GLCIC(width=8, features=8, variant="otenim", mean=(0.1, 0.2, 0.3)),
+            {"discriminator_steps", "adversarial_weight"},
+        ),
+        (AOTGAN(width=8, blocks=1, discriminator_width=8, variant="official"), {"style_weight", "learning_rate"}),
+        (PartialConv(levels=2, width=8, pixels="imagenet", stage=2), {"stage", "hole_weight", "learning_rate"}),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -68,7 +77,7 @@ def test_what_changes_the_function_comes_from_the_checkpoint_and_what_trains_doe
 def test_another_function_is_refused_by_the_argument_and_both_values(
     made_with: dict[str, Any], given: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    small = {"width": 8, "critic_width": 8}
+    small = {"width": 8, "discriminator_width": 8}
     path = save(DeepFillV2(**small | made_with), tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match=rf"model\.init_args\.{named}"):
         load_weights(DeepFillV2(**small | given), path)
@@ -89,7 +98,7 @@ def test_weights_of_another_class_are_refused_by_name_and_a_subclass_may_begin_f
     path = save(PartialConv(levels=2, width=8), tmp_path / "x.ckpt")
     load_weights(Mine(levels=2, width=8), path)
     with pytest.raises(ValueError, match="holds a PartialConv, but the configuration says AOTGAN"):
-        load_weights(AOTGAN(width=8, blocks=1, critic_width=8), path)
+        load_weights(AOTGAN(width=8, blocks=1, discriminator_width=8), path)
 
 
 def test_fit_trains_the_function_of_the_weights_and_refuses_another(
@@ -125,7 +134,7 @@ def test_settings_are_arguments_of_their_class() -> None:
 @pytest.mark.parametrize("variant", ["nipponjo_tf", "nipponjo", "official"])
 def test_a_variant_survives_export_and_import(variant: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    method = DeepFillV2(width=8, critic_width=8, variant=variant).eval()
+    method = DeepFillV2(width=8, discriminator_width=8, variant=variant).eval()
     path = save(method, tmp_path / "x.ckpt")
     out = tmp_path / ("x.npz" if variant == "official" else "x.pth")
     assert export([str(path), "--format", "official", "--out", str(out)]) == 0
@@ -142,7 +151,7 @@ def test_a_variant_survives_export_and_import(variant: Any, tmp_path: Path) -> N
 def test_assemble_takes_no_argument_that_a_stage_has(tmp_path: Path) -> None:
     stages = stage_classes()
     transformer = stages["ICTTransformer"](grid=4, layers=1, width=8, heads=2, colours=4)
-    upsampler = stages["ICTUpsampler"](size=16, width=8, blocks=1, critic_width=8, grid=4, colours=4)
+    upsampler = stages["ICTUpsampler"](size=16, width=8, blocks=1, discriminator_width=8, grid=4, colours=4)
     for stage in (transformer, upsampler):
         stage.palette.copy_(torch.zeros(4, 3))
     files = [save(transformer, tmp_path / "t.ckpt"), save(upsampler, tmp_path / "u.ckpt")]

@@ -12,7 +12,7 @@ from tests.support.killing import Kill
 
 TRAINED = [name for name, _ in ROWS if getattr(methods, name).trainable]
 REACH_ALL_PHASES = {
-    "GLCIC": {"completion_steps": 3, "critic_steps": 3},
+    "GLCIC": {"completion_steps": 3, "discriminator_steps": 3},
     "DDPM": {"validation_images": 1},
     "ContextEncoder": {"region": "random"},  # the holes of these runs are free-form
 }

@@ -16,7 +16,7 @@ from lit_inpaint.methods import AOTGAN, DDPM, GLCIC, PartialConv
 from lit_inpaint.stage import Stage
 from tests.lit_inpaint.test_methods import ROWS
 
-PLAIN: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, "style_weight": 0, "perceptual_weight": 0}
+PLAIN: dict[str, Any] = {"width": 8, "blocks": 2, "discriminator_width": 4, "style_weight": 0, "perceptual_weight": 0}
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -123,7 +123,7 @@ def test_optimiser_bytes_are_those_of_the_state_after_a_step_and_idle_networks_a
 @pytest.mark.slow
 def test_the_measured_peak_grows_with_the_images_and_holds_the_state_whatever_the_batch():
     arguments = [f"{key}={value}" for key, value in PLAIN.items()]
-    text = "\n".join(report(AOTGAN, [*arguments, "width=16", "critic_width=16"], 256, 2))
+    text = "\n".join(report(AOTGAN, [*arguments, "width=16", "discriminator_width=16"], 256, 2))
     image, fixed = (
         float(number.replace(",", "")) for number in text.split("an image")[1].split() if number[0].isdigit()
     )

@@ -27,7 +27,7 @@ from masks import CenterRectangle
 from tests.support import killing, processes
 
 SMALL = [
-    "fit", "--model", "DeepFillV2", "--model.init_args.width", "4", "--model.init_args.critic_width", "4",
+    "fit", "--model", "DeepFillV2", "--model.init_args.width", "4", "--model.init_args.discriminator_width", "4",
     "--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "32",
     "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0", "--trainer.limit_val_batches", "0",
     "--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false", "--trainer.log_every_n_steps", "1",
@@ -37,7 +37,7 @@ CSV = {
     "class_path": "experiments.run.loggers.SegmentedCSVLogger",
     "init_args": {"save_dir": "${trainer.default_root_dir}"},
 }
-DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "critic_width": 4}}
+DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "discriminator_width": 4}}
 LAST = Path("run/checkpoints/last.ckpt")
 
 
@@ -74,7 +74,7 @@ def saved(folder: str = "run") -> Any:
 
 def test_a_saved_config_names_no_folder_so_another_root_and_a_rename_take_it_along():
     # A folder that a user spells out goes along as well, by whatever spelling.
-    best = {"dirpath": str(Path("a/best").absolute()), "monitor": "train/critic", "every_n_train_steps": 1}
+    best = {"dirpath": str(Path("a/best").absolute()), "monitor": "train/discriminator_loss", "every_n_train_steps": 1}
     more = {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": best}
     more = {"trainer": {"callbacks+": more}}
     Path("more.yaml").write_text(yaml.safe_dump(more))
@@ -93,7 +93,7 @@ def test_a_saved_config_names_no_folder_so_another_root_and_a_rename_take_it_alo
     assert fit(root=None, settings=resume, steps=4) == 0
     assert not Path("a").exists() and step_of(Path("new folder/checkpoints/last.ckpt")) == 4
     state = torch.load("new folder/checkpoints/last.ckpt", weights_only=True)["callbacks"]
-    best = [s["best_model_path"] for name, s in state.items() if "train/critic" in name]
+    best = [s["best_model_path"] for name, s in state.items() if "train/discriminator_loss" in name]
     assert best and "new folder" in best[0]  # the best one so far is known by its new name
     assert [p.name for p in Path("new folder/checkpoints").glob("last*")] == ["last.ckpt"]
 
@@ -330,13 +330,15 @@ class Stop(L.Callback):
 
 def test_early_stopping_and_should_stop_are_not_finished(monkeypatch: pytest.MonkeyPatch):
     stop = {"class_path": "lightning.pytorch.callbacks.EarlyStopping"}
-    stop["init_args"] = {"monitor": "train/critic", "mode": "max", "stopping_threshold": -1e9,  # type: ignore[assignment]
+    stop["init_args"] = {"monitor": "train/discriminator_loss", "mode": "max", "stopping_threshold": -1e9,  # type: ignore[assignment]
                          "check_on_train_epoch_end": True}  # fmt: skip
     Path("early.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks+": stop}}))
     Path("stop.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks+": {"class_path": f"{__name__}.Stop"}}}))
     short = ["--data.init_args.samples_per_epoch", "4"]
     assert fit("--config", "early.yaml", *short, *NO_WANDB, steps=9) == 0
-    assert status()["state"] == "stopped" and "early stopping on train/critic at step 2" in status()["error"]
+    assert (
+        status()["state"] == "stopped" and "early stopping on train/discriminator_loss at step 2" in status()["error"]
+    )
     assert fit("--config", "stop.yaml", *NO_WANDB, root="asked", steps=9) == 0
     assert status("asked")["state"] == "stopped" and "should_stop" in status("asked")["error"]
     assert fit("--trainer.max_epochs", "1", *short, *NO_WANDB, root="epochs", steps=9) == 0

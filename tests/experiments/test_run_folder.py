@@ -18,7 +18,7 @@ from tests.support.wandb_files import records
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "--model", "DeepFillV2", "--model.init_args.width", "8", "--model.init_args.critic_width", "4",
+    "--model", "DeepFillV2", "--model.init_args.width", "8", "--model.init_args.discriminator_width", "4",
     "--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "32",
     "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0", "--data.init_args.eval_repeats", "1",
     "--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "10",
@@ -86,11 +86,13 @@ def test_after_two_kills_wandbs_folders_hold_the_surviving_history_and_mark_what
         time.sleep(0.2)
     rows = [history(path) for path in files]
     kept = surviving(read_segments(run))[0]
-    assert [seen for seen, row in kept if "train/critic" in row] == list(range(2, 182, 2))
+    assert [seen for seen, row in kept if "train/discriminator_loss" in row] == list(range(2, 182, 2))
     logged = [row for part in rows for row in part if "images_seen" in row]
     assert {seen for seen, _ in kept} <= {row["images_seen"] for row in logged}
-    once = {(row["images_seen"], row["train/critic"]) for row in logged if "train/critic" in row}
-    assert {(seen, row["train/critic"]) for seen, row in kept if "train/critic" in row} <= once
+    once = {
+        (row["images_seen"], row["train/discriminator_loss"]) for row in logged if "train/discriminator_loss" in row
+    }
+    assert {(seen, row["train/discriminator_loss"]) for seen, row in kept if "train/discriminator_loss" in row} <= once
     earlier = last_seen_of(run, 0)
     assert all(
         row.get("replayed") == (1 if row["images_seen"] <= earlier else None) for row in rows[1] if "images_seen" in row
@@ -122,7 +124,7 @@ def test_wandb_online_without_a_network_costs_seconds_and_one_warning(tmp_path: 
     (path,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
     assert path.parent.name.startswith("offline-run-")
     assert not list((tmp_path / "run").glob("wandb/run-*"))  # nothing begun elsewhere
-    assert [row["images_seen"] for row in history(path) if "train/critic" in row] == [2, 4, 6]
+    assert [row["images_seen"] for row in history(path) if "train/discriminator_loss" in row] == [2, 4, 6]
 
 
 def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -21,7 +21,7 @@ SMALL = [
     "--trainer.enable_model_summary", "false", "--trainer.log_every_n_steps", "5",
 ]  # fmt: skip
 METHODS = {
-    "DeepFillV2": ["--model.init_args.width", "8", "--model.init_args.critic_width", "4"],
+    "DeepFillV2": ["--model.init_args.width", "8", "--model.init_args.discriminator_width", "4"],
     "PartialConv": [
         "--model.init_args.levels", "4", "--model.init_args.width", "4",
         "--model.init_args.perceptual_weight", "0", "--model.init_args.style_weight", "0",

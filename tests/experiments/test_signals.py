@@ -21,7 +21,7 @@ from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.load import read_checkpoint
 from tests.support import killing, processes
 
-DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "critic_width": 4}}
+DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "discriminator_width": 4}}
 LAST = "run/checkpoints/last.ckpt"
 
 

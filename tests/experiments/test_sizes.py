@@ -11,8 +11,8 @@ from lit_inpaint.methods import DeepFillV2, PartialConv
 
 SMALL = {
     "PartialConv": ["levels=2", "width=2", "perceptual_weight=0", "style_weight=0"],
-    "DeepFillV1": ["width=4", "critic_width=4", "size=64", "local_size=32"],
-    "DeepFillV2": ["width=4", "critic_width=4"],
+    "DeepFillV1": ["width=4", "discriminator_width=4", "size=64", "local_size=32"],
+    "DeepFillV2": ["width=4", "discriminator_width=4"],
     "GLCIC": ["width=8", "features=16", "size=64", "local_size=32"],
     "DDPM": [
         "model_channels=32",
@@ -22,7 +22,7 @@ SMALL = {
         "diffusion_steps=2",
         "noise_schedule=cosine",
     ],
-    "LaMa": ["width=4", "blocks=1", "critic_width=4", "perceptual_weight=0"],
+    "LaMa": ["width=4", "blocks=1", "discriminator_width=4", "perceptual_weight=0"],
 }
 
 

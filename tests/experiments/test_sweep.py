@@ -454,11 +454,11 @@ TRAINING: dict[str, Any] = {
         "seed_everything": {"min": 0, "max": 9},
     },
     "command": [
-        "lit-inpaint", "fit", "--model=DeepFillV2", "--model.init_args.width=8", "--model.init_args.critic_width=4",
-        "--data=SamplePhotos", "--data.init_args.image_size=32", "--data.init_args.num_workers=0",
-        "--data.init_args.limit_eval=2", "--trainer.max_steps=2", "--trainer.val_check_interval=1",
-        "--trainer.check_val_every_n_epoch=null", "--trainer.accelerator=cpu", "--trainer.num_sanity_val_steps=0",
-        "--trainer.enable_model_summary=false", "${args}",
+        "lit-inpaint", "fit", "--model=DeepFillV2", "--model.init_args.width=8",
+        "--model.init_args.discriminator_width=4", "--data=SamplePhotos", "--data.init_args.image_size=32",
+        "--data.init_args.num_workers=0", "--data.init_args.limit_eval=2", "--trainer.max_steps=2",
+        "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--trainer.accelerator=cpu",
+        "--trainer.num_sanity_val_steps=0", "--trainer.enable_model_summary=false", "${args}",
     ],
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from lit_inpaint.discriminators import FixedVectorSpectralConv2d
 from lit_inpaint.losses.perceptual import VGG19Features, gram, style
 from lit_inpaint.methods import AOTGAN
 from lit_inpaint.methods.aotgan import weights
-from lit_inpaint.methods.aotgan.loss import smgan_critic, smgan_generator, soften
+from lit_inpaint.methods.aotgan.loss import smgan_discriminator, smgan_generator, soften
 from lit_inpaint.methods.aotgan.networks import AOTBlock, standardise
 from lit_inpaint.module import parameter_counts
 from masks.convention import InpaintingBatch, composite
@@ -29,7 +29,7 @@ from tests.lit_inpaint.test_parity_gan_papers import random_state
 from tests.support.published import assert_probe, assert_published, assert_sum, float64
 
 WITHOUT_VGG: dict[str, Any] = {"style_weight": 0.0, "perceptual_weight": 0.0}
-SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, **WITHOUT_VGG}
+SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "discriminator_width": 4, **WITHOUT_VGG}
 
 
 def small(**arguments: Any) -> AOTGAN:
@@ -125,7 +125,8 @@ def test_a_vgg19_that_is_another_file_or_is_missing_is_refused(random_vgg19, tmp
         VGG19Features((1,)).require("Do without.")
 
 
-# ---- the critic ------------------------------------------------------------------------------------------------------
+# ---- the discriminator
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_spectral_norm_with_fixed_vectors_is_torch_s_own_over_steps_and_in_evaluation():
@@ -136,7 +137,7 @@ def test_spectral_norm_with_fixed_vectors_is_torch_s_own_over_steps_and_in_evalu
     torch.nn.utils.spectral_norm(theirs)
     theirs.weight_u.copy_(ours.u)
     theirs.weight_v.copy_(ours.v)
-    for _ in range(3):  # two forward passes a step, as a critic and then its generator make them
+    for _ in range(3):  # two forward passes a step, as a discriminator and then its generator make them
         x, y = torch.randn(2, 2, 3, 8, 8)
         for layer in (ours, theirs):
             layer.zero_grad()
@@ -166,8 +167,8 @@ OFFICIAL = {
         0.976353871, 0.989364658, 0.856118667, -0.957000083, -647.670686503
     ],
 }  # fmt: skip
-# Its critic, seed 1, vectors normalised: one pass in training mode, then one more and a pass in evaluation mode.
-CRITIC = {
+# Its discriminator, seed 1, vectors normalised: one pass in training mode, then one more and a pass in evaluation mode.
+DISCRIMINATOR = {
     "train": [
         0.055813411, -0.031599511, 0.06246657, -0.024725588, -0.019056125, 0.051355436, 0.060702405, -0.041876187,
         0.063485384, 0.162101179, -0.15711115, -0.128575713, 1.150406493
@@ -205,7 +206,7 @@ def official_state(seed: int, blocks: int = 8) -> dict[str, Tensor]:
     return random_state(shapes, seed)
 
 
-def official_critic_state(seed: int) -> dict[str, Tensor]:
+def official_discriminator_state(seed: int) -> dict[str, Tensor]:
     """A random D*.pt."""
     shapes: dict[str, tuple[int, ...]] = {"conv.8.weight": (1, 512, 4, 4), "conv.8.bias": (1,)}
     for number, (inputs, outputs) in enumerate(((3, 64), (64, 128), (128, 256), (256, 512))):
@@ -253,13 +254,13 @@ def test_released_weights_compute_what_the_program_computes_in_both_modes_and_at
         assert_probe(completed[(mask == 1).expand_as(completed)], OFFICIAL[71, 89])
 
 
-def test_the_released_critic_computes_what_the_program_computes_in_both_modes():
-    critic = loaded(official_critic_state(1), width=4, blocks=1).discriminator
+def test_the_released_discriminator_computes_what_the_program_computes_in_both_modes():
+    discriminator = loaded(official_discriminator_state(1), width=4, blocks=1).discriminator
     image = random_input(72, 88)[0].double()
     with torch.no_grad(), float64():
-        assert_probe(critic.train()(image), CRITIC["train"])
-        critic(image)
-        assert_probe(critic.eval()(image), CRITIC["eval"])
+        assert_probe(discriminator.train()(image), DISCRIMINATOR["train"])
+        discriminator(image)
+        assert_probe(discriminator.eval()(image), DISCRIMINATOR["eval"])
 
 
 def test_mmagic_s_weights_compute_what_mmagic_computes():
@@ -272,7 +273,8 @@ def test_mmagic_s_weights_compute_what_mmagic_computes():
 
 def test_one_step_of_the_official_variant_has_the_losses_and_gradients_of_the_released_trainer(random_vgg19):
     # The same program with block_num 1, seeds 2 and 3, and the VGG19 above: train() of src/trainer/trainer.py on 64x64
-    # images, the critic in evaluation mode after three passes over them. Gradients: six elements and the absolute sum.
+    # images, the discriminator in evaluation mode after three passes over them. Gradients: six elements and the
+    # absolute sum.
     losses = {"l1": 0.5681444573, "style": 3.699849217 / 250, "perceptual": 4.00707695, "adversarial": 0.9358975602}
     expected = {
         "generator.encoder.0": [
@@ -289,9 +291,9 @@ def test_one_step_of_the_official_variant_has_the_losses_and_gradients_of_the_re
         ],
     }  # fmt: skip
     generator = weights.convert(official_state(2, blocks=1), "official")
-    critic = weights.convert(official_critic_state(3), "official_discriminator")
-    model = AOTGAN(**(generator["hyper_parameters"] | critic["hyper_parameters"]))
-    model.load_state_dict(generator["state_dict"] | critic["state_dict"])
+    discriminator = weights.convert(official_discriminator_state(3), "official_discriminator")
+    model = AOTGAN(**(generator["hyper_parameters"] | discriminator["hyper_parameters"]))
+    model.load_state_dict(generator["state_dict"] | discriminator["state_dict"])
     model, (image, mask) = model.double(), wide(random_input(64, 64))
     with torch.no_grad():
         for _ in range(3):
@@ -301,7 +303,7 @@ def test_one_step_of_the_official_variant_has_the_losses_and_gradients_of_the_re
         gradients = gradients_of_a_step(model, image, mask, precision="64-true")
     logged = model.trainer.callback_metrics
     assert {name: logged[f"train/{name}"].item() for name in losses} == pytest.approx(losses, rel=1e-6)
-    assert logged["train/critic"].item() == pytest.approx(0.0301536072 + 0.01 * 0.9358975602, rel=1e-6)
+    assert logged["train/discriminator_loss"].item() == pytest.approx(0.0301536072 + 0.01 * 0.9358975602, rel=1e-6)
     for name, numbers in expected.items():
         flat = gradients[f"{name}.weight"].flatten()
         assert_published(flat[:: len(flat) // 6][:6], numbers[:6], of=flat)
@@ -319,7 +321,7 @@ def test_exported_weights_are_the_released_layout_and_come_back_bit_for_bit():
 
 
 def test_files_that_are_not_aotgan_s_are_not_taken_for_it():
-    assert weights.detect(official_critic_state(0)) == "official_discriminator"
+    assert weights.detect(official_discriminator_state(0)) == "official_discriminator"
     assert weights.detect({"state_dict": {"generator.encoder.enc1.conv.weight": 0}}) is None
     five = official_state(0, 1) | {"middle.0.block04.1.weight": torch.zeros(64, 256, 3, 3)}
     with pytest.raises(ValueError, match="5 dilated convolutions"):
@@ -389,13 +391,13 @@ def test_the_separable_blur_is_the_dense_one_and_fades_at_the_border():
 
 
 @pytest.mark.parametrize(("variant", "real"), [("paper", 1.0), ("official", 0.0), ("mmagic", 1.0)])
-def test_the_critic_s_loss_is_zero_at_its_labels_and_one_or_more_at_the_opposite_ones(variant, real):
+def test_the_discriminator_s_loss_is_zero_at_its_labels_and_one_or_more_at_the_opposite_ones(variant, real):
     mask = torch.zeros(1, 1, 200, 200)
     mask[..., 100:] = 1
     fake = 1 - soften(mask) if variant == "paper" else soften(mask)
     at_labels = torch.full_like(mask, real)
-    assert smgan_critic(at_labels, fake, mask, variant).item() == pytest.approx(0, abs=1e-10)
-    assert smgan_critic(1 - at_labels, fake, mask, variant).item() == pytest.approx(1, abs=1e-6)
+    assert smgan_discriminator(at_labels, fake, mask, variant).item() == pytest.approx(0, abs=1e-10)
+    assert smgan_discriminator(1 - at_labels, fake, mask, variant).item() == pytest.approx(1, abs=1e-6)
     assert (fake[..., 100, 20].item() > 0.99) == (variant == "paper")  # known pixels
     assert (fake[..., 100, 160].item() > 0.95) == (variant != "paper")  # the hole, away from edge and border
 
@@ -403,21 +405,21 @@ def test_the_critic_s_loss_is_zero_at_its_labels_and_one_or_more_at_the_opposite
 @pytest.mark.parametrize(("variant", "nearer"), [("paper", True), ("official", False), ("mmagic", True)])
 def test_the_generator_s_gradient_makes_the_hole_look_real_except_in_the_released_program(variant, nearer):
     torch.manual_seed(0)
-    critic = small().discriminator
+    discriminator = small().discriminator
     image, mask = random_input(64, 64)
     with torch.no_grad():
         for _ in range(20):
-            critic(image)  # until sigma is the largest singular value
-        critic.eval().logits.bias.fill_(0.5)  # undecided between the labels
-    hole = mask[..., ::8, ::8][..., :6, :6] == 1  # cells of the critic's 6x6 map that lie in the hole
+            discriminator(image)  # until sigma is the largest singular value
+        discriminator.eval().logits.bias.fill_(0.5)  # undecided between the labels
+    hole = mask[..., ::8, ::8][..., :6, :6] == 1  # cells of the discriminator's 6x6 map that lie in the hole
     real = 0.0 if variant == "official" else 1.0
 
     def doubt(fake: Tensor) -> float:
-        """How far the critic's map is from its label for real images, in the hole."""
-        return (critic(fake) - real)[hole].square().mean().item()
+        """How far the discriminator's map is from its label for real images, in the hole."""
+        return (discriminator(fake) - real)[hole].square().mean().item()
 
     step = image.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(smgan_generator(critic(step), mask, variant), step)
+    (gradient,) = torch.autograd.grad(smgan_generator(discriminator(step), mask, variant), step)
     moved = image - 1e-2 * gradient / gradient.norm()
     with torch.no_grad():
         assert (doubt(moved) < doubt(image)) == nearer
@@ -453,23 +455,25 @@ def test_style_and_perceptual_loss_are_refused_before_the_first_batch_without_vg
 
 
 @pytest.mark.parametrize("variant", ["paper", "official", "mmagic"])
-def test_the_critic_sees_the_truth_and_the_completed_image_and_the_losses_are_the_variant_s(variant):
+def test_the_discriminator_sees_the_truth_and_the_completed_image_and_the_losses_are_the_variant_s(variant):
     model, seen = small(variant=variant), []
     image, mask = random_input(64, 64)
     completed = composite(model.predict(image, mask), image, mask).detach()
-    critic = small(variant=variant).discriminator.eval()
+    discriminator = small(variant=variant).discriminator.eval()
     model.discriminator.eval()  # a constant spectral norm, so that the numbers can be told beforehand
     model.discriminator.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
     logged = fit(model, image, mask).callback_metrics
     torch.testing.assert_close(seen[0], completed)
     torch.testing.assert_close(seen[1], torch.cat([image, completed]))
     with torch.no_grad():
-        real, fake = critic(image), critic(completed)
+        real, fake = discriminator(image), discriminator(completed)
     adversarial = smgan_generator(fake, mask, variant).item()
     l1 = (small(variant=variant).predict(image, mask) - image).abs().mean().item()
-    expected = smgan_critic(real, fake, mask, variant).item() + (0.01 * adversarial if variant == "official" else 0)
-    assert logged["train/critic"].item() == pytest.approx(expected, rel=1e-5)
-    assert logged["train/generator"].item() == pytest.approx(l1 + 0.01 * adversarial, rel=1e-5)
+    expected = smgan_discriminator(real, fake, mask, variant).item() + (
+        0.01 * adversarial if variant == "official" else 0
+    )
+    assert logged["train/discriminator_loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert logged["train/generator_loss"].item() == pytest.approx(l1 + 0.01 * adversarial, rel=1e-5)
     betas = {group["betas"] for optimizer in model.configure_optimizers() for group in optimizer.param_groups}
     assert betas == {(0.5, 0.999) if variant == "official" else (0.0, 0.9)}
 
@@ -547,5 +551,5 @@ def test_two_hundred_steps_in_bfloat16_stay_finite_and_learn():
 @pytest.mark.timeout(900)
 def test_one_photograph_is_learnt_beyond_telea():
     L.seed_everything(0, verbose=False)
-    model = AOTGAN(width=16, blocks=4, critic_width=16, learning_rate=2e-3, betas=(0.5, 0.999), **WITHOUT_VGG)
+    model = AOTGAN(width=16, blocks=4, discriminator_width=16, learning_rate=2e-3, betas=(0.5, 0.999), **WITHOUT_VGG)
     assert_learns(model, square(32), batch=2)

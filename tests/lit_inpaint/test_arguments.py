@@ -44,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     **{name: {"steps": 6} for name in SAMPLERS},
     **{name: {"steps": 6, "jump_length": 2, "resamples": 2} for name in ("RePaint", "RePaintDDIM", "CoPaint")},
     "DDPM": dict(ROWS)["DDPM"] | {"image_size": 32, "attention_resolutions": (16,)},
-    "GLCIC": dict(ROWS)["GLCIC"] | {"completion_steps": 1, "critic_steps": 1},
+    "GLCIC": dict(ROWS)["GLCIC"] | {"completion_steps": 1, "discriminator_steps": 1},
     "AreaBounded": {"generator": masks.RandomRectangle(), "low": 0.08, "high": 0.2},
     "Augmented": {"generator": masks.RandomRectangle()},
     "Inset": {"generator": masks.RandomRectangle()},
@@ -60,7 +60,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("DDPM", "noise_schedule"): {"diffusion_steps": 24, "sampler": samplers.DDNM(steps=2)},
     ("DeepFillV2", "sketch_drop"): {"sketch": True},
     ("DeepFillV2", "canny"): {"sketch": True, "sketch_drop": 0.0},
-    ("GLCIC", "adversarial_weight"): {"completion_steps": 0, "critic_steps": 0},
+    ("GLCIC", "adversarial_weight"): {"completion_steps": 0, "discriminator_steps": 0},
     ("ContextEncoder", "l2_weight"): {"overlap_weight": 1.0},  # what it logs is without these weights
     ("ICTTransformer", "decay_steps"): {"warmup_steps": 1, "decay_steps": 8},
     ("DDNM", "travel_length"): {"travel_repeat": 2},

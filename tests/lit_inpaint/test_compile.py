@@ -18,7 +18,7 @@ from tests.lit_inpaint.test_gan_papers import fit, samples, small
 
 def small_v2() -> DeepFillV2:
     torch.manual_seed(0)
-    return DeepFillV2(width=8, critic_width=4)
+    return DeepFillV2(width=8, discriminator_width=4)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_compiled_gan_takes_the_steps_of_the_eager_one_and_resumes_bit_for_bit(t
 
 
 @pytest.mark.slow
-def test_a_critic_with_a_gradient_penalty_is_left_alone_and_refused_by_name():
+def test_a_discriminator_with_a_gradient_penalty_is_left_alone_and_refused_by_name():
     torch._dynamo.reset()
-    eager, compiled = small(DeepFillV1, critic_updates=1), small(DeepFillV1, critic_updates=1)
+    eager, compiled = small(DeepFillV1, discriminator_updates=1), small(DeepFillV1, discriminator_updates=1)
     fit(eager, samples(), 2)
     fit(
         compiled, samples(), 2, callbacks=[Compile(backend="aot_eager")]
-    )  # one batch of the critics, one of the generator
+    )  # one batch of the discriminators, one of the generator
     assert compiled.generator._compiled_call_impl is not None
     assert compiled.discriminator_global._compiled_call_impl is None
     torch.testing.assert_close(compiled.generator.state_dict(), eager.generator.state_dict(), rtol=0, atol=2e-5)
@@ -74,7 +74,10 @@ def test_a_critic_with_a_gradient_penalty_is_left_alone_and_refused_by_name():
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        (lambda: LaMa(width=4, blocks=1, critic_width=4, perceptual_weight=0), "complex numbers for its Fourier units"),
+        (
+            lambda: LaMa(width=4, blocks=1, discriminator_width=4, perceptual_weight=0),
+            "complex numbers for its Fourier units",
+        ),
         (lambda: DSIVQVAE(vq_width=8, vq_hidden=4), "it is used through encode and decode"),
     ],
 )

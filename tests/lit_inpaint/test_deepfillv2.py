@@ -19,7 +19,7 @@ from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
 from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.tf_same import Conv2dSame, resize_nearest
 from lit_inpaint.layers.upsampled_conv import upsampled_conv
-from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
+from lit_inpaint.losses.hinge import hinge_discriminator, hinge_generator
 from lit_inpaint.methods.deepfillv2 import DeepFillV2, weights
 from lit_inpaint.methods.deepfillv2.sketch import canny_edges
 from masks.convention import InpaintingBatch, composite
@@ -162,7 +162,8 @@ def test_contextual_attention_keeps_float32_inside_autocast():
     torch.testing.assert_close(mixed, contextual_attention(features.float(), features.float(), mask).bfloat16())
 
 
-# ---- the critic ------------------------------------------------------------------------------------------------------
+# ---- the discriminator
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_spectral_norm_divides_by_the_largest_singular_value_once_converged_and_by_a_constant_in_evaluation():
@@ -193,7 +194,7 @@ def test_gradient_of_spectral_norm_goes_through_sigma_and_the_power_iteration():
     assert (layer.weight.grad * step).sum().item() == pytest.approx(slope, rel=1e-6)
 
 
-def test_critic_on_real_and_fake_together_is_one_power_iteration():
+def test_discriminator_on_real_and_fake_together_is_one_power_iteration():
     torch.manual_seed(0)
     together = SNPatchGAN(4, width=4)
     apart, images = copy.deepcopy(together), torch.randn(4, 4, 64, 64)
@@ -205,11 +206,11 @@ def test_critic_on_real_and_fake_together_is_one_power_iteration():
     assert not torch.equal(together.conv1.u, apart.conv1.u)
 
 
-def test_critic_ends_in_leaky_relu():
+def test_discriminator_ends_in_leaky_relu():
     torch.manual_seed(0)
-    critic, seen = SNPatchGAN(4, width=4), {}
-    critic.conv6.register_forward_hook(lambda module, args, output: seen.update(output=output))
-    logits = critic(torch.randn(2, 4, 64, 64))
+    discriminator, seen = SNPatchGAN(4, width=4), {}
+    discriminator.conv6.register_forward_hook(lambda module, args, output: seen.update(output=output))
+    logits = discriminator(torch.randn(2, 4, 64, 64))
     torch.testing.assert_close(logits, F.leaky_relu(seen["output"], 0.2).flatten(1))
     assert (logits < 0).any()
 
@@ -229,9 +230,9 @@ class Recorder(nn.Module):
         return self.network(x)
 
 
-def test_training_step_has_the_official_losses_and_the_critic_sees_the_composite():
+def test_training_step_has_the_official_losses_and_the_discriminator_sees_the_composite():
     torch.manual_seed(0)
-    model = DeepFillV2(width=8, critic_width=4)
+    model = DeepFillV2(width=8, discriminator_width=4)
     model.discriminator = Recorder(model.discriminator)  # type: ignore[assignment]
     samples, before = random_samples(2), copy.deepcopy(model)
     trainer = train(model, samples, batch_size=2, steps=1)
@@ -243,23 +244,23 @@ def test_training_step_has_the_official_losses_and_the_critic_sees_the_composite
     torch.testing.assert_close(judged_again, judged[2:])
     real, fake = before.discriminator.network(judged).chunk(2)
     logged = trainer.callback_metrics
-    assert logged["train/critic"].item() == pytest.approx(hinge_critic(real, fake).item(), abs=1e-6)
+    assert logged["train/discriminator_loss"].item() == pytest.approx(hinge_discriminator(real, fake).item(), abs=1e-6)
     assert logged["train/l1_coarse"].item() == pytest.approx((coarse - image).abs().mean().item(), abs=1e-6)
     assert logged["train/l1_refined"].item() == pytest.approx((refined - image).abs().mean().item(), abs=1e-6)
     terms = ("train/l1_coarse", "train/l1_refined", "train/adversarial")
-    assert logged["train/generator"].item() == pytest.approx(sum(logged[t].item() for t in terms), abs=1e-6)
+    assert logged["train/generator_loss"].item() == pytest.approx(sum(logged[t].item() for t in terms), abs=1e-6)
 
 
-def test_one_step_lowers_the_generators_loss_before_a_fixed_critic_and_the_critics_own():
+def test_one_step_lowers_the_generators_loss_before_a_fixed_discriminator_and_the_discriminators_own():
     torch.manual_seed(0)
-    model = DeepFillV2(width=8, critic_width=4, learning_rate=1e-3)
+    model = DeepFillV2(width=8, discriminator_width=4, learning_rate=1e-3)
     samples = random_samples(2)
     image, mask = torch.stack([s.image for s in samples]), torch.stack([s.mask for s in samples])
 
-    def losses(generator: nn.Module, critic: nn.Module) -> tuple[float, float]:
+    def losses(generator: nn.Module, discriminator: nn.Module) -> tuple[float, float]:
         completed = composite(generator(image * (1 - mask), mask)[1], image, mask)
-        real, fake = critic.eval()(torch.cat([torch.cat([x, mask], 1) for x in (image, completed)])).chunk(2)
-        return hinge_critic(real, fake).item(), hinge_generator(fake).item()
+        real, fake = discriminator.eval()(torch.cat([torch.cat([x, mask], 1) for x in (image, completed)])).chunk(2)
+        return hinge_discriminator(real, fake).item(), hinge_generator(fake).item()
 
     before = copy.deepcopy(model)
     train(model, samples, batch_size=2, steps=1)
@@ -270,7 +271,7 @@ def test_one_step_lowers_the_generators_loss_before_a_fixed_critic_and_the_criti
 
 def test_known_pixels_reach_the_output_untouched_and_hole_pixels_never_reach_the_network():
     torch.manual_seed(0)
-    model = DeepFillV2(width=8, critic_width=4).eval()
+    model = DeepFillV2(width=8, discriminator_width=4).eval()
     image, mask = torch.rand(1, 3, 36, 44) * 2 - 1, torch.zeros(1, 1, 36, 44)
     mask[..., 10:20, 8:30] = 1
     other = torch.where(mask == 1, -image, image)
@@ -282,7 +283,7 @@ def test_known_pixels_reach_the_output_untouched_and_hole_pixels_never_reach_the
 
 def test_bfloat16_training_keeps_the_image_the_logits_and_the_spectral_norm_in_float32():
     torch.manual_seed(0)
-    model, kinds = DeepFillV2(width=8, critic_width=4), {}
+    model, kinds = DeepFillV2(width=8, discriminator_width=4), {}
     model.generator.conv5.register_forward_hook(lambda module, args, output: kinds.update(conv5=output.dtype))
     model.generator.register_forward_hook(lambda module, args, output: kinds.update(image=output[1].dtype))
     model.discriminator.register_forward_hook(lambda module, args, output: kinds.update(logits=output.dtype))
@@ -293,7 +294,7 @@ def test_bfloat16_training_keeps_the_image_the_logits_and_the_spectral_norm_in_f
 
 def test_lines_of_a_sketch_count_in_the_hole_alone_and_only_where_there_is_a_channel():
     torch.manual_seed(0)
-    model = DeepFillV2(width=8, critic_width=4, sketch=True).eval()
+    model = DeepFillV2(width=8, discriminator_width=4, sketch=True).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # Glorot and the gates together shrink a signal to 1e-14 on its way through 17 layers
@@ -305,12 +306,12 @@ def test_lines_of_a_sketch_count_in_the_hole_alone_and_only_where_there_is_a_cha
         torch.testing.assert_close(model(image, mask), model(image, mask, sketch=0 * lines), rtol=0, atol=0)
         assert (drawn - model(image, mask)).abs().max() > 1e-5
     with pytest.raises(ValueError, match="sketch=True"):
-        DeepFillV2(width=8, critic_width=4)(image, mask, sketch=lines)
+        DeepFillV2(width=8, discriminator_width=4)(image, mask, sketch=lines)
 
 
 def test_guided_training_shows_both_networks_the_edges_inside_the_hole_and_drops_them_at_random():
     torch.manual_seed(0)
-    model = DeepFillV2(width=8, critic_width=4, sketch=True, sketch_drop=0.5)
+    model = DeepFillV2(width=8, discriminator_width=4, sketch=True, sketch_drop=0.5)
     model.discriminator = Recorder(model.discriminator)  # type: ignore[assignment]
     samples = random_samples(8)
     train(model, samples, batch_size=8, steps=1)
@@ -338,7 +339,7 @@ def named_noise(layout: dict[str, Tensor]) -> dict[str, Tensor]:
 
 # Printed by networks_tf.py and networks.py of github.com/nipponjo/deepfillv2-pytorch at 4899fd38 (cnum 8, torch 2.15,
 # one thread), loaded with named_noise of their own state_dict: refined[0, :, 20, 30], sum and absolute sum of refined,
-# and of the critic on image and mask the first four logits and the sum.
+# and of the discriminator on image and mask the first four logits and the sum.
 PUBLISHED = {
     "nipponjo_tf": (
         [0.055002, -0.061208, -0.014315],
@@ -357,7 +358,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("format", PUBLISHED)
 def test_imported_weights_compute_what_the_published_port_computes(format):
-    layout = weights.layout(DeepFillV2(width=8, critic_width=8).state_dict(), format)
+    layout = weights.layout(DeepFillV2(width=8, discriminator_width=8).state_dict(), format)
     state = {network: named_noise(layout[network]) for network in ("G", "D")}
     assert weights.detect(state) == format
     imported = weights.convert(state, format)
@@ -382,7 +383,7 @@ def test_imported_weights_compute_what_the_published_port_computes(format):
 @pytest.mark.parametrize("sketch", [False, True])
 def test_exported_weights_come_back_bit_for_bit(format, sketch):
     torch.manual_seed(0)
-    state = DeepFillV2(width=8, critic_width=4, sketch=sketch).state_dict()
+    state = DeepFillV2(width=8, discriminator_width=4, sketch=sketch).state_dict()
     exported = weights.layout(state, format)
     assert weights.detect(exported) == format
     imported = weights.convert(exported, format)
@@ -393,7 +394,7 @@ def test_exported_weights_come_back_bit_for_bit(format, sketch):
 
 def test_tensorflow_kernels_are_height_width_in_out_and_blue_first():
     torch.manual_seed(0)
-    model = DeepFillV2(width=8, critic_width=4)
+    model = DeepFillV2(width=8, discriminator_width=4)
     exported = weights.layout(model.state_dict(), "tensorflow")
     first, last = exported["inpaint_net/conv1/kernel"], exported["inpaint_net/allconv17/kernel"]
     assert first.shape == (5, 5, 5, 8)
@@ -439,7 +440,7 @@ def test_one_photograph_is_learnt_beyond_telea():
     mask = centre_hole(64)
     target = psnr_hole(telea(image, mask), image, mask)
     L.seed_everything(0, verbose=False)
-    model = DeepFillV2(width=16, critic_width=8, learning_rate=2e-3)
+    model = DeepFillV2(width=16, discriminator_width=8, learning_rate=2e-3)
     stop = StopAbove(image, mask, target)
     samples = [InpaintingBatch(image[0], mask[0], "rocket")] * 1000
     trainer = train(model, samples, batch_size=1, steps=1000, callbacks=[stop])

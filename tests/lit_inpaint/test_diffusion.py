@@ -329,7 +329,7 @@ def test_a_unet2dmodel_of_diffusers_gives_the_same_noise() -> None:
 
 def test_training_lowers_the_error_and_the_mask_plays_no_part(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    method = DDPM(**NARROW, lr=2e-3, diffusion_steps=50)
+    method = DDPM(**NARROW, learning_rate=2e-3, diffusion_steps=50)
     start = {name: value.clone() for name, value in method.state_dict().items()}
     seen: list[float] = []
 
@@ -349,7 +349,7 @@ def test_training_lowers_the_error_and_the_mask_plays_no_part(tmp_path: Path) ->
             photo = super().__getitem__(index)
             return photo._replace(mask=1 - photo.mask)
 
-    other = DDPM(**NARROW, lr=2e-3, diffusion_steps=50)
+    other = DDPM(**NARROW, learning_rate=2e-3, diffusion_steps=50)
     other.load_state_dict(start)
     L.seed_everything(1)
     trainer(tmp_path, max_epochs=4).fit(other, DataLoader(Holes(), batch_size=4))

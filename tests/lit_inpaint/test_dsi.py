@@ -76,7 +76,7 @@ ATTENDED_HALF = [
     1.788628, -2.262241, 0.430381, -1.00776, 1.572668, 1.809956, -0.111768, 1.446208, -1.05691, -0.034157, 0.392008,
     -0.847028, -115.507589
 ]  # fmt: skip
-CRITIC = [(0.0383172333240509, 0.06864681094884872), (0.03766591101884842, 0.06752751022577286)]  # two passes
+DISCRIMINATOR = [(0.0383172333240509, 0.06864681094884872), (0.03766591101884842, 0.06752751022577286)]  # two passes
 CODEBOOK = [  # embedding in the official layout, every seventh number, after one, two and three updates
     [0.669897, -0.796155, -1.822867, -1.500714, 0.276745, 0.07688, -0.424428, 0.002966, -0.292161, -0.822987],
     [0.766871, -0.728429, -1.887214, -1.196226, 0.343828, 0.137927, -0.452663, 0.01823, -0.358136, -0.658498],
@@ -93,10 +93,10 @@ def official_shapes() -> dict[str, tuple[int, ...]]:
     """Every variable of the published full model: names by scope and kind, shapes in TensorFlow's layout."""
     with torch.device("meta"):
         method = DSI()
-        critic = SNPatchGAN(4)
+        discriminator = SNPatchGAN(4)
     shapes: dict[str, tuple[int, ...]] = {}
     parts = [(scope, [method.get_submodule(p) for p in names]) for scope, names in weights.SCOPES.items()]
-    for scope, networks in [*parts, ("texture_discriminator", [critic])]:
+    for scope, networks in [*parts, ("texture_discriminator", [discriminator])]:
         numbers: dict[str, int] = {}
         found = [item for k, n in enumerate(networks) for item in weights.in_order(nn.ModuleDict({WRAP[scope][k]: n}))]
         for name, layer in found:
@@ -116,7 +116,7 @@ def official_shapes() -> dict[str, tuple[int, ...]]:
 
 
 WRAP = {scope: [p.rpartition(".")[2] for p in names] for scope, names in weights.SCOPES.items()} | {
-    "texture_discriminator": ["critic"]
+    "texture_discriminator": ["discriminator"]
 }
 
 
@@ -184,12 +184,12 @@ def nchw(x: np.ndarray) -> Tensor:
 def test_the_published_networks_have_the_published_sizes():
     count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
     with torch.device("meta"):
-        method, critic = DSI(), DSITexture().discriminator
+        method, discriminator = DSI(), DSITexture().discriminator
     decoder = count(method.vqvae.raise_top) + count(method.vqvae.decode_bottom)
     assert (count(method.vqvae) - decoder, decoder) == (1_340_416, 511_619)
     assert method.vqvae.top.embedding.numel() + method.vqvae.bottom.embedding.numel() == 65_536
     assert (count(method.structure.condition), count(method.structure.pixelcnn)) == (36_959_392, 26_769_536)
-    assert (count(method.texture), count(critic)) == (4_602_467, 5_946_816)
+    assert (count(method.texture), count(discriminator)) == (4_602_467, 5_946_816)
     assert len(official_shapes()) == 1006  # variables of the official graph, and as many numbers:
     assert sum(math.prod(shape) for shape in official_shapes().values()) == 76_263_558
 
@@ -222,7 +222,7 @@ def test_the_structure_generator_computes_what_the_official_one_computes():
 
 @torch.no_grad()
 @float64()
-def test_the_texture_generator_and_the_critic_compute_what_the_official_ones_compute():
+def test_the_texture_generator_and_the_discriminator_compute_what_the_official_ones_compute():
     image, mask, quantised = inputs()
     assert_probe(official().texture(image * (1 - mask), mask, quantised), TEXTURE)
     features = (
@@ -232,12 +232,14 @@ def test_the_texture_generator_and_the_critic_compute_what_the_official_ones_com
     quarter, half = structure_attention(quantised, *features)
     assert_probe(quarter, ATTENDED_QUARTER)
     assert_probe(half, ATTENDED_HALF)
-    critic = SNPatchGAN(4)
-    state = weights.part_state(nn.ModuleDict({"critic": critic}), "texture_discriminator", official_weights())
-    critic.load_state_dict({name.removeprefix("critic."): value for name, value in state.items()})
-    critic.double()
-    for mean, deviation in CRITIC:  # u moves on at every pass
-        judged = critic(torch.cat([image, mask], dim=1))
+    discriminator = SNPatchGAN(4)
+    state = weights.part_state(
+        nn.ModuleDict({"discriminator": discriminator}), "texture_discriminator", official_weights()
+    )
+    discriminator.load_state_dict({name.removeprefix("discriminator."): value for name, value in state.items()})
+    discriminator.double()
+    for mean, deviation in DISCRIMINATOR:  # u moves on at every pass
+        judged = discriminator(torch.cat([image, mask], dim=1))
         assert judged.shape == (2, 256)
         assert_published(torch.stack([judged.mean(), judged.std(correction=0)]), (mean, deviation), of=judged)
 
@@ -457,7 +459,7 @@ def test_a_step_of_the_texture_generator_has_the_published_losses(tmp_path: Path
         expected = adversarial + (prediction - image).abs().mean() + 0.1 * sum(losses)
     run = trainer(tmp_path, max_steps=1)
     run.fit(model, batches(1))
-    assert run.callback_metrics["train/generator"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert run.callback_metrics["train/generator_loss"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 TWO_PROCESSES = """
@@ -570,7 +572,7 @@ def test_one_photograph_is_learnt_beyond_telea(tmp_path: Path):
         **vq, condition_width=4, structure_width=32, groups=1, blocks=2, out_blocks=1, heads=2, warmup=20,
         learning_rate=0.05, dropout=0.0,
     )  # fmt: skip
-    third = DSITexture(**vq, texture_width=16, critic_width=8, learning_rate=2e-3, adversarial_weight=0.01)
+    third = DSITexture(**vq, texture_width=16, discriminator_width=8, learning_rate=2e-3, adversarial_weight=0.01)
     for model, steps in ((first, 120), (second, 120), (third, 90)):
         if model is not first:
             model.vqvae.load_state_dict(first.vqvae.state_dict())

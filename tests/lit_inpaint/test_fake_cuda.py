@@ -40,7 +40,7 @@ OURS = {name: cls for name, cls in stage_classes().items() if cls.__module__.sta
 SMALLER: dict[str, dict[str, Any]] = {
     "Bertalmio": {"rounds": 1, "transport_steps": 1, "diffusion_steps": 1},
     "ICTUpsampler": {"size": 32},
-    "GLCIC": {"completion_steps": 0, "critic_steps": 1},  # the critic's phase, then both
+    "GLCIC": {"completion_steps": 0, "discriminator_steps": 1},  # the discriminator's phase, then both
     "PatchMatch": {"radius": 2, "rounds": 1, "rounds_per_level": 0, "iterations": 1},
 }
 # Choices that need more, and the sides of the images where a module has no size of its own.

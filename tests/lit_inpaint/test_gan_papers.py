@@ -1,4 +1,4 @@
-"""ContextEncoder, GLCIC and DeepFillV1: what each critic sees, the losses in closed form, phases, and resuming."""
+"""ContextEncoder, GLCIC and DeepFillV1: what discriminators see, losses in closed form, phases, resuming."""
 
 import math
 from pathlib import Path
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lit_inpaint.layers.local_crop import local_crop
-from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_minimax
-from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
+from lit_inpaint.losses.bce import bce_discriminator, bce_generator, bce_generator_minimax
+from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.methods.context_encoder.method import MEAN_COLOUR
 from lit_inpaint.methods.context_encoder.networks import ChannelwiseFullyConnected
@@ -24,7 +24,7 @@ from masks.convention import InpaintingBatch, composite
 SMALL: dict[type[InpaintingModule], dict[str, Any]] = {
     ContextEncoder: {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16},
     GLCIC: {"width": 4, "features": 8, "size": 64, "local_size": 32},
-    DeepFillV1: {"width": 4, "critic_width": 4, "size": 64, "local_size": 32},
+    DeepFillV1: {"width": 4, "discriminator_width": 4, "size": 64, "local_size": 32},
     PartialConv: {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0},
 }
 
@@ -60,7 +60,7 @@ def fit(model: InpaintingModule, items: list[InpaintingBatch], steps: int, **arg
 
 
 class Recorder(nn.Module):
-    """Stands in for a critic and keeps what it was shown."""
+    """Stands in for a discriminator and keeps what it was shown."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def test_padding_to_a_multiple_never_mirrors_the_true_hole_into_the_network(cls:
 # ---- losses ----------------------------------------------------------------------------------------------------------
 
 
-def test_gradient_penalty_of_a_linear_critic_is_its_closed_form_with_and_without_a_mask():
+def test_gradient_penalty_of_a_linear_discriminator_is_its_closed_form_with_and_without_a_mask():
     torch.manual_seed(0)
     weight = torch.randn(3, 8, 8)
     mask = torch.zeros(2, 1, 8, 8)
@@ -132,16 +132,18 @@ def test_gradient_penalty_of_a_linear_critic_is_its_closed_form_with_and_without
     mask[1, :, 4:, 4:] = 1
     real, fake = torch.randn(2, 2, 3, 8, 8)
 
-    def critic(x: Tensor) -> Tensor:
+    def discriminator(x: Tensor) -> Tensor:
         return (x * weight).sum((1, 2, 3))
 
-    assert gradient_penalty(critic, real, fake).item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-5)
+    assert gradient_penalty(discriminator, real, fake).item() == pytest.approx(
+        (weight.norm().item() - 1) ** 2, rel=1e-5
+    )
     norms = [(weight * m).norm().item() for m in mask]
     expected = sum((norm - 1) ** 2 for norm in norms) / 2
-    assert gradient_penalty(critic, real, fake, mask).item() == pytest.approx(expected, rel=1e-5)
+    assert gradient_penalty(discriminator, real, fake, mask).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_gradient_penalty_of_a_quadratic_critic_is_taken_between_real_and_fake():
+def test_gradient_penalty_of_a_quadratic_discriminator_is_taken_between_real_and_fake():
     real, fake, share = (
         torch.full((1, 1, 1, 2), 1.0),
         torch.full((1, 1, 1, 2), 3.0),
@@ -152,39 +154,41 @@ def test_gradient_penalty_of_a_quadratic_critic_is_taken_between_real_and_fake()
     assert penalty.item() == pytest.approx((1.5 * math.sqrt(2) - 1) ** 2, rel=1e-6)
 
 
-def test_gradient_penalty_reaches_the_critic_s_weights_stays_float32_and_is_finite_without_a_hole():
-    critic = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(4 * 36, 1))
+def test_gradient_penalty_reaches_the_discriminator_s_weights_stays_float32_and_is_finite_without_a_hole():
+    discriminator = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(4 * 36, 1))
     real, fake = torch.randn(2, 2, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        penalty = gradient_penalty(critic, real, fake, torch.zeros(2, 1, 8, 8))
+        penalty = gradient_penalty(discriminator, real, fake, torch.zeros(2, 1, 8, 8))
     assert penalty.dtype == torch.float32 and penalty.item() == pytest.approx(1, abs=1e-6)
-    (penalty + gradient_penalty(critic, real, fake)).backward()
-    gradient = critic[0].weight.grad  # type: ignore[union-attr]
+    (penalty + gradient_penalty(discriminator, real, fake)).backward()
+    gradient = discriminator[0].weight.grad  # type: ignore[union-attr]
     assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0  # type: ignore[arg-type, union-attr]
 
 
 @pytest.mark.parametrize(
-    ("critic_loss", "generator_loss"),
+    ("discriminator_loss", "generator_loss"),
     [
-        (bce_critic, bce_generator),
-        (bce_critic, bce_generator_minimax),
-        (wasserstein_critic, wasserstein_generator),
+        (bce_discriminator, bce_generator),
+        (bce_discriminator, bce_generator_minimax),
+        (wasserstein_discriminator, wasserstein_generator),
     ],
 )
-def test_one_generator_step_lowers_the_critic_s_suspicion_and_one_critic_step_raises_it(critic_loss, generator_loss):
+def test_one_generator_step_lowers_the_discriminator_s_suspicion_and_one_discriminator_step_raises_it(
+    discriminator_loss, generator_loss
+):
     torch.manual_seed(0)
-    critic, fake = nn.Linear(6, 1), torch.randn(4, 6)
+    discriminator, fake = nn.Linear(6, 1), torch.randn(4, 6)
     real = torch.randn(4, 6)
     step = fake.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(generator_loss(critic(step)), step)
-    assert critic(fake - 0.1 * gradient).mean() > critic(fake).mean()  # looks more real
+    (gradient,) = torch.autograd.grad(generator_loss(discriminator(step)), step)
+    assert discriminator(fake - 0.1 * gradient).mean() > discriminator(fake).mean()  # looks more real
 
-    before = (critic(real).mean() - critic(fake).mean()).item()
-    critic_loss(critic(real), critic(fake)).backward()
+    before = (discriminator(real).mean() - discriminator(fake).mean()).item()
+    discriminator_loss(discriminator(real), discriminator(fake)).backward()
     with torch.no_grad():
-        for parameter in critic.parameters():
+        for parameter in discriminator.parameters():
             parameter -= 0.1 * parameter.grad  # type: ignore[operator]
-    assert (critic(real).mean() - critic(fake).mean()).item() > before
+    assert (discriminator(real).mean() - discriminator(fake).mean()).item() > before
 
 
 def test_spatial_discount_has_the_official_mean():
@@ -207,7 +211,7 @@ def test_local_crop_is_centred_on_each_hole_and_clamped():
 # ---- ContextEncoder --------------------------------------------------------------------------------------------------
 
 
-def test_context_encoder_s_critic_sees_the_raw_square_with_its_band_and_never_the_context():
+def test_context_encoder_s_discriminator_sees_the_raw_square_with_its_band_and_never_the_context():
     items = samples()
     image = batch_of(items).image
     model = small(ContextEncoder)
@@ -241,7 +245,7 @@ def test_context_encoder_s_losses_are_those_of_the_official_program():
     logged = fit(model, items, 1).callback_metrics
     assert logged["train/l2"].item() == pytest.approx(difference.mean().item(), rel=1e-5)
     expected = 0.999 * (difference * weights).mean().item() + 0.001 * logged["train/adversarial"].item()
-    assert logged["train/loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert logged["train/generator_loss"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_context_encoder_blanks_the_inner_square_in_the_authors_colour():
@@ -279,21 +283,23 @@ def test_context_encoder_refuses_what_its_centre_cannot_hold_and_says_what_to_do
         fit(model, [InpaintingBatch(torch.zeros(3, 64, 64), mask[0], "")] * 2, 1)
 
 
-def test_context_encoder_without_adversarial_weight_has_no_critic_and_learns_by_l2_alone():
+def test_context_encoder_without_adversarial_weight_has_no_discriminator_and_learns_by_l2_alone():
     model = small(ContextEncoder, adversarial_weight=0)
     assert not hasattr(model, "discriminator")
     logged = fit(model, samples(), 2).callback_metrics
-    assert "train/critic" not in logged and model.generator_updates == 2
+    assert "train/discriminator_loss" not in logged and model.generator_updates == 2
 
 
 # ---- GLCIC -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("variant", "raw", "second_mask"), [("paper", 0, 1), ("otenim", 1, 1), ("mmagic", 0, 0)])
-def test_glcic_s_critic_sees_composite_or_raw_and_the_real_crop_lies_where_its_variant_says(variant, raw, second_mask):
+def test_glcic_s_discriminator_sees_composite_or_raw_and_the_real_crop_lies_where_its_variant_says(
+    variant, raw, second_mask
+):
     items = samples()
     image, mask, _ = batch_of(items)
-    model = small(GLCIC, variant=variant, completion_steps=0, critic_steps=1)
+    model = small(GLCIC, variant=variant, completion_steps=0, discriminator_steps=1)
     prediction = model.predict(image, mask).detach()
     model.discriminator = Recorder(model.discriminator)
     fit(model, items, 1)
@@ -306,8 +312,8 @@ def test_glcic_s_critic_sees_composite_or_raw_and_the_real_crop_lies_where_its_v
     torch.testing.assert_close(fake_crop, local_crop(expected, mask, 32))
 
 
-def test_glcic_trains_completion_then_critic_then_both():
-    model, items = small(GLCIC, completion_steps=2, critic_steps=1), samples()
+def test_glcic_trains_completion_then_discriminator_then_both():
+    model, items = small(GLCIC, completion_steps=2, discriminator_steps=1), samples()
     changed = []
 
     class Watch(L.Callback):
@@ -379,7 +385,7 @@ def test_blending_leaves_no_seam_where_the_network_is_off_by_a_constant():
 # ---- DeepFill v1 -----------------------------------------------------------------------------------------------------
 
 
-def test_deepfillv1_s_critics_see_the_composite_and_its_crop():
+def test_deepfillv1_s_discriminators_see_the_composite_and_its_crop():
     items = samples()
     image, mask, _ = batch_of(items)
     model = small(DeepFillV1)
@@ -392,13 +398,13 @@ def test_deepfillv1_s_critics_see_the_composite_and_its_crop():
     torch.testing.assert_close(crops, torch.cat([local_crop(image, mask, 32), local_crop(completed, mask, 32)]))
 
 
-def test_deepfillv1_trains_its_critics_five_times_before_each_generator_step():
+def test_deepfillv1_trains_its_discriminators_five_times_before_each_generator_step():
     model = small(DeepFillV1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     fit(model, samples(), 5)
     changed = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {"discriminator_global", "discriminator_local"} and model.generator_updates == 0
-    model = small(DeepFillV1, critic_updates=1)
+    model = small(DeepFillV1, discriminator_updates=1)
     fit(model, samples(), 5)
     assert model.generator_updates == 2
 
@@ -406,7 +412,7 @@ def test_deepfillv1_trains_its_critics_five_times_before_each_generator_step():
 def test_deepfillv1_s_generator_losses_are_the_official_ones():
     items = samples()
     image, mask, _ = batch_of(items)
-    model = small(DeepFillV1, critic_updates=0)
+    model = small(DeepFillV1, discriminator_updates=0)
     coarse, refined = (x.detach() for x in model.generator(image * (1 - mask), mask))
     logged = fit(model, items, 1).callback_metrics
     discount, hole, known = spatial_discount(32), 0.0, 0.0
@@ -419,7 +425,7 @@ def test_deepfillv1_s_generator_losses_are_the_official_ones():
     assert logged["train/hole"].item() == pytest.approx(hole, rel=1e-5)
     assert logged["train/known"].item() == pytest.approx(known, rel=1e-5)
     expected = 1.2 * hole + 1.2 * known + 0.001 * logged["train/adversarial"].item()
-    assert logged["train/loss"].item() == pytest.approx(expected, rel=1e-4)
+    assert logged["train/generator_loss"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_deepfillv1_s_refinement_teaches_the_coarse_network_too():
@@ -433,13 +439,13 @@ def test_deepfillv1_s_refinement_teaches_the_coarse_network_too():
 # ---- resuming --------------------------------------------------------------------------------------------------------
 
 RESUMED = [
-    pytest.param(GLCIC, {"completion_steps": 2, "critic_steps": 2}, 1, id="GLCIC in phase 1"),
-    pytest.param(GLCIC, {"completion_steps": 2, "critic_steps": 2}, 3, id="GLCIC in phase 2"),
-    pytest.param(GLCIC, {"completion_steps": 2, "critic_steps": 2}, 5, id="GLCIC in phase 3"),
+    pytest.param(GLCIC, {"completion_steps": 2, "discriminator_steps": 2}, 1, id="GLCIC in phase 1"),
+    pytest.param(GLCIC, {"completion_steps": 2, "discriminator_steps": 2}, 3, id="GLCIC in phase 2"),
+    pytest.param(GLCIC, {"completion_steps": 2, "discriminator_steps": 2}, 5, id="GLCIC in phase 3"),
     pytest.param(PartialConv, {"stage": 1}, 2, id="PartialConv in stage 1"),
-    pytest.param(PartialConv, {"stage": 2, "lr": 5e-5}, 2, id="PartialConv in stage 2"),
+    pytest.param(PartialConv, {"stage": 2, "learning_rate": 5e-5}, 2, id="PartialConv in stage 2"),
     pytest.param(ContextEncoder, {}, 2, id="ContextEncoder"),
-    pytest.param(DeepFillV1, {"critic_updates": 2}, 2, id="DeepFillV1 before its generator step"),
+    pytest.param(DeepFillV1, {"discriminator_updates": 2}, 2, id="DeepFillV1 before its generator step"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What Health logs is what the gradients and the critic's logits were."""
+"""What Health logs is what the gradients and the discriminator's logits were."""
 
 from pathlib import Path
 

@@ -40,7 +40,7 @@ def test_the_lines_of_training_are_hed_above_six_tenths_inside_the_hole(tmp_path
     state, image = random_weights()
     torch.save(state, tmp_path / "network-bsds500.pytorch")
     model = DeepFillV2(
-        width=4, critic_width=2, sketch=True, sketch_drop=0.0, hed=str(tmp_path / "network-bsds500.pytorch")
+        width=4, discriminator_width=2, sketch=True, sketch_drop=0.0, hed=str(tmp_path / "network-bsds500.pytorch")
     )
     mask = torch.zeros(1, 1, 72, 88)
     mask[..., 10:40, 20:60] = 1

@@ -44,7 +44,7 @@ UPSAMPLED = [
     0.571311, 0.571831, 0.581475, 0.582352, 0.527035, 0.537997, 0.530877, 0.531511, 0.494016, 0.486979, 0.492501,
     0.487209, 10162.377163
 ]  # fmt: skip
-CRITIC = [
+DISCRIMINATOR = [
     0.102912, 0.086925, 0.040785, 0.043563, 0.075521, 0.049904, -0.012947, 0.038946, 0.037312, 0.070462, 0.065249,
     0.008922, 2.034954
 ]  # fmt: skip
@@ -101,9 +101,9 @@ def test_the_upsampler_gives_the_official_image():
         assert_probe(network.double()(x[:, :3], x[:, 3:]), UPSAMPLED)
 
 
-def test_the_critic_in_training_gives_the_official_logits():
-    critic = SpectralPatchGAN(3, 64, plain_logits=False).train()
-    layers = [*critic.convolutions, critic.logits]
+def test_the_discriminator_in_training_gives_the_official_logits():
+    discriminator = SpectralPatchGAN(3, 64, plain_logits=False).train()
+    layers = [*discriminator.convolutions, discriminator.logits]
     state = random_state({f"conv{i}.0.weight_orig": tuple(c.weight.shape) for i, c in enumerate(layers, 1)}, 6)
     with torch.no_grad():
         for layer, weight in zip(layers, state.values(), strict=True):
@@ -111,7 +111,7 @@ def test_the_critic_in_training_gives_the_official_logits():
             layer.u.copy_(torch.nn.functional.normalize(torch.ones(len(weight)), dim=0))
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad(), float64():
-        assert_probe(critic.double()(image.double()), CRITIC)
+        assert_probe(discriminator.double()(image.double()), DISCRIMINATOR)
 
 
 def test_published_networks_have_the_published_sizes():
@@ -121,7 +121,7 @@ def test_published_networks_have_the_published_sizes():
             "imagenet": Transformer(32, 35, 1024),
             "places2": Transformer(32, 35),
             "upsampler": ICT().upsampler,
-            "critic": ICTUpsampler().discriminator,
+            "discriminator": ICTUpsampler().discriminator,
         }
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in sizes.items()}
     assert counts == {
@@ -129,7 +129,7 @@ def test_published_networks_have_the_published_sizes():
         "imagenet": 442_967_040,
         "places2": 111_383_040,
         "upsampler": 10_780_867,
-        "critic": 2_763_776,
+        "discriminator": 2_763_776,
     }
 
 
@@ -279,8 +279,8 @@ def test_one_photograph_is_learnt_beyond_telea(tmp_path: Path):
             **shared, layers=2, width=64, heads=2, learning_rate=3e-3, warmup_steps=10, decay_steps=100
         ),
         "upsampler": ICTUpsampler(
-            **shared, size=64, width=16, blocks=2, critic_width=8, learning_rate=5e-4, critic_learning_rate=1e-4,
-            adversarial_weight=0.01, perceptual_weight=0, style_weight=0,
+            **shared, size=64, width=16, blocks=2, discriminator_width=8, learning_rate=5e-4,
+            discriminator_learning_rate=1e-4, adversarial_weight=0.01, perceptual_weight=0, style_weight=0,
         ),
     }  # fmt: skip
     paths = {name: tmp_path / f"{name}.ckpt" for name in stages}

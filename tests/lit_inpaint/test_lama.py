@@ -19,7 +19,7 @@ from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import LaMa
 from lit_inpaint.methods.lama import weights
-from lit_inpaint.methods.lama.loss import DilatedResNet50, critic_loss, feature_matching, r1_penalty
+from lit_inpaint.methods.lama.loss import DilatedResNet50, feature_matching, masked_bce_discriminator, r1_penalty
 from lit_inpaint.methods.lama.networks import Discriminator
 from lit_inpaint.methods.lama.refinement import blur_and_halve, erode
 from lit_inpaint.module import parameter_counts
@@ -28,7 +28,7 @@ from tests.lit_inpaint.test_overfit_gan_papers import assert_learns, square
 from tests.lit_inpaint.test_parity_gan_papers import random_state
 from tests.support.published import assert_probe, assert_sum, float64
 
-SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "critic_width": 4, "perceptual_weight": 0.0}
+SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "discriminator_width": 4, "perceptual_weight": 0.0}
 
 
 def small(**arguments: Any) -> LaMa:
@@ -110,7 +110,7 @@ def test_the_generator_equals_the_published_one(height: int, width: int, mode: s
 
 
 # pix2pixhd.py: NLayerDiscriminator(3, ndf=8, n_layers=4) at random_input(72, 88) in [0, 1].
-PUBLISHED_CRITIC = {
+PUBLISHED_DISCRIMINATOR = {
     "eval": [-0.174083, 0.954314, -0.380225, 0.915343, 1.400806, 0.388892, -0.310737, 0.529606, 0.673816, 0.86158,
              1.077533, 0.419209, 68.798555],
     "train": [-0.08763, 0.948106, 0.351269, 1.268343, -0.609507, 0.120098, 0.184494, 0.426927, 1.41543, 0.520441,
@@ -122,19 +122,19 @@ FEATURE_SUMS = {
 }
 
 
-@pytest.mark.parametrize("mode", PUBLISHED_CRITIC)
-def test_the_critic_and_its_features_equal_the_published_ones(mode: str):
-    critic = Discriminator(8)
-    own = critic.state_dict()
-    layers = weights.critic_names()
+@pytest.mark.parametrize("mode", PUBLISHED_DISCRIMINATOR)
+def test_the_discriminator_and_its_features_equal_the_published_ones(mode: str):
+    discriminator = Discriminator(8)
+    own = discriminator.state_dict()
+    layers = weights.discriminator_names()
     theirs = {f"{layers[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": tuple(x.shape) for name, x in own.items()}
     state = random_state(theirs, 3)
     back = {theirs: ours for ours, theirs in layers.items()}
-    critic.load_state_dict({f"{back[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}": x for n, x in state.items()})
-    critic.double().train(mode == "train")
+    discriminator.load_state_dict({f"{back[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}": x for n, x in state.items()})
+    discriminator.double().train(mode == "train")
     with torch.no_grad(), float64():
-        logits, features = critic((random_input(72, 88)[0].double() + 1) / 2)
-    assert_probe(logits, PUBLISHED_CRITIC[mode])
+        logits, features = discriminator((random_input(72, 88)[0].double() + 1) / 2)
+    assert_probe(logits, PUBLISHED_DISCRIMINATOR[mode])
     for feature, total in zip(features, FEATURE_SUMS[mode], strict=True):
         assert_sum(feature, total)
 
@@ -226,7 +226,7 @@ def test_weights_leave_in_the_published_layout_and_come_back():
 # ---- losses ----------------------------------------------------------------------------------------------------
 
 
-def test_the_penalty_of_a_linear_critic_is_the_square_of_its_weights():
+def test_the_penalty_of_a_linear_discriminator_is_the_square_of_its_weights():
     weight = torch.randn(3, 5, 5)
     real = torch.randn(4, 3, 5, 5, requires_grad=True)
     penalty = r1_penalty((real * weight).sum((1, 2, 3)), real)
@@ -238,8 +238,8 @@ def test_only_patches_over_the_hole_are_called_fake():
     mask[..., :4] = 1
     real = torch.full((1, 1, 4, 4), 30.0)  # no doubt about the real image
     right, wrong = (torch.where(F.interpolate(mask, (4, 4)) == 1, -sign, sign) * 30 for sign in (1.0, -1.0))
-    assert critic_loss(real, right, mask) < 1e-6
-    torch.testing.assert_close(critic_loss(real, wrong, mask), torch.tensor(30.0))
+    assert masked_bce_discriminator(real, right, mask) < 1e-6
+    torch.testing.assert_close(masked_bce_discriminator(real, wrong, mask), torch.tensor(30.0))
 
 
 def test_feature_matching_is_the_mean_over_layers_of_squares():
@@ -247,8 +247,10 @@ def test_feature_matching_is_the_mean_over_layers_of_squares():
     assert feature_matching([2 * ones, ones], [zeros, zeros]) == (4 + 1) / 2
 
 
-def test_a_step_of_the_generator_lowers_the_suspicion_of_the_critic():
-    model = small(feature_weight=0, learning_rate=1e-3, critic_learning_rate=0, gradient_weight=0, variant="paper")
+def test_a_step_of_the_generator_lowers_the_suspicion_of_the_discriminator():
+    model = small(
+        feature_weight=0, learning_rate=1e-3, discriminator_learning_rate=0, gradient_weight=0, variant="paper"
+    )
     image, mask = random_input(32, 32, 4)
 
     def suspicion() -> float:
@@ -260,7 +262,7 @@ def test_a_step_of_the_generator_lowers_the_suspicion_of_the_critic():
     assert suspicion() < before
 
 
-def test_the_critic_judges_what_the_generator_makes_after_its_step_unless_told(monkeypatch: pytest.MonkeyPatch):
+def test_the_discriminator_judges_what_the_generator_makes_after_its_step_unless_told(monkeypatch: pytest.MonkeyPatch):
     for share, passes in ((False, 2), (True, 1)):
         model, calls = small(share_forward=share), []
         model.generator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
@@ -323,7 +325,7 @@ def test_two_hundred_steps_in_bfloat16_have_finite_losses():
 @pytest.mark.timeout(900)
 def test_lama_learns_one_photograph_beyond_telea():
     L.seed_everything(0, verbose=False)
-    model = LaMa(width=16, blocks=3, critic_width=16, perceptual_weight=0)
+    model = LaMa(width=16, blocks=3, discriminator_width=16, perceptual_weight=0)
     assert_learns(model, square(28), batch=4)
 
 

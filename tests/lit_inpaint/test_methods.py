@@ -20,7 +20,7 @@ from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 
 ROWS: list[tuple[str, dict[str, Any]]] = [
-    ("AOTGAN", {"width": 8, "blocks": 2, "critic_width": 4, "style_weight": 0, "perceptual_weight": 0}),
+    ("AOTGAN", {"width": 8, "blocks": 2, "discriminator_width": 4, "style_weight": 0, "perceptual_weight": 0}),
     ("Bertalmio", {"rounds": 3}),
     ("Biharmonic", {}),
     ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}),
@@ -53,8 +53,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
             "texture_width": 4,
         },
     ),
-    ("DeepFillV1", {"width": 4, "critic_width": 4, "size": 64, "local_size": 32, "critic_updates": 1}),
-    ("DeepFillV2", {"width": 8, "critic_width": 4}),
+    ("DeepFillV1", {"width": 4, "discriminator_width": 4, "size": 64, "local_size": 32, "discriminator_updates": 1}),
+    ("DeepFillV2", {"width": 8, "discriminator_width": 4}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
     (
@@ -70,7 +70,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
             "upsampler_blocks": 1,
         },
     ),
-    ("LaMa", {"width": 4, "blocks": 1, "critic_width": 4, "perceptual_weight": 0}),
+    ("LaMa", {"width": 4, "blocks": 1, "discriminator_width": 4, "perceptual_weight": 0}),
     ("MIGAN", {"size": 64}),
     ("NavierStokes", {}),
     ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
@@ -81,7 +81,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 _DSI: dict[str, Any] = {"vq_width": 8, "vq_hidden": 4, "channels": 4, "codes": 8}
 _ICT: dict[str, Any] = {"grid": 8, "colours": 27, "palette": "uniform"}
 _ICT_UPSAMPLER = {
-    "size": 64, "width": 4, "blocks": 1, "critic_width": 4, "perceptual_weight": 0, "style_weight": 0,
+    "size": 64, "width": 4, "blocks": 1, "discriminator_width": 4, "perceptual_weight": 0, "style_weight": 0,
 }  # fmt: skip
 STAGES: list[tuple[str, dict[str, Any]]] = [
     ("DSIVQVAE", _DSI),
@@ -89,7 +89,7 @@ STAGES: list[tuple[str, dict[str, Any]]] = [
         "DSIStructure",
         _DSI | {"condition_width": 2, "structure_width": 8, "groups": 1, "blocks": 1, "out_blocks": 1, "heads": 2},
     ),
-    ("DSITexture", _DSI | {"texture_width": 4, "critic_width": 4}),
+    ("DSITexture", _DSI | {"texture_width": 4, "discriminator_width": 4}),
     ("ICTTransformer", _ICT | {"layers": 2, "width": 16, "heads": 2}),
     ("ICTUpsampler", _ICT | _ICT_UPSAMPLER),
 ]
@@ -149,10 +149,15 @@ def test_known_pixels_come_back_untouched_and_the_hole_is_not_looked_at(name: st
 
 @pytest.mark.parametrize("name", ["ContextEncoder", "DeepFillV2", "GLCIC"])
 def test_the_first_batch_logs_the_losses_of_both_networks(name: str, tmp_path: Path):
-    arguments = dict(ROWS)[name] | ({"completion_steps": 0, "critic_steps": 0} if name == "GLCIC" else {})
+    arguments = dict(ROWS)[name] | ({"completion_steps": 0, "discriminator_steps": 0} if name == "GLCIC" else {})
     run = trainer(tmp_path, max_steps=1, callbacks=[Health()])
     run.fit(make(name, arguments), batches(1))  # Lightning forgets what a step logged before its last hook
-    wanted = {"train/critic", "train/adversarial", "health/gradient/generator", "health/gradient/discriminator"}
+    wanted = {
+        "train/discriminator_loss",
+        "train/adversarial",
+        "health/gradient/generator",
+        "health/gradient/discriminator",
+    }
     assert wanted <= set(run.callback_metrics)
 
 

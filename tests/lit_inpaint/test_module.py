@@ -24,14 +24,14 @@ from tests.lit_inpaint.test_methods import trainer
 
 
 class Scale(InpaintingModule):
-    """One weight a network: the generator's is pulled to the image, the critic's to 1."""
+    """One weight a network: the generator's is pulled to the image, the discriminator's to 1."""
 
     year, paper = 2026, "for tests"
 
-    def __init__(self, critic_steps: int = 1, fail_at: int = -1, size: int = 0, **optimisation: Any) -> None:
+    def __init__(self, discriminator_steps: int = 1, fail_at: int = -1, size: int = 0, **optimisation: Any) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
-        self.critic_steps, self.fail_at, self.fixed_size = critic_steps, fail_at, size or None
+        self.discriminator_steps, self.fail_at, self.fixed_size = discriminator_steps, fail_at, size or None
         self.generator, self.discriminator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
         nn.init.ones_(self.generator.weight), nn.init.zeros_(self.discriminator.weight)
         self.history: list[float] = []
@@ -44,10 +44,10 @@ class Scale(InpaintingModule):
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         optimizer_g, optimizer_d = self.optimizers()
-        for _ in range(self.critic_steps):
+        for _ in range(self.discriminator_steps):
             with self.optimise(optimizer_d) as minimise:
                 minimise((self.discriminator.weight - 1).square().sum())
-        if (self.trainer.global_step - 1) % self.critic_steps == 0:
+        if (self.trainer.global_step - 1) % self.discriminator_steps == 0:
             with self.optimise(optimizer_g) as minimise:
                 assert not self.discriminator.weight.requires_grad
                 pull = 0.5 * (self.generator.weight - batch.image.mean()).square().sum()
@@ -61,13 +61,13 @@ def images(values: list[float]) -> DataLoader:
     return DataLoader([InpaintingBatch(torch.full((3, 16, 16), v), torch.ones(1, 16, 16), f"{v}") for v in values])
 
 
-@pytest.mark.parametrize("critic_steps", [1, 2, 5])
-def test_a_step_is_a_batch_whatever_the_number_of_optimiser_steps(critic_steps: int, tmp_path: Path):
-    method = Scale(critic_steps)
+@pytest.mark.parametrize("discriminator_steps", [1, 2, 5])
+def test_a_step_is_a_batch_whatever_the_number_of_optimiser_steps(discriminator_steps: int, tmp_path: Path):
+    method = Scale(discriminator_steps)
     run = trainer(tmp_path, max_steps=7)
     run.fit(method, images([0.0] * 20))
     assert (run.global_step, len(method.history)) == (7, 7)
-    assert method.generator_updates == len(range(0, 7, critic_steps))
+    assert method.generator_updates == len(range(0, 7, discriminator_steps))
 
 
 def test_checkpoint_names_counters_and_logged_steps_agree(tmp_path: Path):
@@ -76,18 +76,18 @@ def test_checkpoint_names_counters_and_logged_steps_agree(tmp_path: Path):
     run = trainer(
         tmp_path, max_steps=5, callbacks=[saved], logger=logger, log_every_n_steps=1, enable_checkpointing=True
     )
-    run.fit(Scale(critic_steps=2), images([0.0] * 5))
+    run.fit(Scale(discriminator_steps=2), images([0.0] * 5))
     files = {p.stem: read_checkpoint(p) for p in tmp_path.glob("*.ckpt")}
     assert {stem: content["global_step"] for stem, content in files.items()} == {"step=2": 2, "step=4": 4}
     assert [row.split(",")[1] for row in (tmp_path / "metrics.csv").read_text().split()] == ["step", *"12345"]
 
 
-@pytest.mark.parametrize("critic_steps", [1, 2, 5])
+@pytest.mark.parametrize("discriminator_steps", [1, 2, 5])
 @pytest.mark.parametrize("every", [4, 5])
-def test_a_save_period_is_a_number_of_batches(every: int, critic_steps: int, tmp_path: Path):
+def test_a_save_period_is_a_number_of_batches(every: int, discriminator_steps: int, tmp_path: Path):
     saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=every, save_top_k=-1)
     run = trainer(tmp_path, max_steps=11, callbacks=[saved, Restart()], enable_checkpointing=True)
-    run.fit(Scale(critic_steps), images([0.0] * 6))
+    run.fit(Scale(discriminator_steps), images([0.0] * 6))
     steps = {p.name: read_checkpoint(p)["global_step"] for p in tmp_path.glob("*.ckpt")}
     # The end of a run is saved as well, though it is no multiple.
     assert steps == {f"step={n}.ckpt": n for n in range(every, 11, every)} | {"last.ckpt": 11}
@@ -153,7 +153,7 @@ def test_a_checkpoint_in_the_middle_of_an_update_keeps_its_gradients(tmp_path: P
 
 
 def test_an_optimiser_that_skips_batches_accumulates_its_own(tmp_path: Path):
-    method = Scale(critic_steps=2, accumulate=2)  # the generator trains on batches 1, 3, 5 and 7
+    method = Scale(discriminator_steps=2, accumulate=2)  # the generator trains on batches 1, 3, 5 and 7
     trainer(tmp_path, max_steps=7).fit(method, images([0.2, 9.0, 0.6, 9.0, -0.2, 9.0, 0.0, 9.0]))
     first = 1 - 0.5 * (1 - 0.4)
     assert method.history[2] == pytest.approx(first, abs=1e-6)
@@ -194,7 +194,7 @@ def test_skip_leaves_out_the_one_update_and_counts_it(tmp_path: Path):
 
 
 def test_ema_is_the_closed_form_over_generator_updates_and_serves_validation(tmp_path: Path):
-    method, ema = Scale(critic_steps=2), EMA(decay=0.9)
+    method, ema = Scale(discriminator_steps=2), EMA(decay=0.9)
     run = trainer(tmp_path, max_steps=6, val_check_interval=6, callbacks=[ema])
     run.fit(method, images([0.0] * 6), images([0.0]))
     weights = [1.0, 0.5, 0.25, 0.125]  # raw, after 0, 1, 2, 3 updates

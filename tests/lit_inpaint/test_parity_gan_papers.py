@@ -44,14 +44,14 @@ BOYUANJIANG = [
     -0.107029, -0.07372, -0.115567, -0.119687, -0.021981, -0.065148, -0.104763, -0.057445, -0.113929, -0.151523,
     -0.024169, -0.051006, -2403.557788
 ]  # fmt: skip
-BOYUANJIANG_CRITIC = [
+BOYUANJIANG_DISCRIMINATOR = [
     0.466033, 0.289965
 ]  # fmt: skip
 OTENIM = [
     0.129135, 0.177188, -0.106336, -0.221234, 0.153293, 0.028397, 0.131225, 0.172304, -0.106609, -0.215054,
     0.152526, 0.032063, 292.406268
 ]  # fmt: skip
-OTENIM_CRITIC = 0.56821
+OTENIM_DISCRIMINATOR = 0.56821
 MMAGIC_GL = [
     0.132245, 0.045472, -0.114615, -0.109573, -0.093881, -0.130692, 0.136485, 0.046592, -0.111538, -0.112017,
     -0.091603, -0.130286, -193.594309
@@ -86,7 +86,7 @@ MMAGIC_DEEPFILL = {
         ],
     ],
 }  # fmt: skip
-DAA233_CRITICS = [0.350242, 1.027146, -0.453927, -1.220438]
+DAA233_DISCRIMINATORS = [0.350242, 1.027146, -0.453927, -1.220438]
 
 
 def random_state(shapes: Shapes, seed: int) -> dict[str, Tensor]:
@@ -227,7 +227,7 @@ def boyuanjiang_shapes(width: int, bottleneck: int) -> Shapes:
     return shapes
 
 
-def boyuanjiang_critic_shapes(width: int) -> Shapes:
+def boyuanjiang_discriminator_shapes(width: int) -> Shapes:
     w, shapes, number = width, Shapes(), 0
     for inputs, outputs in [(3, w), (w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w), (8 * w, 1)]:
         layer(shapes, f"main.{number}", outputs, inputs, 4, bias=False)
@@ -249,15 +249,15 @@ def test_boyuanjiang_s_weights_compute_what_its_program_computes():
     assert torch.equal(model.predict(image, mask), model.fill(erase(image, mask, 0.3), mask))
 
 
-def test_boyuanjiang_s_critic_computes_what_its_program_computes():
-    state = {"epoch": 1, "state_dict": random_state(boyuanjiang_critic_shapes(16), 3)}
+def test_boyuanjiang_s_discriminator_computes_what_its_program_computes():
+    state = {"epoch": 1, "state_dict": random_state(boyuanjiang_discriminator_shapes(16), 3)}
     assert context_encoder_weights.detect(state) == "boyuanjiang_discriminator"
     imported = context_encoder_weights.convert(state, "boyuanjiang_discriminator")
     model = ContextEncoder(**imported["hyper_parameters"], bottleneck=8)
     model.load_state_dict(imported["state_dict"], strict=False)
     # the same, _netlocalD(ndf=16): a probability where ours is a logit
     probability = model.discriminator.double().eval()(random_input(64)[0]).sigmoid()
-    assert_published(probability, BOYUANJIANG_CRITIC)
+    assert_published(probability, BOYUANJIANG_DISCRIMINATOR)
 
 
 # ---- GLCIC -----------------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def otenim_shapes() -> Shapes:
     return shapes
 
 
-def otenim_critic_shapes() -> Shapes:
+def otenim_discriminator_shapes() -> Shapes:
     """The configuration for CelebA: 160 px, crops of 96 px."""
     shapes: Shapes = {"linear1.weight": (1, 2048), "linear1.bias": (1,)}
     for branch, pixels in (("model_ld", 3 * 3), ("model_gd", 5 * 5)):
@@ -327,18 +327,18 @@ def test_otenim_s_colour_of_the_hole_is_given_by_its_config(tmp_path: Path):
     assert_probe(load_method(tmp_path / "x.ckpt").double().predict(image, mask), OTENIM)
 
 
-def test_otenim_s_critic_computes_what_its_program_computes():
-    state = random_state(otenim_critic_shapes(), 5)
+def test_otenim_s_discriminator_computes_what_its_program_computes():
+    state = random_state(otenim_discriminator_shapes(), 5)
     assert glcic_weights.detect(state) == "otenim_discriminator"
     imported = glcic_weights.convert(state, "otenim_discriminator")
     with torch.device("meta"):
-        critic = GLCIC(size=160, local_size=96, **imported["hyper_parameters"]).discriminator
+        discriminator = GLCIC(size=160, local_size=96, **imported["hyper_parameters"]).discriminator
     weights = {name.removeprefix("discriminator."): value for name, value in imported["state_dict"].items()}
-    critic.load_state_dict(weights, assign=True)
+    discriminator.load_state_dict(weights, assign=True)
     image = random_input(160, batch=1)[0]
     # the same, ContextDiscriminator((3, 96, 96), (3, 160, 160), arc="celeba"): a probability where ours is a logit
-    probability = critic.double().eval()(image, image[..., 10:106, 20:116]).sigmoid()
-    assert_published(probability, [OTENIM_CRITIC])
+    probability = discriminator.double().eval()(image, image[..., 10:106, 20:116]).sigmoid()
+    assert_published(probability, [OTENIM_DISCRIMINATOR])
 
 
 def test_mmagic_s_weights_of_glcic_compute_what_mmagic_computes():
@@ -374,7 +374,7 @@ def daa233_shapes(c: int) -> Shapes:
     return shapes
 
 
-def daa233_critic_shapes(c: int, side: int) -> Shapes:
+def daa233_discriminator_shapes(c: int, side: int) -> Shapes:
     shapes: Shapes = {"linear.weight": (1, 4 * c * side * side), "linear.bias": (1,)}
     for i, (inputs, outputs) in enumerate([(3, c), (c, 2 * c), (2 * c, 4 * c), (4 * c, 4 * c)], 1):
         layer(shapes, f"dis_conv_module.conv{i}.conv", outputs, inputs, 5, bias=True)
@@ -393,10 +393,10 @@ def test_daa233_s_weights_compute_what_its_program_computes():
     assert_probe(refined, DAA233_REFINED)
 
 
-def test_daa233_s_critics_compute_what_its_program_computes():
+def test_daa233_s_discriminators_compute_what_its_program_computes():
     state = {
-        "localD": random_state(daa233_critic_shapes(4, 8), 8),
-        "globalD": random_state(daa233_critic_shapes(4, 16), 9),
+        "localD": random_state(daa233_discriminator_shapes(4, 8), 8),
+        "globalD": random_state(daa233_discriminator_shapes(4, 16), 9),
     }
     assert deepfillv1_weights.detect(state) == "daa233_discriminator"
     imported = deepfillv1_weights.convert(state, "daa233_discriminator")
@@ -405,7 +405,7 @@ def test_daa233_s_critics_compute_what_its_program_computes():
     model, image = model.double(), random_input(256)[0]
     logits = torch.cat([model.discriminator_local(image[..., :128, :128]), model.discriminator_global(image)])
     # the same, LocalDis and GlobalDis with ndf 4
-    assert_published(logits, DAA233_CRITICS)
+    assert_published(logits, DAA233_DISCRIMINATORS)
 
 
 def test_weights_that_tensorflow_trained_get_its_padding_and_our_colour_order():

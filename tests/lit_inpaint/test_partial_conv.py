@@ -176,7 +176,7 @@ def test_the_image_is_made_in_float32_also_under_bfloat16():
 
 
 def test_stage_two_freezes_the_encoder_s_norms_and_nothing_else():
-    model = PartialConv(stage=2, lr=1e-2, **SMALL)
+    model = PartialConv(stage=2, learning_rate=1e-2, **SMALL)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     fit(model, *image_and_mask(), steps=2)
     same = {name for name, value in model.state_dict().items() if torch.equal(value, before[name])}

@@ -36,7 +36,7 @@ SMALLEST = {
 }
 SMALL: dict[str, dict[str, Any]] = {
     "DDPM": {"image_size": 16, "attention_resolutions": [8]},
-    "GLCIC": {"completion_steps": 0, "critic_steps": 1},  # both networks train in two batches
+    "GLCIC": {"completion_steps": 0, "discriminator_steps": 1},  # both networks train in two batches
     "ICTUpsampler": {"size": 24},
 }
 TRAINED = {
@@ -62,7 +62,9 @@ def memory_full_of_nan() -> Iterator[None]:
 @pytest.mark.parametrize("name", TRAINED)
 def test_weights_after_two_steps_in_bfloat16_hold_nothing_of_unwritten_memory(name: str, tmp_path: Path):
     arguments = TRAINED[name]
-    wide = {"critic_width": 16} if "critic_width" in arguments else {}  # narrower ones take another kernel
+    wide = (
+        {"discriminator_width": 16} if "discriminator_width" in arguments else {}
+    )  # narrower ones take another kernel
     method = make(name, arguments | wide | SMALL.get(name, {}))
     if name in ("DSIStructure", "DSITexture"):
         method.vqvae.top.updates += 1  # counts as trained
@@ -112,7 +114,7 @@ def test_images_that_a_network_shrinks_to_nothing_are_refused_by_their_own_sides
         network(torch.zeros(1, 3, side, side), torch.ones(1, 1, side, side))
 
 
-def test_glcic_refuses_images_of_another_size_before_the_phase_in_which_its_critic_sees_them(tmp_path: Path):
+def test_glcic_refuses_images_of_another_size_before_the_phase_in_which_its_discriminator_sees_them(tmp_path: Path):
     items: Any = [InpaintingBatch(torch.zeros(3, 32, 32), torch.ones(1, 32, 32), str(i)) for i in range(2)]
-    with pytest.raises(ValueError, match=r"image is 32x32; the global critic is built for 64x64"):
+    with pytest.raises(ValueError, match=r"image is 32x32; the global discriminator is built for 64x64"):
         trainer(tmp_path, max_steps=1).fit(method("GLCIC"), DataLoader(items, 2))

@@ -1,8 +1,9 @@
 """TensorFlow's checkpoints are read without TensorFlow, and damaged or hostile ones are refused.
 
 tests/fixtures/tensorflow was written by TensorFlow 2.21 (tf.compat.v1.train.Saver): the official variables of DeepFill
-v1 (width 2, critics of width 1 for 64 and 32 px) and v2 (width 4, critic 2), normal numbers of np.random.default_rng(0)
-times 0.1, with global_step 7 and beta1_power 0.5 beside them. The sums below are those that TensorFlow's session gave.
+v1 (width 2, discriminators of width 1 for 64 and 32 px) and v2 (width 4, discriminator 2), normal numbers of
+np.random.default_rng(0) times 0.1, with global_step 7 and beta1_power 0.5 beside them. The sums below are those that
+TensorFlow's session gave.
 """
 
 import random

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods, stage
-from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
-from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
+from lit_inpaint.losses.hinge import hinge_discriminator, hinge_generator
+from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, make, trainer
@@ -25,15 +25,15 @@ Form = Literal["hinge", "wgan_gp", "wgan_gp_apart", "r1_apart"]
 
 
 class Forms(InpaintingModule):
-    """Every form of adversarial loss, on networks of three layers; the critic may see real and fake in two forwards."""
+    """Every form of adversarial loss, on networks of three layers; real and fake may take one forward pass or two."""
 
     year, paper = 2026, "for tests"
 
     def __init__(
-        self, form: Form = "hinge", critic_steps: int = 1, spectral: bool = False, dropout: float = 0.0
+        self, form: Form = "hinge", discriminator_steps: int = 1, spectral: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.form, self.critic_steps, self.dropout = form, critic_steps, dropout
+        self.form, self.discriminator_steps, self.dropout = form, discriminator_steps, dropout
         self.generator = nn.Sequential(nn.Conv2d(4, 8, 5, 2, 2), nn.ELU(), nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
         wrap = spectral_norm if spectral else nn.Identity()
         self.discriminator = nn.Sequential(wrap(nn.Conv2d(3, 8, 4, 2, 1)), nn.SiLU(), wrap(nn.Conv2d(8, 1, 4, 2, 1)))
@@ -51,21 +51,25 @@ class Forms(InpaintingModule):
         image, mask = batch.image, batch.mask
         optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         completed = composite(self.predict(image, mask), image, mask)
-        for _ in range(self.critic_steps):
+        for _ in range(self.discriminator_steps):
             with self.optimise(optimizer_d) as minimise:
                 real, fake = self.discriminator(image), self.discriminator(completed.detach())
                 if self.form == "hinge":
-                    minimise(hinge_critic(real, fake))
+                    minimise(hinge_discriminator(real, fake))
                 elif self.form == "r1_apart":  # lazy R1: a backward of the penalty alone
-                    minimise(hinge_critic(real, fake))
+                    minimise(hinge_discriminator(real, fake))
                     image.requires_grad_()
                     (slope,) = torch.autograd.grad(self.discriminator(image).sum(), image, create_graph=True)
                     minimise(5 * slope.square().sum((1, 2, 3)).mean())
                     image.requires_grad_(False)
                 else:
-                    critic = wasserstein_critic(real, fake)
+                    discriminator_loss = wasserstein_discriminator(real, fake)
                     penalty = 10 * gradient_penalty(self.discriminator, image, completed)
-                    for loss in (critic, penalty) if self.form == "wgan_gp_apart" else (critic + penalty,):
+                    for loss in (
+                        (discriminator_loss, penalty)
+                        if self.form == "wgan_gp_apart"
+                        else (discriminator_loss + penalty,)
+                    ):
                         minimise(loss)
         with self.optimise(optimizer_g) as minimise:
             judged = self.discriminator(completed)
@@ -81,9 +85,9 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "DDPM": ("DDPM", SMALL_DDPM, 1),
     "ICTTransformer": ("ICTTransformer", dict(STAGES)["ICTTransformer"], 1),
     "ICTUpsampler": ("ICTUpsampler", dict(STAGES)["ICTUpsampler"], 1),
-    "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "critic_steps": 1}, 3),
-    "DeepFillV1, n_critic 2": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 2}, 3),
-    "DeepFillV1, n_critic 5": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"critic_updates": 5}, 6),
+    "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "discriminator_steps": 1}, 3),
+    "DeepFillV1, discriminator updates 2": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"discriminator_updates": 2}, 3),
+    "DeepFillV1, discriminator updates 5": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"discriminator_updates": 5}, 6),
     "DDPM, t by second moment": ("DDPM", SMALL_DDPM | {"timestep_sampling": "loss-second-moment"}, 1),
     "hinge": ("Forms", {}, 1),
     "hinge, spectral norm, two forwards": ("Forms", {"spectral": True}, 2),
@@ -93,12 +97,12 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "R1, spectral norm": ("Forms", {"form": "r1_apart", "spectral": True}, 1),
     "functional dropout": ("Forms", {"dropout": 0.5}, 1),
     "DSIStructure, dropout": ("DSIStructure", dict(STAGES)["DSIStructure"] | {"dropout": 0.5}, 1),
-    "n_critic 2 in a batch": ("Forms", {"critic_steps": 2}, 1),
-    "n_critic 5 in a batch": ("Forms", {"critic_steps": 5, "form": "wgan_gp_apart"}, 1),
+    "discriminator updates 2 in a batch": ("Forms", {"discriminator_steps": 2}, 1),
+    "discriminator updates 5 in a batch": ("Forms", {"discriminator_steps": 5, "form": "wgan_gp_apart"}, 1),
 }
 # A loss in which the images of a batch meet: two halves have another gradient than the whole, by the paper's design.
 COUPLED = {
-    "GLCIC, all phases": "the critic crops the real image where the mask of the batch's next image lies",
+    "GLCIC, all phases": "the discriminator crops the real image where the mask of the batch's next image lies",
     "DSIStructure, dropout": "the cross-entropy is a sum over the images of a process",
     "ICTUpsampler": "L1 over the image is divided by the mean of the batch's masks",
 }

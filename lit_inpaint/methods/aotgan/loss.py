@@ -22,8 +22,8 @@ def soften(mask: Tensor, taps: int = 71, sigma: float = 10.0) -> Tensor:
         return F.conv2d(columns, kernel.view(1, 1, 1, -1), padding=(0, taps // 2))
 
 
-def smgan_critic(real: Tensor, fake: Tensor, mask: Tensor, variant: Variant) -> Tensor:
-    """Squared distance of the critic's maps (B, 1, h, w) to their labels, at the size of ``mask`` (B, 1, H, W).
+def smgan_discriminator(real: Tensor, fake: Tensor, mask: Tensor, variant: Variant) -> Tensor:
+    """Squared distance of the discriminator's maps (B, 1, h, w) to their labels, at the size of ``mask`` (B, 1, H, W).
 
     ========  ===========  ==========================================
     variant   real         completed
@@ -40,7 +40,7 @@ def smgan_critic(real: Tensor, fake: Tensor, mask: Tensor, variant: Variant) -> 
 
 
 def smgan_generator(fake: Tensor, mask: Tensor, variant: Variant) -> Tensor:
-    """Squared distance of the critic's map of the completed image to 1.
+    """Squared distance of the discriminator's map of the completed image to 1.
 
     Paper: over the hole of each image. The two programs reduce to one number before they multiply by the mask and
     divide by its mean, which leaves the mean over the whole image.

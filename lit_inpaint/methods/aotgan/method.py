@@ -9,7 +9,7 @@ from torch.optim import Adam, Optimizer
 
 from lit_inpaint.discriminators import SpectralPatchGAN
 from lit_inpaint.losses.perceptual import VGG19Features, perceptual, style
-from lit_inpaint.methods.aotgan.loss import Variant, smgan_critic, smgan_generator
+from lit_inpaint.methods.aotgan.loss import Variant, smgan_discriminator, smgan_generator
 from lit_inpaint.methods.aotgan.networks import Generator
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite, erase
@@ -19,33 +19,34 @@ _STYLE = (8, 17, 26, 31)  # relu2_2, relu3_4, relu4_4, relu5_2
 
 
 class AOTGAN(InpaintingModule):
-    """Blocks of dilated convolutions under a gate, against a critic that is told softly where the hole is.
+    """Blocks of dilated convolutions under a gate, against a discriminator that is told softly where the hole is.
 
-    L1, style and perceptual losses compare the raw output with the truth; the critic sees the completed image. The
-    networks are the same in all variants, the critic's labels are not. The released program labels real images 0 and
-    holes 1 and pulls the generator towards 1, so that it is rewarded for looking completed (its issue 2), and, as its
-    one backward pass through the critic is not cleared, trains the critic with the generator's adversarial term too.
+    L1, style and perceptual losses compare the raw output with the truth; the discriminator sees the completed image.
+    The networks are the same in all variants, the discriminator's labels are not. The released program labels real
+    images 0 and holes 1 and pulls the generator towards 1, so that it is rewarded for looking completed (its issue 2),
+    and, as its one backward pass through the discriminator is not cleared, trains the discriminator with the
+    generator's adversarial term too.
 
-    =====================  =====================  ==============  =============
-    .                      paper                  official        mmagic
-    =====================  =====================  ==============  =============
-    critic, real           1                      0               1
-    critic, completed      1 - softened mask      softened mask   softened mask
-    generator, completed   1, in the hole         1, everywhere   1, everywhere
-    Adam's betas           0, 0.9                 0.5, 0.999      0, 0.9
-    =====================  =====================  ==============  =============
+    ========================  =====================  ==============  =============
+    .                         paper                  official        mmagic
+    ========================  =====================  ==============  =============
+    discriminator, real       1                      0               1
+    discriminator, completed  1 - softened mask      softened mask   softened mask
+    generator, completed      1, in the hole         1, everywhere   1, everywhere
+    Adam's betas              0, 0.9                 0.5, 0.999      0, 0.9
+    ========================  =====================  ==============  =============
 
     The text of the paper was not at hand: its labels are those that the questions on the program cite from it, its
-    betas mmagic's. In all variants the generator steps first and the critic then judges what it had made before, as in
-    the program; mmagic steps the critic first. Real and completed images pass the critic together, so its power
-    iteration advances twice a step, not three times. In bf16-mixed the gates, the last convolution with its tanh,
-    spectral norm, Gram matrices and all losses stay in float32.
+    betas mmagic's. In all variants the generator steps first and the discriminator then judges what it had made before,
+    as in the program; mmagic steps the discriminator first. Real and completed images pass the discriminator together,
+    so its power iteration advances twice a step, not three times. In bf16-mixed the gates, the last convolution with
+    its tanh, spectral norm, Gram matrices and all losses stay in float32.
 
     Args:
         width: Channels of the generator's first convolution.
         blocks: AOT blocks.
         rates: Dilations in each block.
-        critic_width: Channels of the critic's first convolution.
+        discriminator_width: Channels of the discriminator's first convolution.
         variant: Whose labels and betas.
         learning_rate: Of both Adams.
         betas: Of both Adams; None for the variant's.
@@ -69,7 +70,7 @@ class AOTGAN(InpaintingModule):
         width: int = 64,
         blocks: int = 8,
         rates: tuple[int, ...] = (1, 2, 4, 8),
-        critic_width: int = 64,
+        discriminator_width: int = 64,
         variant: Variant = "paper",
         learning_rate: float = 1e-4,
         betas: tuple[float, float] | None = None,
@@ -85,7 +86,7 @@ class AOTGAN(InpaintingModule):
         self.adversarial_weight = adversarial_weight
         self.style_weight, self.perceptual_weight = style_weight, perceptual_weight
         self.generator = Generator(width, blocks, rates)
-        self.discriminator = SpectralPatchGAN(3, critic_width)
+        self.discriminator = SpectralPatchGAN(3, discriminator_width)
         self.features = VGG19Features(sorted(_PERCEPTUAL + _STYLE))
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
@@ -104,23 +105,28 @@ class AOTGAN(InpaintingModule):
         with self.optimise(optimizer_g) as minimise:
             l1 = F.l1_loss(prediction, image)
             adversarial = smgan_generator(self.discriminator(completed), mask, self.variant)
-            generator = l1 + self.adversarial_weight * adversarial
+            generator_loss = l1 + self.adversarial_weight * adversarial
             losses = {"l1": l1, "adversarial": adversarial}
             if self.style_weight or self.perceptual_weight:
                 losses |= self._of_features(prediction, image)
-                generator = generator + self.style_weight * losses["style"]
-                generator = generator + self.perceptual_weight * losses["perceptual"]
-            minimise(generator)
+                generator_loss = generator_loss + self.style_weight * losses["style"]
+                generator_loss = generator_loss + self.perceptual_weight * losses["perceptual"]
+            minimise(generator_loss)
 
         with self.optimise(optimizer_d) as minimise:
             real, fake = self.discriminator(torch.cat([image, completed.detach()])).chunk(2)
-            critic = smgan_critic(real, fake, mask, self.variant)
+            discriminator_loss = smgan_discriminator(real, fake, mask, self.variant)
             if self.variant == "official":  # trainer.py: the gradient of the generator's term is not cleared
-                critic = critic + self.adversarial_weight * smgan_generator(fake, mask, self.variant)
-            minimise(critic)
+                discriminator_loss = discriminator_loss + self.adversarial_weight * smgan_generator(
+                    fake, mask, self.variant
+                )
+            minimise(discriminator_loss)
 
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=len(image))
-        self.log_dict({"train/generator": generator, "train/critic": critic}, batch_size=len(image))
+        self.log_dict(
+            {"train/generator_loss": generator_loss, "train/discriminator_loss": discriminator_loss},
+            batch_size=len(image),
+        )
 
     def _of_features(self, prediction: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Style and perceptual loss from one pass of VGG19 each for the prediction and the truth."""

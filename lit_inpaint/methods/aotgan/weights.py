@@ -51,12 +51,12 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         arguments |= {"width": len(out["generator.encoder.0.weight"]), "blocks": blocks}
     elif format != "official_discriminator":
         raise ValueError(f"format is {format!r}; AOTGAN reads 'official', 'official_discriminator' and 'mmagic'.")
-    critic = _critic(format)
-    if f"{critic['discriminator.convolutions.0']}.weight_orig" in source:
-        for ours, theirs in critic.items():
+    discriminator = _discriminator(format)
+    if f"{discriminator['discriminator.convolutions.0']}.weight_orig" in source:
+        for ours, theirs in discriminator.items():
             kinds = {"weight": "weight", "bias": "bias"} if ours.endswith("logits") else _VECTORS
             out |= {f"{ours}.{mine}": source[f"{theirs}.{their}"] for their, mine in kinds.items()}
-        arguments["critic_width"] = len(out["discriminator.convolutions.0.weight"])
+        arguments["discriminator_width"] = len(out["discriminator.convolutions.0.weight"])
     return {
         "method": "AOTGAN",
         "hyper_parameters": arguments,
@@ -98,7 +98,7 @@ def _generator(format: str, blocks: int) -> dict[str, str]:
     return {f"generator.{ours}": f"{prefix}{theirs}{conv}" for ours, theirs in names.items()}
 
 
-def _critic(format: str) -> dict[str, str]:
+def _discriminator(format: str) -> dict[str, str]:
     names = [f"disc.model.{i}.conv" if format == "mmagic" else f"conv.{2 * i}" for i in range(4)]
     ours = {f"discriminator.convolutions.{i}": name for i, name in enumerate(names)}
     return ours | {"discriminator.logits": "disc.model.4" if format == "mmagic" else "conv.8"}

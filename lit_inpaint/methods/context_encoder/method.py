@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from lit_inpaint.losses.bce import bce_critic, bce_generator
+from lit_inpaint.losses.bce import bce_discriminator, bce_generator
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator, zero_conv_biases
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, erase, hole_box, per_channel
@@ -20,8 +20,9 @@ class ContextEncoder(InpaintingModule):
 
     ``region="centre"``: the network predicts the central ``size / 2`` px square of a ``size`` px image in which the
     square less a band of ``overlap`` px on each side is blanked (56 of 128 px by default), and only that is pasted.
-    The critic sees the raw predicted square, band included, against the real one. ``region="random"``: the network
-    predicts the whole image around any hole, and the critic sees the whole raw prediction against the whole image.
+    The discriminator sees the raw predicted square, band included, against the real one. ``region="random"``: the
+    network predicts the whole image around any hole, and the discriminator sees the whole raw prediction against the
+    whole image.
 
     The network takes ``size`` px only. :meth:`forward` crops that much around the hole of a larger image; where hole
     or image do not allow it, it resizes in and out. The centre network blanks its whole square whatever the shape of
@@ -38,8 +39,8 @@ class ContextEncoder(InpaintingModule):
         overlap: Width in px of the band of known pixels that the centre network predicts as well.
         overlap_weight: Weight of the L2 in that band; the mean is over all elements nevertheless (train.lua).
         width: Channels of the first layer of both networks.
-        l2_weight, adversarial_weight: .999 and .001. With adversarial weight 0 there is no critic.
-        lr, discriminator_lr: Adam's rates; the generator's is ten times the critic's (train.lua).
+        l2_weight, adversarial_weight: .999 and .001. With adversarial weight 0 there is no discriminator.
+        learning_rate, discriminator_learning_rate: Adam's; the generator's is ten times the other (train.lua).
     """
 
     year: ClassVar[int] = 2016
@@ -59,15 +60,15 @@ class ContextEncoder(InpaintingModule):
         bottleneck: int | None = 4000,
         l2_weight: float = 0.999,
         adversarial_weight: float = 0.001,
-        lr: float = 2e-3,
-        discriminator_lr: float = 2e-4,
+        learning_rate: float = 2e-3,
+        discriminator_learning_rate: float = 2e-4,
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.region, self.fixed_size, self.overlap, self.overlap_weight = region, size, overlap, overlap_weight
         self.l2_weight, self.adversarial_weight = l2_weight, adversarial_weight
-        self.lr, self.discriminator_lr = lr, discriminator_lr
+        self.learning_rate, self.discriminator_learning_rate = learning_rate, discriminator_learning_rate
         self.patch = size // 2 if region == "centre" else size
         self.blank = size // 2 - 2 * overlap  # side of the square that the centre network does not see
         self.generator = Generator(size, self.patch, width, bottleneck)
@@ -97,7 +98,7 @@ class ContextEncoder(InpaintingModule):
             optimizer_g = self.optimizers()  # type: ignore[assignment]
         zero_conv_biases(self)
 
-        # The region, raw: no critic and no loss sees a composite.
+        # The region, raw: no discriminator and no loss sees a composite.
         if self.region == "centre":
             self._check_centre(image, mask)
             target = self._centre(image)
@@ -109,25 +110,29 @@ class ContextEncoder(InpaintingModule):
         losses = {}
         if self.adversarial_weight:
             with self.optimise(optimizer_d) as minimise:
-                losses["critic"] = bce_critic(self.discriminator(target), self.discriminator(prediction.detach()))
-                minimise(losses["critic"])
+                losses["discriminator_loss"] = bce_discriminator(
+                    self.discriminator(target), self.discriminator(prediction.detach())
+                )
+                minimise(losses["discriminator_loss"])
 
         with self.optimise(optimizer_g) as minimise:
             squares = (prediction.float() - target).square()
-            loss = self.l2_weight * (squares * self._weights(squares)).mean()
+            generator_loss = self.l2_weight * (squares * self._weights(squares)).mean()
             if self.adversarial_weight:
                 losses["adversarial"] = bce_generator(self.discriminator(prediction))
-                loss = loss + self.adversarial_weight * losses["adversarial"]
-            minimise(loss)
+                generator_loss = generator_loss + self.adversarial_weight * losses["adversarial"]
+            minimise(generator_loss)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
         self.log("train/l2", squares.mean(), prog_bar=True, batch_size=len(image))
-        self.log("train/loss", loss, batch_size=len(image))
+        self.log("train/generator_loss", generator_loss, batch_size=len(image))
 
     def configure_optimizers(self) -> list[Optimizer]:
-        optimizers: list[Optimizer] = [Adam(self.generator.parameters(), self.lr, betas=(0.5, 0.999), fused=True)]
+        optimizers: list[Optimizer] = [
+            Adam(self.generator.parameters(), self.learning_rate, betas=(0.5, 0.999), fused=True)
+        ]
         if self.adversarial_weight:
             optimizers.append(
-                Adam(self.discriminator.parameters(), self.discriminator_lr, betas=(0.5, 0.999), fused=True)
+                Adam(self.discriminator.parameters(), self.discriminator_learning_rate, betas=(0.5, 0.999), fused=True)
             )
         return optimizers
 

@@ -1,4 +1,4 @@
-"""The encoder-decoder and the critic of the Context Encoder (Pathak et al. 2016; train.lua of the authors)."""
+"""The encoder-decoder and the discriminator of the Context Encoder (Pathak et al. 2016; train.lua of the authors)."""
 
 import torch
 from torch import Tensor, nn

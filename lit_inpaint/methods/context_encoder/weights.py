@@ -24,7 +24,7 @@ def detect(state: State) -> str | None:
     source = state.get("state_dict", state)
     if "main.0.weight" not in source or any(not name.startswith("main.") for name in source):
         return None
-    # The generator's bottleneck normalises a 1x1 map; the critic ends in a convolution to one channel.
+    # The generator's bottleneck normalises a 1x1 map; the discriminator ends in a convolution to one channel.
     return "boyuanjiang_discriminator" if len(source[_convolutions(source)[-1]]) == 1 else "boyuanjiang"
 
 

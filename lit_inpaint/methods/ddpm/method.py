@@ -57,7 +57,7 @@ class DDPM(InpaintingModule):
         rescale_timesteps: Tell the network t * 1000 / T (improved-diffusion's models with T = 4000).
         rescale_learned_sigmas: Weigh the variational term by T / 1000; the same at T = 1000.
         timestep_sampling: "loss-second-moment" draws timesteps by the size of recent losses.
-        lr: AdamW's rate: constant, without warm-up or weight decay.
+        learning_rate: AdamW's rate: constant, without warm-up or weight decay.
         sampler: How test, predict, benchmark and inpaint complete images; RePaint(250, 10, 10) if None (over all steps
             of a shorter process). Kept in checkpoints as plain values.
         validation_sampler: How validation completes the first ``validation_images`` images; DDNM(50 steps) if None.
@@ -107,7 +107,7 @@ class DDPM(InpaintingModule):
         rescale_timesteps: bool = False,
         rescale_learned_sigmas: bool = False,
         timestep_sampling: Literal["uniform", "loss-second-moment"] = "uniform",
-        lr: float = 1e-4,
+        learning_rate: float = 1e-4,
         sampler: Sampler | None = None,
         validation_sampler: Sampler | None = None,
         validation_images: int = 8,
@@ -123,7 +123,7 @@ class DDPM(InpaintingModule):
         self.fixed_size = image_size
         self.learn_sigma, self.conditional, self.num_classes, self.label = learn_sigma, conditional, num_classes, label
         self.variance: Variance = "learned_range" if learn_sigma else fixed_variance
-        self.rescale_learned_sigmas, self.lr = rescale_learned_sigmas, lr
+        self.rescale_learned_sigmas, self.learning_rate = rescale_learned_sigmas, learning_rate
         self.denoiser = UNet(
             in_channels=7 if conditional else 3,
             model_channels=model_channels,
@@ -185,7 +185,7 @@ class DDPM(InpaintingModule):
         return simple, vlb * (len(self.diffusion) / 1000 if self.rescale_learned_sigmas else 1)
 
     def configure_optimizers(self) -> AdamW:
-        return AdamW(self.denoiser.parameters(), lr=self.lr, weight_decay=0, fused=True)
+        return AdamW(self.denoiser.parameters(), lr=self.learning_rate, weight_decay=0, fused=True)
 
     def on_fit_start(self) -> None:
         if self.num_classes is not None:

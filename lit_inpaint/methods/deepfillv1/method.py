@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from lit_inpaint.layers.local_crop import local_crop
-from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_critic, wasserstein_generator
+from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from lit_inpaint.methods.deepfillv1.loss import spatial_discount
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator, Variant
 from lit_inpaint.module import InpaintingModule
@@ -15,28 +15,29 @@ from masks.convention import InpaintingBatch, composite
 
 
 class DeepFillV1(InpaintingModule):
-    """A coarse and a refinement network with contextual attention, against a global and a local Wasserstein critic.
+    """A coarse and a refinement network with contextual attention, against two Wasserstein discriminators.
 
-    One batch trains the critics or the generator, never both: ``critic_updates`` batches for the critics, then one for
-    the generator, each with images and masks of its own, as in the official program. One of its iterations is therefore
-    ``critic_updates + 1`` batches here. The critics see the composite, and its crop around the hole.
+    One batch trains the discriminators or the generator, never both: ``discriminator_updates`` batches for the
+    discriminators, then one for the generator, each with images and masks of its own, as in the official program. One
+    of its iterations is therefore ``discriminator_updates + 1`` batches here. The discriminators see the composite, and
+    its crop around the hole.
 
     Numbers are those of the official program; the paper gives none but gamma and lambda. The reconstruction in the hole
     is discounted over the crop around it, raw outputs, rim included; that of known pixels is divided by their share,
-    image by image. ``variant="daa233"`` and ``"mmagic"`` are the generator (and daa233's critics) as in those programs,
-    for their weights; the training step is the official one nevertheless.
+    image by image. ``variant="daa233"`` and ``"mmagic"`` are the generator (and daa233's discriminators) as in those
+    programs, for their weights; the training step is the official one nevertheless.
 
     Args:
         width: Channels of the generator's first layer.
-        critic_width: Channels of the critics' first layer.
-        size: Side of the training images, for the global critic. The generator takes any size.
-        local_size: Side of the local critic's crop.
+        discriminator_width: Channels of the discriminators' first layer.
+        size: Side of the training images, for the global discriminator. The generator takes any size.
+        local_size: Side of the local discriminator's crop.
         gamma: Of the discount.
-        critic_updates: Critic batches before each generator batch.
+        discriminator_updates: Discriminator batches before each generator batch.
         penalty_weight: lambda of the gradient penalty, restricted to the hole.
         adversarial_weight, hole_weight, known_weight: Of the three generator losses.
         coarse_weight: Of the coarse output within the last two.
-        lr, betas: Adam's, for both optimisers.
+        learning_rate, betas: Adam's, for both optimisers.
     """
 
     year: ClassVar[int] = 2018
@@ -45,7 +46,7 @@ class DeepFillV1(InpaintingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("tensorflow", "daa233", "mmagic")
     exports: ClassVar[tuple[str, ...]] = ("daa233", "daa233_converted", "mmagic")
-    settings: ClassVar[tuple[str, ...]] = ("gamma", "critic_updates")
+    settings: ClassVar[tuple[str, ...]] = ("gamma", "discriminator_updates")
     uncompiled: ClassVar[dict[str, str]] = dict.fromkeys(
         ("discriminator_global", "discriminator_local"), "its penalty differentiates a gradient"
     )
@@ -54,44 +55,46 @@ class DeepFillV1(InpaintingModule):
     def __init__(
         self,
         width: int = 32,
-        critic_width: int = 64,
+        discriminator_width: int = 64,
         size: int = 256,
         local_size: int = 128,
         variant: Variant = "official",
         gamma: float = 0.9,
-        critic_updates: int = 5,
+        discriminator_updates: int = 5,
         penalty_weight: float = 10.0,
         adversarial_weight: float = 0.001,
         hole_weight: float = 1.2,
         known_weight: float = 1.2,
         coarse_weight: float = 1.2,
-        lr: float = 1e-4,
+        learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.9),
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
-        self.local_size, self.gamma, self.critic_updates = local_size, gamma, critic_updates
+        self.local_size, self.gamma, self.discriminator_updates = local_size, gamma, discriminator_updates
         self.penalty_weight, self.adversarial_weight = penalty_weight, adversarial_weight
         self.hole_weight, self.known_weight, self.coarse_weight = hole_weight, known_weight, coarse_weight
-        self.lr, self.betas = lr, (betas[0], betas[1])
+        self.learning_rate, self.betas = learning_rate, (betas[0], betas[1])
         self.generator = Generator(width, variant)
-        critic: Variant = "daa233" if variant == "daa233" else "official"
-        self.discriminator_global = Discriminator(size, critic_width, 4, critic)
-        # The port's local critic ends in 4 * critic_width channels, the official one in 8.
-        self.discriminator_local = Discriminator(local_size, critic_width, 8 if critic == "official" else 4, critic)
+        discriminator: Variant = "daa233" if variant == "daa233" else "official"
+        self.discriminator_global = Discriminator(size, discriminator_width, 4, discriminator)
+        # The port's local discriminator ends in 4 * discriminator_width channels, the official one in 8.
+        self.discriminator_local = Discriminator(
+            local_size, discriminator_width, 8 if discriminator == "official" else 4, discriminator
+        )
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
         return self.generator(erased, mask)[1]
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         # global_step counts the batch in progress already.
-        if (self.trainer.global_step - 1) % (self.critic_updates + 1) < self.critic_updates:
-            self._train_critics(batch.image, batch.mask)
+        if (self.trainer.global_step - 1) % (self.discriminator_updates + 1) < self.discriminator_updates:
+            self._train_discriminators(batch.image, batch.mask)
         else:
             self._train_generator(batch.image, batch.mask)
 
-    def _train_critics(self, image: Tensor, mask: Tensor) -> None:
+    def _train_discriminators(self, image: Tensor, mask: Tensor) -> None:
         _, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         with torch.no_grad():
             completed = composite(self.predict(image, mask), image, mask)
@@ -100,19 +103,23 @@ class DeepFillV1(InpaintingModule):
 
         with self.optimise(optimizer_d) as minimise:
             real, fake = self.discriminator_global(torch.cat([image, completed])).chunk(2)
-            critic_global = wasserstein_critic(real, fake)
+            discriminator_global_loss = wasserstein_discriminator(real, fake)
             real, fake = self.discriminator_local(torch.cat([image_crop, completed_crop])).chunk(2)
-            critic_local = wasserstein_critic(real, fake)
+            discriminator_local_loss = wasserstein_discriminator(real, fake)
             penalty_global = gradient_penalty(self.discriminator_global, image, completed, mask)
             penalty_local = gradient_penalty(self.discriminator_local, image_crop, completed_crop, mask_crop)
-            loss = critic_global + critic_local + self.penalty_weight * (penalty_global + penalty_local)
-            minimise(loss)
+            discriminator_loss = (
+                discriminator_global_loss
+                + discriminator_local_loss
+                + self.penalty_weight * (penalty_global + penalty_local)
+            )
+            minimise(discriminator_loss)
         self.log_dict(
             {
-                "train/critic_global": critic_global,
-                "train/critic_local": critic_local,
+                "train/discriminator_global_loss": discriminator_global_loss,
+                "train/discriminator_local_loss": discriminator_local_loss,
                 "train/penalty": penalty_global + penalty_local,
-                "train/critic": loss,
+                "train/discriminator_loss": discriminator_loss,
             },
             batch_size=len(image),
         )
@@ -138,16 +145,16 @@ class DeepFillV1(InpaintingModule):
                 "adversarial": wasserstein_generator(self.discriminator_global(completed))
                 + wasserstein_generator(self.discriminator_local(local_crop(completed, mask, self.local_size))),
             }
-            loss = (
+            generator_loss = (
                 self.hole_weight * losses["hole"]
                 + self.known_weight * losses["known"]
                 + self.adversarial_weight * losses["adversarial"]
             )
-            minimise(loss)
+            minimise(generator_loss)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
+        self.log("train/generator_loss", generator_loss, prog_bar=True, batch_size=len(image))
 
     def configure_optimizers(self) -> list[Optimizer]:
-        critics = [*self.discriminator_global.parameters(), *self.discriminator_local.parameters()]
-        parameters = self.generator.parameters(), critics
-        return [Adam(each, self.lr, self.betas, fused=True) for each in parameters]
+        discriminators = [*self.discriminator_global.parameters(), *self.discriminator_local.parameters()]
+        parameters = self.generator.parameters(), discriminators
+        return [Adam(each, self.learning_rate, self.betas, fused=True) for each in parameters]

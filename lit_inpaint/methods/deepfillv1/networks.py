@@ -163,7 +163,7 @@ class Discriminator(nn.Module):
     Args:
         size: Side of the images; a multiple of 16.
         width: Channels of the first layer, 64 in the paper.
-        last: Channels of the last one in multiples of ``width``: 8 for the local critic, 4 for the global one.
+        last: Channels of the last one in multiples of ``width``: 8 for the local discriminator, 4 for the global one.
     """
 
     def __init__(self, size: int, width: int = 64, last: int = 4, variant: Variant = "official") -> None:
@@ -174,7 +174,7 @@ class Discriminator(nn.Module):
         self.size = size
 
     def forward(self, image: Tensor) -> Tensor:
-        check_sides(image, "the critic", exactly=self.size)
+        check_sides(image, "the discriminator", exactly=self.size)
         for layer in self.layers:
             image = F.leaky_relu(layer(image), 0.2)
         return self.linear(image.flatten(1)).flatten()

@@ -12,7 +12,7 @@ from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
 # Our attribute, the port's attribute, and its prefix in files that hold the whole trainer (torch_model.p).
-_CRITICS = {"localD": "discriminator_local", "globalD": "discriminator_global"}
+_DISCRIMINATORS = {"localD": "discriminator_local", "globalD": "discriminator_global"}
 
 
 def detect(state: State) -> str | None:
@@ -26,7 +26,7 @@ def detect(state: State) -> str | None:
         return "daa233_converted"
     if "coarse_generator.conv1.conv.weight" in state:
         return "daa233"
-    if set(_CRITICS) <= set(state):
+    if set(_DISCRIMINATORS) <= set(state):
         return "daa233_discriminator"
     return None
 
@@ -60,13 +60,13 @@ def convert(state: State, format: str) -> dict[str, Any]:
         arguments["width"] = len(out["generator.conv1.weight"])
         _swap_red_and_blue(out)
     elif format == "daa233_discriminator":
-        for theirs, ours in _CRITICS.items():
+        for theirs, ours in _DISCRIMINATORS.items():
             source = state[theirs]
             for name, _ in Discriminator(16, 1).named_parameters():  # layers.0.weight, ..., linear.bias
                 kind, *rest = name.split(".")
                 their_name = f"dis_conv_module.conv{int(rest[0]) + 1}.conv.{rest[1]}" if kind == "layers" else name
                 out[f"{ours}.{name}"] = source[their_name]
-        arguments["critic_width"] = len(out["discriminator_local.layers.0.weight"])
+        arguments["discriminator_width"] = len(out["discriminator_local.layers.0.weight"])
     else:
         raise ValueError(
             f"format is {format!r}; DeepFillV1 reads 'tensorflow', 'daa233', 'daa233_discriminator', "
@@ -91,7 +91,7 @@ def convert(state: State, format: str) -> dict[str, Any]:
 
 
 def _from_tensorflow(state: State) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Generator and, where they are, critics under our names, still in BGR, and the arguments that the critics show."""
+    """Networks under our names, still in BGR, and the arguments that the discriminators, if there, reveal."""
     out: dict[str, Tensor] = {}
     sizes: dict[str, int] = {}
     for ours in _names():
@@ -111,7 +111,7 @@ def _from_tensorflow(state: State) -> tuple[dict[str, Tensor], dict[str, int]]:
         side = round((len(kernel) / channels) ** 0.5)
         out[f"{ours}.linear.weight"] = kernel.view(side, side, channels).permute(2, 0, 1).reshape(1, -1)
         out[f"{ours}.linear.bias"] = _tensor(state[f"discriminator/dout_{name}_fc/bias"])
-        sizes |= {size: 16 * side, "critic_width": len(out[f"{ours}.layers.0.bias"])}
+        sizes |= {size: 16 * side, "discriminator_width": len(out[f"{ours}.layers.0.bias"])}
     return out, sizes
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.layers.tf_same import Padding
-from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
+from lit_inpaint.losses.hinge import hinge_discriminator, hinge_generator
 from lit_inpaint.methods.deepfillv2.hed import hed_edges
 from lit_inpaint.methods.deepfillv2.networks import Generator, Variant
 from lit_inpaint.methods.deepfillv2.sketch import canny_edges
@@ -20,16 +20,16 @@ from masks.convention import InpaintingBatch, composite, erase
 class DeepFillV2(InpaintingModule):
     """Free-Form Image Inpainting with Gated Convolution (Yu et al. 2019), as its official code trains it.
 
-    One batch is one step of the critic and then one of the generator, on the same images and masks, with one forward
-    pass of the generator for both. The official code draws a fresh batch for each of the two steps, so its N iterations
-    are N batches here and N updates of either network, while it reads 2 N batches of images.
+    One batch is one step of the discriminator and then one of the generator, on the same images and masks, with one
+    forward pass of the generator for both. The official code draws a fresh batch for each of the two steps, so its N
+    iterations are N batches here and N updates of either network, while it reads 2 N batches of images.
 
     In bf16-mixed the convolutions run in bfloat16; contextual attention, spectral norm, the last convolution of either
     stage with its tanh, and all losses stay in float32.
 
     Args:
         width: Channels of the first convolution of the generator before gating (48 in the paper).
-        critic_width: Channels of the first convolution of the critic.
+        discriminator_width: Channels of the first convolution of the discriminator.
         sketch: Whether the networks take a channel of lines that say what the hole should hold. Trained with edges
             of the true image inside the hole.
         sketch_drop: Share of the training images whose lines are left out, so that one model works with and without
@@ -53,7 +53,7 @@ class DeepFillV2(InpaintingModule):
     def __init__(
         self,
         width: int = 48,
-        critic_width: int = 64,
+        discriminator_width: int = 64,
         sketch: bool = False,
         sketch_drop: float = 0.5,
         canny: tuple[int, int] = (100, 200),
@@ -70,7 +70,7 @@ class DeepFillV2(InpaintingModule):
         self.sketch, self.sketch_drop, self.canny, self.hed = sketch, sketch_drop, canny, hed
         self.generator = Generator(width, sketch, variant)
         padding: Padding = "symmetric" if variant == "nipponjo" else "same"
-        self.discriminator = SNPatchGAN(5 if sketch else 4, critic_width, padding)
+        self.discriminator = SNPatchGAN(5 if sketch else 4, discriminator_width, padding)
 
     def fill(
         self,
@@ -99,30 +99,30 @@ class DeepFillV2(InpaintingModule):
         with self.optimise(optimizer_d) as minimise:
             judged = torch.cat([self._judged(x, mask, sketch) for x in (image, completed.detach())])
             real, fake = self.discriminator(judged).chunk(2)
-            critic = hinge_critic(real, fake)
-            minimise(critic)
+            discriminator_loss = hinge_discriminator(real, fake)
+            minimise(discriminator_loss)
 
         with self.optimise(optimizer_g) as minimise:
             l1_coarse = F.l1_loss(coarse, image)  # over the whole image, of the raw outputs
             l1_refined = F.l1_loss(refined, image)
             adversarial = hinge_generator(self.discriminator(self._judged(completed, mask, sketch)))
-            generator = l1_coarse + l1_refined + self.adversarial_weight * adversarial
-            minimise(generator)
+            generator_loss = l1_coarse + l1_refined + self.adversarial_weight * adversarial
+            minimise(generator_loss)
 
         self.log_dict(
             {
-                "train/critic": critic,
+                "train/discriminator_loss": discriminator_loss,
                 "train/l1_coarse": l1_coarse,
                 "train/l1_refined": l1_refined,
                 "train/adversarial": adversarial,
-                "train/generator": generator,
+                "train/generator_loss": generator_loss,
             },
             batch_size=len(image),
         )
 
     @staticmethod
     def _judged(image: Tensor, mask: Tensor, sketch: Tensor | None) -> Tensor:
-        """What the critic sees: an image and its mask, and the lines where the networks are guided."""
+        """What the discriminator sees: an image and its mask, and the lines where the networks are guided."""
         return torch.cat([image, mask] if sketch is None else [image, mask, sketch], dim=1)
 
     def _lines(self, image: Tensor, mask: Tensor) -> Tensor:

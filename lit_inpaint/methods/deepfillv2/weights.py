@@ -17,7 +17,7 @@ State = dict[str, Any]
 FORMATS = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
 _FROM_RGB = ("conv1", "xconv1", "pmconv1")  # their first three input channels are colours
 _TO_RGB = ("conv17", "allconv17")
-_CRITIC = tuple(f"conv{i}" for i in range(1, 7))
+_DISCRIMINATOR = tuple(f"conv{i}" for i in range(1, 7))
 
 # nipponjo's networks.py: the blocks in which the official layers lie.
 _STAGE1 = {
@@ -70,8 +70,8 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         format: One that :func:`detect` returns.
 
     Returns:
-        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only). A file without a critic
-        gives a state_dict without one.
+        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only). A file without a
+        discriminator gives a state_dict without one.
     """
     if format == "tensorflow":
         out = _from_tensorflow(state)
@@ -85,7 +85,7 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
     first = out["generator.conv1.weight"]
     arguments: dict[str, Any] = {"width": len(first), "sketch": first.shape[1] == 6}
     if "discriminator.conv1.weight" in out:
-        arguments["critic_width"] = len(out["discriminator.conv1.weight"])
+        arguments["discriminator_width"] = len(out["discriminator.conv1.weight"])
     if format != "tensorflow":
         arguments["variant"] = format
     return {
@@ -120,7 +120,7 @@ def layout(state_dict: Mapping[str, Tensor], format: str) -> State:
 
     Returns:
         "tensorflow": numpy arrays by variable name. "nipponjo_tf", "nipponjo": {"G": ..., "D": ...} of tensors, ready
-        for that port's ``load_state_dict``. "mmagic": {"state_dict": ...} without the critic.
+        for that port's ``load_state_dict``. "mmagic": {"state_dict": ...} without the discriminator.
     """
     if format == "tensorflow":
         return _to_tensorflow(state_dict)
@@ -135,12 +135,12 @@ def layout(state_dict: Mapping[str, Tensor], format: str) -> State:
     }
     if format == "nipponjo":
         generator["stage2.contextual_attention.fuse_weight"] = torch.eye(3).view(1, 1, 3, 3)
-    critic: dict[str, Tensor] = {}
-    for layer in _CRITIC:
+    discriminator: dict[str, Tensor] = {}
+    for layer in _DISCRIMINATOR:
         for kind in ("weight", "bias"):
-            critic[f"{layer}.conv_sn.{kind}"] = state_dict[f"discriminator.{layer}.{kind}"]
-        critic[f"{layer}.conv_sn.weight_u"] = state_dict[f"discriminator.{layer}.u"][:, None]
-    return {"G": generator, "D": critic}
+            discriminator[f"{layer}.conv_sn.{kind}"] = state_dict[f"discriminator.{layer}.{kind}"]
+        discriminator[f"{layer}.conv_sn.weight_u"] = state_dict[f"discriminator.{layer}.u"][:, None]
+    return {"G": generator, "D": discriminator}
 
 
 def _nipponjo_name(layer: str, format: str) -> str:
@@ -151,16 +151,16 @@ def _nipponjo_name(layer: str, format: str) -> str:
 
 
 def _from_nipponjo(state: Mapping[str, Any], format: str) -> dict[str, Tensor]:
-    source, critic = state.get("G", state), state.get("D", {})
+    source, discriminator = state.get("G", state), state.get("D", {})
     out = {
         f"generator.{layer}.{kind}": source[f"{_nipponjo_name(layer, format)}.{kind}"]
         for layer in LAYERS
         for kind in ("weight", "bias")
     }
-    for layer in _CRITIC if critic else ():
+    for layer in _DISCRIMINATOR if discriminator else ():
         for kind in ("weight", "bias"):
-            out[f"discriminator.{layer}.{kind}"] = critic[f"{layer}.conv_sn.{kind}"]
-        out[f"discriminator.{layer}.u"] = critic[f"{layer}.conv_sn.weight_u"].flatten()
+            out[f"discriminator.{layer}.{kind}"] = discriminator[f"{layer}.conv_sn.{kind}"]
+        out[f"discriminator.{layer}.u"] = discriminator[f"{layer}.conv_sn.weight_u"].flatten()
     return out
 
 
@@ -172,7 +172,7 @@ def _from_tensorflow(state: Mapping[str, Any]) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     names = {f"generator.{layer}": _tensorflow_name(layer) for layer in LAYERS}
     if "discriminator/sn_patch_gan/conv1/kernel" in state:
-        names |= {f"discriminator.{layer}": f"discriminator/sn_patch_gan/{layer}" for layer in _CRITIC}
+        names |= {f"discriminator.{layer}": f"discriminator/sn_patch_gan/{layer}" for layer in _DISCRIMINATOR}
     for ours, theirs in names.items():
         kernel, bias = (torch.from_numpy(np.array(state[f"{theirs}/{kind}"])) for kind in ("kernel", "bias"))
         out[f"{ours}.weight"], out[f"{ours}.bias"] = kernel.permute(3, 2, 0, 1).contiguous(), bias
@@ -185,7 +185,7 @@ def _to_tensorflow(state_dict: Mapping[str, Tensor]) -> State:
     source = _swap_red_and_blue({name: value.detach().cpu() for name, value in state_dict.items()})
     out: State = {}
     names = {f"generator.{layer}": _tensorflow_name(layer) for layer in LAYERS}
-    names |= {f"discriminator.{layer}": f"discriminator/sn_patch_gan/{layer}" for layer in _CRITIC}
+    names |= {f"discriminator.{layer}": f"discriminator/sn_patch_gan/{layer}" for layer in _DISCRIMINATOR}
     for ours, theirs in names.items():
         out[f"{theirs}/kernel"] = np.ascontiguousarray(source[f"{ours}.weight"].permute(2, 3, 1, 0).numpy())
         out[f"{theirs}/bias"] = source[f"{ours}.bias"].numpy()

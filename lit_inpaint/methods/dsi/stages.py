@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric
 
 from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
-from lit_inpaint.losses.hinge import hinge_critic, hinge_generator
+from lit_inpaint.losses.hinge import hinge_discriminator, hinge_generator
 from lit_inpaint.methods.dsi.loss import feature_loss
 from lit_inpaint.methods.dsi.structure import PixelCNN, Structure
 from lit_inpaint.methods.dsi.texture import Texture
@@ -237,18 +237,18 @@ class DSIStructure(GuidedStage):
 
 
 class DSITexture(GuidedStage):
-    """Third stage: from the known part of an image and its whole structure to the image, against a critic.
+    """Third stage: from the known part of an image and its whole structure to the image, against a discriminator.
 
-    One batch is one step of the generator and then one of the critic, which judges what the updated generator makes.
-    The official code draws a fresh batch for each of the two: its N iterations are N batches here, while it reads 2 N.
-    In training the structure is that of the true image. Both Adams have the same settings.
+    One batch is one step of the generator and then one of the discriminator, which judges what the updated generator
+    makes. The official code draws a fresh batch for each of the two: its N iterations are N batches here, while it
+    reads 2 N. In training the structure is that of the true image. Both Adams have the same settings.
 
     Generator: hinge term of the completed image, L1 of the raw output over the whole image, and ``feature_weight``
     times the structural and textural :func:`feature_loss` of the completed image.
 
     Args:
         texture_width: Of :class:`Texture`.
-        critic_width: Of :class:`SNPatchGAN`.
+        discriminator_width: Channels of the discriminator's first convolution.
         adversarial_weight: Of the hinge term; 1 as published.
     """
 
@@ -264,7 +264,7 @@ class DSITexture(GuidedStage):
         channels: int = 64,
         codes: int = 512,
         texture_width: int = 64,
-        critic_width: int = 64,
+        discriminator_width: int = 64,
         learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         adversarial_weight: float = 1.0,
@@ -277,7 +277,7 @@ class DSITexture(GuidedStage):
         self.learning_rate, self.betas = learning_rate, betas
         self.adversarial_weight, self.feature_weight = adversarial_weight, feature_weight
         self.texture = Texture(texture_width, channels)
-        self.discriminator = SNPatchGAN(4, critic_width)
+        self.discriminator = SNPatchGAN(4, discriminator_width)
         for layer in self.discriminator.modules():
             if isinstance(layer, SpectralNormConv2d):
                 nn.init.trunc_normal_(layer.weight, std=0.05, a=-0.1, b=0.1)
@@ -298,16 +298,16 @@ class DSITexture(GuidedStage):
             l1 = F.l1_loss(prediction, image)
             structural, textural = self._feature_losses(completed, true)
             adversarial = hinge_generator(self.discriminator(torch.cat([completed, mask], dim=1)))
-            generator = self.adversarial_weight * adversarial + l1 + self.feature_weight * (structural + textural)
-            minimise(generator)
+            generator_loss = self.adversarial_weight * adversarial + l1 + self.feature_weight * (structural + textural)
+            minimise(generator_loss)
 
         with self.optimise(optimizer_d) as minimise:
             with torch.no_grad():
                 completed = composite(self.texture(erase(image, mask), mask, true.top_quantised), image, mask)
             judged = torch.cat([torch.cat([x, mask], dim=1) for x in (image, completed)])
             real, fake = self.discriminator(judged).chunk(2)
-            critic = hinge_critic(real, fake)
-            minimise(critic)
+            discriminator_loss = hinge_discriminator(real, fake)
+            minimise(discriminator_loss)
 
         self.log_dict(
             {
@@ -315,8 +315,8 @@ class DSITexture(GuidedStage):
                 "train/structural": structural,
                 "train/textural": textural,
                 "train/adversarial": adversarial,
-                "train/generator": generator,
-                "train/critic": critic,
+                "train/generator_loss": generator_loss,
+                "train/discriminator_loss": discriminator_loss,
             },
             batch_size=len(image),
         )

@@ -49,7 +49,7 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
     """Class arguments, state_dict and contract, so that DSI computes what the official program computes.
 
     Args:
-        state: Arrays by variable name; the critic and optimiser slots are left out.
+        state: Arrays by variable name; the discriminator and optimiser slots are left out.
         format: "tensorflow".
 
     Returns:

@@ -8,7 +8,7 @@ from torch.optim import Adadelta, Adam, Optimizer
 
 from lit_inpaint.layers.local_crop import local_crop
 from lit_inpaint.layers.sides import check_sides
-from lit_inpaint.losses.bce import bce_critic, bce_generator, bce_generator_minimax
+from lit_inpaint.losses.bce import bce_discriminator, bce_generator, bce_generator_minimax
 from lit_inpaint.methods.glcic.blend import blend
 from lit_inpaint.methods.glcic.networks import CompletionNetwork, JointDiscriminator
 from lit_inpaint.module import InpaintingModule
@@ -16,12 +16,13 @@ from masks.convention import InpaintingBatch, composite, erase, per_channel
 
 
 class GLCIC(InpaintingModule):
-    """A dilated completion network against one critic that looks at the whole image and at a crop around the hole.
+    """A dilated completion network against one discriminator of the whole image and of a crop around the hole.
 
     Three phases, by batches trained (Algorithm 1): ``completion_steps`` of the completion network alone, then
-    ``critic_steps`` of the critic alone, then both, critic first. The phase follows from ``trainer.global_step``, so a
-    resumed run is in the right one. The critic's real image is cropped where a second, independent mask lies: the masks
-    of the batch rolled by one (with one image a batch there is no second mask).
+    ``discriminator_steps`` of the discriminator alone, then both, discriminator first. The phase follows from
+    ``trainer.global_step``, so a resumed run is in the right one. The discriminator's real image is cropped where a
+    second, independent mask lies: the masks of the batch rolled by one (with one image a batch there is no second
+    mask).
 
     The authors published the network and no training code, so the variants are the paper and two programs:
 
@@ -32,7 +33,7 @@ class GLCIC(InpaintingModule):
     input               [0, 1] - mean, hole 0       [0, 1], hole = mean          [-1, 1], hole 0
     output              sigmoid                     sigmoid                      clip
     completion loss     MSE in the hole             the same                     L1 over the hole's pixels
-    critic sees         composite                   raw output                   composite
+    discriminator sees  composite                   raw output                   composite
     real crop           second mask                 second mask                  the same mask
     generator's GAN     log(1 - D)                  -log D                       -log D
     adversarial weight  4e-4                        4e-4                         1e-3
@@ -43,11 +44,11 @@ class GLCIC(InpaintingModule):
 
     Args:
         completion_steps: T_C of the paper; the first phase.
-        critic_steps: T_D; the second phase. Of T_train = 500,000 batches the rest is joint.
-        size: Side of the training images, for the critic. Completion takes any size.
-        local_size: Side of the critic's crop.
+        discriminator_steps: T_D; the second phase. Of T_train = 500,000 batches the rest is joint.
+        size: Side of the training images, for the discriminator. Completion takes any size.
+        local_size: Side of the discriminator's crop.
         width: Channels of the first layer of all networks.
-        features: What each branch of the critic hands on.
+        features: What each branch of the discriminator hands on.
         mean: Colour of the training data, (R, G, B) in [0, 1]; Places365 by default.
         adversarial_weight: None for the variant's.
         blend: Post-process by Telea and Poisson blending (off in the published program too).
@@ -59,14 +60,14 @@ class GLCIC(InpaintingModule):
         "(SIGGRAPH) 2017"
     )
     imports: ClassVar[tuple[str, ...]] = ("torch7", "otenim", "mmagic")
-    settings: ClassVar[tuple[str, ...]] = ("completion_steps", "critic_steps")
+    settings: ClassVar[tuple[str, ...]] = ("completion_steps", "discriminator_steps")
     exports: ClassVar[tuple[str, ...]] = ("otenim", "mmagic")
     multiple = 4
 
     def __init__(
         self,
         completion_steps: int = 90_000,
-        critic_steps: int = 10_000,
+        discriminator_steps: int = 10_000,
         size: int = 256,
         local_size: int = 128,
         width: int = 64,
@@ -79,7 +80,7 @@ class GLCIC(InpaintingModule):
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
-        self.completion_steps, self.critic_steps = completion_steps, critic_steps
+        self.completion_steps, self.discriminator_steps = completion_steps, discriminator_steps
         self.size, self.local_size = size, local_size
         self.mean, self.blend, self.variant = tuple(mean), blend, variant
         default_weight = 1e-3 if variant == "mmagic" else 4e-4
@@ -102,13 +103,15 @@ class GLCIC(InpaintingModule):
 
     @property
     def phase(self) -> int:
-        """1: completion network alone; 2: critic alone; 3: both. Of the batch in progress, which is counted already."""
+        """Phase of the batch in progress: 1 trains the completion network, 2 the discriminator, 3 both."""
         step = self.trainer.global_step
-        return 1 if step <= self.completion_steps else 2 if step <= self.completion_steps + self.critic_steps else 3
+        if step <= self.completion_steps:
+            return 1
+        return 2 if step <= self.completion_steps + self.discriminator_steps else 3
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
-        check_sides(image, "the global critic", exactly=self.size)  # not when its phase begins
+        check_sides(image, "the global discriminator", exactly=self.size)  # not when its phase begins
         phase = self.phase
         optimizer_c, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         with torch.set_grad_enabled(phase != 2):
@@ -120,20 +123,20 @@ class GLCIC(InpaintingModule):
         if phase >= 2:
             other_mask = mask if self.variant == "mmagic" else mask.roll(1, 0)
             with self.optimise(optimizer_d) as minimise:
-                losses["critic"] = bce_critic(
+                losses["discriminator_loss"] = bce_discriminator(
                     self.discriminator(image, local_crop(image, other_mask, self.local_size)),
                     self.discriminator(fake.detach(), fake_crop.detach()),
                 )
-                minimise(losses["critic"])
+                minimise(losses["discriminator_loss"])
 
         if phase != 2:
             with self.optimise(optimizer_c) as minimise:
-                losses["loss"] = losses["completion"] = self._completion(prediction, image, mask)
+                losses["generator_loss"] = losses["completion"] = self._completion(prediction, image, mask)
                 if phase == 3:
                     adversarial_loss = bce_generator_minimax if self.variant == "paper" else bce_generator
                     losses["adversarial"] = adversarial_loss(self.discriminator(fake, fake_crop))
-                    losses["loss"] = losses["completion"] + self.adversarial_weight * losses["adversarial"]
-                minimise(losses["loss"])
+                    losses["generator_loss"] = losses["completion"] + self.adversarial_weight * losses["adversarial"]
+                minimise(losses["generator_loss"])
         for name, value in losses.items():
             self.log(f"train/{name}", value, prog_bar=name == "completion", batch_size=len(image))
 

@@ -1,4 +1,4 @@
-"""The completion network and the joint critic of GLCIC (Iizuka et al. 2017, tables 1 to 3)."""
+"""The completion network and the joint discriminator of GLCIC (Iizuka et al. 2017, tables 1 to 3)."""
 
 import math
 from typing import Literal

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, AdamW, Optimizer
 
 from lit_inpaint.discriminators import SpectralPatchGAN
-from lit_inpaint.losses.bce import bce_critic, bce_generator
+from lit_inpaint.losses.bce import bce_discriminator, bce_generator
 from lit_inpaint.losses.perceptual import VGG19Features, perceptual, style
 from lit_inpaint.methods.ict.networks import Transformer, Upsampler
 from lit_inpaint.methods.ict.palette import down_sample, enlarge, hole_of_tokens, make_palette, quantise
@@ -148,8 +148,8 @@ class ICTUpsampler(_Colours):
     """Guided upsampling of ICT (Wan et al. 2021, section 3.2): tokens and the erased image to the completed one.
 
     The tokens of training are those of the true image, the hole included, enlarged; the transformer takes no part. The
-    critic steps first and judges raw outputs, as all losses do (Guided_Upsample/src/models.py). The L1 of the whole
-    image is divided by the mean of the batch's masks (of each device), as in the official code.
+    discriminator steps first and judges raw outputs, as all losses do (Guided_Upsample/src/models.py). The L1 of the
+    whole image is divided by the mean of the batch's masks (of each device), as in the official code.
 
     In bf16-mixed the last convolution with its tanh, spectral norm, Gram matrices and all losses stay in float32.
 
@@ -157,13 +157,13 @@ class ICTUpsampler(_Colours):
         size: Side of the images.
         width: Channels of the first convolution.
         blocks: Residual blocks.
-        critic_width: Channels of the critic's first convolution.
+        discriminator_width: Channels of the discriminator's first convolution.
         grid: Side of the square of tokens: 32 in the official configuration, 48 for FFHQ.
         colours: Entries of the palette.
         palette: As for :class:`ICTTransformer`, whose checkpoint it may be; both must have the same.
         prior_random_degree: Each token of training is one of the so many nearest colours, at random.
         learning_rate: Of the upsampler's Adam.
-        critic_learning_rate: Of the critic's.
+        discriminator_learning_rate: Of the discriminator's.
         betas: Of both.
         l1_weight, adversarial_weight, perceptual_weight, style_weight: Of the terms. Style and perceptual loss need
             VGG19, which sees images in [0, 1] as they are, as officially; both 0 trains without it.
@@ -179,13 +179,13 @@ class ICTUpsampler(_Colours):
         size: int = 256,
         width: int = 64,
         blocks: int = 8,
-        critic_width: int = 64,
+        discriminator_width: int = 64,
         grid: int = 48,
         colours: int = 512,
         palette: str = "kmeans",
         prior_random_degree: int = 1,
         learning_rate: float = 1e-4,
-        critic_learning_rate: float = 1e-5,
+        discriminator_learning_rate: float = 1e-5,
         betas: tuple[float, float] = (0.0, 0.9),
         l1_weight: float = 1.0,
         adversarial_weight: float = 0.1,
@@ -198,12 +198,12 @@ class ICTUpsampler(_Colours):
         if size % 4:
             raise ValueError(f"size is {size}; it must be a multiple of 4.")
         self.size, self.degree, self.betas = size, prior_random_degree, betas
-        self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
+        self.learning_rate, self.discriminator_learning_rate = learning_rate, discriminator_learning_rate
         self.l1_weight, self.adversarial_weight = l1_weight, adversarial_weight
         self.perceptual_weight, self.style_weight = perceptual_weight, style_weight
         self._register_palette(palette, colours, grid)
         self.upsampler = Upsampler(width, blocks)
-        self.discriminator = SpectralPatchGAN(3, critic_width, plain_logits=False)
+        self.discriminator = SpectralPatchGAN(3, discriminator_width, plain_logits=False)
         self.features = VGG19Features(sorted(_PERCEPTUAL + _STYLE), normalise=False)
 
     def on_fit_start(self) -> None:
@@ -217,17 +217,20 @@ class ICTUpsampler(_Colours):
         output = self._upsample(batch, self.degree)
 
         with self.optimise(optimizer_d) as minimise:
-            critic = bce_critic(self.discriminator(truth), self.discriminator(output.detach())) / 2
-            minimise(critic)
+            discriminator_loss = bce_discriminator(self.discriminator(truth), self.discriminator(output.detach())) / 2
+            minimise(discriminator_loss)
 
         with self.optimise(optimizer_g) as minimise:
             losses = self._losses(output, truth, mask)
             losses["adversarial"] = bce_generator(self.discriminator(output))
-            loss = self._sum(losses)
-            minimise(loss)
+            generator_loss = self._sum(losses)
+            minimise(generator_loss)
 
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(truth))
-        self.log_dict({"train/critic": critic, "train/loss": loss}, batch_size=len(truth))
+        self.log_dict(
+            {"train/discriminator_loss": discriminator_loss, "train/generator_loss": generator_loss},
+            batch_size=len(truth),
+        )
 
     def _upsample(self, batch: InpaintingBatch, degree: int) -> Tensor:
         """The raw output in [0, 1], from the erased image and the true image's own tokens."""
@@ -262,5 +265,5 @@ class ICTUpsampler(_Colours):
     def configure_optimizers(self) -> list[Optimizer]:
         return [
             Adam(self.upsampler.parameters(), self.learning_rate, self.betas, fused=True),
-            Adam(self.discriminator.parameters(), self.critic_learning_rate, self.betas, fused=True),
+            Adam(self.discriminator.parameters(), self.discriminator_learning_rate, self.betas, fused=True),
         ]

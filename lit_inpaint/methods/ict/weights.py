@@ -26,7 +26,7 @@ def convert(state: Mapping[str, Any], format: str, palette: Path | None = None) 
     """Class arguments, state_dict and contract of the stage that the file holds.
 
     The causal masks (``blocks.N.attn.mask``) of the file are left out: the released models do not use them. The number
-    of heads is not to be seen in tensors; all released models have 8. The critic of the upsampler begins anew.
+    of heads is not to be seen in tensors; all released models have 8. The discriminator of the upsampler begins anew.
 
     Args:
         format: One that :func:`detect` returns.

@@ -15,9 +15,10 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:
-    """Mean over images of the squared norm of the critic's gradient at real images (Mescheder et al. 2018; no half).
+    """Squared norm of the discriminator's gradient at real images, their mean (Mescheder et al. 2018; no half).
 
-    Add it to the critic's loss and call backward once: with a backward of its own, plain DDP computes wrong gradients.
+    Add it to the discriminator's loss and call backward once: with a backward of its own, plain DDP computes wrong
+    gradients.
 
     Args:
         logits: Of ``real``, computed outside autocast.
@@ -27,7 +28,7 @@ def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1).mean()
 
 
-def critic_loss(real: Tensor, fake: Tensor, mask: Tensor) -> Tensor:
+def masked_bce_discriminator(real: Tensor, fake: Tensor, mask: Tensor) -> Tensor:
     """Non-saturating, and only the patches over the hole are fake: what was known counts as real.
 
     Args:

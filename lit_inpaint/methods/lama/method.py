@@ -8,7 +8,12 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from lit_inpaint.losses.bce import bce_generator
-from lit_inpaint.methods.lama.loss import HighReceptiveFieldFeatures, critic_loss, feature_matching, r1_penalty
+from lit_inpaint.methods.lama.loss import (
+    HighReceptiveFieldFeatures,
+    feature_matching,
+    masked_bce_discriminator,
+    r1_penalty,
+)
 from lit_inpaint.methods.lama.networks import Discriminator, Generator
 from lit_inpaint.methods.lama.refinement import refine
 from lit_inpaint.module import InpaintingModule
@@ -21,7 +26,7 @@ class LaMa(InpaintingModule):
     """Fast Fourier convolutions and large training holes (Suvorov et al., WACV 2022).
 
     The networks work in [0, 1]; every loss sees the raw output, never the composite. A step trains the generator, then
-    the critic on what the generator makes after its own step, so it runs the generator twice.
+    the discriminator on what the generator makes after its own step, so it runs the generator twice.
 
     ================  ==============================  =======================
     .                 official                        paper
@@ -30,23 +35,23 @@ class LaMa(InpaintingModule):
     perceptual        sum over four stages            mean over them
     ================  ==============================  =======================
 
-    The text of the paper has the two sides of its equation 2 the other way round; the hole is what the critic calls
-    fake, as in the program. Convolutions run in bfloat16 under bf16-mixed; Fourier units, the image, R1 and all losses
-    stay in float32. Batch norm stands in both networks: at least ten images a device, or ``sync_batchnorm``.
+    The text of the paper has the two sides of its equation 2 the other way round; the hole is what the discriminator
+    calls fake, as in the program. Convolutions run in bfloat16 under bf16-mixed; Fourier units, the image, R1 and all
+    losses stay in float32. Batch norm stands in both networks: at least ten images a device, or ``sync_batchnorm``.
 
     Args:
         width: Channels of the generator's first convolution.
         blocks: Residual blocks; 18 is Big LaMa.
-        critic_width: Channels of the critic's first convolution.
+        discriminator_width: Channels of the discriminator's first convolution.
         variant: Whose losses.
         segmentation_weights: ``encoder_epoch_20.pth`` of CSAIL's ADE20k program, for the perceptual loss.
         perceptual_weight: Of that loss (alpha); 0 trains without the file.
-        adversarial_weight: Of the generator's adversarial loss (kappa); the critic's own has weight 1.
+        adversarial_weight: Of the generator's adversarial loss (kappa); the discriminator's own has weight 1.
         feature_weight: Of feature matching (beta).
-        gradient_weight: Of R1 (gamma), at every step of the critic.
+        gradient_weight: Of R1 (gamma), at every step of the discriminator.
         share_forward: Judge the images of the generator's own step, made before its update: one forward pass less, on
-            other images than the published program shows its critic.
-        learning_rate, critic_learning_rate: Of the two Adams.
+            other images than the published program shows its discriminator.
+        learning_rate, discriminator_learning_rate: Of the two Adams.
         clip_norm: Largest norm of the gradient of either network.
         refinement_steps: Of Adam on the features, at inference, for sides above 724 px (Kulshreshtha et al. 2022: 15).
         optimisation: ``accumulate``, ``non_finite`` of :class:`Stage`.
@@ -70,7 +75,7 @@ class LaMa(InpaintingModule):
         self,
         width: int = 64,
         blocks: int = 9,
-        critic_width: int = 64,
+        discriminator_width: int = 64,
         variant: Variant = "official",
         segmentation_weights: str | None = None,
         perceptual_weight: float = 30.0,
@@ -79,7 +84,7 @@ class LaMa(InpaintingModule):
         gradient_weight: float = 0.001,
         share_forward: bool = False,
         learning_rate: float = 1e-3,
-        critic_learning_rate: float = 1e-4,
+        discriminator_learning_rate: float = 1e-4,
         clip_norm: float | None = 1.0,
         refinement_steps: int = 0,
         **optimisation: Any,
@@ -89,9 +94,9 @@ class LaMa(InpaintingModule):
         self.variant, self.share_forward, self.refinement_steps = variant, share_forward, refinement_steps
         self.perceptual_weight, self.adversarial_weight = perceptual_weight, adversarial_weight
         self.feature_weight, self.gradient_weight = feature_weight, gradient_weight
-        self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
+        self.learning_rate, self.discriminator_learning_rate = learning_rate, discriminator_learning_rate
         self.generator = Generator(width, blocks)
-        self.discriminator = Discriminator(critic_width)
+        self.discriminator = Discriminator(discriminator_width)
         self.features = HighReceptiveFieldFeatures(segmentation_weights)
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
@@ -124,15 +129,15 @@ class LaMa(InpaintingModule):
                 "adversarial": bce_generator(logits),
                 "feature_matching": feature_matching(of_prediction, of_truth),
             }
-            generator = self.adversarial_weight * losses["adversarial"]
-            generator = generator + self.feature_weight * losses["feature_matching"]
+            generator_loss = self.adversarial_weight * losses["adversarial"]
+            generator_loss = generator_loss + self.feature_weight * losses["feature_matching"]
             if self.variant == "official":
                 losses["l1_known"] = ((prediction - truth).abs() * (1 - mask)).mean()
-                generator = generator + 10 * losses["l1_known"]
+                generator_loss = generator_loss + 10 * losses["l1_known"]
             if self.perceptual_weight:
                 losses["perceptual"] = self._perceptual(prediction, truth)
-                generator = generator + self.perceptual_weight * losses["perceptual"]
-            minimise(generator)
+                generator_loss = generator_loss + self.perceptual_weight * losses["perceptual"]
+            minimise(generator_loss)
 
         with self.optimise(optimizer_d) as minimise:
             if self.share_forward:
@@ -144,11 +149,14 @@ class LaMa(InpaintingModule):
                 truth.requires_grad_()
                 of_real, _ = self.discriminator(truth)
                 r1 = r1_penalty(of_real, truth)
-            critic = critic_loss(of_real, self.discriminator(fake)[0], mask)
-            minimise(critic + self.gradient_weight * r1)
+            discriminator_loss = masked_bce_discriminator(of_real, self.discriminator(fake)[0], mask)
+            minimise(discriminator_loss + self.gradient_weight * r1)
 
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=len(mask))
-        self.log_dict({"train/generator": generator, "train/critic": critic, "train/r1": r1}, batch_size=len(mask))
+        self.log_dict(
+            {"train/generator_loss": generator_loss, "train/discriminator_loss": discriminator_loss, "train/r1": r1},
+            batch_size=len(mask),
+        )
 
     def _perceptual(self, prediction: Tensor, truth: Tensor) -> Tensor:
         """Squared distance in the four stages of a network whose receptive field covers the whole image."""
@@ -160,5 +168,5 @@ class LaMa(InpaintingModule):
     def configure_optimizers(self) -> list[Optimizer]:
         return [
             Adam(self.generator.parameters(), self.learning_rate, fused=True),
-            Adam(self.discriminator.parameters(), self.critic_learning_rate, fused=True),
+            Adam(self.discriminator.parameters(), self.discriminator_learning_rate, fused=True),
         ]

@@ -45,7 +45,8 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         format: "official".
 
     Returns:
-        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract``. The critic is taken along where it is there.
+        ``method``, ``hyper_parameters``, ``state_dict`` and ``contract``. The discriminator is taken along where it is
+        there.
     """
     source = _tensors(state)
     blocks = len({name.split(".")[1] for name in source if re.match(r"model\.\d+\.conv1\.ffc\.convl2l\.weight", name)})
@@ -56,12 +57,16 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         if f"{theirs}.{kind}" in source
     }
     arguments: dict[str, Any] = {"width": len(out["generator.first.weight"]), "blocks": blocks}
-    critic = {name.removeprefix("discriminator."): x for name, x in state.get("state_dict", state).items()
+    discriminator = {name.removeprefix("discriminator."): x for name, x in state.get("state_dict", state).items()
               if name.startswith("discriminator.model")}  # fmt: skip
-    if critic:
-        for ours, theirs in critic_names().items():
-            out |= {f"discriminator.{ours}.{k}": critic[f"{theirs}.{k}"] for k in _NORM if f"{theirs}.{k}" in critic}
-        arguments["critic_width"] = len(out["discriminator.convolutions.0.weight"])
+    if discriminator:
+        for ours, theirs in discriminator_names().items():
+            out |= {
+                f"discriminator.{ours}.{k}": discriminator[f"{theirs}.{k}"]
+                for k in _NORM
+                if f"{theirs}.{k}" in discriminator
+            }
+        arguments["discriminator_width"] = len(out["discriminator.convolutions.0.weight"])
     return {
         "method": "LaMa",
         "hyper_parameters": arguments,
@@ -77,10 +82,10 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
 
 
 def export(method: InpaintingModule) -> dict[str, Any]:
-    """Generator and critic of a LaMa in the layout of the released ``best.ckpt`` (``{"state_dict": ...}``)."""
+    """Generator and discriminator of a LaMa in the layout of the released ``best.ckpt`` (``{"state_dict": ...}``)."""
     state = method.state_dict()
     out: dict[str, Tensor] = {}
-    parts = (("generator", names(int(method.hparams["blocks"]))), ("discriminator", critic_names()))
+    parts = (("generator", names(int(method.hparams["blocks"]))), ("discriminator", discriminator_names()))
     for network, layers in parts:
         for ours, theirs in layers.items():
             for kind in _NORM:
@@ -104,7 +109,7 @@ def names(blocks: int) -> dict[str, str]:
     return layers | {"to_image": f"model.{16 + blocks}"}
 
 
-def critic_names() -> dict[str, str]:
+def discriminator_names() -> dict[str, str]:
     layers = {f"convolutions.{i}": f"model{i}.0" for i in range(5)} | {
         f"norms.{i}": f"model{i + 1}.1" for i in range(4)
     }

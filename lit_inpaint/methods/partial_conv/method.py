@@ -25,7 +25,7 @@ class PartialConv(InpaintingModule):
     """A U-Net whose every convolution looks at known pixels only, and whose holes shrink layer by layer.
 
     The losses are those of section 3.3 on images in [0, 1], the range for which the authors give their weights; every
-    L1 and the total variation are means over all elements (the authors' erratum). There is no critic.
+    L1 and the total variation are means over all elements (the authors' erratum). There is no discriminator.
 
     Where the sources differ: ``variant="paper"`` scales by sum(1) / sum(M) (ECCV text, the authors' layer, mmagic);
     ``variant="first_version"`` by 1 / sum(M) (first arXiv version, naoto0804's port). Total variation counts the pairs
@@ -37,8 +37,8 @@ class PartialConv(InpaintingModule):
         pixels: Range of the network's input and output: [0, 1]; [-1, 1] (mmagic's weights); normalised by ImageNet's
             mean and deviation (naoto0804's weights). The losses do not depend on it.
         stage: 1 trains everything; 2 is the fine-tuning with the batch norms of the encoder frozen, statistics and
-            affine parameters both (section 4.3: for it, start from a stage 1 checkpoint and set ``lr`` to 5e-5).
-        lr: Adam's rate: 2e-4 in stage 1 and 5e-5 in stage 2 of the paper.
+            affine parameters both (section 4.3: start it from a stage 1 checkpoint, with ``learning_rate`` 5e-5).
+        learning_rate: Adam's rate: 2e-4 in stage 1 and 5e-5 in stage 2 of the paper.
         tv_weight, style_weight, perceptual_weight, hole_weight, valid_weight: Equation 7.
     """
 
@@ -59,7 +59,7 @@ class PartialConv(InpaintingModule):
         variant: Variant = "paper",
         pixels: Pixels = "unit",
         stage: Literal[1, 2] = 1,
-        lr: float = 2e-4,
+        learning_rate: float = 2e-4,
         valid_weight: float = 1.0,
         hole_weight: float = 6.0,
         perceptual_weight: float = 0.05,
@@ -70,7 +70,7 @@ class PartialConv(InpaintingModule):
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.multiple = 2**levels
-        self.pixels, self.stage, self.lr = pixels, stage, lr
+        self.pixels, self.stage, self.learning_rate = pixels, stage, learning_rate
         self.valid_weight, self.hole_weight, self.tv_weight = valid_weight, hole_weight, tv_weight
         self.perceptual_weight, self.style_weight = perceptual_weight, style_weight
         self.generator = PConvUNet(levels, width, variant)
@@ -109,7 +109,7 @@ class PartialConv(InpaintingModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
 
     def configure_optimizers(self) -> Optimizer:
-        return Adam([p for p in self.parameters() if p.requires_grad], lr=self.lr, fused=True)
+        return Adam([p for p in self.parameters() if p.requires_grad], lr=self.learning_rate, fused=True)
 
     def train(self, mode: bool = True) -> "PartialConv":
         super().train(mode)
