@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from experiments import cli
-from experiments.train.cli import load_weights, prepare_arguments
+from experiments.train.arguments import prepare_arguments
+from experiments.train.from_checkpoint import load_weights
 from experiments.weights import assemble
 from experiments.weights import imports as import_weights
 from experiments.weights.export import main as export

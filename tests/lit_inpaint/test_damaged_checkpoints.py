@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments import cli
-from experiments.train.cli import load_weights
+from experiments.train.from_checkpoint import load_weights
 from experiments.weights.imports import read_plain
 from lit_inpaint import checkpoints as checkpoint_io
 from lit_inpaint.checkpoints import AtomicCheckpointIO, check_bits

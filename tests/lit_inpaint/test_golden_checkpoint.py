@@ -13,7 +13,7 @@ import torch
 
 from datamodules.datamodule import TrainingLoader
 from experiments import cli
-from experiments.train.cli import load_weights
+from experiments.train.from_checkpoint import load_weights
 from lit_inpaint.callbacks import EMA, Health, Restart, Throughput
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv

@@ -1,0 +1,60 @@
+"""What a checkpoint brings into a fit: its weights (``init_from``), or a run whose class and arguments stay."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.run.identity import may_change
+from lit_inpaint.load import hyper_parameters, read_checkpoint, stage_classes
+from lit_inpaint.stage import Stage
+
+
+def load_weights(model: Stage, path: Path) -> None:
+    """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew.
+
+    Raises:
+        ValueError: They are of another class, of another function (another ``variant``, say), or do not fit.
+    """
+    checkpoint = read_checkpoint(path)
+    cls = stage_classes().get(checkpoint["method"])
+    if cls is not None and not (isinstance(model, cls) or issubclass(cls, type(model))):
+        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {type(model).__name__}.")
+    defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
+    made_with = type(model).function_arguments(defaults | hyper_parameters(checkpoint))
+    for key, saved in made_with.items():
+        if key in model.hparams and json.dumps(model.hparams[key], default=str) != json.dumps(saved, default=str):
+            raise ValueError(
+                f"model.init_args.{key} is {model.hparams[key]!r}, but the weights of {path} were made with {saved!r}: "
+                "another function. Leave it out, so that it is taken from the checkpoint."
+            )
+    state = dict(checkpoint["state_dict"])
+    mine = model.state_dict()
+    problems = [f"missing {k}" for k in mine if k not in state] + [f"unexpected {k}" for k in state if k not in mine]
+    problems += [
+        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}"
+        for k, v in mine.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{path} does not fit {type(model).__name__}: {len(problems)} differences, first: {problems[0]}."
+        )
+    model.load_state_dict(state)
+
+
+def refuse_differences(model: dict[str, Any], path: Path) -> None:
+    """A resumed run keeps its class and arguments: name the first difference and the way to change one."""
+    checkpoint = read_checkpoint(path)
+    name = model["class_path"].split(".")[-1]
+    if name != checkpoint["method"]:
+        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {name}.")
+    saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
+    for key in saved:
+        if may_change(f"model.init_args.{key}"):
+            continue
+        if key in given and json.dumps(given[key], default=str) != json.dumps(saved[key], default=str):
+            raise ValueError(
+                f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to "
+                "go on as before, or start a new run with these weights: --init_from instead of --ckpt_path."
+            )

@@ -1,0 +1,73 @@
+"""The parser of fit, validate, test and predict: a mistake is one line that names what is allowed."""
+
+import inspect
+import re
+from typing import Any
+
+import lightning as L
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+import datamodules
+import masks
+from experiments.train.checks import package_missing
+from lit_inpaint.load import nearest, stage_classes
+
+
+class Mistake(ValueError):
+    """A user's mistake, said in one line."""
+
+
+class Parser(LightningArgumentParser):
+    """Says the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines.
+
+    ``written`` is the configuration of a subcommand before its interpolations are resolved: a saved one keeps them.
+    """
+
+    written: dict[str, Any] | None = None
+
+    def _parse_common(self, cfg: Namespace, *args: Any, **kwargs: Any) -> Namespace:
+        if cfg.get("subcommand") and "${" in str(cfg):
+            self.written = cfg[cfg.subcommand].clone().as_dict()
+        return super()._parse_common(cfg, *args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        cause: BaseException | None = ex
+        while cause is not None:  # the parser of a class has explained it already; the outer ones only nest it
+            if isinstance(cause, Mistake):
+                raise cause
+            cause = cause.__cause__ or cause.__context__
+        raise Mistake(self._explain(message)) from ex
+
+    def _explain(self, message: str) -> str:
+        if match := re.search(r"[Oo]ption '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message):
+            key = match.group(1) or match.group(2)
+            if key.startswith("trainer."):
+                allowed = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
+            elif "." in key or not self.subcommands_of_fit():
+                allowed = {action.dest.split(".")[0] for action in self._actions} - {"help", "optimisation"}
+            else:
+                allowed = {"trainer", "model", "data", "seed_everything", "ckpt_path", "init_from", "weights"}
+            if "." in key and key.split(".")[0] not in {"trainer", "model", "data"}:
+                key, allowed = key.split(".")[0], {"trainer", "model", "data"}
+            sentence = nearest(key.split(".")[-1], allowed)
+            return f"there is no setting '{key}'. {sentence if len(allowed) < 25 else sentence.split(' Allowed')[0]}"
+        if missing := package_missing(message):
+            return missing
+        keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)
+        if match := re.search(r"Expected a <class '([\w.]+)'>. Got value: (.*)", message):
+            return f"{keys[-1] if keys else 'a setting'} must be {match.group(1)}, given {match.group(2)}."
+        if match := re.search(r"Expected a (?:path but|dot import path string:) (\S+)", message):
+            found = _classes_for(keys[-1] if keys else "")
+            return f"there is no class '{match.group(1)}' for '{keys[-1]}'. {nearest(match.group(1), found)}"
+        return " ".join(message.split())
+
+    def subcommands_of_fit(self) -> bool:
+        """Whether this is the parser of the whole command, not that of one class."""
+        return any(action.dest in {"subcommand", "trainer", "seed_everything"} for action in self._actions)
+
+
+def _classes_for(key: str) -> set[str]:
+    if key == "model":
+        return set(stage_classes())
+    return set((datamodules if key == "data" else masks).__all__)
