@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,13 +198,22 @@ def _measure(arguments: argparse.Namespace) -> int:
         other = "known" if arguments.white == "hole" else "hole"
         print(f"Most of the area is hole in most files; if that is the part to keep, say --white {other}.")
     if arguments.lists:
-        arguments.lists.mkdir(parents=True)
+        _write_lists(arguments.lists, found)
+    return 0
+
+
+def _write_lists(folder: Path, found: dict[tuple[int, bool], list[str]]) -> None:
+    """All at once: a kill leaves no folder that the next call would refuse."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.part-", dir=folder.parent) as beside:
+        part = Path(beside) / folder.name
+        part.mkdir()
         for (index, touches), listed in sorted(found.items()):
             low, high = BUCKETS[index]
-            file = arguments.lists / f"hole_{low * 100:02.0f}_{high * 100:02.0f}_{'border' if touches else 'clear'}.txt"
-            write_text(file, "\n".join(listed) + "\n")
-            print(f"{file}: {len(listed)}")
-    return 0
+            name = f"hole_{low * 100:02.0f}_{high * 100:02.0f}_{'border' if touches else 'clear'}.txt"
+            write_text(part / name, "\n".join(listed) + "\n")
+            print(f"{folder / name}: {len(listed)}")
+        part.rename(folder)
 
 
 def _read(folder: Path, names: Iterable[str], arguments: argparse.Namespace) -> Iterator[tuple[str, Mask]]:

@@ -84,17 +84,19 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
 
 
 def write(tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str], out: Path) -> list[Path]:
-    """The page, .md, .csv, .tex and, where papers are quoted, .published.csv; the page last."""
-    files = {}
+    """The page, .md, .csv, .tex and, where papers are quoted, .published.csv.
+
+    The page comes first: by it the other files are known as ours, also after a kill between two of them.
+    """
+    files = {".html": render(tables, runs, notes, validation_tables(runs))}
     if tables:
-        files = {".md": text.markdown(tables, notes), ".csv": text.csv_measured(tables), ".tex": text.latex(tables)}
+        files |= {".md": text.markdown(tables, notes), ".csv": text.csv_measured(tables), ".tex": text.latex(tables)}
         if published := text.csv_published(tables):
             files[".published.csv"] = published
-    files[".html"] = render(tables, runs, notes, validation_tables(runs))
     page = out.with_suffix(".html")
     taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]
     if taken and not (page.is_file() and "lit-inpaint comparison" in page.read_text("utf-8", "replace")):
         raise ValueError(f"{taken[0]} exists, and not beside an earlier page of compare; give another --out.")
     for suffix, content in files.items():
         write_text(out.with_suffix(suffix), content)
-    return [out.with_suffix(suffix) for suffix in files]
+    return [out.with_suffix(suffix) for suffix in sorted(files, key=".html".__eq__)]  # the page is named last

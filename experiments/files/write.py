@@ -39,8 +39,8 @@ def whole(path: Path, overwrite: bool = True, flush: bool = False) -> Iterator[P
         part.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes, overwrite: bool = True) -> None:
-    with whole(path, overwrite) as part:
+def write_bytes(path: Path, content: bytes, flush: bool = False) -> None:
+    with whole(path, flush=flush) as part:
         part.write_bytes(content)
 
 
@@ -50,10 +50,11 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_png(pixels: np.ndarray, folder: Path, name: str, overwrite: bool = True, **options: Any) -> Path:
+def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, **options: Any) -> Path:
     """Write the picture that is called ``name`` below ``folder``, (H, W) or (H, W, 3) uint8.
 
     Args:
+        flush: Wait for the disk.
         options: Of Pillow's PNG writer: compress_level, icc_profile, exif, dpi.
 
     Raises:
@@ -62,7 +63,7 @@ def write_png(pixels: np.ndarray, folder: Path, name: str, overwrite: bool = Tru
     path = below(folder, name)
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG", **options)
-    write_bytes(path, content.getvalue(), overwrite)
+    write_bytes(path, content.getvalue(), flush)
     return path
 
 

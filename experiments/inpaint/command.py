@@ -1,4 +1,4 @@
-"""``lit-inpaint inpaint``: fill the holes of one's own files, at any size; interrupted, it goes on where it stopped."""
+"""``lit-inpaint inpaint``: fill the holes of one's own files, at any size; interrupted, it resumes where it stopped."""
 
 import argparse
 import multiprocessing
@@ -20,7 +20,8 @@ from experiments.files.write import write_png
 from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
 from experiments.inpaint.original import conversions, kept
 from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
-from experiments.run.journal import Journal, Row, content_of, settings_of
+from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
+from experiments.run.journal import Journal, content_of, settings_of
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
@@ -119,25 +120,27 @@ class Done:
 
 def _one(method: InpaintingModule, pair: Pair, run: Run) -> int:
     refuse_existing([pair], run.arguments.overwrite)
-    try:
-        done = fill_file(method, pair, run)
-    except UnfillableError as error:
-        raise ValueError(f"{shown(pair.image)}: {error.reason}") from error
+    with staging([pair]):
+        try:
+            done = fill_file(method, pair, run)
+        except UnfillableError as error:
+            raise ValueError(f"{shown(pair.image)}: {error.reason}") from error
+        refuse_existing([pair], run.arguments.overwrite)  # what has appeared meanwhile
+        place(pair)
     _tell(done)
     return 0
 
 
 def _all(method: InpaintingModule, pairs: list[Pair], run: Run) -> int:
     journal = Journal(run)
-    left = [pair for pair in pairs if journal.rows.get(pair.name) != _row(pair)]
-    refuse_existing(left, run.arguments.overwrite)
+    left = [pair for pair in pairs if journal.rows.get(pair.name) != row_of(pair)]
+    refuse_existing(left, run.arguments.overwrite, journal.rows)
     failed = 0
-    with journal.writing():
+    with journal.writing(), staging(left):
         for done in _results(method, left, run):
+            done = done if done.failed else _kept(done, journal, run.arguments.overwrite)
             failed += done.failed
             _tell(done)
-            if not done.failed:
-                journal.append([_row(done.pair)])
     before = f", {len(pairs) - len(left)} of them before" if len(left) < len(pairs) else ""
     said = f"{len(pairs) - failed} of {len(pairs)} images filled{before}, in {shown(run.out)}"
     print(said + (f"; {failed} failed, see above" if failed else ""))
@@ -148,27 +151,18 @@ def _tell(done: Done) -> None:
     print(f"lit-inpaint: {done.said}" if done.failed else done.said, file=sys.stderr if done.failed else sys.stdout)
 
 
-def _row(pair: Pair) -> Row:
-    """What a journal knows of a finished image: if one of its files is changed or gone, it is done again."""
-    files = [pair.image, pair.mask, *([pair.sketch] if pair.sketch else []), *pair.outputs]
-    states = [(s.st_size, s.st_mtime_ns) if (s := _stat(file)) else None for file in files]
-    return {"index": pair.name, "files": [list(state) if state else None for state in states]}
-
-
-def _stat(path: Path) -> os.stat_result | None:
+def _kept(done: Done, journal: Journal, overwrite: bool) -> Done:
+    """Journal an image, then let its outputs take their names."""
     try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-def refuse_existing(pairs: Sequence[Pair], overwrite: bool) -> None:
-    """Nothing is replaced without being asked for."""
-    existing = [file for pair in pairs for file in pair.outputs if os.path.lexists(file)]
-    if existing and not overwrite:
-        raise ValueError(
-            f"{shown(existing[0])} exists; give another --out, or --overwrite to replace {len(existing)} file(s)."
-        )
+        refuse_existing([done.pair], overwrite, journal.rows)  # what has appeared meanwhile
+    except ValueError as error:
+        return Done(done.pair, str(error), failed=True)
+    journal.append([row_of(done.pair, waiting=True)])
+    try:
+        place(done.pair)
+    except OSError as error:
+        return Done(done.pair, f"{shown(done.pair.image)}: {type(error).__name__}: {error}", failed=True)
+    return done
 
 
 # ---- one image after the other, here or in several processes -------------------------------------------------------
@@ -234,7 +228,7 @@ def _attempt(method: InpaintingModule, pair: Pair, run: Run) -> Done:
 
 
 def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
-    """Complete one file and say what was done."""
+    """Complete one file, its outputs staged, and say what was done."""
     a = run.arguments
     for target in pair.outputs:
         refuse_outside(target, run.out)
@@ -253,7 +247,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
     for number, target in enumerate(pair.outputs):
         result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, sketch) if share else pixels
-        write_png(result, run.out, target.relative_to(run.out).as_posix(), a.overwrite, **options)
+        write_png(result, run.out, staged(target).relative_to(run.out).as_posix(), flush=True, **options)
     windows = windows_of(method, hole, a.tile)
     dark = a.white_level is None and int(pixels.max()) < 128
     how = [

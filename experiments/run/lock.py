@@ -1,9 +1,10 @@
-"""Of two starts of one run the second is refused."""
+"""A run folder has one writer: a second start of the same run is refused."""
 
 import fcntl
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Lock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            holder = f"process {before.get('pid', '?')} on {str(before.get('machine', '?')).split('/')[0]}"
+            holder = _holder(path)
             raise ValueError(
                 f"{holder} is writing into {folder}. Wait for its end, or give another --trainer.default_root_dir."
             ) from None
@@ -70,6 +71,21 @@ class Lock:
         if self._descriptor in _HELD:
             _HELD.discard(self._descriptor)
             os.close(self._descriptor)
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock: it writes its number a moment after it took it, until then the file names nobody or the last
+    one."""
+    for _ in range(20):
+        said = _read(path)
+        number, here = said.get("pid"), said.get("machine") == machine()
+        if here and isinstance(number, int) and born(number) == said.get("born") is not None:
+            break
+        time.sleep(0.05)
+    else:
+        if here or not number:
+            return "another process"
+    return f"process {number} on {str(said.get('machine')).split('/')[0]}"
 
 
 def _read(path: Path) -> dict[str, Any]:

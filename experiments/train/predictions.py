@@ -1,6 +1,8 @@
 """What ``lit-inpaint predict`` leaves: one PNG an image."""
 
+import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,17 @@ from torch import Tensor
 
 from datamodules import InpaintingDataModule
 from experiments.evaluate.measure import save_png
-from experiments.files.write import below, key_of, refuse_equal_keys
+from experiments.files.write import below, key_of, refuse_equal_keys, write_text
+
+BEGUN = ".begun.json"  # lies in a folder until all its pictures are written
 
 
 class WritePredictions(BasePredictionWriter):
     """Write every completed image to ``folder``, under its name in the data set.
 
     Args:
-        folder: New or empty, so that nothing is overwritten.
+        folder: New or empty, so that nothing is overwritten; or what a killed call with the same weights and images has
+            left, which is written anew.
     """
 
     def __init__(self, folder: str = "predictions") -> None:
@@ -25,13 +30,27 @@ class WritePredictions(BasePredictionWriter):
         self.folder = Path(folder)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise ValueError(f"{self.folder} exists and is not empty; move it away or give another folder.")
+        begun: dict[str, Any] | None = None
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, InpaintingDataModule):  # else what meets is found when it is written
             images = data.evaluation_set("test")
-            refuse_equal_keys(map(images.name, range(len(images))))
+            names = [images.name(index) for index in range(len(images))]
+            refuse_equal_keys(names)
+            limit = trainer.limit_predict_batches
+            begun = {
+                "method": type(pl_module).__name__,
+                "ckpt_path": trainer.ckpt_path,
+                "limit": limit,
+                "images": names,
+            }
+            begun = json.loads(json.dumps(begun, default=str))
+        self._again = begun is not None and _read(self.folder / BEGUN) == begun
+        if not self._again and self.folder.exists() and not _is_free(self.folder):
+            raise ValueError(f"{self.folder} exists and is not empty; move it away or give another folder.")
         trainer.strategy.barrier()  # no process writes before all have looked
+        if begun and trainer.is_global_zero:
+            write_text(self.folder / BEGUN, json.dumps(begun) + "\n")
+        trainer.strategy.barrier()  # nor before it is known what will be written
         trainer.predict_loop.return_predictions = False  # they are on the disk; a data set of them fills the memory
 
     def write_on_batch_end(
@@ -45,10 +64,25 @@ class WritePredictions(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         for image, name in zip(prediction, batch.name, strict=True):
-            if (path := below(self.folder, f"{key_of(name)}.png")).exists():
+            if (path := below(self.folder, f"{key_of(name)}.png")).exists() and not self._again:
                 raise ValueError(f"two images of the data set would be written to {path}; rename one of them.")
             save_png(image, self.folder, f"{key_of(name)}.png")
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.strategy.barrier()
         if trainer.is_global_zero:
+            (self.folder / BEGUN).unlink(missing_ok=True)
             print(f"completed images: {self.folder}")
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether nothing lies in it but what a kill left half-written."""
+    return folder.is_dir() and all(fnmatchcase(path.name, ".*.part*") for path in folder.iterdir())
+
+
+def _read(path: Path) -> Any:
+    """None where there is no such file, or no JSON in it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

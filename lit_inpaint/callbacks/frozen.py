@@ -1,4 +1,4 @@
-"""Of several processes, one that is frozen ends the run with its number; without this the others wait for it."""
+"""End a run of several processes when one of them freezes, and name its rank; otherwise the rest wait for it."""
 
 import contextlib
 import os

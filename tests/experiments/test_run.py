@@ -1,5 +1,6 @@
 """What a run keeps as its own: its configuration, its W&B run, its folder, and what it was trained as."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ import pytest
 import torch
 import wandb
 import yaml
+from experiments.processes import born, machine
 from PIL import Image
 
 from datamodules import SamplePhotos
 from experiments.cli import main
-from experiments.run import Run
+from experiments.run import Run, lock
 from experiments.run.lock import Lock
 from experiments.train.config import validation_hash
 from lit_inpaint.load import read_checkpoint
@@ -294,6 +296,25 @@ def test_the_second_start_of_a_run_is_refused_and_a_killed_one_holds_no_lock(
     lock, said = Lock.take(tmp_path / "run")  # at once: its workers live for some seconds more
     assert said["pid"] == process.pid
     lock.release()
+
+
+@pytest.mark.parametrize("before", ["", '{"pid": 4194305, "machine": "HERE", "born": "5"}\n', "{torn"])
+def test_a_holder_that_has_not_said_its_number_yet_is_waited_for_and_never_misnamed(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / ".lock"
+    path.write_text(before.replace("HERE", machine()))
+    with path.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
+        with pytest.raises(ValueError, match=f"^another process is writing into {tmp_path}"):
+            Lock.take(tmp_path)
+        said = {"pid": os.getpid(), "machine": machine(), "born": born(os.getpid())}
+        monkeypatch.setattr(lock.time, "sleep", lambda seconds: path.write_text(json.dumps(said)))
+        with pytest.raises(ValueError, match=f"^process {os.getpid()} on "):
+            Lock.take(tmp_path)
+    taken, _ = Lock.take(tmp_path)
+    taken.release()
 
 
 # ---- how it ended ----------------------------------------------------------------------------------------------------
