@@ -42,7 +42,7 @@ class Job:
 
     @property
     def truth_features_folder(self) -> Path:
-        """Of the images themselves: they serve every method."""
+        """Inception features of the ground truth, shared by all methods."""
         return self.journal_folder.parent / "_truth_features"
 
     def pictures(self, kind: str) -> Path:

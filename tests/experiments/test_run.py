@@ -16,13 +16,13 @@ import pytest
 import torch
 import wandb
 import yaml
-from experiments.processes import born, machine
 from PIL import Image
 
 from datamodules import SamplePhotos
 from experiments.cli import main
 from experiments.run import Run, lock
 from experiments.run.lock import Lock
+from experiments.run.processes import born, machine
 from experiments.train.config import validation_hash
 from lit_inpaint.load import read_checkpoint
 from masks import CenterRectangle
