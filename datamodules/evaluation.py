@@ -18,12 +18,12 @@ from datamodules.reading import Pixels
 from datamodules.summary import summarise
 from datamodules.transforms import Resize, evaluation_transform, place_mask
 from masks import MaskFolder
-from masks.convention import InpaintingBatch
+from masks.convention import InpaintingBatch, from_levels
 from masks.finding import without_masks
 from masks.folder import refuse_files_without_a_hole, roots_of
 from masks.generator import Mask, MaskGenerator, keyed_rng
 
-_LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
+_LEVELS = from_levels(np.arange(256, dtype=np.float32))
 
 
 class EvaluationSet(Dataset[InpaintingBatch]):

@@ -74,13 +74,11 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     modules = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
     command, rest = argv[0], argv[1:]
-    if command not in modules:
-        from difflib import get_close_matches
-
-        close = get_close_matches(command, modules, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(modules)}."
-        fail(f"there is no command '{command}'. {hint}")
     _check_own_packages()
+    if command not in modules:
+        from masks.nearest import nearest
+
+        fail(f"there is no command '{command}'. {nearest(command, modules)}")
     try:
         module = importlib.import_module(modules[command])
         code = module.main([command, *rest]) if module.__name__ == "experiments.train.cli" else module.main(rest)

@@ -92,16 +92,6 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(error_model="numpy")(function)
 
 
-def to_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """[-1, 1] to 0..255, rounded to the nearest: an image that came from 8 bits is recovered exactly."""
-    return np.rint((image.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
-
-
-def from_bytes(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """0..255 to [-1, 1]."""
-    return image / 127.5 - 1
-
-
 def harmonic_fill(image: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Solve Laplace's equation in the hole: every hole pixel becomes the mean of its neighbours (4, or fewer at the
     border of the image, where the normal derivative is 0). A sparse direct solve, exact to rounding.

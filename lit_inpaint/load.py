@@ -12,6 +12,7 @@ import lit_inpaint.methods
 from lit_inpaint.checkpoints import first_line, read_tensors, refuse_newer
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
+from masks.nearest import nearest
 
 
 def stage_classes() -> dict[str, type[Stage]]:
@@ -135,16 +136,6 @@ def described(cls: type[Stage], arguments: dict[str, Any], path: Path) -> dict[s
 
 def _path_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def nearest(name: str, allowed: Any) -> str:
-    """The sentence that ends an error about an unknown name: the nearest allowed one, and all of them if few."""
-    from difflib import get_close_matches
-
-    lower = {str(a).lower(): str(a) for a in allowed}
-    close = get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    hint = f"Did you mean '{lower[close[0]]}'? " if close else ""
-    return f"{hint}Allowed: {', '.join(sorted(map(str, allowed)))}."
 
 
 def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:

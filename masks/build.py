@@ -1,12 +1,12 @@
 """From a configuration to a generator and back, without torch: the YAML form that LightningCLI reads as well."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import masks
 from masks.generator import MaskGenerator
+from masks.nearest import nearest
 
 
 def build(config: str | Mapping[str, Any]) -> MaskGenerator:
@@ -21,17 +21,12 @@ def build(config: str | Mapping[str, Any]) -> MaskGenerator:
     arguments = {} if isinstance(config, str) else dict(config.get("init_args") or {})
     name = path.removeprefix("masks.")
     if name not in masks.__all__:
-        near = difflib.get_close_matches(name, masks.__all__, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(masks.__all__)}."
-        raise ValueError(f"{path!r} is no mask generator. {hint}")
+        raise ValueError(f"{path!r} is no mask generator. {nearest(name, masks.__all__)}")
     generator = getattr(masks, name)
     fields = [field.name for field in dataclasses.fields(generator)]
     for argument in arguments:
         if argument not in fields:
-            near = difflib.get_close_matches(argument, fields, 1)
-            raise ValueError(
-                f"{name} has no argument {argument!r}. {f'Did you mean {near[0]!r}?' if near else f'It has {fields}.'}"
-            )
+            raise ValueError(f"{name} has no argument {argument!r}. {nearest(argument, fields)}")
     try:
         return generator(**{argument: _value(value) for argument, value in arguments.items()})
     except TypeError as error:

@@ -7,10 +7,14 @@ order is converted at the edge, by a stated argument, and never guessed.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Values = TypeVar("Values", Tensor, NDArray[Any])
 
 
 class InpaintingBatch(NamedTuple):
@@ -49,6 +53,38 @@ def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     tensor([[1., 0.]])
     """
     return torch.where(mask == 1, prediction.to(image.dtype), image)
+
+
+def to_levels(image: Values, rounded: bool = True) -> Values:
+    """[-1, 1] to the levels 0 to 255 of an 8-bit image, still floats: clipped, and rounded to the nearest.
+
+    An image that came from 8 bits is recovered exactly. NaN stays NaN. Tensors of 16 bits are widened to float32.
+
+    Args:
+        image: A tensor or an array of any shape.
+        rounded: False: levels between the whole ones stay, for a network that was trained on 0 to 255.
+
+    >>> to_levels(torch.tensor([-1.0, 0.0, 0.003, 1.2]))
+    tensor([  0., 128., 128., 255.])
+    """
+    if isinstance(image, Tensor) and image.element_size() < 4:
+        image = image.float()
+    levels = (image.clip(-1, 1) + 1) * 127.5
+    return levels.round() if rounded else levels
+
+
+def from_levels(levels: Values) -> Values:
+    """0 to 255 to [-1, 1]; integers become floats.
+
+    >>> from_levels(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([-1.0000, -0.6000,  1.0000])
+    """
+    return levels / 127.5 - 1
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """One image (C, H, W) in [-1, 1] as a picture, (H, W, C) uint8."""
+    return to_levels(image.detach()).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def check(image: Tensor, mask: Tensor) -> None:

@@ -16,9 +16,9 @@ from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
 from lit_inpaint import methods
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
-from lit_inpaint.load import nearest
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
+from masks.nearest import nearest
 
 
 def describe() -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.intervals import FEW, paired_difference
 from experiments.records.record import Record
 from experiments.run.journal import Journal, settings_of
-from lit_inpaint.load import label_methods, nearest
+from lit_inpaint.load import label_methods
+from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
 MAY_CHANGE = (

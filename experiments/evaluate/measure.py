@@ -28,7 +28,7 @@ from lit_inpaint.load import load_method
 from lit_inpaint.metrics import metric, round_to_8_bits
 from lit_inpaint.metrics.inception import inception_features
 from lit_inpaint.module import InpaintingModule, keyed_generators
-from masks.convention import InpaintingBatch, erase
+from masks.convention import InpaintingBatch, erase, to_pixels
 
 
 def finished(job: Job) -> Record | None:
@@ -176,8 +176,8 @@ def _save_array(array: np.ndarray, path: Path) -> None:
 
 def save_png(image: Tensor, folder: Path, name: str) -> None:
     """(C, H, W) in [-1, 1], rounded to 8 bits."""
-    levels = image.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-    write_png(levels.squeeze(-1) if levels.shape[-1] == 1 else levels, folder, name, compress_level=1)
+    pixels = to_pixels(image)
+    write_png(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, folder, name, compress_level=1)
 
 
 def _reset_peak_memory(device: torch.device) -> None:

@@ -38,11 +38,11 @@ from datamodules.files import Files, find_images
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
 from experiments.records.record import hash_of
-from lit_inpaint.load import nearest
 from lit_inpaint.metrics import definition
 from masks import MaskFolder
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
+from masks.nearest import nearest
 
 LISTED = 1000  # images: longer lists stand in a definition as one hash
 OTHER_DRAWS = "published, other mask draws"

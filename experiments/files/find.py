@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from experiments.files.read import parse_yaml
+from masks.nearest import nearest
 
 INSTALLED = Path(__file__).resolve().parents[1] / "configs"
 
@@ -20,10 +21,6 @@ def find_yaml(name: str, folder: str = "") -> Path:
                 found = (place / spelling).absolute()
                 parse_yaml(found)
                 return found
-    from difflib import get_close_matches
-
     installed = sorted(str(p.relative_to(INSTALLED)) for p in (INSTALLED / folder).rglob("*.yaml"))
-    close = get_close_matches(f"{name.removesuffix('.yaml')}.yaml", installed, n=1, cutoff=0.4)
-    close = close or [one for one in installed if name.removesuffix(".yaml") in one][:1]
-    hint = f"Did you mean '{close[0]}'?" if close else f"Installed: {', '.join(installed)}."
+    hint = nearest(f"{name.removesuffix('.yaml')}.yaml", installed, cutoff=0.4)
     raise ValueError(f"there is no file '{name}' here, nor a configuration of that name. {hint}")

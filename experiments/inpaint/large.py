@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.module import InpaintingModule, keyed_generators
+from masks.convention import from_levels, to_pixels
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # top, left, bottom, right; ends excluded
@@ -119,7 +120,7 @@ def complete(
         window = windows.pop(int(np.argmax(order)))
         part, inner = _slices(window.box), _slices(window.core)
         if remaining[inner].any():
-            image = torch.from_numpy(result[part]).permute(2, 0, 1)[None].to(method.device).float() / 127.5 - 1
+            image = from_levels(torch.from_numpy(result[part]).permute(2, 0, 1)[None].to(method.device))
             mask = torch.from_numpy(remaining[part].copy())[None, None].to(method.device).float()
             guides: dict[str, Any] = {}
             if method.diverse:
@@ -130,12 +131,12 @@ def complete(
             filled = method(image, mask, **guides)[0]
             if not bool(filled.isfinite().all()):
                 raise ValueError(f"{type(method).__name__} gave pixels that are not finite; nothing was written.")
-            filled = ((filled.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+            completed = to_pixels(filled)
             kept = np.zeros_like(remaining[part])
             top, left = window.box[:2]
             kept[window.core[0] - top : window.core[2] - top, window.core[1] - left : window.core[3] - left] = 1
             kept = (kept & remaining[part]) == 1
-            result[part][kept] = filled[kept]
+            result[part][kept] = completed[kept]
             remaining[part][kept] = 0
         advance(count - len(windows), count)
     return result

@@ -4,8 +4,9 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
+
+from masks.nearest import nearest
 
 LAWS = {  # distribution: (keys that it must have, keys that it may have)
     "constant": ({"value"}, set()),
@@ -33,9 +34,7 @@ TINY = 1e-6  # from 0 and 1: where the tails of a normal law are cut
 def check_keys(given: Mapping[str, Any], allowed: set[str], where: str) -> None:
     for key in given:
         if key not in allowed:
-            near = get_close_matches(str(key), allowed, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(allowed))}."
-            raise ValueError(f"{where}: there is no key {key!r} here. {hint}")
+            raise ValueError(f"{where}: there is no key {key!r} here. {nearest(str(key), allowed)}")
 
 
 def number(value: Any, where: str) -> float:

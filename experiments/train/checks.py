@@ -4,10 +4,10 @@ import inspect
 import re
 from typing import Any
 
-from lit_inpaint.load import nearest
 from lit_inpaint.metrics import CHEAP
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
+from masks.nearest import nearest
 
 LOGGED = {"step", "epoch", "images_seen", "images_per_second", "data_wait", "generator_updates"}
 

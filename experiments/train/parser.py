@@ -11,7 +11,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 import datamodules
 import masks
 from experiments.train.checks import package_missing
-from lit_inpaint.load import nearest, stage_classes
+from lit_inpaint.load import stage_classes
+from masks.nearest import nearest
 
 
 class Mistake(ValueError):
@@ -50,8 +51,7 @@ class Parser(LightningArgumentParser):
                 allowed = {"trainer", "model", "data", "seed_everything", "ckpt_path", "init_from", "weights"}
             if "." in key and key.split(".")[0] not in {"trainer", "model", "data"}:
                 key, allowed = key.split(".")[0], {"trainer", "model", "data"}
-            sentence = nearest(key.split(".")[-1], allowed)
-            return f"there is no setting '{key}'. {sentence if len(allowed) < 25 else sentence.split(' Allowed')[0]}"
+            return f"there is no setting '{key}'. {nearest(key.split('.')[-1], allowed)}"
         if missing := package_missing(message):
             return missing
         keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)

@@ -20,8 +20,9 @@ from torch import Tensor
 from experiments.files.key_value import key_value
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
-from lit_inpaint.load import hyper_parameters, load_method, method_classes, nearest, read_checkpoint
+from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
 from lit_inpaint.module import InpaintingModule
+from masks.nearest import nearest
 
 
 def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:

@@ -14,7 +14,8 @@ from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO, check_bits, firs
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.foreign import torch7
-from lit_inpaint.load import load_method, method_classes, nearest, stage_classes
+from lit_inpaint.load import load_method, method_classes, stage_classes
+from masks.nearest import nearest
 
 # What converters raise for tensors that are missing, of another size or of another kind.
 FOREIGN = (LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError)

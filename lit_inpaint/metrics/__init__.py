@@ -1,6 +1,5 @@
 """Metrics under names that say their definition: docs/metrics.md has the table."""
 
-import difflib
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -21,6 +20,7 @@ from lit_inpaint.metrics.pixel import (
     round_to_8_bits,
 )
 from lit_inpaint.metrics.ssim import ssim, ssim_uniform7
+from masks.nearest import nearest
 
 CHEAP = ("psnr", "psnr_hole", "ssim", "l1_hole")  # logged by every method in every validation and test
 
@@ -68,9 +68,7 @@ def metric(name: str) -> Callable[..., Tensor]:
     tensor([0.5000, 0.5000])
     """
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, 1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise ValueError(f"unknown metric {name!r}; allowed: {', '.join(NAMES)}{hint}")
+        raise ValueError(f"unknown metric {name!r}. {nearest(name, NAMES)}")
     return globals()[name]
 
 

@@ -17,6 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import check_pair, defined
+from masks.convention import to_levels
 
 FID_MINIMUM = 1000  # images; with fewer the number says more about their count than about the method
 Features = NDArray[np.float64]
@@ -42,7 +43,7 @@ def _network(device: torch.device) -> nn.Module:
 def inception_features(image: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1], rounded to 8 bits, to (B, 2048) on the device of ``image``."""
     with torch.autocast(image.device.type, enabled=False):
-        levels = image.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+        levels = to_levels(image.float()).byte()
         network = _network(image.device)
         return torch.cat([network(part)[0] for part in levels.split(16)])
 

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from lit_inpaint.metrics._definition import check_pair, defined
+from masks.convention import from_levels, to_levels
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:
     """The nearest of the 256 levels that a PNG stores, still in [-1, 1].
 
-    >>> round_to_8_bits(torch.tensor([-1.0, 0.0, 0.003, 1.2])).add(1).mul(127.5)
+    >>> (round_to_8_bits(torch.tensor([-1.0, 0.0, 0.003, 1.2])) + 1) * 255 / 2
     tensor([  0., 128., 128., 255.])
     """
-    return image.float().clamp(-1, 1).add(1).mul(127.5).round().div(127.5).sub(1)
+    return from_levels(to_levels(image.float()))
 
 
 def _need_mask(mask: Tensor | None, name: str) -> Tensor:

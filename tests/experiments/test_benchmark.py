@@ -234,7 +234,7 @@ def test_a_metric_without_its_backbone_is_left_out_and_the_record_says_so(
     ("changes", "arguments", "said"),
     [
         ({"metrcs": ["psnr"]}, [], "unknown key 'metrcs'. Did you mean 'metrics'"),
-        ({"metrics": ["psnrr"]}, [], "unknown metric 'psnrr'.*did you mean psnr"),
+        ({"metrics": ["psnrr"]}, [], "unknown metric 'psnrr'.*Did you mean 'psnr"),
         ({"mask": {"class_path": "masks.Wyde"}}, [], "Wyde"),
         ({"measured": "both"}, [], "expected composite or raw"),
         ({}, ["--methods", "Teleo"], "Did you mean 'Telea'"),

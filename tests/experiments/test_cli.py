@@ -94,7 +94,7 @@ def test_help_imports_nothing_heavy_and_begins_with_what_a_newcomer_needs():
         ([*SMALL, "--trainer.max_stepz", "3"], ["max_stepz", "Did you mean 'max_steps'"]),
         ([*SMALL, "--model", "Telea"], ["Telea", "no parameters"]),
         ([*SMALL, "--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
-        (["masks", "show", "Narow", "--out", "sheet.png"], ["Did you mean Narrow"]),
+        (["masks", "show", "Narow", "--out", "sheet.png"], ["Did you mean 'Narrow'"]),
         # Lightning's own flags that a method with manual optimisation cannot honour: the argument that does it
         ([*SMALL, "--trainer.accumulate_grad_batches", "4"], ["model.init_args.accumulate to 4"]),
         ([*SMALL, "--trainer.gradient_clip_val", "1"], ["model.init_args.clip_norm"]),

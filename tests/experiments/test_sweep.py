@@ -100,14 +100,14 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"methods": "grid"}, "there is no key 'methods' here. Did you mean method"),
+        ({"methods": "grid"}, "there is no key 'methods' here. Did you mean 'method'"),
         ({"method": "hyperopt"}, "expected grid, random or bayes"),
         ({"metric": {"goal": "minimize"}}, "metric needs a name"),
         ({"command": ["lit-inpaint", "fit"]}, r'command must hold "\$\{args\}"'),
         ({"parameters": {"x": {"min": 0, "max": 1}}}, "a grid needs values"),
         ({"method": "random", "parameters": {"x": {"min": 2, "max": 1}}}, "min 2 must be below max 1"),
         ({"method": "random", "parameters": {"x": {"distribution": "log_unifrom", "min": 1, "max": 2}}}, "log_uniform"),
-        ({"method": "random", "parameters": {"x": {"min": 1, "mx": 2}}}, "Did you mean max"),
+        ({"method": "random", "parameters": {"x": {"min": 1, "mx": 2}}}, "Did you mean 'max'"),
         ({"method": "random", "parameters": {"x": {"parameters": {"y": {"mim": 1, "max": 2}}}}}, "parameter x.y .*min"),
         ({"command": ["${interpreter}", "${program}", "${args}"]}, "program is missing"),
         ({"command": None}, "program is missing"),

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
-from lit_inpaint.classical import ClassicalModule, UnfillableError, compiled, from_bytes, harmonic_fill, to_bytes
-from masks.convention import InpaintingBatch
+from lit_inpaint.classical import ClassicalModule, UnfillableError, compiled, harmonic_fill
+from masks.convention import InpaintingBatch, from_levels, to_levels, to_pixels
 
 SMALL: dict[str, dict[str, Any]] = {
     "Bertalmio": {"rounds": 3},
@@ -74,14 +74,19 @@ def test_opencv_methods_take_the_image_rounded_to_8_bits_and_return_the_hole_on_
     out = make(name)(image, mask)
     steps = (out[mask.expand_as(out) == 1] + 1) * 127.5
     torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
-    assert torch.equal(
-        out, make(name)(torch.from_numpy(from_bytes(to_bytes(image.numpy()))).float(), mask) * mask + image * (1 - mask)
-    )
+    assert torch.equal(out, make(name)(from_levels(to_levels(image)), mask) * mask + image * (1 - mask))
 
 
 def test_every_8_bit_value_survives_the_way_to_minus_one_to_one_and_back():
     values = np.arange(256, dtype=np.uint8)
-    assert (to_bytes(from_bytes(values).astype(np.float32)) == values).all()
+    assert (to_levels(from_levels(values).astype(np.float32)) == values).all()
+    picture = torch.from_numpy(values).view(1, 16, 16)
+    for dtype in (torch.float32, torch.float64):
+        assert (to_pixels(from_levels(picture.to(dtype)))[..., 0] == values.reshape(16, 16)).all()
+    beside = torch.tensor([-1.5, 1.5, float("nan")])
+    assert to_levels(beside)[:2].tolist() == [0, 255] and to_levels(beside)[2].isnan()
+    half = from_levels(picture.float()).bfloat16()  # levels would not be exact in 16 bits
+    assert (to_pixels(half) == to_pixels(half.float())).all()
 
 
 @every

@@ -92,7 +92,7 @@ def test_metrics_of_the_hole_ask_for_a_mask_and_unknown_names_offer_the_nearest(
     image = torch.zeros(1, 3, 8, 8)
     with pytest.raises(ValueError, match="give mask"):
         metric("psnr_hole")(image, image)
-    with pytest.raises(ValueError, match="did you mean psnr_hole"):
+    with pytest.raises(ValueError, match="Did you mean 'psnr_hole'"):
         metric("psnr_holes")
 
 

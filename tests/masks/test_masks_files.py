@@ -250,7 +250,7 @@ def test_buckets_exclude_their_low_end() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "Narow", "--out", "x.png"], "'Narow' is no mask generator. Did you mean Narrow?"),
+        (["show", "Narow", "--out", "x.png"], "'Narow' is no mask generator. Did you mean 'Narrow'?"),
         (["write", "nowhere.yaml", "--out", "x"], "nowhere.yaml: no such file"),
         (["measure", "nowhere"], "nowhere: no such folder"),
         (["write", "Half", "--out", "x", "--count", "0"], "at least one mask"),

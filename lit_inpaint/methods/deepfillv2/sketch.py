@@ -5,6 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masks.convention import to_pixels
+
 
 def canny_edges(image: Tensor, thresholds: tuple[int, int] = (100, 200)) -> Tensor:
     """Canny edges of grey images (B, 3, H, W) in [-1, 1]: (B, 1, H, W), 1 on an edge.
@@ -19,7 +21,6 @@ def canny_edges(image: Tensor, thresholds: tuple[int, int] = (100, 200)) -> Tens
     >>> canny_edges(image)[0, 0, 4].nonzero().flatten().tolist()
     [3]
     """
-    pixels = ((image.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    grey = [cv2.cvtColor(x.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2GRAY) for x in pixels]
+    grey = [cv2.cvtColor(to_pixels(x), cv2.COLOR_RGB2GRAY) for x in image]
     edges = np.stack([cv2.Canny(x, *thresholds) > 0 for x in grey])
     return torch.from_numpy(edges)[:, None].to(image.device, image.dtype)

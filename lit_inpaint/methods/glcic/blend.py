@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masks.convention import composite, hole_box
+from masks.convention import composite, from_levels, hole_box, to_pixels
 
 
 def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
@@ -27,8 +27,7 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
         if hole_box(hole) == (0, 0, 0, 0) or bool(hole.all()):
             out.append(image)
             continue
-        levels = ((image.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255)
-        pixels = levels.permute(1, 2, 0).numpy().astype(np.uint8)
+        pixels = to_pixels(image)
         binary = hole[0].cpu().numpy().astype(np.uint8) * 255
         pixels = cv2.copyMakeBorder(pixels, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
         # Beyond the border the hole goes on for Telea's fill and ends for the clone, which needs a rim to hold on to.
@@ -36,6 +35,6 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
         binary = cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
         left, top, width, height = cv2.boundingRect(binary)
         cloned = cv2.seamlessClone(pixels, smooth, binary, (left + width // 2, top + height // 2), cv2.NORMAL_CLONE)
-        blended = torch.from_numpy(cloned[3:-3, 3:-3].copy()).permute(2, 0, 1).to(image) / 127.5 - 1
+        blended = from_levels(torch.from_numpy(cloned[3:-3, 3:-3].copy()).permute(2, 0, 1).to(image))
         out.append(composite(blended[None], image[None], hole[None])[0])
     return torch.stack(out)

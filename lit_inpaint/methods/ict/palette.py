@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_inpaint.checkpoints import read_tensors
-from masks.convention import erase
+from masks.convention import erase, to_levels
 
 KMEANS_IMAGES, KMEANS_ROUNDS = 300, 20
 
@@ -29,7 +29,7 @@ def down_sample(image: Tensor, grid: int, mask: Tensor | None = None) -> Tensor:
         known = 1 - mask
         both = F.interpolate(torch.cat([erase(image, mask), known], 1), (grid, grid), mode="bilinear", antialias=True)
         small = both[:, :3] / both[:, 3:].clamp(min=1e-6)
-    return ((small + 1) * 127.5).clamp(0, 255).round().flatten(2).mT
+    return to_levels(small).flatten(2).mT
 
 
 def hole_of_tokens(mask: Tensor, grid: int) -> Tensor:
@@ -124,7 +124,7 @@ def read_palette(path: Path, colours: int | None = None) -> Tensor:
             raise ValueError(f"{path} holds {getattr(clusters, 'dtype', 'several arrays')}; expected floats {wanted}.")
         if not (clusters.size and clusters.min() >= -1 and clusters.max() <= 1):
             raise ValueError(f"{path} has shape {clusters.shape} and other values; expected {wanted}.")
-        palette = torch.from_numpy(np.rint(127.5 * (clusters.astype(np.float32) + 1)))
+        palette = torch.from_numpy(to_levels(clusters.astype(np.float32)))
     else:
         content = read_tensors(path)
         state = content.get("state_dict") if isinstance(content, dict) else None

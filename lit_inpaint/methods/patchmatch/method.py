@@ -13,6 +13,7 @@ from torch import Tensor
 from lit_inpaint.classical import ClassicalModule, harmonic_fill, refuse_without_known_pixels
 from lit_inpaint.methods.patchmatch.field import improve, random_state, rows, start, vote
 from lit_inpaint.methods.patchmatch.flood import Fields
+from masks.convention import from_levels, to_levels
 
 
 class Completion(NamedTuple):
@@ -70,14 +71,14 @@ class PatchMatch(ClassicalModule):
         refuse_without_known_pixels(mask)
         filled, holes = erased.clone(), mask[:, 0].cpu().numpy() == 1
         touched = [index for index, hole in enumerate(holes) if hole.any()]
-        images = [(erased[index].double().permute(1, 2, 0).cpu().numpy() + 1) * 127.5 for index in touched]
+        images = [to_levels(erased[i].double(), rounded=False).permute(1, 2, 0).cpu().numpy() for i in touched]
         seeds = [int(torch.randint(2**62, (), generator=generators[i])) if generators else self.seed for i in touched]
         if erased.is_cuda and touched:
             completed = self.complete_at_once(images, [holes[i] for i in touched], seeds, erased.device)
-            filled[touched] = (completed / 127.5 - 1).permute(0, 3, 1, 2).to(filled)
+            filled[touched] = from_levels(completed).permute(0, 3, 1, 2).to(filled)
             return filled
         for index, image, seed in zip(touched, images, seeds, strict=True):
-            completed = torch.from_numpy(self.complete(image, holes[index], seed).image / 127.5 - 1)
+            completed = torch.from_numpy(from_levels(self.complete(image, holes[index], seed).image))
             filled[index] = completed.permute(2, 0, 1)
         return filled
 

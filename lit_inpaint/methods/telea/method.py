@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_inpaint.classical import PerImage, from_bytes, to_bytes
+from lit_inpaint.classical import PerImage
+from masks.convention import from_levels, to_levels
 
 
 class Telea(PerImage):
@@ -26,5 +27,5 @@ class Telea(PerImage):
         self.radius = radius
 
     def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
-        filled = cv2.inpaint(to_bytes(erased), hole.astype(np.uint8), self.radius, cv2.INPAINT_TELEA)
-        return from_bytes(filled)  # type: ignore[arg-type]
+        filled = cv2.inpaint(to_levels(erased).astype(np.uint8), hole.astype(np.uint8), self.radius, cv2.INPAINT_TELEA)
+        return from_levels(filled)
