@@ -27,9 +27,8 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
         if hole_box(hole) == (0, 0, 0, 0) or bool(hole.all()):
             out.append(image)
             continue
-        pixels = to_pixels(image)
         binary = hole[0].cpu().numpy().astype(np.uint8) * 255
-        pixels = cv2.copyMakeBorder(pixels, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
+        pixels = cv2.copyMakeBorder(to_pixels(image), 3, 3, 3, 3, cv2.BORDER_REPLICATE)
         # Beyond the border the hole goes on for Telea's fill and ends for the clone, which needs a rim to hold on to.
         smooth = cv2.inpaint(pixels, cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_REPLICATE), 1, cv2.INPAINT_TELEA)
         binary = cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
