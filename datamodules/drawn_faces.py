@@ -13,7 +13,7 @@ from masks.generator import MaskGenerator
 class DrawnFaces(InpaintingDataModule):
     """Faces of :mod:`datamodules.faces`, one for each (``faces_seed``, split, index); no two splits share one.
 
-    A face is drawn when it is read, at ``image_size``, in a little over a millisecond at 64 px.
+    A face is drawn when it is read, at ``image_size``: 0.65 ms of one core at 64 px (docs/speed.md has the command).
 
     Args:
         mask: Distribution of the holes in training.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from datamodules.faces.body import background, body, head
 from datamodules.faces.features import eyes, mouth, nose
 from datamodules.faces.hair import beard, behind, glasses, hair, headwear
-from datamodules.faces.painting import KEPT, paint
+from datamodules.faces.painting import develop, paint
 from datamodules.faces.people import HAIR, SKIN, VERSION, Draws, Face, turned
 
 __all__ = ["VERSION", "draw"]
@@ -24,8 +24,14 @@ def draw(seed: int, split: int, index: int, size: int = 64) -> NDArray[np.uint8]
     >>> draw(0, 0, 0, 64).shape, bool((draw(0, 0, 7) == draw(0, 0, 7)).all())
     ((64, 64, 3), True)
     """
+    grain = np.random.PCG64(np.random.SeedSequence((VERSION, seed, split, index, 1)))
+    words = np.asarray(grain.random_raw((size * size + 15) // 16))
+    return develop(painted(seed, split, index, size), words)
+
+
+def painted(seed: int, split: int, index: int, size: int) -> NDArray[np.float64]:
+    """The face before film grain and rounding, (3, size, size)."""
     r = Draws(seed, split, index)
-    image = np.zeros((size, size, 3))
     light_x, light_y = r.between(-0.75, 0.75), r.between(-0.75, -0.1)
     light = (light_x, light_y, math.sqrt(1 - min(0.95, light_x * light_x + light_y * light_y)))
     length = math.sqrt(light[0] * light[0] + light[1] * light[1] + light[2] * light[2])
@@ -39,11 +45,5 @@ def draw(seed: int, split: int, index: int, size: int = 64) -> NDArray[np.uint8]
     layers += eyes(face, r) + nose(face, r) + beard(face, r) + mouth(face, r)
     layers += headwear(face, r, cover) if cover < 2 else hair(face, r, style)
     layers += glasses(face, r) if r.chance(0.22) else []
-    kept = np.zeros((KEPT, size, size))
-    paint(image, np.array(layers), kept, (face.x, face.y + 0.2, cos, sin), tuple(value / length for value in light))
-    grain = np.random.PCG64(np.random.SeedSequence((VERSION, seed, split, index, 1))).random_raw(
-        (size * size + 15) // 16
-    )
-    steps = (np.asarray(grain)[:, None] >> (4 * np.arange(16, dtype=np.uint64))) & np.uint64(15)
-    noise = (steps.reshape(-1)[: size * size].reshape(size, size, 1).astype(np.float64) - 7.5) * 0.35
-    return np.floor(np.minimum(255, np.maximum(0, image + noise)) + 0.5).astype(np.uint8)
+    frame = face.x, face.y + 0.2, cos, sin
+    return paint(size, np.array(layers, np.float64), frame, tuple(value / length for value in light))

@@ -2,6 +2,9 @@
 
 Only +, -, *, /, square roots and floors of float64 are used, which IEEE 754 rounds correctly, in one order, without
 fused operations. A picture is a list of layers, each a curved and tapered superellipse with an anti-aliased edge.
+
+Each layer is painted in several short loops over the pixels of its box, because the compiler turns a loop without
+branches into vector instructions. That changes no bit: a pixel still sees the same operations in the same order.
 """
 
 from collections.abc import Callable
@@ -10,6 +13,9 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Frame = tuple[float, float, float, float]
 
 FIELDS = (
     "x", "y", "rx", "ry",  # centre and half axes; the picture is [-1, 1] x [-1, 1], y down
@@ -28,9 +34,9 @@ FIELDS = (
     "inside", "outside",  # only inside, only outside of a coverage that was kept; 0: everywhere
 )  # fmt: skip
 _AT = {name: place for place, name in enumerate(FIELDS)}
-_RED = _AT["red"]
+_RED, _HEAD = _AT["red"], _AT["head"]
 _PLAIN = [1.0 if name in ("cos", "alpha") else 0.0 for name in FIELDS]
-KEPT = 8
+_KEPT = 8
 
 
 def shape(
@@ -78,6 +84,14 @@ def _noise(a: float, b: float, key: int) -> float:
 
 
 @_compiled
+def _radius(u: float, v: float, square: float) -> float:
+    """Distance from the centre in units of the half axes: 1 on the outline."""
+    if square == 1.0:
+        return np.sqrt(np.sqrt(u * u * u * u + v * v * v * v))
+    return np.sqrt(u * u + v * v)
+
+
+@_compiled
 def _edge(distance: float, soft: float) -> float:
     """Coverage at a signed distance from an edge that is ``soft`` wide."""
     t = min(1.0, max(0.0, 0.5 - distance / soft))
@@ -85,80 +99,131 @@ def _edge(distance: float, soft: float) -> float:
 
 
 @_compiled
-def paint(
-    image: NDArray[np.float64],
-    layers: NDArray[np.float64],
-    kept: NDArray[np.float64],
-    frame: tuple[float, float, float, float],
-    light: tuple[float, float, float],
-) -> None:
-    """Paint ``layers`` in their order onto ``image``, in place.
+def _lit(u: float, v: float, light: tuple[float, float, float]) -> float:
+    """Light that falls on a ball of radius one at (u, v)."""
+    inward = np.sqrt(max(0.0, 1.0 - u * u - v * v))
+    return max(0.0, u * light[0] + v * light[1] + inward * light[2])
 
-    Args:
-        image: (size, size, 3), levels in 0 .. 255.
-        layers: (n, len(FIELDS)).
-        kept: (KEPT, size, size), zeros: the coverages that layers keep for others.
-        frame: Centre of the head and the cosine and sine of its turn.
-        light: Direction to the light, of length one; z points at the viewer.
-    """
-    size = image.shape[0]
+
+@_compiled
+def _pixels(centre: float, reach: float, size: int) -> tuple[int, int]:
+    """First pixel within ``reach`` of ``centre`` along one axis, and the one after the last."""
     pixel = 2.0 / size
-    for n in range(layers.shape[0]):
-        (x, y, rx, ry, cos, sin, taper, bend, square, ring, soft, red, green, blue, alpha, shade,
-         grain, along, across, key, head, keep, inside, outside) = layers[n]  # fmt: skip
-        soft = max(soft, 1.4 * pixel)
-        thin = min(rx, ry)
-        # The box of the shape, in the picture: a circle around it holds it however it is turned.
-        wide, high = rx * (1.0 + abs(taper)) + soft, ry + abs(bend) + soft
-        reach_x = abs(cos) * wide + abs(sin) * high
-        reach_y = abs(sin) * wide + abs(cos) * high
-        px, py = x, y
-        if head == 1.0:
-            px = frame[0] + (x - frame[0]) * frame[2] - (y - frame[1]) * frame[3]
-            py = frame[1] + (x - frame[0]) * frame[3] + (y - frame[1]) * frame[2]
-            reach_x, reach_y = (
-                abs(frame[2]) * reach_x + abs(frame[3]) * reach_y,
-                abs(frame[3]) * reach_x + abs(frame[2]) * reach_y,
-            )
-        left = max(0, int(np.floor((px - reach_x + 1.0) / pixel)))
-        right = min(size, int(np.floor((px + reach_x + 1.0) / pixel)) + 1)
-        top = max(0, int(np.floor((py - reach_y + 1.0) / pixel)))
-        bottom = min(size, int(np.floor((py + reach_y + 1.0) / pixel)) + 1)
-        if keep > 0.0:
-            kept[int(keep) - 1] = 0.0
+    first = max(0, int(np.floor((centre - reach + 1.0) / pixel)))
+    after = min(size, int(np.floor((centre + reach + 1.0) / pixel)) + 1)
+    return first, max(first, after)
+
+
+@_compiled
+def _box(layer: Array, soft: float, frame: Frame, size: int) -> tuple[float, float, int, int, int, int]:
+    """Where a layer's centre is seen, and the left, right, top and bottom of the pixels that it may cover."""
+    x, y, rx, ry, cos, sin, taper, bend = layer[:8]
+    wide, high = rx * (1.0 + abs(taper)) + soft, ry + abs(bend) + soft
+    reach_x = abs(cos) * wide + abs(sin) * high
+    reach_y = abs(sin) * wide + abs(cos) * high
+    if layer[_HEAD] == 1.0:
+        head_x, head_y, head_cos, head_sin = frame
+        dx, dy = x - head_x, y - head_y
+        x, y = head_x + dx * head_cos - dy * head_sin, head_y + dx * head_sin + dy * head_cos
+        reach_x, reach_y = (
+            abs(head_cos) * reach_x + abs(head_sin) * reach_y,
+            abs(head_sin) * reach_x + abs(head_cos) * reach_y,
+        )
+    left, right = _pixels(x, reach_x, size)
+    top, bottom = _pixels(y, reach_y, size)
+    return x, y, left, right, top, bottom
+
+
+@_compiled
+def _paint_layer(image: Array, layer: Array, kept: Array, frame: Frame, light: tuple[float, float, float]) -> None:
+    (_, _, rx, ry, cos, sin, taper, bend, square, ring, soft, red, green, blue, alpha, shade,
+     grain, along, across, key, head, keep, inside, outside) = layer  # fmt: skip
+    colour = red, green, blue
+    size = image.shape[1]
+    pixel = 2.0 / size
+    soft, thin = max(soft, 1.4 * pixel), min(rx, ry)
+    x, y, left, right, top, bottom = _box(layer, soft, frame, size)
+    head_cos, head_sin = (frame[2], frame[3]) if head == 1.0 else (1.0, 0.0)
+    width, count = right - left, (right - left) * (bottom - top)
+    a, b, u, v = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    cover, tone = np.empty(count), np.ones(count)
+    for row in range(top, bottom):
+        for column in range(left, right):
+            k = (row - top) * width + column - left
+            dx, dy = (column + 0.5) * pixel - 1.0 - x, (row + 0.5) * pixel - 1.0 - y
+            dx, dy = dx * head_cos + dy * head_sin, dy * head_cos - dx * head_sin
+            a[k], b[k] = dx * cos + dy * sin, dy * cos - dx * sin
+    for k in range(count):
+        b[k] += bend * (a[k] / rx) * (a[k] / rx)
+        v[k] = b[k] / ry
+        u[k] = a[k] / (rx * max(0.1, 1.0 - taper * max(-1.0, min(1.0, v[k]))))
+    for k in range(count):
+        radius = _radius(u[k], v[k], square)
+        cover[k] = _edge((radius - 1.0) * thin, soft)
+        if ring > 0.0:
+            cover[k] *= 1.0 - _edge((radius - ring) * thin, soft)
+    if keep > 0.0:
+        kept[int(keep) - 1] = 0.0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            k = (row - top) * width + column - left
+            if inside > 0.0:
+                cover[k] *= kept[int(inside) - 1, row, column]
+            if outside > 0.0:
+                cover[k] *= 1.0 - kept[int(outside) - 1, row, column]
+            if keep > 0.0:
+                kept[int(keep) - 1, row, column] = cover[k]
+    if grain > 0.0:
+        for k in range(count):
+            if cover[k] > 0.0:
+                tone[k] += grain * _noise(a[k] * across, b[k] * along, int(key))
+    if shade > 0.0:
+        for k in range(count):
+            tone[k] += shade * (_lit(u[k], v[k], light) - 0.75)
+    for channel in range(3):
         for row in range(top, bottom):
             for column in range(left, right):
-                dx, dy = (column + 0.5) * pixel - 1.0 - px, (row + 0.5) * pixel - 1.0 - py
-                if head == 1.0:
-                    dx, dy = dx * frame[2] + dy * frame[3], dy * frame[2] - dx * frame[3]
-                a, b = dx * cos + dy * sin, dy * cos - dx * sin
-                b += bend * (a / rx) * (a / rx)
-                v = b / ry
-                u = a / (rx * max(0.1, 1.0 - taper * max(-1.0, min(1.0, v))))
-                d = np.sqrt(u * u + v * v)
-                if square == 1.0:
-                    d = np.sqrt(np.sqrt(u * u * u * u + v * v * v * v))
-                cover = _edge((d - 1.0) * thin, soft)
-                if ring > 0.0:
-                    cover *= 1.0 - _edge((d - ring) * thin, soft)
-                if cover == 0.0:
-                    continue
-                if inside > 0.0:
-                    cover *= kept[int(inside) - 1, row, column]
-                if outside > 0.0:
-                    cover *= 1.0 - kept[int(outside) - 1, row, column]
-                if keep > 0.0:
-                    kept[int(keep) - 1, row, column] = cover
-                cover *= alpha
-                if cover == 0.0:
-                    continue
-                tone = 1.0
-                if grain > 0.0:
-                    tone += grain * _noise(a * across, b * along, int(key))
-                if shade > 0.0:
-                    inward = np.sqrt(max(0.0, 1.0 - u * u - v * v))
-                    lit = max(0.0, u * light[0] + v * light[1] + inward * light[2])
-                    tone += shade * (lit - 0.75)
-                image[row, column, 0] += cover * (min(255.0, red * tone) - image[row, column, 0])
-                image[row, column, 1] += cover * (min(255.0, green * tone) - image[row, column, 1])
-                image[row, column, 2] += cover * (min(255.0, blue * tone) - image[row, column, 2])
+                k = (row - top) * width + column - left
+                level = min(255.0, colour[channel] * tone[k])
+                image[channel, row, column] += cover[k] * alpha * (level - image[channel, row, column])
+
+
+@_compiled
+def paint(
+    size: int,
+    layers: NDArray[np.float64],
+    frame: tuple[float, float, float, float],
+    light: tuple[float, float, float],
+) -> NDArray[np.float64]:
+    """Paint ``layers`` over each other, in their order.
+
+    Args:
+        size: Side of the picture in pixels.
+        layers: (n, len(FIELDS)).
+        frame: Centre of the head and the cosine and sine of its turn.
+        light: Direction to the light, of length one; z points at the viewer.
+
+    Returns:
+        (3, size, size), levels in 0 .. 255.
+    """
+    image = np.zeros((3, size, size))
+    kept = np.zeros((_KEPT, size, size))
+    for n in range(layers.shape[0]):
+        _paint_layer(image, layers[n], kept, frame, light)
+    return image
+
+
+@_compiled
+def develop(image: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Add a film's grain, four bits of ``words`` a pixel, and round: (3, size, size) to (size, size, 3)."""
+    size = image.shape[1]
+    levels = np.empty((size, size, 3), np.uint8)
+    for row in range(size):
+        for column in range(size):
+            place = row * size + column
+            four = (words[place >> 4] >> np.uint64(4 * (place & 15))) & np.uint64(15)
+            noise = (np.float64(four) - 7.5) * 0.35
+            for channel in range(3):
+                level = min(255.0, max(0.0, image[channel, row, column] + noise))
+                levels[row, column, channel] = np.uint8(np.floor(level + 0.5))
+    return levels
