@@ -14,7 +14,7 @@ from torch.utils.data.distributed import DistributedSampler
 from masks.generator import keyed_rng
 
 
-class TrainingSampler(DistributedSampler):
+class TrainingSampler(DistributedSampler[tuple[int, int]]):
     """A permutation keyed by (seed, epoch), dealt to the ranks card by card, that can start inside an epoch.
 
     It yields (epoch, sample index), so that the data set's draws are keyed by both wherever its worker was started.
@@ -48,7 +48,7 @@ class TrainingSampler(DistributedSampler):
         """Samples of this rank in a whole epoch, also in the one that a resumed run enters in the middle."""
         return self.num_samples
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.epoch
         order = keyed_rng(self.seed, "order", epoch).permutation(self.samples)
         # The skip belongs to one epoch; a flag used up by the first iterator would fail when Lightning makes two.
@@ -57,7 +57,7 @@ class TrainingSampler(DistributedSampler):
         return iter([(epoch, index) for index in own.tolist()])
 
 
-class EvaluationSampler(DistributedSampler):
+class EvaluationSampler(DistributedSampler[int]):
     """Every sample on exactly one rank: nothing is repeated to make the ranks even, so no mean is wrong.
 
     >>> [list(EvaluationSampler(5, rank, world=2)) for rank in range(2)]
@@ -70,7 +70,7 @@ class EvaluationSampler(DistributedSampler):
         self.total_size = samples
         self.num_samples = len(range(rank, samples, world))
 
-    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[int]:
         return iter(range(self.rank, self.samples, self.num_replicas))
 
 

@@ -85,7 +85,7 @@ class Keyed:
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        return self.compose(image=image)["image"]
+        return np.asarray(self.compose(image=image)["image"])
 
 
 def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8) -> None:

@@ -28,9 +28,10 @@ def build(config: str | Mapping[str, Any]) -> MaskGenerator:
         if argument not in fields:
             raise ValueError(f"{name} has no argument {argument!r}. {nearest(argument, fields)}")
     try:
-        return generator(**{argument: _value(value) for argument, value in arguments.items()})
+        built: MaskGenerator = generator(**{argument: _value(value) for argument, value in arguments.items()})
     except TypeError as error:
         raise ValueError(f"{name}: {error}. Its arguments are {', '.join(fields) or 'none'}.") from error
+    return built
 
 
 def describe(generator: MaskGenerator) -> dict[str, Any]:

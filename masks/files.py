@@ -63,7 +63,7 @@ def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDAr
     white = 1 if high == 1 else (65535 if deep and high > 255 else 255)
     soft = (values != 0) & (values != white)
     if not soft.any():
-        return values == white
+        return np.asarray(values == white)
     grey = f"{soft.mean():.2%} of its pixels are grey ({values[soft].min():g} to {values[soft].max():g})"
     if deep and not (255 < high <= 65535 or high <= 1):
         raise ValueError(
@@ -158,4 +158,4 @@ def resize_mask(mask: Mask, height: int, width: int) -> Mask:
         return mask
     rows = (2 * np.arange(height) + 1) * mask.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * mask.shape[1] // (2 * width)
-    return mask[rows[:, None], columns]
+    return np.asarray(mask[rows[:, None], columns])

@@ -80,7 +80,8 @@ def _noise(a: float, b: float, key: int) -> float:
     left, top = int(i), int(j)
     upper = _hash(left, top, key) * (1.0 - u) + _hash(left + 1, top, key) * u
     lower = _hash(left, top + 1, key) * (1.0 - u) + _hash(left + 1, top + 1, key) * u
-    return upper * (1.0 - v) + lower * v
+    mixed: float = upper * (1.0 - v) + lower * v
+    return mixed
 
 
 @_compiled

@@ -215,7 +215,8 @@ class Page:
     # ---- the page -------------------------------------------------------------------------------------------------
 
     def blocks(self) -> gr.Blocks:
-        with gr.Blocks(title="lit-inpaint", analytics_enabled=False, delete_cache=(3600, KEPT)) as blocks:
+        blocks = gr.Blocks(title="lit-inpaint", analytics_enabled=False, delete_cache=(3600, KEPT))
+        with blocks:
             session, show = gr.State(None), gr.JSON(visible=False)
             drawn, lines = gr.Textbox(visible=False), gr.Textbox(visible=False)
             with gr.Row():

@@ -148,7 +148,8 @@ def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[
         if protocol.samples > 1:
             return module.sample(image, mask, protocol.samples, protocol.seed, names)
         guides = {"generators": keyed_generators(protocol.seed, names, 0)} if module.diverse else {}
-        return module(image, mask, **guides)[None]
+        completed: Tensor = module(image, mask, **guides)
+        return completed[None]
     height, width = image.shape[-2:]
     if height % module.multiple or width % module.multiple or module.fixed_size not in (None, height):
         raise ValueError(f"raw output of {width}x{height} images cannot be measured: the network adapts their size.")

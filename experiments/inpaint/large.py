@@ -203,7 +203,7 @@ class _PeakOfTensors(TorchDispatchMode):
     """The largest sum of the bytes of all tensors that were alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.alive: WeakValueDictionary[int, torch.UntypedStorage] = WeakValueDictionary()
         self.peak = 0
 
@@ -238,4 +238,4 @@ def _probe(method: InpaintingModule, side: int) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    return tensors.peak
+    return int(tensors.peak)

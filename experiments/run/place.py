@@ -49,7 +49,7 @@ def to_save(resolved: dict[str, Any], written: dict[str, Any] | None) -> str:
         moved(resolved["trainer"], str(root), ROOT)
     if "ckpt_path" in resolved:
         resolved["ckpt_path"] = None
-    return yaml.safe_dump(_interpolated(resolved, written), sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(_interpolated(resolved, written), sort_keys=False, allow_unicode=True))
 
 
 def _interpolated(resolved: Any, written: Any) -> Any:

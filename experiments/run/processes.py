@@ -1,5 +1,6 @@
 """Whether a process is still the one that it was, on the machine where its number means something."""
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -8,11 +9,10 @@ from pathlib import Path
 def machine() -> str:
     """This machine and this container."""
     parts = [platform.node()]
-    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
-        try:
-            parts.append(read().strip())
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
     return "/".join(parts)
 
 

@@ -156,7 +156,7 @@ class Ledger:
 
     def _id(self, number: int) -> int:
         study = self.storage.get_study_id_from_name(self.study.study_name)
-        return self.storage.get_trial_id_from_study_id_trial_number(study, number)
+        return int(self.storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def lose(self, number: int, why: str) -> bool:
         """Fail a trial that its worker cannot finish; its place in the budget is free again."""

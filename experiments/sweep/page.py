@@ -46,7 +46,7 @@ def best_config(best: FrozenTrial, out: Path) -> str | None:
     config = yaml.safe_load(configs[0].read_text(encoding="utf-8").replace(folder, str(out / "best")))
     if isinstance(config.get("trainer"), dict):  # a saved configuration names no folder of its own
         config["trainer"]["default_root_dir"] = str(out / "best")
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def table(ledger: Ledger) -> str:

@@ -88,7 +88,7 @@ def _end_of_lines(file: Any) -> int:
         start = max(0, end - 65536)
         file.seek(start)
         if (newline := file.read(end - start).rfind(b"\n")) >= 0:
-            return start + newline + 1
+            return int(start + newline + 1)
         end = start
     return 0
 

@@ -86,7 +86,8 @@ def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:
     Of a part (``limit_val_batches``, a number or a share; ``overfit_batches``) the hash covers that part alone, and
     of a loader of the user's own, what that loader reads.
     """
-    from experiments.evaluate.protocol import define, hash_of
+    from experiments.evaluate.protocol import define
+    from experiments.records.record import hash_of
     from lit_inpaint.metrics import CHEAP
 
     try:

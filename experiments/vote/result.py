@@ -31,7 +31,7 @@ class Votes:
     @property
     def shares(self) -> np.ndarray:
         """Per image, in percent."""
-        return 100 * self.won.sum(1) / self.count.sum(1)
+        return np.asarray(100 * self.won.sum(1) / self.count.sum(1))
 
 
 def binomial(votes: Votes) -> tuple[float, float]:

@@ -167,7 +167,7 @@ class Restart(Checkpoint):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validating = self._state is State.TRAINING
         if self._validating:
-            self._common_batches = int(_over_ranks(trainer, sum(trainer.num_val_batches), "min"))  # type: ignore[arg-type]
+            self._common_batches = int(_over_ranks(trainer, sum(trainer.num_val_batches), "min"))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validating = False
@@ -179,7 +179,7 @@ class Restart(Checkpoint):
         loop = trainer.fit_loop.epoch_loop
         progress: Any = loop.batch_progress.current
         in_batch = progress.processed == progress.completed + 1  # on_train_batch_end: not logged, not validated yet
-        fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)  # type: ignore[arg-type]
+        fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)
         due = in_batch and fetcher is not None and batches > 0 and loop._should_check_val_fx(fetcher)
         every = trainer.log_every_n_steps or trainer.global_step + 1  # type: ignore[attr-defined]
         values = {key: float(value) for key, value in loop._results.metrics(on_step=True)["log"].items()}

@@ -209,7 +209,7 @@ def _byte_table() -> NDArray[np.uint32]:
 _TABLE = _byte_table()
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _crc(data: NDArray[np.uint8], table: NDArray[np.uint32]) -> int:
     crc = np.uint32(0xFFFFFFFF)
     for byte in data:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from masks.convention import check_image, check_mask
 
-F = TypeVar("F", bound=Callable)
+F = TypeVar("F", bound=Callable[..., object])
 
 
 def defined(

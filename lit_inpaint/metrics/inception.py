@@ -31,7 +31,7 @@ def _network(device: torch.device) -> nn.Module:
     except ModuleNotFoundError as error:
         raise BackboneMissingError("torch-fidelity is not installed: pip install 'lit-inpaint[metrics]'") from error
 
-    class Extractor(FeatureExtractorInceptionV3):  # type: ignore[misc, valid-type]
+    class Extractor(FeatureExtractorInceptionV3):  # type: ignore[misc]
         def load_state_dict(self, state_dict: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
             classifier = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}  # not used by features
             return super().load_state_dict({**classifier, **state_dict}, *args, **kwargs)

@@ -95,7 +95,7 @@ class ContextEncoder(InpaintingModule):
         if self.adversarial_weight:
             optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         else:
-            optimizer_g = self.optimizers()  # type: ignore[assignment]
+            optimizer_g = self.optimizers()
         zero_conv_biases(self)
 
         # The region, raw: no discriminator and no loss sees a composite.
