@@ -80,8 +80,7 @@ def _noise(a: float, b: float, key: int) -> float:
     left, top = int(i), int(j)
     upper = _hash(left, top, key) * (1.0 - u) + _hash(left + 1, top, key) * u
     lower = _hash(left, top + 1, key) * (1.0 - u) + _hash(left + 1, top + 1, key) * u
-    mixed: float = upper * (1.0 - v) + lower * v
-    return mixed
+    return upper * (1.0 - v) + lower * v
 
 
 @_compiled

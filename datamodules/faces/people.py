@@ -1,7 +1,6 @@
 """Who is drawn: the draws of one face, its colours, and where a turned head shows its points."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +22,7 @@ class Draws:
 
     def __init__(self, *key: int) -> None:
         raw = np.random.PCG64(np.random.SeedSequence((VERSION, *key))).random_raw(160)
-        self._left: Iterator[int] = iter((raw >> np.uint64(29)).tolist())
+        self._left = iter((raw >> np.uint64(29)).tolist())
 
     def between(self, low: float, high: float) -> float:
         return low + (high - low) * (next(self._left) / 2.0**35)
