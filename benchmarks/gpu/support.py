@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 from benchmarks.utilisation import Row
 from benchmarks.utilisation import make as make_row
 from lit_inpaint.stage import Stage
-from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, trainer
+from tests.support.contract import ROWS, STAGES, batches, trainer
 from tests.support.gradients import CASES, Forms
 
 SMALL: dict[str, dict[str, Any]] = dict(ROWS + STAGES)

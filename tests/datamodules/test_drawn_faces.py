@@ -1,6 +1,5 @@
 """Faces drawn by arithmetic: frozen bits, on every processor, without end, disjoint splits."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -12,12 +11,12 @@ from llvmlite.binding import get_host_cpu_features
 from PIL import Image
 
 from datamodules import DrawnFaces, SamplePhotos
-from datamodules.faces import VERSION, draw, painted
+from datamodules.faces import VERSION, draw
 from masks import CenterRectangle, MaskFolder
+from tests.support.faces import digests
 
 # sha256 over the first faces of each split of seed 0 ({size: count}), from the code that froze version 1. The odd sizes
 # leave a remainder in every vector loop. One fused operation shows in the levels before rounding, seldom in the pixels.
-EVEN, ODD = {64: 40, 96: 5}, {1: 5, 7: 20, 16: 20, 37: 20, 100: 5, 256: 2}
 GOLDEN = {
     1: [
         "af48f542b2ab90ceeb53e0d97d3830c8ea22cc53cc511b114c1939059eb227c5",
@@ -25,18 +24,6 @@ GOLDEN = {
         "efa2e83201b8f66948b51b4b07d134ee7f878e02a1afe80b099b830cfa601ed4",
     ]
 }
-
-
-def digests() -> list[str]:
-    found = []
-    for function, sizes in ((draw, EVEN), (draw, ODD), (painted, ODD)):
-        sha = hashlib.sha256()
-        for size, count in sizes.items():
-            for split in range(3):
-                for index in range(count):
-                    sha.update(function(0, split, index, size).tobytes())
-        found.append(sha.hexdigest())
-    return found
 
 
 def test_the_frozen_version_draws_its_golden_bits():
@@ -55,7 +42,7 @@ def test_other_instruction_sets_draw_the_same_bits(processor: str, tmp_path: Pat
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_CACHE_DIR": str(tmp_path),
     }
-    code = "from tests.datamodules.test_drawn_faces import digests; print(digests())"
+    code = "from tests.support.faces import digests; print(digests())"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], env=os.environ | others, capture_output=True, text=True
     )

@@ -35,6 +35,7 @@ from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
 from lit_inpaint.metrics import CHEAP, inception, metric
 from masks import CenterRectangle
+from tests.support.protocols import records, run, without_cost, write_protocol
 
 SIX = {
     "wide": {"class_path": "masks.Wide"},
@@ -44,27 +45,6 @@ SIX = {
     "half": {"class_path": "masks.Half"},
     "expand": {"class_path": "masks.Expand"},
 }
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight crops of 128x128 of the photographs that scikit-image carries."""
-    folder = tmp_path_factory.mktemp("photos")
-    files = SamplePhotos(mask=CenterRectangle()).files("test")
-    for number in range(8):
-        pixels = np.array(Image.open(files.path(number % 3)).convert("RGB"))
-        top = 40 * (number // 3)
-        Image.fromarray(pixels[top : top + 128, 60:188]).save(folder / f"photo{number}.png")
-    return folder
-
-
-def write_protocol(folder: Path, **changes: Any) -> Path:
-    config = {"name": "try", "size": 64, "mask": {"class_path": "masks.Wide"}, "metrics": list(CHEAP), **changes}
-    if "masks" in config:
-        del config["mask"]
-    path = folder / "try.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
 
 
 def write_checkpoint(path: Path, seed: int = 0) -> Path:
@@ -82,18 +62,6 @@ def write_checkpoint(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path
-
-
-def run(*arguments: Any) -> int:
-    return benchmark.main([str(a) for a in arguments])
-
-
-def records(out: Path) -> dict[str, Record]:
-    return {f"{path.parent.name}/{path.stem}": read_record(path) for path in sorted(out.glob("records/*/*.json"))}
-
-
-def without_cost(found: dict[str, Record]) -> dict[str, Record]:
-    return {key: replace(record, seconds_per_image=None, peak_memory_bytes=None) for key, record in found.items()}
 
 
 # ---- a kill in the middle -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import yaml
 from experiments.files.find import INSTALLED
 from experiments.train.cli import main
 from lit_inpaint.load import stage_classes
-from tests.lit_inpaint.test_methods import ROWS, STAGES
+from tests.support.contract import ROWS, STAGES
 
 NO_RUN = {"data", "masks", "protocols", "sweeps", "slurm", "compare", "loggers"}
 CONFIGS = sorted(

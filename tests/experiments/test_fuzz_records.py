@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from experiments import cli
-from tests.experiments.test_benchmark import photos, write_protocol  # noqa: F401
-from tests.experiments.test_benchmark import run as benchmark
-from tests.experiments.test_torn_journals import GRID, ROWS
+from tests.support.journals import GRID, ROWS
+from tests.support.protocols import run as benchmark
+from tests.support.protocols import write_protocol
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden_partial_conv.ckpt"
 SEED = int(os.environ.get("FUZZ_SEED", "20"))
@@ -106,7 +106,7 @@ def problem(argv: list[str], file: Path) -> str | None:
 
 
 @pytest.fixture
-def places(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Path, list[str]]]:  # noqa: F811
+def places(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Path, list[str]]]:
     """What is damaged: {kind: (the whole file, the command that reads it)}."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)

@@ -19,8 +19,7 @@ from experiments.inpaint import command as inpaint
 from experiments.inpaint.large import TILE, Window, available_memory, complete, estimate, plan
 from lit_inpaint.methods import DeepFillV2, Harmonic, Telea
 from masks.files import write_mask
-
-SIZE = (40, 32)
+from tests.support.pictures import SIZE, hole, photo
 
 
 @pytest.fixture(autouse=True)
@@ -34,17 +33,6 @@ def call(*argv: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(["inpaint", *argv])
     return int(end.value.code or 0)
-
-
-def photo(seed: int = 0, size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
-
-
-def hole(size: tuple[int, int] = SIZE) -> np.ndarray:
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    mask[size[1] // 4 : size[1] // 2, size[0] // 4 : size[0] // 2] = 1
-    return mask
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -6,20 +6,12 @@ from typing import Any
 import pytest
 
 from lit_inpaint import methods
-from tests.lit_inpaint.test_methods import ROWS
 from tests.support import killing
+from tests.support.contract import ROWS
 from tests.support.killing import Kill
+from tests.support.runs import model
 
 TRAINED = [name for name, _ in ROWS if getattr(methods, name).trainable]
-REACH_ALL_PHASES = {
-    "GLCIC": {"completion_steps": 3, "discriminator_steps": 3},
-    "DDPM": {"validation_images": 1},
-    "ContextEncoder": {"region": "random"},  # the holes of these runs are free-form
-}
-
-
-def model(name: str) -> dict[str, Any]:
-    return {"class_path": name, "init_args": dict(ROWS)[name] | REACH_ALL_PHASES.get(name, {})}
 
 
 def check(

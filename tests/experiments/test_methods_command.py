@@ -14,7 +14,7 @@ from experiments.cli import main
 from lit_inpaint import methods
 from lit_inpaint.methods import AOTGAN, DDPM, GLCIC, PartialConv
 from lit_inpaint.stage import Stage
-from tests.lit_inpaint.test_methods import ROWS
+from tests.support.contract import ROWS
 
 PLAIN: dict[str, Any] = {"width": 8, "blocks": 2, "discriminator_width": 4, "style_weight": 0, "perceptual_weight": 0}
 

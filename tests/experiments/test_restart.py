@@ -8,8 +8,8 @@ import pytest
 
 from datamodules import celebahq
 from masks.files import write_mask
-from tests.experiments.test_benchmark import records, without_cost, write_protocol
-from tests.experiments.test_inpaint import hole, photo
+from tests.support.pictures import hole, photo
+from tests.support.protocols import records, without_cost, write_protocol
 from tests.support.restarts import ended, trial
 
 FOLDER = ["inpaint", "--method", "Telea", "--image", "in", "--mask", "m.png", "--out", "out"]

@@ -20,16 +20,9 @@ import yaml
 from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.load import read_checkpoint
 from tests.support import killing, processes
+from tests.support.runs import LAST, step_of, wait_for
 
 DEEPFILL = {"class_path": "DeepFillV2", "init_args": {"width": 8, "discriminator_width": 4}}
-LAST = "run/checkpoints/last.ckpt"
-
-
-def wait_for(condition: Any, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def config(folder: Path, **trainer: Any) -> list[str]:
@@ -38,10 +31,6 @@ def config(folder: Path, **trainer: Any) -> list[str]:
     settings["trainer"] |= trainer
     (folder / "fit.yaml").write_text(yaml.safe_dump(settings))
     return ["fit", "--config", "fit.yaml"]
-
-
-def step_of(folder: Path) -> int:
-    return int((folder / "now.txt").read_text() or 0) if (folder / "now.txt").is_file() else 0
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from optuna.trial import TrialState
 from PIL import Image
 
 from experiments.compare.command import main as compare
@@ -23,20 +21,15 @@ from experiments.inpaint import command as inpaint
 from experiments.run.curves import read_run, read_segments
 from experiments.run.journal import Journal
 from experiments.run.loggers import SegmentedCSVLogger
-from experiments.sweep.ledger import Ledger, lost
-from experiments.sweep.space import read_sweep
+from experiments.sweep.ledger import lost
 from experiments.vote.store import Store
 from lit_inpaint.callbacks import panels
 from masks import Wide
 from masks.fixed import FixedSet
-from tests.experiments.test_benchmark import photos, records, run, without_cost, write_protocol  # noqa: F401
-from tests.experiments.test_vote import results, study_of
 from tests.support import killing, processes
-
-GRID = {
-    "name": "torn", "method": "grid", "metric": {"name": "val/loss", "goal": "minimize"},
-    "command": ["true", "${args}"], "parameters": {"x": {"values": [1, 2, 3, 4]}},
-}  # fmt: skip
+from tests.support.journals import ROWS, lines_of, open_ledger, outcome, spend
+from tests.support.protocols import records, run, without_cost, write_protocol
+from tests.support.votes import results, study_of
 
 
 @contextmanager
@@ -48,10 +41,6 @@ def full_disk(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def lines_of(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines(keepends=True)
 
 
 def torn_end(lines: list[bytes]) -> list[bytes]:
@@ -83,7 +72,7 @@ def no_beginning(lines: list[bytes]) -> list[bytes]:
 @pytest.mark.parametrize("damage", [torn_end, torn_middle, nuls, flipped, no_beginning])
 def test_a_damaged_journal_ends_in_the_record_of_a_whole_one(
     damage: Callable[[list[bytes]], list[bytes]],
-    photos: Path,  # noqa: F811
+    photos: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):
@@ -101,7 +90,7 @@ def test_a_damaged_journal_ends_in_the_record_of_a_whole_one(
     assert run(*arguments) == 0 and "damaged" not in capsys.readouterr().err
 
 
-def test_a_journal_of_a_newer_format_is_named_as_newer(photos: Path, tmp_path: Path):  # noqa: F811
+def test_a_journal_of_a_newer_format_is_named_as_newer(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
     journal = Journal(Job("Telea", "Telea", one, tmp_path))
     journal.path.write_text(json.dumps(journal.identity | {"format": 2}) + "\n")
@@ -109,7 +98,7 @@ def test_a_journal_of_a_newer_format_is_named_as_newer(photos: Path, tmp_path: P
         Journal(Job("Telea", "Telea", one, tmp_path))
 
 
-def test_rows_that_another_process_wrote_meanwhile_are_kept(photos: Path, tmp_path: Path):  # noqa: F811
+def test_rows_that_another_process_wrote_meanwhile_are_kept(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=3)
     job = Job("Telea", "Telea", one, tmp_path)
     late, early = Journal(job), Journal(job)
@@ -119,7 +108,7 @@ def test_rows_that_another_process_wrote_meanwhile_are_kept(photos: Path, tmp_pa
     assert sorted(Journal(job).rows) == [0, 1]
 
 
-def test_a_full_disk_names_the_journal_and_keeps_what_is_done(photos: Path, tmp_path: Path):  # noqa: F811
+def test_a_full_disk_names_the_journal_and_keeps_what_is_done(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
     job = Job("Telea", "Telea", one, tmp_path)
     journal = Journal(job)
@@ -163,7 +152,7 @@ def add_flag(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
 
 
 def test_a_flag_added_to_benchmark_makes_it_measure_again(
-    photos: Path,  # noqa: F811
+    photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -177,7 +166,7 @@ def test_a_flag_added_to_benchmark_makes_it_measure_again(
 
 
 def test_a_flag_added_to_inpaint_makes_a_folder_be_filled_again(
-    photos: Path,  # noqa: F811
+    photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -199,24 +188,6 @@ def test_a_flag_added_to_inpaint_makes_a_folder_be_filled_again(
 
 
 # ---- sweeps --------------------------------------------------------------------------------------------------------
-
-
-def open_ledger(folder: Path) -> Ledger:
-    path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump(GRID))
-    sweep = read_sweep(path)
-    return Ledger(sweep, str(folder / "journal.log"), sweep.budget(None))
-
-
-def spend(ledger: Ledger, most: int = 9) -> None:
-    while most and (claimed := ledger.claim()):
-        trial, drawn = claimed
-        ledger.finish(trial.number, TrialState.COMPLETE, float(drawn["x"]))
-        most -= 1
-
-
-def outcome(ledger: Ledger) -> list[tuple[int, float | None]]:
-    return sorted((trial.user_attrs["drawn"]["x"], trial.value) for trial in ledger.held())
 
 
 @pytest.fixture(scope="module")
@@ -318,10 +289,6 @@ def test_a_full_disk_under_a_vote_leaves_the_store_usable(tmp_path: Path):
 
 
 # ---- metrics.csv ---------------------------------------------------------------------------------------------------
-
-ROWS = "step,train/loss,val/psnr,images_seen\r\n" + "".join(
-    f"{n},{n / 4},{'' if n % 3 else 20 + n},{8 * n}\r\n" for n in range(10)
-)
 
 
 @pytest.mark.parametrize("number", range(6))

@@ -21,35 +21,11 @@ from PIL import Image
 from experiments.cli import main
 from experiments.compare.command import main as compare
 from experiments.compare.reader import read_folders
-from experiments.records.record import MetricResult, Record, hash_of, write_record
 from experiments.vote.page import serve
 from experiments.vote.result import Votes, binomial, interval
 from experiments.vote.store import Store, Vote
 from experiments.vote.study import Study, make_study
-
-IMAGES = [f"a/{i:02}" for i in range(24)]
-
-
-def results(out: Path, labels: tuple[str, ...] = ("RePaint", "LaMa", "Telea")) -> Path:
-    """What benchmark leaves, with one colour a method."""
-    for number, label in enumerate(labels):
-        values: dict[str, float | None] = dict.fromkeys(IMAGES, 0.1 * number)
-        record = Record(
-            {"name": "wide", "hash": hash_of({"size": 8}), "definition": {"size": 8}},
-            {"name": label, "label": label, "weights": "none", "parameters": {}, "seed": None, "images_seen": None},
-            {"lpips_alex": MetricResult("lpips 1.0", values, 0.1 * number, (0.1 * number, 0.1 * number), len(IMAGES))},
-        )
-        write_record(record, out / "records" / "wide-5bc7d730" / f"{label}.json")
-        for kind in (label, "_input"):
-            for image in IMAGES:
-                file = out / "images" / "wide-5bc7d730" / kind / f"{image}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (8, 8), (0, 0, 0) if kind == "_input" else (50 * number + 50, 0, 0)).save(file)
-    return out
-
-
-def study_of(out: Path) -> Study:
-    return make_study(read_folders([out])[0], "RePaint")
+from tests.support.votes import IMAGES, results, study_of
 
 
 def simulate(store: Store, study: Study, name: str, prefers: Callable[[str, str, int], bool]) -> None:

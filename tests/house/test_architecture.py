@@ -1,8 +1,10 @@
 """The arrows of the house: who may import whom, read from the source."""
 
+import re
+
 import pytest
 
-from tests.support.house import EDGES, MODULES, OURS, arrows, levels
+from tests.support.house import EDGES, MODULES, OURS, ROOT, arrows, levels
 
 ALLOWED = {
     "experiments": set(OURS),
@@ -100,3 +102,10 @@ def test_imports_have_no_circle():
 def test_experiments_is_a_house_of_few_rooms():
     graph = arrows("experiments")
     assert len(graph) <= 20 and max(levels(graph).values()) <= 5 and sum(map(len, graph.values())) <= 30
+
+
+def test_no_test_file_is_imported():
+    """What tests share is in tests/support; a program that a test writes for a subprocess counts as well."""
+    files = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    found = {path.name: re.findall(r"\btests(?:\.\w+)*\.test_\w+|import test_\w+", path.read_text()) for path in files}
+    assert len(files) > 100 and not {name: modules for name, modules in found.items() if modules}

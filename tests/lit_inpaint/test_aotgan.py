@@ -1,9 +1,6 @@
 """AOT-GAN: its blocks and losses against the published program, the three label rules, and one photograph to learn."""
 
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from lit_inpaint import backbones
 from lit_inpaint.checkpoints import AtomicCheckpointIO
@@ -23,43 +19,17 @@ from lit_inpaint.methods.aotgan import weights
 from lit_inpaint.methods.aotgan.loss import smgan_discriminator, smgan_generator, soften
 from lit_inpaint.methods.aotgan.networks import AOTBlock, standardise
 from lit_inpaint.module import parameter_counts
-from masks.convention import InpaintingBatch, composite
-from tests.lit_inpaint.test_overfit_gan_papers import assert_learns, square
-from tests.lit_inpaint.test_parity_gan_papers import random_state
-from tests.support.published import assert_probe, assert_published, assert_sum, float64
-
-WITHOUT_VGG: dict[str, Any] = {"style_weight": 0.0, "perceptual_weight": 0.0}
-SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "discriminator_width": 4, **WITHOUT_VGG}
-
-
-def small(**arguments: Any) -> AOTGAN:
-    torch.manual_seed(0)
-    return AOTGAN(**(SMALL | arguments))
-
-
-def random_input(height: int, width: int, batch: int = 2) -> tuple[Tensor, Tensor]:
-    """Images in [-1, 1] and masks (1 = hole), one rectangle a sample."""
-    image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    mask = torch.zeros(batch, 1, height, width)
-    for i in range(batch):
-        mask[i, :, height // 4 + i : height // 2 + 3, width // 3 : 3 * width // 4 - i] = 1
-    return image, mask
+from masks.convention import composite
+from tests.support import processes
+from tests.support.aotgan import SMALL, WITHOUT_VGG, small, train_on
+from tests.support.fitting import fit, items_of, random_input
+from tests.support.overfit import assert_learns, square
+from tests.support.published import assert_probe, assert_published, assert_sum, float64, random_state
 
 
 def wide(tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     image, mask = tensors
     return image.double(), mask.double()
-
-
-def fit(model: AOTGAN, image: Tensor, mask: Tensor, steps: int = 1, **arguments: Any) -> L.Trainer:
-    """One batch an epoch."""
-    ckpt_path = arguments.pop("ckpt_path", None)
-    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": steps}
-    options |= {"enable_progress_bar": False, "enable_model_summary": False} | arguments
-    items = [InpaintingBatch(image[i], mask[i], str(i)) for i in range(len(image))]
-    trainer = L.Trainer(**options)
-    trainer.fit(model, DataLoader(items, len(items)), ckpt_path=ckpt_path)  # type: ignore[arg-type]
-    return trainer
 
 
 def gradients_of_a_step(model: AOTGAN, image: Tensor, mask: Tensor, **arguments: Any) -> dict[str, Tensor]:
@@ -71,7 +41,7 @@ def gradients_of_a_step(model: AOTGAN, image: Tensor, mask: Tensor, **arguments:
             own = {id(p) for group in optimizer.param_groups for p in group["params"]}
             gradients.update({k: p.grad.clone() for k, p in pl_module.named_parameters() if id(p) in own})
 
-    fit(model, image, mask, callbacks=[Gradients()], **arguments)
+    fit(model, items_of(image, mask), callbacks=[Gradients()], **arguments)
     return gradients
 
 
@@ -448,7 +418,7 @@ def test_style_and_perceptual_loss_are_refused_before_the_first_batch_without_vg
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     model = small(style_weight=250.0)
     with pytest.raises(backbones.BackboneMissingError, match=r"vgg19 .* set style_weight and perceptual_weight to 0"):
-        fit(model, *random_input(64, 64))
+        fit(model, items_of(*random_input(64, 64)))
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -462,7 +432,7 @@ def test_the_discriminator_sees_the_truth_and_the_completed_image_and_the_losses
     discriminator = small(variant=variant).discriminator.eval()
     model.discriminator.eval()  # a constant spectral norm, so that the numbers can be told beforehand
     model.discriminator.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
-    logged = fit(model, image, mask).callback_metrics
+    logged = fit(model, items_of(image, mask)).callback_metrics
     torch.testing.assert_close(seen[0], completed)
     torch.testing.assert_close(seen[1], torch.cat([image, completed]))
     with torch.no_grad():
@@ -482,53 +452,21 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path: Path):
     image, mask = random_input(64, 64)
     L.seed_everything(5, verbose=False)
     whole = small()
-    fit(whole, image, mask, steps=4)
+    fit(whole, items_of(image, mask), steps=4)
     L.seed_everything(5, verbose=False)
-    fit(small(), image, mask, steps=2, plugins=[AtomicCheckpointIO()]).save_checkpoint(tmp_path / "half.ckpt")
+    fit(small(), items_of(image, mask), steps=2, plugins=[AtomicCheckpointIO()]).save_checkpoint(tmp_path / "half.ckpt")
     torch.manual_seed(99)
     resumed = AOTGAN(**SMALL)
-    again = fit(resumed, image, mask, steps=4, ckpt_path=tmp_path / "half.ckpt")
+    again = fit(resumed, items_of(image, mask), steps=4, ckpt_path=tmp_path / "half.ckpt")
     assert again.global_step == 4 and resumed.generator_updates == whole.generator_updates == 4
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
 
 
-TWO_PROCESSES = """
-import sys
-sys.path.insert(0, {root!r})
-import lightning as L, torch
-from torch.utils.data import DataLoader, Subset
-from tests.lit_inpaint.test_aotgan import random_input, small
-from masks.convention import InpaintingBatch
-devices = {devices}
-torch.set_num_threads(1)
-L.seed_everything(0, verbose=False)
-image, mask = (x.double() for x in random_input(64, 64, 4))
-items = [InpaintingBatch(image[i], mask[i], str(i)) for i in range(4)]
-trainer = L.Trainer(accelerator="cpu", devices=devices, max_steps=3, logger=False, enable_checkpointing=False,
-    strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto", enable_progress_bar=False,
-    enable_model_summary=False, use_distributed_sampler=False, precision="64-true")
-class Data(L.LightningDataModule):
-    def train_dataloader(self):
-        share = 4 // devices
-        first = trainer.global_rank * share
-        return DataLoader(Subset(items, range(first, first + share)), share)
-model = small()
-trainer.fit(model, datamodule=Data())
-torch.save(model.state_dict(), {folder!r} + f"/{{devices}}-{{trainer.global_rank}}.pt")
-"""
-
-
 @pytest.mark.slow  # test_ddp.py compares the gradients of every method; this one the weights and the power iteration
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch(tmp_path: Path):
-    values = {"root": str(Path(__file__).resolve().parents[2]), "folder": str(tmp_path)}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    for devices in (1, 2):
-        program = tmp_path / f"{devices}.py"
-        program.write_text(TWO_PROCESSES.format(devices=devices, **values))
-        done = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+    processes.on_one_and_two(train_on, tmp_path)
     single, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     for name, value in single.items():
         assert torch.equal(first[name], second[name]), name
@@ -540,7 +478,7 @@ def test_two_hundred_steps_in_bfloat16_stay_finite_and_learn():
     image, mask = random_input(64, 64)
     image = F.avg_pool2d(image, 9, 1, 4)  # something that can be learnt
     model = small(learning_rate=1e-3, non_finite="stop")
-    logged = fit(model, image, mask, steps=200, precision="bf16-mixed").callback_metrics
+    logged = fit(model, items_of(image, mask), steps=200, precision="bf16-mixed").callback_metrics
     assert model.generator_updates == 200 and model.skipped == 0
     assert all(torch.isfinite(value) for value in logged.values())
     nothing_learnt = (image - image.mean((2, 3), keepdim=True)).abs().mean().item()  # one colour an image

@@ -30,7 +30,7 @@ from lit_inpaint.methods.lama.loss import HighReceptiveFieldFeatures
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
-from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, make, trainer
+from tests.support.contract import ROWS, STAGES, batches, make, trainer
 
 STAGE_CLASSES = {n: c for n, c in stage_classes().items() if c.__module__.startswith("lit_inpaint.")}
 SAMPLERS = {n: c for n in samplers.__all__ if isinstance(c := getattr(samplers, n), type) and hasattr(c, "run")}
@@ -169,7 +169,9 @@ def observations(name: str, arguments: dict[str, Any]) -> Iterator[Any]:
     elif name in SAMPLERS:
         yield sampled(SAMPLERS[name](**arguments))
     else:
-        assert name in SMALL, f"give {name} a row in ROWS or STAGES of test_methods.py, with what makes it small"
+        assert name in SMALL, (
+            f"give {name} a row in ROWS or STAGES of tests/support/contract.py, with what makes it small"
+        )
         with torch.device("meta"):
             method = STAGE_CLASSES[name](**arguments)
         yield {key: value.shape for key, value in method.state_dict().items()}

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
 from masks.convention import InpaintingBatch
-from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, make, trainer
+from tests.support.contract import ROWS, STAGES, batches, make, trainer
 
 # test_aotgan.py, test_lama.py and test_dsi.py do so for theirs and look at what is learnt.
 ELSEWHERE = ("AOTGAN", "LaMa", "DSI")

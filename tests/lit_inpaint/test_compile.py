@@ -13,7 +13,7 @@ from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV1, DeepFillV2, LaMa
 from lit_inpaint.methods.dsi.stages import DSIVQVAE
 from lit_inpaint.module import InpaintingModule
-from tests.lit_inpaint.test_gan_papers import fit, samples, small
+from tests.support.fitting import fit, samples, small
 
 
 def small_v2() -> DeepFillV2:

@@ -17,6 +17,7 @@ from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv
 from lit_inpaint.methods.dsi.stages import load_vqvae
 from lit_inpaint.methods.ict.palette import read_palette
+from tests.support.runs import flipped
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden_partial_conv.ckpt"
 WAYS: dict[str, Callable[[Path], Any]] = {
@@ -28,12 +29,6 @@ WAYS: dict[str, Callable[[Path], Any]] = {
     "DSI's VQ-VAE": lambda path: load_vqvae(torch.nn.Identity(), path),
     "ICT's palette": read_palette,
 }
-
-
-def flipped(content: bytes, bit: int) -> bytes:
-    out = bytearray(content)
-    out[bit // 8] ^= 1 << bit % 8
-    return bytes(out)
 
 
 def line(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

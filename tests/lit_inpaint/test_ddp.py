@@ -14,8 +14,8 @@ from torch import nn
 from datamodules import SamplePhotos
 from lit_inpaint.ddp import batch_norms, check_strategy
 from masks import CenterRectangle
-from tests.lit_inpaint.test_methods import ROWS, make, trainer
 from tests.support import gradients, processes
+from tests.support.contract import ROWS, make, trainer
 from tests.support.gradients import CASES, COUPLED, Forms
 
 pytestmark = pytest.mark.xdist_group("ddp")

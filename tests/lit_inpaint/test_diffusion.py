@@ -3,8 +3,6 @@
 Numbers of official programs were printed by openai/guided-diffusion 22e0df8, with the inputs below.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +21,10 @@ from lit_inpaint.load import load_method
 from lit_inpaint.methods.ddpm.method import DDPM
 from lit_inpaint.methods.ddpm.weights import RELEASED, Shape, convert, detect, export, infer_flags
 from masks.convention import InpaintingBatch
+from tests.support import processes
+from tests.support.contract import trainer
+from tests.support.ddpm import NARROW, SHORT, Photos, random_weights, train_on
 from tests.support.published import assert_published, assert_sum, float64
-
-NARROW: dict[str, Any] = {
-    "image_size": 16,
-    "model_channels": 32,
-    "num_res_blocks": 1,
-    "channel_mult": (1, 2),
-    "attention_resolutions": (8,),
-    "num_head_channels": 32,
-}
-SHORT: dict[str, Any] = {"diffusion_steps": 2, "noise_schedule": "cosine"}
-
-
-def random_weights(network: torch.nn.Module, seed: int) -> dict[str, Tensor]:
-    """Weights that leave no layer zero and no two alike, the same for every program."""
-    generator, state = torch.Generator().manual_seed(seed), network.state_dict()
-    for name in sorted(state):
-        noise = 0.05 * torch.randn(state[name].shape, generator=generator)
-        state[name] = noise + (1.0 if name.endswith("weight") and state[name].ndim == 1 else 0.0)
-    return state
 
 
 def toy(x: Tensor, t: Tensor) -> Tensor:
@@ -50,33 +32,8 @@ def toy(x: Tensor, t: Tensor) -> Tensor:
     return torch.cat([x / (0.5 + x.abs()) + 0.25 * time, x / (1 + x * x)], 1)
 
 
-class Photos(torch.utils.data.Dataset[InpaintingBatch]):
-    """Eight smooth images with a square hole."""
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, index: int) -> InpaintingBatch:
-        wave = torch.sin(torch.arange(16) * (0.2 + 0.05 * index))
-        image = torch.stack([wave[:, None] * wave, wave[:, None].expand(16, 16), -wave.expand(16, 16)])
-        mask = torch.zeros(1, 16, 16)
-        mask[:, 4:10, 4:10] = 1
-        return InpaintingBatch(image, mask, f"photo{index}")
-
-
 def loader() -> DataLoader[InpaintingBatch]:
     return DataLoader(Photos(), batch_size=4)
-
-
-def trainer(folder: Path, **settings: Any) -> L.Trainer:
-    return L.Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **({"enable_checkpointing": False, "inference_mode": False} | settings),
-    )
 
 
 # ---- the process -------------------------------------------------------------------------------------------------
@@ -489,53 +446,11 @@ def test_bf16_and_fp32_sample_the_same_distribution() -> None:
     assert rounded[hole].std().item() == pytest.approx(exact[hole].std().item(), rel=0.05)
 
 
-DDP_PROGRAM = """
-import sys, torch, lightning as L
-sys.path.insert(0, {root!r})
-from tests.lit_inpaint.test_diffusion import *
-
-L.seed_everything(0)
-method = DDPM(**NARROW, **SHORT, timestep_sampling="loss-second-moment", sampler=DDNM(2), validation_images=3,
-              validation_sampler=DDNM(2))
-run = trainer(Path({folder!r}), max_epochs=2, devices={devices}, strategy={strategy!r},
-              use_distributed_sampler=False)
-dataset = Photos()
-def shard(size):
-    rank, world = (run.global_rank, run.world_size)
-    return DataLoader(torch.utils.data.Subset(dataset, range(rank, 8, world)), batch_size=size)
-class Data(L.LightningDataModule):
-    def train_dataloader(self): return shard(2)
-    def val_dataloader(self): return shard(2)
-    def predict_dataloader(self): return shard(3)
-run.fit(method, datamodule=Data())
-state = {{k: v.clone() for k, v in method.state_dict().items()}}
-validated = {{k: float(v) for k, v in run.callback_metrics.items()}}
-method.denoiser.load_state_dict(random_weights(method.denoiser, seed=4))
-out = run.predict(method, datamodule=Data())
-torch.save({{"state": state, "out": torch.cat(out), "val": validated}},
-           {folder!r} + f"/out{{run.global_rank}}.pt")
-"""
-
-
 @pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
 def test_two_processes_hold_the_same_weights_and_sample_what_one_process_samples(tmp_path: Path) -> None:
-    def run(devices: int) -> list[dict[str, Any]]:
-        folder = tmp_path / str(devices)
-        folder.mkdir()
-        strategy = "ddp_find_unused_parameters_true" if devices > 1 else "auto"
-        program = folder / "program.py"
-        values = {
-            "root": str(Path(__file__).resolve().parents[2]),
-            "folder": str(folder),
-            "devices": devices,
-            "strategy": strategy,
-        }
-        program.write_text(DDP_PROGRAM.format(**values))
-        subprocess.run([sys.executable, str(program)], check=True, timeout=240, capture_output=True)
-        return [torch.load(folder / f"out{rank}.pt") for rank in range(devices)]
-
-    first, second = run(2)
-    (single,) = run(1)
+    processes.on_one_and_two(train_on, tmp_path)
+    single, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     assert all(torch.equal(value, second["state"][name]) for name, value in first["state"].items())
     assert first["state"]["timesteps.counts"].sum() == 16  # each rank learned from the losses of both
     together = torch.empty_like(single["out"])

@@ -6,10 +6,6 @@ widths, with the weights of :func:`official_weights` and the inputs below; what 
 """
 
 import math
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -37,8 +33,10 @@ from lit_inpaint.methods.dsi.texture import structure_attention
 from lit_inpaint.methods.dsi.vqvae import Codebook
 from lit_inpaint.metrics import metric
 from lit_inpaint.stage import Stage
-from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, trainer
-from tests.lit_inpaint.test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
+from tests.support import processes
+from tests.support.contract import ROWS, STAGES, batches, trainer
+from tests.support.dsi import stage, train_on, trained_vqvae
+from tests.support.overfit import photograph, psnr_hole, square, telea, views
 from tests.support.published import assert_probe, assert_published, float64
 
 ENC_T = [
@@ -360,23 +358,6 @@ def test_a_structure_is_drawn_from_the_distribution_of_the_whole_network():
 by_stage = pytest.mark.parametrize("cls", [DSIVQVAE, DSIStructure, DSITexture])
 
 
-def stage(cls: type[Stage], **options: Any) -> Any:
-    """A small one; the later two with the codes of a VQ-VAE that was trained for two batches."""
-    torch.manual_seed(0)
-    made = cls(**(dict(STAGES)[cls.__name__] | options))
-    if cls is not DSIVQVAE:
-        made.vqvae.load_state_dict(trained_vqvae())
-    return made
-
-
-@cache
-def trained_vqvae() -> dict[str, Tensor]:
-    first = stage(DSIVQVAE)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer(Path(folder), max_steps=2).fit(first, batches(2))
-    return first.vqvae.state_dict()
-
-
 @by_stage
 def test_a_resumed_stage_continues_bit_for_bit(cls: type[Stage], tmp_path: Path):
     L.seed_everything(5, verbose=False)
@@ -462,42 +443,10 @@ def test_a_step_of_the_texture_generator_has_the_published_losses(tmp_path: Path
     assert run.callback_metrics["train/generator_loss"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-TWO_PROCESSES = """
-import sys
-sys.path.insert(0, {root!r})
-import lightning as L, torch
-from torch.utils.data import DataLoader
-from tests.lit_inpaint.test_dsi import DSIStructure, batches, by_stage, stage, trained_vqvae, trainer
-devices = {devices}
-torch.set_num_threads(1)
-items = list(batches(2, 2).dataset)
-items = [type(item)(item.image.double(), item.mask.double(), item.name) for item in items]
-class Data(L.LightningDataModule):
-    def train_dataloader(self):
-        share = 4 // devices
-        first = self.trainer.global_rank * share
-        return DataLoader(items[first : first + share] * 3, batch_size=share)
-trained_vqvae()  # before there are two processes
-for cls in by_stage.args[1]:
-    L.seed_everything(0, verbose=False)
-    model = stage(cls, **({{"dropout": 0.0}} if cls is DSIStructure else {{}}))
-    run = trainer({folder!r}, devices=devices, max_steps=3, precision="64-true", use_distributed_sampler=False,
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto")
-    run.fit(model, datamodule=Data())
-    torch.save(model.state_dict(), f"{folder}/{{cls.__name__}}-{{devices}}-{{run.global_rank}}.pt")
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.xdist_group("ddp")
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch_in_every_stage(tmp_path: Path):
-    values = {"root": str(Path(__file__).resolve().parents[2]), "folder": str(tmp_path)}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    for devices in (1, 2):
-        program = tmp_path / f"{devices}.py"
-        program.write_text(TWO_PROCESSES.format(devices=devices, **values))
-        done = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+    processes.on_one_and_two(train_on, tmp_path)
     for cls in by_stage.args[1]:
         single, first, second = (torch.load(tmp_path / f"{cls.__name__}-{n}.pt") for n in ("1-0", "2-0", "2-1"))
         for name, value in single.items():

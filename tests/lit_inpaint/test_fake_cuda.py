@@ -30,7 +30,7 @@ from lit_inpaint.methods.lama.loss import DilatedResNet50
 from lit_inpaint.metrics import CHEAP, NAMES, ImageMean, InceptionMetrics, metric
 from lit_inpaint.module import keyed_generators
 from lit_inpaint.stage import Stage
-from tests.lit_inpaint.test_methods import ROWS, STAGES
+from tests.support.contract import ROWS, STAGES
 from tests.support.fake_cuda import FakeCuda
 from tests.support.fake_steps import Steps, batch
 
@@ -83,7 +83,7 @@ def fresh_networks() -> None:
 def arguments(name: str, files: dict[str, str]) -> dict[str, Any]:
     """Small, and with every loss of the published method: the contract test leaves out those that need a file."""
     small = dict(ROWS + STAGES)
-    assert name in small, f"{name} has no small arguments in tests/lit_inpaint/test_methods.py: give it a row."
+    assert name in small, f"{name} has no small arguments in tests/support/contract.py: give it a row."
     kept = {key: value for key, value in small[name].items() if not (key.endswith("_weight") and value == 0)}
     needed = {key: value for key, value in files.items() if key in inspect.signature(OURS[name]).parameters}
     return kept | SMALLER.get(name, {}) | needed

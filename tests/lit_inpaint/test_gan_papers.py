@@ -8,7 +8,6 @@ import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from lit_inpaint.layers.local_crop import local_crop
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator, bce_generator_minimax
@@ -20,43 +19,7 @@ from lit_inpaint.methods.deepfillv1.loss import spatial_discount
 from lit_inpaint.methods.glcic.blend import blend
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from masks.convention import InpaintingBatch, composite
-
-SMALL: dict[type[InpaintingModule], dict[str, Any]] = {
-    ContextEncoder: {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16},
-    GLCIC: {"width": 4, "features": 8, "size": 64, "local_size": 32},
-    DeepFillV1: {"width": 4, "discriminator_width": 4, "size": 64, "local_size": 32},
-    PartialConv: {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0},
-}
-
-
-def small(cls: type[InpaintingModule], **arguments: Any) -> Any:
-    torch.manual_seed(0)
-    return cls(**(SMALL[cls] | arguments))
-
-
-def samples(count: int = 2, size: int = 64) -> list[InpaintingBatch]:
-    """Random images; holes of 20 to 23 px near the centre, each elsewhere."""
-    images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3)) * 2 - 1
-    masks = torch.zeros(count, 1, size, size)
-    for i in range(count):
-        masks[i, :, 20 + i : 42 + i % 2, 19 + i : 41] = 1
-    return [InpaintingBatch(image, mask, str(i)) for i, (image, mask) in enumerate(zip(images, masks, strict=True))]
-
-
-def batch_of(items: list[InpaintingBatch]) -> InpaintingBatch:
-    return InpaintingBatch(
-        torch.stack([x.image for x in items]), torch.stack([x.mask for x in items]), [x.name for x in items]
-    )
-
-
-def fit(model: InpaintingModule, items: list[InpaintingBatch], steps: int, **arguments: Any) -> L.Trainer:
-    """One batch an epoch."""
-    ckpt_path = arguments.pop("ckpt_path", None)
-    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": steps}
-    options |= {"enable_progress_bar": False, "enable_model_summary": False} | arguments
-    trainer = L.Trainer(**options)
-    trainer.fit(model, DataLoader(items, len(items)), ckpt_path=ckpt_path)  # type: ignore[arg-type]
-    return trainer
+from tests.support.fitting import SMALL, batch_of, fit, samples, small
 
 
 class Recorder(nn.Module):

@@ -17,7 +17,7 @@ from experiments.train.from_checkpoint import load_weights
 from lit_inpaint.callbacks import EMA, Health, Restart, Throughput
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv
-from tests.lit_inpaint.test_methods import batches, trainer
+from tests.support.contract import batches, trainer
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "golden_partial_conv.ckpt"
 

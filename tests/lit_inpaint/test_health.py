@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_inpaint.callbacks import Health
 from lit_inpaint.losses import margin
-from tests.lit_inpaint.test_methods import batches, trainer
+from tests.support.contract import batches, trainer
 from tests.support.gradients import Forms
 
 

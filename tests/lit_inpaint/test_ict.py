@@ -21,8 +21,8 @@ from lit_inpaint.methods.ict.networks import Transformer, Upsampler
 from lit_inpaint.methods.ict.palette import down_sample, enlarge, hole_of_tokens, kmeans_palette, read_palette
 from lit_inpaint.methods.ict.sampling import sample_tokens
 from lit_inpaint.module import keyed_generators
-from tests.lit_inpaint.test_methods import STAGES, batches, trainer
-from tests.lit_inpaint.test_overfit_gan_papers import photograph, psnr_hole, square, telea, views
+from tests.support.contract import STAGES, batches, trainer
+from tests.support.overfit import photograph, psnr_hole, square, telea, views
 from tests.support.published import assert_probe, float64
 
 SMALL = dict(STAGES)

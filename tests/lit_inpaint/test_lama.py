@@ -11,10 +11,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from experiments.weights.imports import main as import_weights
-from lit_inpaint.checkpoints import AtomicCheckpointIO
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import LaMa
@@ -23,38 +21,18 @@ from lit_inpaint.methods.lama.loss import DilatedResNet50, feature_matching, mas
 from lit_inpaint.methods.lama.networks import Discriminator
 from lit_inpaint.methods.lama.refinement import blur_and_halve, erode
 from lit_inpaint.module import parameter_counts
-from masks.convention import InpaintingBatch, composite
-from tests.lit_inpaint.test_overfit_gan_papers import assert_learns, square
-from tests.lit_inpaint.test_parity_gan_papers import random_state
-from tests.support.published import assert_probe, assert_sum, float64
+from masks.convention import composite
+from tests.support.fitting import fit, items_of, random_input
+from tests.support.overfit import assert_learns, square
+from tests.support.published import assert_probe, assert_sum, float64, random_state
 
 SMALL: dict[str, Any] = {"width": 8, "blocks": 2, "discriminator_width": 4, "perceptual_weight": 0.0}
+FOUR = items_of(*random_input(32, 32, 4))
 
 
 def small(**arguments: Any) -> LaMa:
     torch.manual_seed(0)
     return LaMa(**(SMALL | arguments))
-
-
-def random_input(height: int, width: int, batch: int = 2) -> tuple[Tensor, Tensor]:
-    """Images in [-1, 1] and masks (1 = hole), one rectangle a sample."""
-    image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    mask = torch.zeros(batch, 1, height, width)
-    for i in range(batch):
-        mask[i, :, height // 4 + i : height // 2 + 3, width // 3 : 3 * width // 4 - i] = 1
-    return image, mask
-
-
-def fit(model: LaMa, steps: int, **arguments: Any) -> L.Trainer:
-    """One batch of four images an epoch."""
-    image, mask = random_input(32, 32, 4)
-    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": steps}
-    options |= {"enable_progress_bar": False, "enable_model_summary": False, "plugins": [AtomicCheckpointIO()]}
-    ckpt_path = arguments.pop("ckpt_path", None)
-    trainer = L.Trainer(**(options | arguments))
-    items = [InpaintingBatch(image[i], mask[i], str(i)) for i in range(4)]
-    trainer.fit(model, DataLoader(items, 4), ckpt_path=ckpt_path)  # type: ignore[arg-type]
-    return trainer
 
 
 # ---- the published networks ------------------------------------------------------------------------------------------
@@ -258,7 +236,7 @@ def test_a_step_of_the_generator_lowers_the_suspicion_of_the_discriminator():
             return float(F.softplus(-model.discriminator((model.predict(image, mask) + 1) / 2)[0]).mean())
 
     before = suspicion()
-    fit(model, 4)
+    fit(model, FOUR, 4)
     assert suspicion() < before
 
 
@@ -266,17 +244,17 @@ def test_the_discriminator_judges_what_the_generator_makes_after_its_step_unless
     for share, passes in ((False, 2), (True, 1)):
         model, calls = small(share_forward=share), []
         model.generator.register_forward_hook(lambda *_, calls=calls: calls.append(1))
-        fit(model, 1)
+        fit(model, FOUR, 1)
         assert len(calls) == passes
 
 
 def test_the_perceptual_loss_is_never_left_out_silently(tmp_path):
     for file in (None, str(tmp_path / "encoder_epoch_20.pth")):
         with pytest.raises(ValueError, match=r"needs the ResNet50 of ADE20k.*or set perceptual_weight to 0"):
-            fit(small(perceptual_weight=30, segmentation_weights=file), 1)
+            fit(small(perceptual_weight=30, segmentation_weights=file), FOUR, 1)
     torch.save({"something": torch.ones(1)}, tmp_path / "encoder_epoch_20.pth")
     with pytest.raises(ValueError, match="is not the ResNet50 of ADE20k"):
-        fit(small(perceptual_weight=30, segmentation_weights=file), 1)
+        fit(small(perceptual_weight=30, segmentation_weights=file), FOUR, 1)
 
 
 def test_the_perceptual_network_is_a_dilated_resnet50_and_trains_the_generator(tmp_path):
@@ -296,7 +274,7 @@ def test_the_perceptual_network_is_a_dilated_resnet50_and_trains_the_generator(t
             torch.testing.assert_close(x := layer(x), ours)
     assert [tuple(x.shape[1:]) for x in (first, *rest)] == [(256, 16, 16), (512, 8, 8), (1024, 8, 8), (2048, 8, 8)]
     model = small(perceptual_weight=30, segmentation_weights=str(tmp_path / "encoder.pth"))
-    trainer = fit(model, 1)
+    trainer = fit(model, FOUR, 1)
     assert trainer.callback_metrics["train/perceptual"] > 0
     assert not any("features" in name for name in model.state_dict())
 
@@ -306,10 +284,10 @@ def test_the_perceptual_network_is_a_dilated_resnet50_and_trains_the_generator(t
 
 def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
     whole = small()
-    fit(whole, 4)
-    fit(small(), 2).save_checkpoint(tmp_path / "half.ckpt")
+    fit(whole, FOUR, 4)
+    fit(small(), FOUR, 2).save_checkpoint(tmp_path / "half.ckpt")
     resumed = small()
-    fit(resumed, 4, ckpt_path=tmp_path / "half.ckpt")
+    fit(resumed, FOUR, 4, ckpt_path=tmp_path / "half.ckpt")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
@@ -317,7 +295,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
 @pytest.mark.slow
 def test_two_hundred_steps_in_bfloat16_have_finite_losses():
     model = small(non_finite="stop")
-    assert fit(model, 200, precision="bf16-mixed").global_step == 200
+    assert fit(model, FOUR, 200, precision="bf16-mixed").global_step == 200
     assert all(p.isfinite().all() for p in model.parameters())
 
 

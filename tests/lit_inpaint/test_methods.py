@@ -1,133 +1,28 @@
 """The contract, one row a method: what every method must do before any other test of it counts.
 
-A new method adds one row to ROWS: its class and constructor arguments that make it small.
+Its rows: tests/support/contract.py.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
 from lit_inpaint.callbacks import EMA, Health, Throughput
-from lit_inpaint.checkpoints import AtomicCheckpointIO
-from lit_inpaint.load import load_method, stage_classes
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.load import load_method
 from masks.convention import InpaintingBatch, composite
+from tests.support.contract import ROWS, batches, make, trainer
 
-ROWS: list[tuple[str, dict[str, Any]]] = [
-    ("AOTGAN", {"width": 8, "blocks": 2, "discriminator_width": 4, "style_weight": 0, "perceptual_weight": 0}),
-    ("Bertalmio", {"rounds": 3}),
-    ("Biharmonic", {}),
-    ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}),
-    (
-        "DDPM",
-        {
-            "image_size": 64,
-            "model_channels": 32,
-            "num_res_blocks": 1,
-            "channel_mult": [1, 1],
-            "num_head_channels": 32,
-            "attention_resolutions": [32],
-            "diffusion_steps": 2,
-            "noise_schedule": "cosine",
-        },
-    ),
-    (
-        "DSI",
-        {
-            "vq_width": 8,
-            "vq_hidden": 4,
-            "channels": 4,
-            "codes": 8,
-            "condition_width": 2,
-            "structure_width": 8,
-            "groups": 1,
-            "blocks": 1,
-            "out_blocks": 1,
-            "heads": 2,
-            "texture_width": 4,
-        },
-    ),
-    ("DeepFillV1", {"width": 4, "discriminator_width": 4, "size": 64, "local_size": 32, "discriminator_updates": 1}),
-    ("DeepFillV2", {"width": 8, "discriminator_width": 4}),
-    ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
-    ("Harmonic", {}),
-    (
-        "ICT",
-        {
-            "size": 64,
-            "grid": 8,
-            "layers": 2,
-            "width": 16,
-            "heads": 2,
-            "colours": 16,
-            "upsampler_width": 4,
-            "upsampler_blocks": 1,
-        },
-    ),
-    ("LaMa", {"width": 4, "blocks": 1, "discriminator_width": 4, "perceptual_weight": 0}),
-    ("MIGAN", {"size": 64}),
-    ("NavierStokes", {}),
-    ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
-    ("PatchMatch", {}),
-    ("Telea", {}),
-]
-# Stages of methods that are put together: tests/experiments/test_configs.py makes their published YAMLs small by these.
-_DSI: dict[str, Any] = {"vq_width": 8, "vq_hidden": 4, "channels": 4, "codes": 8}
-_ICT: dict[str, Any] = {"grid": 8, "colours": 27, "palette": "uniform"}
-_ICT_UPSAMPLER = {
-    "size": 64, "width": 4, "blocks": 1, "discriminator_width": 4, "perceptual_weight": 0, "style_weight": 0,
-}  # fmt: skip
-STAGES: list[tuple[str, dict[str, Any]]] = [
-    ("DSIVQVAE", _DSI),
-    (
-        "DSIStructure",
-        _DSI | {"condition_width": 2, "structure_width": 8, "groups": 1, "blocks": 1, "out_blocks": 1, "heads": 2},
-    ),
-    ("DSITexture", _DSI | {"texture_width": 4, "discriminator_width": 4}),
-    ("ICTTransformer", _ICT | {"layers": 2, "width": 16, "heads": 2}),
-    ("ICTUpsampler", _ICT | _ICT_UPSAMPLER),
-]
-SIZE = 64
 by_name = pytest.mark.parametrize(("name", "arguments"), ROWS, ids=[name for name, _ in ROWS])
 trained = pytest.mark.parametrize(
     ("name", "arguments"),
     [(n, a) for n, a in ROWS if getattr(methods, n).trainable],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-
-
-def batches(count: int, size: int = 2) -> DataLoader:
-    """Smooth images with a hole off the centre, so that every method has something to do."""
-    grid = torch.linspace(-1, 1, SIZE)
-    items = []
-    for i in range(count * size):
-        waves = torch.sin(9 * grid + i)
-        image = torch.stack([waves.expand(SIZE, SIZE), waves.expand(SIZE, SIZE).T, waves * waves[:, None]])
-        mask = torch.zeros(1, SIZE, SIZE)
-        mask[:, 20:40, 24 + i % 4 : 44] = 1
-        items.append(InpaintingBatch(image, mask, f"image-{i}"))
-    return DataLoader(items, batch_size=size)
-
-
-def trainer(folder: Path, **arguments: Any) -> L.Trainer:
-    defaults: dict[str, Any] = {
-        "default_root_dir": folder, "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
-        "plugins": [AtomicCheckpointIO()], "inference_mode": False, "accelerator": "cpu", "devices": 1,
-        "enable_checkpointing": False, "num_sanity_val_steps": 0,
-    }  # fmt: skip
-    return L.Trainer(**(defaults | arguments))
-
-
-def make(name: str, arguments: dict[str, Any]) -> InpaintingModule:
-    """A method, or a stage of one, with the weights of seed 0."""
-    torch.manual_seed(0)
-    return (getattr(methods, name, None) or stage_classes()[name])(**arguments)
 
 
 def test_every_method_has_a_row():

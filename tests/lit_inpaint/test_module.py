@@ -20,7 +20,7 @@ from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from lit_inpaint.stage import NonFiniteLossError
 from masks.convention import InpaintingBatch
-from tests.lit_inpaint.test_methods import trainer
+from tests.support.contract import trainer
 
 
 class Scale(InpaintingModule):

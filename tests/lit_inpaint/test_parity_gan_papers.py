@@ -23,7 +23,7 @@ from lit_inpaint.methods.deepfillv2 import weights as deepfillv2_weights
 from lit_inpaint.methods.glcic import weights as glcic_weights
 from lit_inpaint.methods.partial_conv import weights as partial_conv_weights
 from masks.convention import erase
-from tests.support.published import assert_probe, assert_published, float64
+from tests.support.published import assert_probe, assert_published, float64, random_state
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -87,23 +87,6 @@ MMAGIC_DEEPFILL = {
     ],
 }  # fmt: skip
 DAA233_DISCRIMINATORS = [0.350242, 1.027146, -0.453927, -1.220438]
-
-
-def random_state(shapes: Shapes, seed: int) -> dict[str, Tensor]:
-    """Random weights of sensible size, drawn in the order of the sorted names."""
-    generator, state = torch.Generator().manual_seed(seed), {}
-    for name, shape in sorted(shapes.items()):
-        if "mask_conv" in name or "mask_updater" in name:
-            state[name] = torch.ones(shape)
-        elif name.endswith("num_batches_tracked"):
-            state[name] = torch.zeros(shape, dtype=torch.long)
-        elif name.endswith("running_var"):
-            state[name] = 0.5 + torch.rand(shape, generator=generator)
-        elif len(shape) == 1:
-            state[name] = (1 if name.endswith("weight") else 0) + 0.1 * torch.randn(shape, generator=generator)
-        else:
-            state[name] = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
-    return state
 
 
 @pytest.fixture(autouse=True)

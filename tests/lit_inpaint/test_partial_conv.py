@@ -1,22 +1,19 @@
 """Partial convolutions: the layer, the losses and the two stages of Liu et al. 2018."""
 
-import lightning as L
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from lit_inpaint.layers.partial_conv import PartialConv2d
 from lit_inpaint.losses.perceptual import VGG16Features, gram, perceptual, style
 from lit_inpaint.methods.partial_conv import PartialConv
 from lit_inpaint.methods.partial_conv.loss import hole_total_variation
 from lit_inpaint.module import parameter_counts
-from masks.convention import InpaintingBatch, composite
+from masks.convention import composite
+from tests.support.fitting import fit, items_of
 from tests.support.published import float64
 
-QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-QUIET |= {"enable_model_summary": False}
 SMALL = {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}
 
 
@@ -26,13 +23,6 @@ def image_and_mask(size: int = 64, batch: int = 2) -> tuple[Tensor, Tensor]:
     for i in range(batch):
         mask[i, :, 10 + i : 40, 20 : 50 + i] = 1
     return image, mask
-
-
-def fit(model: PartialConv, image: Tensor, mask: Tensor, steps: int = 1) -> L.Trainer:
-    samples = [InpaintingBatch(x, m, "") for x, m in zip(image, mask, strict=True)]
-    trainer = L.Trainer(max_steps=steps, **QUIET)  # type: ignore[arg-type]
-    trainer.fit(model, DataLoader(samples, len(samples)))  # type: ignore[arg-type]
-    return trainer
 
 
 def test_default_networks_have_the_published_number_of_parameters():
@@ -142,7 +132,7 @@ def test_training_step_is_equation_seven_on_images_in_unit_range(weights_dir):
     model = PartialConv(levels=3, width=4)
     with torch.no_grad():  # in training mode, as the step sees it
         output = (model.predict(image, mask) + 1) / 2
-    logged = fit(model, image, mask).callback_metrics
+    logged = fit(model, items_of(image, mask)).callback_metrics
     truth = (image + 1) / 2
     completed = composite(output, truth, mask)
     n = truth.numel()
@@ -178,7 +168,7 @@ def test_the_image_is_made_in_float32_also_under_bfloat16():
 def test_stage_two_freezes_the_encoder_s_norms_and_nothing_else():
     model = PartialConv(stage=2, learning_rate=1e-2, **SMALL)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fit(model, *image_and_mask(), steps=2)
+    fit(model, items_of(*image_and_mask()), steps=2)
     same = {name for name, value in model.state_dict().items() if torch.equal(value, before[name])}
     norms = {name for name in before if name.startswith("generator.encoder") and ".norm." in name}
     assert norms and norms <= same

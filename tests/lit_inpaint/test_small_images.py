@@ -15,7 +15,7 @@ from lit_inpaint import methods
 from lit_inpaint.discriminators import SpectralPatchGAN
 from lit_inpaint.layers.tf_same import Conv2dSame
 from masks.convention import InpaintingBatch
-from tests.lit_inpaint.test_methods import ROWS, STAGES, make, trainer
+from tests.support.contract import ROWS, STAGES, make, trainer
 
 # Height and width of the smallest images that a method or a stage trains on; where all sides are fixed, as many as in
 # its contract row. Every trained method and stage has one.

@@ -19,7 +19,7 @@ from lit_inpaint.losses.hinge import hinge_discriminator, hinge_generator
 from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
-from tests.lit_inpaint.test_methods import ROWS, STAGES, batches, make, trainer
+from tests.support.contract import ROWS, STAGES, batches, make, trainer
 
 Form = Literal["hinge", "wgan_gp", "wgan_gp_apart", "r1_apart"]
 

@@ -262,7 +262,7 @@ def settings(model: dict[str, Any], workers: int = 0, ranks: int = 1, steps: int
             {"class_path": "lit_inpaint.callbacks.Throughput"},
             {"class_path": "lit_inpaint.callbacks.Health"},
             {"class_path": "lit_inpaint.callbacks.EMA", "init_args": {"decay": 0.9}},
-            {"class_path": "experiments.run.loggers.RunRecord"},
+            {"class_path": "experiments.train.config.RunRecord"},
             {
                 "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
                 "init_args": checkpoints | {"save_last": True},

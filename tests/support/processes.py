@@ -85,3 +85,14 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def on_one_and_two(target: Callable[[int, str], None], folder: Path) -> None:
+    """``target(devices, folder)`` on one process and, at the same time, on two ranks of gloo."""
+    port, started = free_port(), {}
+    for devices, rank in ((1, 0), (2, 0), (2, 1)):
+        log, env = f"{devices}-{rank}.txt", rank_env(rank, 2, port) if devices == 2 else {}
+        started[log] = start(target, devices, str(folder), folder=folder, log=log, env=env)
+    for log, process in started.items():
+        process.join(240)
+        assert process.exitcode == 0, f"exit code {process.exitcode}: {(folder / log).read_text()[-3000:]}"

@@ -4,6 +4,7 @@ The programs ran in float32. Ours runs in float64 here, where the order in which
 what lies between the two is the rounding of their run and of the digits, and both follow the scale of the tensor.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -46,3 +47,20 @@ def assert_sum(output: Tensor, expected: float, rounding: float = ROUNDING) -> N
     assert flat.dtype == torch.float64, f"computed in {flat.dtype}: its last digits depend on the processor"
     size = max(flat.square().sum().sqrt().item(), abs(expected))
     assert abs(flat.sum().item() - expected) <= rounding * size, (flat.sum().item(), expected)
+
+
+def random_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
+    """Random weights of sensible size, drawn in the order of the sorted names."""
+    generator, state = torch.Generator().manual_seed(seed), {}
+    for name, shape in sorted(shapes.items()):
+        if "mask_conv" in name or "mask_updater" in name:
+            state[name] = torch.ones(shape)
+        elif name.endswith("num_batches_tracked"):
+            state[name] = torch.zeros(shape, dtype=torch.long)
+        elif name.endswith("running_var"):
+            state[name] = 0.5 + torch.rand(shape, generator=generator)
+        elif len(shape) == 1:
+            state[name] = (1 if name.endswith("weight") else 0) + 0.1 * torch.randn(shape, generator=generator)
+        else:
+            state[name] = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+    return state

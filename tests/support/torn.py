@@ -11,10 +11,10 @@ from PIL import Image
 from experiments.inpaint import command as inpaint
 from experiments.run.curves import read_run, read_segments
 from experiments.vote.store import Store
-from tests.experiments.test_benchmark import records, run, without_cost, write_protocol
-from tests.experiments.test_inpaint import photo
-from tests.experiments.test_torn_journals import ROWS, lines_of, open_ledger, outcome, spend
-from tests.experiments.test_vote import results, study_of
+from tests.support.journals import ROWS, lines_of, open_ledger, outcome, spend
+from tests.support.pictures import photo
+from tests.support.protocols import records, run, without_cost, write_protocol
+from tests.support.votes import results, study_of
 
 DAMAGES = ("torn end", "torn middle", "NULs")
 
