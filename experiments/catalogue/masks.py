@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from experiments.files.read import read_yaml
 from experiments.files.write import whole, write_text
+from masks.area import BUCKETS, bucket
 from masks.build import build
 from masks.files import read_mask
 from masks.finding import find_images
@@ -20,7 +21,6 @@ from masks.fixed import RECIPE, FixedSet
 from masks.generator import Mask, MaskGenerator
 
 # Hole shares (low, high] of Liu et al. 2018, and what lies outside.
-BUCKETS = ((0.0, 0.01), (0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))
 _MASK = "class name (LaMaThick), YAML with class_path and init_args (experiments/configs/masks/*.yaml)"
 
 
@@ -219,15 +219,6 @@ def _write_lists(folder: Path, found: dict[tuple[int, bool], list[str]]) -> None
 def _read(folder: Path, names: Iterable[str], arguments: argparse.Namespace) -> Iterator[tuple[str, Mask]]:
     for name in names:
         yield name, read_mask(folder / name, arguments.white, arguments.threshold, arguments.alpha)
-
-
-def bucket(share: float) -> int:
-    """Index of the one of :data:`BUCKETS` that holds a hole share; its low end is excluded, its high end included.
-
-    >>> bucket(0.1), bucket(0.1001), bucket(0.0), bucket(1.0)
-    (1, 2, 0, 7)
-    """
-    return next(index for index, (_, high) in enumerate(BUCKETS) if share <= high)
 
 
 def touches_border(mask: Mask, border: float) -> bool:

@@ -154,8 +154,8 @@
       }
     }
     if (zero) draw(svg, "text", { x: x(0), y: box.bottom + 20, "text-anchor": "middle" }, "none");
-    const better = quality.higher ? "higher is better" : "lower is better";
-    draw(svg, "text", { x: box.left, y: 10 }, `${quality.name}, ${better}`);
+    const better = { true: ", higher is better", false: ", lower is better" }[quality.higher] || "";
+    draw(svg, "text", { x: box.left, y: 10 }, `${quality.name}${better}`);
     draw(svg, "text", { x: box.right, y: height - 8, "text-anchor": "end" }, `${costName}${positive.length > 1 ? ", logarithmic" : ""}`);
 
     const sign = quality.higher ? 1 : -1;
@@ -163,7 +163,7 @@
     for (const row of [...points].sort((a, b) => a[cost] - b[cost] || sign * (b.cells[quality.name][0] - a.cells[quality.name][0]))) {
       if (!front.length || sign * (row.cells[quality.name][0] - front.at(-1).cells[quality.name][0]) > 0) front.push(row);
     }
-    if (front.length > 1) {
+    if (front.length > 1 && quality.higher != null) {
       const steps = front.map((row, i) => `${i ? `H${x(row[cost])} V` : `M${x(row[cost])} `}${y(row.cells[quality.name][0])}`);
       draw(svg, "path", { d: steps.join(" "), class: "front" });
     }
@@ -204,7 +204,7 @@
     const order = (key) => (key.startsWith("val/") ? 0 : key.startsWith("train/") ? 1 : 2);
     keys.sort((a, b) => order(a) - order(b) || a.localeCompare(b));
     for (const key of keys) keySelect.append(new Option(key, key));
-    const first = keys.find((key) => key.startsWith("val/psnr_hole")) || keys[0];
+    const first = keys.find((key) => data.headline && key.startsWith(data.headline)) || keys[0];
     if (first) keySelect.value = first;
   }
   function smoothed(points) { // exponential mean whose start is not drawn towards 0
@@ -331,7 +331,7 @@
         for (const [figure, values] of figures.get(card)) {
           const value = values[metric];
           one("output", figure).textContent = value == null ? "" : short(value);
-          figure.classList.toggle("top", known.length > 1 && value === best);
+          figure.classList.toggle("top", known.length > 1 && higher[metric] != null && value === best);
         }
       }
     };

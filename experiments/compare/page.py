@@ -14,7 +14,8 @@ from experiments.compare import text
 from experiments.compare.pictures import collect
 from experiments.compare.table import Row, Table, run_of
 from experiments.run.curves import Curve, Run
-from lit_inpaint.metrics import higher_is_better
+from lit_inpaint.metrics import headline, higher_is_better
+from masks.area import bucket_of
 
 HERE = Path(__file__).parent
 COLOURS = 12  # of page.css
@@ -37,7 +38,12 @@ def render(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"significant": text.significant, "millions": text.millions, "arrow": text.arrow}
-    environment.globals |= {"number": text.number, "higher_is_better": higher_is_better, "anchor": anchor}
+    environment.globals |= {
+        "number": text.number,
+        "titled": text.titled,
+        "higher_is_better": higher_is_better,
+        "anchor": anchor,
+    }
     colours = _colours(tables, runs)
     shown, picture_notes = [], []
     for table in tables:
@@ -59,7 +65,11 @@ def render(
         colours=colours,
         definitions={name: words for table in [*tables, *validation] for name, words in table.metrics.items()},
         flat=flatten,
-        data={"tables": [_chart_rows(t, colours) for t in tables], "runs": _chart_runs(tables, runs, colours)},
+        data={
+            "tables": [_chart_rows(t, colours) for t in tables],
+            "runs": _chart_runs(tables, runs, colours),
+            "headline": headline({key for run in runs for key in run.curves}),
+        },
         run_notes=[f"{run.label} {run.note}." for run in runs if run.note],
     )
 
@@ -165,7 +175,7 @@ def map_of_areas(table: Table) -> TileMap | None:
         columns = [_tiles(metric, [row.cells[metric].buckets.get(b) for row in table.rows]) for b in buckets]
         if any(tile.shade is not None for column in columns for tile in column):
             grids[metric] = [(row.label, [column[i] for column in columns]) for i, row in enumerate(table.rows)]
-    words = [f"{100 * float(low):.0f} – {100 * float(high):.0f} %" for low, high in (b.split("-") for b in buckets)]
+    words = [f"{100 * low:.0f} – {100 * high:.0f} %" for low, high in map(bucket_of, buckets)]
     return TileMap("By share of hole", words, grids) if len(buckets) > 1 and grids else None
 
 
@@ -173,7 +183,10 @@ def _tiles(metric: str, means: Sequence[float | None]) -> list[Tile]:
     known = [mean for mean in means if mean is not None]
     if not known:
         return [Tile("n/a", None)] * len(means)
-    worst, best = (min(known), max(known)) if higher_is_better(metric) else (max(known), min(known))
+    higher = higher_is_better(metric)
+    if higher is None:
+        return [Tile("n/a" if m is None else text.number(metric, m), None) for m in means]
+    worst, best = (min(known), max(known)) if higher else (max(known), min(known))
     shades = [None if m is None else round((m - worst) / (best - worst), 3) if best != worst else 1.0 for m in means]
     return [
         Tile("n/a", None) if m is None else Tile(text.number(metric, m), shade, m == best and len(known) > 1)

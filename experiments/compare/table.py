@@ -307,8 +307,10 @@ def _cell(records: Sequence[Record], name: str) -> Cell:
 
 def _place(metric: str, row: Row) -> tuple[bool, float, str]:
     """Sorts the best of a metric first and what has no number last."""
-    mean = row.cells[metric].mean
-    return mean is None, (-1 if higher_is_better(metric) else 1) * (mean or 0.0), row.label
+    mean, higher = row.cells[metric].mean, higher_is_better(metric)
+    if higher is None:
+        return mean is None, 0.0, row.label
+    return mean is None, (-1 if higher else 1) * (mean or 0.0), row.label
 
 
 def _make_labels_unique(rows: Sequence[Row]) -> None:
@@ -335,12 +337,14 @@ def rank(metric: str, cells: Sequence[Cell]) -> None:
     """Mark the best cell, and as tied those whose paired difference to it has a 95 % interval that holds 0.
 
     Only cells over all of the protocol's images compete: a method that was stopped half-way did not do the same work.
+    Nothing is best where nothing defines which end of the scale is better.
     """
     full = max((c.n + c.left_out for c in cells if c.mean is not None), default=0)
     ranked = [c for c in cells if c.mean is not None and c.n + c.left_out == full]
-    if len(ranked) < 2:
+    higher = higher_is_better(metric)
+    if len(ranked) < 2 or higher is None:
         return
-    best = (max if higher_is_better(metric) else min)(ranked, key=lambda c: c.mean or 0.0)
+    best = (max if higher else min)(ranked, key=lambda c: c.mean or 0.0)
     best.best = True
     for cell in (c for c in ranked if c is not best):
         difference = paired_difference(cell.values, best.values)

@@ -7,9 +7,7 @@ import re
 from collections.abc import Sequence
 
 from experiments.compare.table import Cell, Row, Table
-from lit_inpaint.metrics import higher_is_better
-
-DECIMALS = {"psnr": 2, "fid": 2, "votes": 1}
+from lit_inpaint.metrics import higher_is_better, quantity
 
 
 def number(metric: str, value: float) -> str:
@@ -17,8 +15,18 @@ def number(metric: str, value: float) -> str:
     >>> number("psnr_hole", 23.456), number("lpips_alex", 0.06789)
     ('23.46', '0.0679')
     """
-    decimals = next((d for prefix, d in DECIMALS.items() if metric.startswith(prefix)), 4)
-    return f"{value:.{decimals}f}"
+    found = quantity(metric)
+    return f"{value:.{found.decimals if found else 4}f}"
+
+
+def titled(metric: str) -> str:
+    """What a column's number is called in prose, before its definition.
+
+    >>> titled("psnr_hole"), titled("mystery")
+    ('PSNR in the hole, dB. ', '')
+    """
+    found = quantity(metric)
+    return f"{', '.join(filter(None, [found.title, found.unit]))}. " if found else ""
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -44,7 +52,8 @@ def millions(count: int | None) -> str:
 
 
 def arrow(metric: str) -> str:
-    return "↑" if higher_is_better(metric) else "↓"
+    """Which way is better; empty where nothing defines it."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better(metric)]
 
 
 def title(table: Table) -> str:
@@ -186,7 +195,7 @@ def latex(tables: Sequence[Table]) -> str:
 
 def _latex_table(table: Table) -> str:
     names = list(table.metrics)
-    arrows = {m: r"$\uparrow$" if higher_is_better(m) else r"$\downarrow$" for m in names}
+    arrows = {m: {"↑": r" $\uparrow$", "↓": r" $\downarrow$"}.get(arrow(m), "") for m in names}
     lines = [
         f"% {table.name.splitlines()[0]}, protocol hash {table.hash}; needs \\usepackage{{booktabs}}",
         r"\begin{table}",
@@ -195,7 +204,7 @@ def _latex_table(table: Table) -> str:
         r"best holds 0.}",
         rf"\begin{{tabular}}{{l{'r' * (len(names) + 2)}}}",
         r"\toprule",
-        " & ".join(["Method", *(f"{_tex(m)} {arrows[m]}" for m in names), "s / image", "Parameters"]) + r" \\",
+        " & ".join(["Method", *(f"{_tex(m)}{arrows[m]}" for m in names), "s / image", "Parameters"]) + r" \\",
         r"\midrule",
     ]
     for row in table.rows:

@@ -23,6 +23,7 @@ from experiments.records.intervals import FEW, paired_difference
 from experiments.records.record import Record
 from experiments.run.journal import Journal, settings_of
 from lit_inpaint.load import label_methods
+from lit_inpaint.metrics import quantity
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
@@ -156,7 +157,8 @@ def _evaluate_on_free_device(job: Job, free: Any) -> Record:
 
 
 def _decimals(name: str) -> int:
-    return 2 if name.startswith(("psnr", "fid")) else 4
+    found = quantity(name)
+    return found.decimals if found else 4
 
 
 def _cell(record: Record, name: str) -> str:

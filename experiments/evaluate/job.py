@@ -6,10 +6,7 @@ from typing import Any, Literal
 
 from experiments.evaluate.protocol import Protocol
 from experiments.run.journal import content_of
-from lit_inpaint.metrics import unavailable
-from lit_inpaint.metrics.inception import refusal
-
-INCEPTION = ("fid", "p_ids", "u_ids")  # metrics that stand on kept features, not on one value an image
+from lit_inpaint.metrics import Features, metric, refusal, unavailable
 
 
 @dataclass(frozen=True)
@@ -36,14 +33,12 @@ class Job:
     def journal_folder(self) -> Path:
         return self.out / "journal" / self.protocol.folder / self.label
 
-    @property
-    def features_folder(self) -> Path:
-        return self.journal_folder / "features"
+    def features_folder(self, features: Features) -> Path:
+        return self.journal_folder / features.folder
 
-    @property
-    def truth_features_folder(self) -> Path:
-        """Inception features of the ground truth, shared by all methods."""
-        return self.journal_folder.parent / "_truth_features"
+    def truth_features_folder(self, features: Features) -> Path:
+        """Features of the ground truth, shared by all methods."""
+        return self.journal_folder.parent / f"_truth_{features.folder}"
 
     def pictures(self, kind: str) -> Path:
         return self.out / "images" / self.protocol.folder / kind
@@ -51,8 +46,7 @@ class Job:
     def left_out(self) -> dict[str, str]:
         """Metrics of the protocol that cannot be computed here, and why."""
         count = len(self.protocol.images)
-        reasons = {name: unavailable(name) for name in self.protocol.metrics}
-        reasons |= {n: refusal(n, count) for n in self.protocol.metrics if n in INCEPTION and not reasons[n]}
+        reasons = {name: unavailable(name) or refusal(metric(name), count) for name in self.protocol.metrics}
         return {name: reason for name, reason in reasons.items() if reason}
 
     def identity(self) -> dict[str, Any]:

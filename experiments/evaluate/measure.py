@@ -18,15 +18,14 @@ import torch
 from torch import Tensor
 
 from datamodules.evaluation import collate
-from experiments.evaluate.job import INCEPTION, Job
+from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.summarise import describe, summarise, versions
 from experiments.files.write import below, key_of, write_bytes, write_png
 from experiments.records.record import NewerFormatError, Record, read_record, write_record
 from experiments.run.journal import Journal, Row
 from lit_inpaint.load import load_method
-from lit_inpaint.metrics import metric, round_to_8_bits
-from lit_inpaint.metrics.inception import inception_features
+from lit_inpaint.metrics import Features, metric, round_to_8_bits
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from masks.convention import InpaintingBatch, erase, to_pixels
 
@@ -120,19 +119,21 @@ def _measure(
         }
         for i, (index, name) in enumerate(zip(indices, names, strict=True))
     ]
-    for name in protocol.metrics:
-        if name in left_out or name in INCEPTION or (name == "diversity_lpips" and not module.diverse):
+    measured = {name: metric(name) for name in protocol.metrics if name not in left_out}
+    for name, function in measured.items():
+        if function.features or (function.of_samples and not module.diverse):
             continue
         try:
-            values = metric(name)(samples if name == "diversity_lpips" else samples[0], target, mask).tolist()
+            values = function(samples if function.of_samples else samples[0], target, mask).tolist()
         except ValueError as error:  # this metric has no number for these images; the others have
             values = [math.nan] * len(rows)
             for row in rows:
                 row["errors"][name] = str(error)
         for row, value in zip(rows, values, strict=True):
             row["values"][name] = value if math.isfinite(value) else None
-    if any(name in INCEPTION and name not in left_out for name in protocol.metrics):
-        _keep_features(job, samples[0], target, indices)
+    for features in dict.fromkeys(function.features for function in measured.values()):
+        if features:
+            _keep_features(job, features, samples[0], target, indices)
     erased = erase(target, mask)
     for i, row in enumerate(rows):
         for kind, picture in {"_truth": target[i], "_input": erased[i], "_mask": mask[i] * 2 - 1}.items():
@@ -158,13 +159,13 @@ def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[
     return torch.stack([module.predict(image, mask, **guides).clamp(-1, 1) for guides in guided])
 
 
-def _keep_features(job: Job, prediction: Tensor, target: Tensor, indices: range) -> None:
-    """Inception features of each image, once; those of the truth serve every method."""
-    truth = job.truth_features_folder
+def _keep_features(job: Job, features: Features, prediction: Tensor, target: Tensor, indices: range) -> None:
+    """Features of each image, once; those of the truth serve every method."""
+    own, truth = job.features_folder(features), job.truth_features_folder(features)
     missing = [i for i, index in enumerate(indices) if not (truth / f"{index}.npy").is_file()]
-    found = inception_features(torch.cat([prediction, target[missing]])).cpu().numpy()
+    found = features.extract(torch.cat([prediction, target[missing]])).cpu().numpy()
     for i, index in enumerate(indices):
-        _save_array(found[i], job.features_folder / f"{index}.npy")
+        _save_array(found[i], own / f"{index}.npy")
     for place, i in enumerate(missing):
         _save_array(found[len(indices) + place], truth / f"{indices[i]}.npy")
 

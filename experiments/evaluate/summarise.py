@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evaluate.job import INCEPTION, Job
+from experiments.evaluate.job import Job
 from experiments.records.intervals import FEW, mean_interval
 from experiments.records.record import MetricResult, Record
 from experiments.run import Run
@@ -20,8 +20,8 @@ from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
 from lit_inpaint.module import InpaintingModule, parameter_counts
+from masks.area import RECORDED, inside, name_of
 
-BUCKETS = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (0.6, 1.0))  # NVIDIA's, and the rest
 Numbers = dict[str, tuple[float | None, int]]  # of a metric: the number, and the images that it stands on
 
 
@@ -32,10 +32,8 @@ def summarise(job: Job, module: InpaintingModule, rows: list[Row], left_out: dic
         if row["adaptation"]:
             adaptations[row["adaptation"]] = adaptations.get(row["adaptation"], 0) + 1
     said = "; ".join(f"{what} ({count} of {len(rows)} images)" for what, count in adaptations.items())
-    names = [
-        name for name in job.protocol.metrics if name not in left_out and (name != "diversity_lpips" or module.diverse)
-    ]
-    groups = {f"{low:.1f}-{high:.1f}": [r for r in rows if low < r["hole_share"] <= high] for low, high in BUCKETS}
+    names = [n for n in job.protocol.metrics if n not in left_out and (module.diverse or not metric(n).of_samples)]
+    groups = {name_of(bucket): [r for r in rows if inside(r["hole_share"], bucket)] for bucket in RECORDED}
     whole = numbers(job, rows, names)
     buckets = {bucket: numbers(job, group, names) for bucket, group in groups.items() if group}
     results = {name: _result(name, rows, whole, buckets, left_out) for name in job.protocol.metrics}
@@ -67,7 +65,7 @@ def _result(
         result.mean, result.n = whole[name]
         result.left_out, result.few = len(rows) - result.n, result.n < FEW
         result.buckets = {bucket: {"mean": found[name][0], "n": found[name][1]} for bucket, found in buckets.items()}
-        if not metric(name).of_set:  # type: ignore[attr-defined]
+        if not metric(name).of_set:
             result.values = {row["image"]: row["values"][name] for row in rows}
             result.interval = mean_interval([v for v in result.values.values() if v is not None])
         errors = [row["errors"][name] for row in rows if name in row["errors"]]
@@ -78,18 +76,20 @@ def _result(
 def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
     """The numbers of a set of images; features are read once for all metrics that stand on them."""
     out: Numbers = {}
-    from_kept = [name for name in names if name in INCEPTION]
-    if from_kept:
-        folders = (job.features_folder, job.truth_features_folder)
+    metrics = [metric(name) for name in names]
+    for features in dict.fromkeys(m.features for m in metrics if m.features):
+        folders = (job.features_folder(features), job.truth_features_folder(features))
         fake, real = (np.stack([np.load(folder / f"{row['index']}.npy") for row in rows]) for folder in folders)
-        for name, value in from_features(from_kept, fake, real).items():
+        for name, value in from_features([m for m in metrics if m.features is features], fake, real).items():
             out[name] = (None, 0) if math.isnan(value) else (value, len(rows))
-    for name in (name for name in names if name not in INCEPTION):
+    for name, found in zip(names, metrics, strict=True):
+        if found.features:
+            continue
         values = [value for row in rows if (value := row["values"][name]) is not None]
         mean = math.fsum(values) / len(values) if values else None
-        if name == "psnr_pooled" and mean is not None:
-            mean = -10 * math.log10(mean) if mean > 0 else None
-        out[name] = (mean, len(values))
+        if found.after_mean and mean is not None:
+            mean = found.after_mean(mean)
+        out[name] = (mean if mean is not None and math.isfinite(mean) else None, len(values))
     return out
 
 

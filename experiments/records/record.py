@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from experiments.files.write import write_text
 from experiments.records.intervals import mean_interval
+from masks.area import bucket_of, inside
 
 FORMAT = 1
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -109,10 +110,10 @@ class Record:
         if not all(_close(*pair, slack) for pair in zip(metric.interval or (None, None), (low, high), strict=True)):
             raise ValueError(f"the interval of {name}, {metric.interval}, is not that of its values.")
         for bucket, said in metric.buckets.items():
-            begin, end = map(float, bucket.split("-"))
-            inside = [v for k, v in metric.values.items() if v is not None and begin < self.hole_share[k] <= end]
-            mean = math.fsum(inside) / len(inside) if inside else None
-            if said["n"] != len(inside) or not _close(said["mean"], mean):
+            area = bucket_of(bucket)
+            values = [v for k, v in metric.values.items() if v is not None and inside(self.hole_share[k], area)]
+            mean = math.fsum(values) / len(values) if values else None
+            if said["n"] != len(values) or not _close(said["mean"], mean):
                 raise ValueError(f"the mean of {name} at {bucket} of hole, {said['mean']}, is not that of its values.")
 
 

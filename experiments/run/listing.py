@@ -9,15 +9,15 @@ from pathlib import Path
 
 from experiments.run import Run
 from experiments.run.curves import read_run
-from lit_inpaint.metrics import higher_is_better
+from lit_inpaint.metrics import headline, higher_is_better
 
 SKIPPED = {"wandb", "checkpoints", "panels", "images", "journal"}
-PREFERRED = ("val/psnr_hole", "val/psnr", "val/loss")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One run. ``best`` and ``best_at`` are of ``metric``; ``resume`` is None while it runs or without a config."""
+    """One run. ``last``, ``best``, ``best_at`` are of ``metric``; ``best`` is None where nothing defines which end of the
+    scale is better. ``resume`` is None while it runs or without a config."""
 
     folder: str
     status: str
@@ -27,6 +27,7 @@ class Line:
     images_seen: int
     images_per_second: float | None
     metric: str | None
+    last: float | None
     best: float | None
     best_at: int | None
     resume: str | None
@@ -35,7 +36,8 @@ class Line:
 def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(prog="lit-inpaint runs", description=__doc__)
     p.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="searched at any depth; runs unless told")
-    p.add_argument("--metric", help="whose best value is shown; val/psnr_hole where it is logged")
+    shown = "key whose best value is shown (the last, where nothing defines what is better); val/psnr_hole if logged"
+    p.add_argument("--metric", help=shown)
     p.add_argument("--json", action="store_true", help="one JSON list for programs")
     arguments = p.parse_args(argv)
     if not arguments.folder.is_dir():
@@ -65,10 +67,11 @@ def describe(folder: Path, metric: str | None = None) -> Line:
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:  # one bad folder hides no other
         status, why = "unreadable", f"status.json: {' '.join(str(error).split())[:200]}"
     why = "; ".join(filter(None, [why, run.note])) or None
-    shown = metric or next((key for key in PREFERRED if key in run.curves), None)
+    shown = metric or headline(run.curves)
     curve = run.curves.get(shown, []) if shown else []
-    better = max if shown and higher_is_better(shown.partition("/")[2]) else min
-    best_at, best = better(curve, key=lambda point: point[1]) if curve else (None, None)
+    higher = higher_is_better(shown) if shown else None
+    ranked = sorted(curve, key=lambda point: -point[1] if higher else point[1])[:1] if higher is not None else []
+    best_at, best = ranked[0] if ranked else (None, None)
     speed = run.curves.get("images_per_second", [])
     return Line(
         folder=str(folder),
@@ -79,6 +82,7 @@ def describe(folder: Path, metric: str | None = None) -> Line:
         images_seen=round(max((points[-1][0] for points in run.curves.values()), default=0)),
         images_per_second=speed[-1][1] if speed else None,
         metric=shown,
+        last=curve[-1][1] if curve else None,
         best=best,
         best_at=None if best_at is None else round(best_at),
         resume=None if status == "running" else Run(folder).command,
@@ -91,6 +95,9 @@ def text(line: Line) -> str:
     parts += [f"seed {line.seed}"] if line.seed is not None else []
     parts += [f"{line.images_seen} images"]
     parts += [f"{line.images_per_second:.3g} images/s"] if line.images_per_second is not None else []
-    parts += [f"best {line.metric} {line.best:.4g} at {line.best_at}"] if line.best is not None else []
+    if line.best is not None:
+        parts.append(f"best {line.metric} {line.best:.4g} at {line.best_at}")
+    elif line.last is not None:
+        parts.append(f"last {line.metric} {line.last:.4g}")
     resumes = f"\n    {line.resume}" if line.resume and line.status != "finished" else ""
     return "  ".join(parts) + resumes

@@ -8,6 +8,8 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lit_inpaint.metrics import headline
+
 
 class StepProgressBar(RichProgressBar):
     """Steps of ``max_steps``, elapsed and remaining time, last metrics; Lightning's bar counts one epoch at a time.
@@ -58,7 +60,8 @@ class StepProgressBar(RichProgressBar):
         if total > 0 and step % max(total // 20, 1) == 0:
             elapsed = time.perf_counter() - self._begun[1]
             left = timedelta(seconds=round(elapsed / max(step - self._begun[0], 1) * (total - step)))
-            values = {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/psnr"))}
+            logged = trainer.callback_metrics
+            values = {k: v.item() for k, v in logged.items() if k.startswith("train/") or k == headline(logged)}
             shown = " ".join(f"{k} {v:.3g}" for k, v in values.items())
             print(f"step {step}/{total}, {timedelta(seconds=round(elapsed))} elapsed, {left} left  {shown}", flush=True)
 

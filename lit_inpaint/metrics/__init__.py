@@ -1,12 +1,12 @@
 """Metrics under names that say their definition: docs/metrics.md has the table."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Collection
 from importlib.util import find_spec
 
-from torch import Tensor
-
 from lit_inpaint.backbones import BackboneMissingError, backbone
-from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, u_ids
+from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined
+from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, refusal, u_ids
 from lit_inpaint.metrics.mean import ImageMean
 from lit_inpaint.metrics.perceptual import diversity_lpips, lpips_alex, lpips_alex_up256, lpips_vgg
 from lit_inpaint.metrics.pixel import (
@@ -22,16 +22,19 @@ from lit_inpaint.metrics.pixel import (
 from lit_inpaint.metrics.ssim import ssim, ssim_uniform7
 from masks.nearest import nearest
 
-CHEAP = ("psnr", "psnr_hole", "ssim", "l1_hole")  # logged by every method in every validation and test
-
 __all__ = [
     "CHEAP",
     "NAMES",
+    "Features",
     "ImageMean",
     "InceptionMetrics",
+    "Metric",
+    "Quantity",
+    "defined",
     "definition",
     "diversity_lpips",
     "fid",
+    "headline",
     "higher_is_better",
     "l1_hole",
     "l1_mean",
@@ -45,6 +48,8 @@ __all__ = [
     "psnr",
     "psnr_hole",
     "psnr_pooled",
+    "quantity",
+    "refusal",
     "round_to_8_bits",
     "ssim",
     "ssim_uniform7",
@@ -52,10 +57,15 @@ __all__ = [
     "unavailable",
 ]
 
-NAMES = tuple(name for name in __all__ if hasattr(globals().get(name), "definition"))
+
+def _defined() -> dict[str, Metric]:
+    """Whatever this package exports that has a definition, by name."""
+    package = sys.modules[__name__]
+    exported = {name: getattr(package, name) for name in __all__ if hasattr(package, name)}
+    return {name: found for name, found in exported.items() if hasattr(found, "definition")}
 
 
-def metric(name: str) -> Callable[..., Tensor]:
+def metric(name: str) -> Metric:
     """The function (prediction, target, mask=None) of that name: (B, 3, H, W) in [-1, 1] to (B,), nan = undefined.
 
     fid, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions (n, B, 3, H, W).
@@ -67,34 +77,64 @@ def metric(name: str) -> Callable[..., Tensor]:
     >>> metric("l1_mean")(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
     tensor([0.5000, 0.5000])
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown metric {name!r}. {nearest(name, NAMES)}")
-    return globals()[name]
+    known = _defined()
+    if name not in known:
+        raise ValueError(f"unknown metric {name!r}. {nearest(name, known)}")
+    return known[name]
 
 
 def unavailable(name: str) -> str | None:
     """Why a metric cannot be computed on this machine, in one line; None where it can."""
+    wanted = metric(name)
     try:
-        if (wanted := metric(name).backbone) is not None:  # type: ignore[attr-defined]
-            backbone(wanted)
-        if wanted == "inception_fid" and find_spec("torch_fidelity") is None:
-            return "torch-fidelity is not installed: pip install 'lit-inpaint[metrics]'"
+        if wanted.backbone is not None:
+            backbone(wanted.backbone)
     except BackboneMissingError as error:
         return str(error)
+    if wanted.package is not None and find_spec(wanted.package) is None:
+        return f"{wanted.package.replace('_', '-')} is not installed: pip install 'lit-inpaint[metrics]'"
     return None
 
 
 def definition(name: str) -> str:
     """What the number of that name is, with its version: a part of every protocol's hash."""
-    return metric(name).definition  # type: ignore[attr-defined]
+    return metric(name).definition
 
 
-_HIGHER = ("psnr", "ssim", "p_ids", "u_ids", "diversity", "votes")  # everything else is an error or a distance
+def quantity(key: str) -> Quantity | None:
+    """How a column of a table or a logged key is shown and ranked; None of one that nothing here defines.
 
-
-def higher_is_better(metric: str) -> bool:
+    >>> quantity("psnr").unit, quantity("val/accuracy").higher_is_better, quantity("train/generator_loss").title
+    ('dB', True, 'Loss')
     """
-    >>> higher_is_better("psnr_hole"), higher_is_better("lpips_alex")
-    (True, False)
+    name = key.rpartition("/")[2]
+    known = _defined()
+    if name in known:
+        return known[name].quantity
+    return QUANTITIES.get("loss" if name.endswith("_loss") else name)
+
+
+def higher_is_better(key: str) -> bool | None:
+    """Which end of a metric's or a logged key's scale wins; None where that is not defined, so that nothing is best.
+
+    >>> higher_is_better("psnr_hole"), higher_is_better("lpips_alex"), higher_is_better("val/mystery")
+    (True, False, None)
     """
-    return metric.startswith(_HIGHER)
+    found = quantity(key)
+    return found.higher_is_better if found else None
+
+
+def headline(keys: Collection[str]) -> str | None:
+    """The logged key that stands for a run where only one is shown: the headline metric, else the loss.
+
+    >>> headline(["val/ssim", "val/psnr_hole", "train/loss"]), headline(["train/loss", "val/loss"])
+    ('val/psnr_hole', 'val/loss')
+    """
+    metrics = sorted(CHEAP, key=lambda name: not metric(name).headline)
+    return next((key for name in (*metrics, "loss") if (key := f"val/{name}") in keys), None)
+
+
+NAMES = tuple(_defined())
+# Logged by every method in every validation and test, in this order.
+_PLACES = {name: found.validation for name, found in _defined().items() if found.validation is not None}
+CHEAP = tuple(sorted(_PLACES, key=_PLACES.__getitem__))

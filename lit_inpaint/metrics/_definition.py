@@ -1,35 +1,132 @@
-"""What a metric's name means, in words that go into the hash of a protocol."""
+"""What a number is: the definition that goes into a protocol's hash, and how tables show it."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from masks.convention import check_image, check_mask
 
-F = TypeVar("F", bound=Callable[..., object])
+Rows = NDArray[np.float64]  # (n, d): the features of n images
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How a number is shown and ranked.
+
+    Args:
+        title: Its name in prose.
+        higher_is_better: Which end of the scale wins; None where neither does.
+        unit: Of the number: "dB", "%".
+        decimals: Digits after the point in tables.
+    """
+
+    title: str
+    higher_is_better: bool | None
+    unit: str = ""
+    decimals: int = 4
+
+
+@dataclass(frozen=True)
+class Features:
+    """A network whose features of every image are kept for metrics of a whole set.
+
+    Args:
+        folder: Name of the folder of an evaluation that keeps them.
+        extract: (B, 3, H, W) in [-1, 1] to (B, ``dimensions``), on the device of the images.
+    """
+
+    folder: str
+    extract: Callable[[Tensor], Tensor]
+    dimensions: int
+
+
+class Metric(Protocol):
+    """A metric function with what :func:`defined` says of it."""
+
+    __name__: str
+    definition: str
+    quantity: Quantity
+    higher_is_better: bool
+    validation: int | None
+    headline: bool
+    of_set: bool
+    of_samples: bool
+    after_mean: Callable[[float], float] | None
+    features: Features | None
+    score: Callable[[Rows, Rows], Mapping[str, float]] | None
+    least: int
+    least_per_dimension: int
+    backbone: str | None
+    package: str | None
+
+    def __call__(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None, /) -> Tensor: ...
 
 
 def defined(
-    text: str, *, higher_is_better: bool, of_set: bool = False, backbone: str | None = None
-) -> Callable[[F], F]:
-    """Give a metric its definition: its version, then its formula. Whoever changes a value raises the version.
+    text: str,
+    *,
+    title: str,
+    higher_is_better: bool,
+    unit: str = "",
+    decimals: int = 4,
+    validation: int | None = None,
+    headline: bool = False,
+    of_samples: bool = False,
+    after_mean: Callable[[float], float] | None = None,
+    features: Features | None = None,
+    score: Callable[[Rows, Rows], Mapping[str, float]] | None = None,
+    least: int = 1,
+    least_per_dimension: int = 0,
+    backbone: str | None = None,
+    package: str | None = None,
+) -> Callable[[Callable[..., Tensor]], Metric]:
+    """Give a metric its definition; everything that lists, ranks, formats or computes metrics looks it up there.
 
     Args:
-        text: "<version>: <formula and what is left out>".
-        higher_is_better: Which end of the scale wins.
-        of_set: True where the number belongs to the whole set of images and is no mean of one value an image.
+        text: "<version>: <formula and what is left out>", a part of every protocol's hash. Whoever changes a value
+            raises the version.
+        title, higher_is_better, unit, decimals: See :class:`Quantity`.
+        validation: Place among the metrics that every validation logs; None for one that is not logged.
+        headline: Whether it stands for a run where only one number is shown.
+        of_samples: It takes all completions of the images, (n, B, 3, H, W), not the first alone.
+        after_mean: What is done to the mean over the images; the number then belongs to the set.
+        features: What a metric of a whole set is computed on.
+        score: From features of completions and truths to numbers by metric; called once for all metrics that share it.
+        least: Fewest images of which the number is given.
+        least_per_dimension: The same, for each dimension of ``features``.
         backbone: Name in :mod:`lit_inpaint.backbones` of the network that it needs.
+        package: Module that it needs and that only the extra ``metrics`` brings.
     """
+    assert (features is None) == (score is None), "a metric on features needs a score of them"
 
-    def give(function: F) -> F:
-        function.definition = f"{function.__name__}/{text}"  # type: ignore[attr-defined]
-        function.higher_is_better = higher_is_better  # type: ignore[attr-defined]
-        function.of_set = of_set  # type: ignore[attr-defined]
-        function.backbone = backbone  # type: ignore[attr-defined]
-        return function
+    def give(function: Callable[..., Tensor]) -> Metric:
+        metric = cast(Metric, function)
+        metric.definition = f"{metric.__name__}/{text}"
+        metric.quantity = Quantity(title, higher_is_better, unit, decimals)
+        metric.higher_is_better = higher_is_better
+        metric.validation, metric.headline = validation, headline
+        metric.of_set = features is not None or after_mean is not None
+        metric.of_samples, metric.after_mean = of_samples, after_mean
+        metric.features, metric.score = features, score
+        metric.least, metric.least_per_dimension = least, least_per_dimension
+        metric.backbone, metric.package = backbone, package
+        return metric
 
     return give
+
+
+# Numbers that are logged or shown beside metrics. What is not here and no metric is shown without a best.
+QUANTITIES = {
+    "loss": Quantity("Loss", False),
+    "accuracy": Quantity("Accuracy", True),
+    "votes": Quantity("Votes", True, "%", 1),
+    "images_per_second": Quantity("Images per second", True, decimals=1),
+    "data_wait": Quantity("Share of time spent waiting for data", False),
+}
 
 
 def check_pair(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:

@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from lit_inpaint.backbones import BackboneMissingError, backbone
-from lit_inpaint.metrics._definition import check_pair, defined
+from lit_inpaint.metrics._definition import Features, Rows, check_pair, defined
+from lit_inpaint.metrics._definition import Metric as Defined
 from masks.convention import to_levels
-
-FID_MINIMUM = 1000  # images; with fewer the number says more about their count than about the method
-Features = NDArray[np.float64]
 
 
 @cache
@@ -48,13 +45,16 @@ def inception_features(image: Tensor) -> Tensor:
         return torch.cat([network(part)[0] for part in levels.split(16)])
 
 
-def _root(features: Features) -> Features:
+INCEPTION = Features("features", inception_features, 2048)
+
+
+def _root(features: Rows) -> Rows:
     """R with R^T R = covariance: at most as many rows as there are images."""
     centred = features - features.mean(0)
     return np.linalg.qr(centred, mode="r") / np.sqrt(len(features) - 1)
 
 
-def frechet_distance(fake: Features, real: Features) -> float:
+def frechet_distance(fake: Rows, real: Rows) -> float:
     """Squared Frechet distance of two Gaussians fitted to (n, d) features (Heusel et al. 2017).
 
     tr (C1 C2)^(1/2) is the sum of the singular values of R1 R2^T where R^T R = C: real by construction, without the
@@ -70,7 +70,7 @@ def frechet_distance(fake: Features, real: Features) -> float:
     return float(((fake.mean(0) - real.mean(0)) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * shared)
 
 
-def discriminative_scores(fake: Features, real: Features) -> tuple[float, float]:
+def discriminative_scores(fake: Rows, real: Rows) -> tuple[float, float]:
     """P-IDS and U-IDS (Zhao et al. 2021) of (n, d) features whose rows are paired: shares in [0, 1].
 
     A linear SVM learns to tell fake from real. U-IDS is its error on the same features; P-IDS the share of pairs in
@@ -88,26 +88,37 @@ def discriminative_scores(fake: Features, real: Features) -> tuple[float, float]
     return float(paired), float(unpaired)
 
 
-def refusal(name: str, images: int, dimensions: int = 2048) -> str | None:
+def _fid_of(fake: Rows, real: Rows) -> dict[str, float]:
+    return {"fid": frechet_distance(fake, real)}
+
+
+def _ids_of(fake: Rows, real: Rows) -> dict[str, float]:
+    return dict(zip(("p_ids", "u_ids"), discriminative_scores(fake, real), strict=True))
+
+
+def refusal(metric: Defined, images: int, dimensions: int | None = None) -> str | None:
     """Why so few images do not give that number, or None.
 
     Two classes of n points in d dimensions are separated by some hyperplane almost surely while n < d (Cover 1965), so
     P-IDS and U-IDS ask for n >= 2d: 4096 images with Inception features.
+
+    Args:
+        dimensions: Of the features, where they are not those of the definition.
     """
-    minimum = FID_MINIMUM if name == "fid" else 2 * dimensions
-    return None if images >= minimum else f"{name} needs at least {minimum} images, there are {images}"
+    if dimensions is None:
+        dimensions = metric.features.dimensions if metric.features else 0
+    minimum = max(metric.least, metric.least_per_dimension * dimensions)
+    return None if images >= minimum else f"{metric.__name__} needs at least {minimum} images, there are {images}"
 
 
-def from_features(names: Sequence[str], fake: Features, real: Features) -> dict[str, float]:
-    """The set metrics of ``names``, features used once for all of them; refused ones are nan."""
-    out = {}
-    names_ids = [name for name in names if name != "fid" and not refusal(name, len(real), real.shape[1])]
-    if "fid" in names and not refusal("fid", len(real)):
-        out["fid"] = frechet_distance(fake, real)
-    if names_ids:
-        scores = dict(zip(("p_ids", "u_ids"), discriminative_scores(fake, real), strict=True))
-        out.update({name: scores[name] for name in names_ids})
-    return {name: out.get(name, float("nan")) for name in names}
+def from_features(metrics: Sequence[Defined], fake: Rows, real: Rows) -> dict[str, float]:
+    """Numbers of a set by metric, nan where refused; what several metrics share is computed once."""
+    given = [metric for metric in metrics if not refusal(metric, len(real), real.shape[1])]
+    found: dict[str, float] = {}
+    for score in dict.fromkeys(metric.score for metric in given):
+        assert score is not None, "defined() gives every metric on features a score"
+        found |= score(fake, real)
+    return {m.__name__: found[m.__name__] if m in given else float("nan") for m in metrics}
 
 
 class InceptionMetrics(Metric):
@@ -139,37 +150,43 @@ class InceptionMetrics(Metric):
         self.real.append(self.features(target))  # type: ignore[union-attr]
 
     def compute(self) -> dict[str, Tensor]:
+        from lit_inpaint.metrics import metric  # the lookup is in the package that exports this class
+
         fake, real = (dim_zero_cat(x).double().cpu().numpy() for x in (self.fake, self.real))
-        return {name: torch.tensor(value) for name, value in from_features(self.names, fake, real).items()}
+        metrics = [metric(name) for name in self.names]
+        return {name: torch.tensor(value) for name, value in from_features(metrics, fake, real).items()}
 
 
-def _of_set(name: str, prediction: Tensor, target: Tensor) -> Tensor:
+def _of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
     check_pair(prediction, target)
-    if reason := refusal(name, len(target)):
+    if reason := refusal(metric, len(target)):
         raise ValueError(reason + ".")
     fake, real = (inception_features(x).double().cpu().numpy() for x in (prediction, target))
-    return torch.tensor(from_features([name], fake, real)[name])
+    return torch.tensor(from_features([metric], fake, real)[metric.__name__])
 
 
 @defined("1: Frechet distance of 2048 Inception (2015-12-05) features, images rounded to 8 bits, torch-fidelity's "
          "resize to 299; at least 1000 images",
-         higher_is_better=False, of_set=True, backbone="inception_fid")  # fmt: skip
+         title="FID", higher_is_better=False, decimals=2, features=INCEPTION, score=_fid_of, least=1000,
+         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
 def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Frechet Inception distance of two sets (N, 3, H, W) in [-1, 1], N >= 1000, a scalar (Heusel et al. 2017)."""
-    return _of_set("fid", prediction, target)
+    return _of_set(fid, prediction, target)
 
 
 @defined("1: share of pairs in which a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features "
          "finds the completion more real than its truth; at least 4096 images",
-         higher_is_better=True, of_set=True, backbone="inception_fid")  # fmt: skip
+         title="P-IDS", higher_is_better=True, features=INCEPTION, score=_ids_of, least_per_dimension=2,
+         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
 def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """P-IDS of two paired sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 1] (Zhao et al. 2021)."""
-    return _of_set("p_ids", prediction, target)
+    return _of_set(p_ids, prediction, target)
 
 
 @defined("1: error share of a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features of "
          "completions and truths, on the set it was fitted to; at least 4096 images",
-         higher_is_better=True, of_set=True, backbone="inception_fid")  # fmt: skip
+         title="U-IDS", higher_is_better=True, features=INCEPTION, score=_ids_of, least_per_dimension=2,
+         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
 def u_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """U-IDS of two sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 0.5] (Zhao et al. 2021)."""
-    return _of_set("u_ids", prediction, target)
+    return _of_set(u_ids, prediction, target)

@@ -1,7 +1,5 @@
 """From one value an image to the number of a table, exact on any number of processes."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -33,7 +31,7 @@ class ImageMean(Metric):
         from lit_inpaint.metrics import metric  # the lookup is in the package that exports this class
 
         self.name, self.round_first = name, round_first
-        self.function: Callable[..., Tensor] = metric(name)
+        self.function = metric(name)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("left_out", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -54,4 +52,5 @@ class ImageMean(Metric):
     def compute(self) -> Tensor:
         """The mean; nan if no image defines it."""
         mean = self.total / self.count
-        return -10 * torch.log10(mean) if self.name == "psnr_pooled" else mean
+        after = self.function.after_mean
+        return mean if after is None else mean.new_tensor(after(mean.item()))

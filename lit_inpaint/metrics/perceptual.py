@@ -95,7 +95,7 @@ def _lpips(backbone: str, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 @defined("1: LPIPS v0.1, AlexNet, linear weights, images in [-1, 1] at their own size",
-         higher_is_better=False, backbone="alexnet")  # fmt: skip
+         title="LPIPS (AlexNet)", higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """LPIPS on AlexNet (RePaint, MAT). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,)."""
     check_pair(prediction, target, mask)
@@ -103,7 +103,7 @@ def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -
 
 
 @defined("1: LPIPS v0.1, VGG16, linear weights, images in [-1, 1] at their own size",
-         higher_is_better=False, backbone="vgg16")  # fmt: skip
+         title="LPIPS (VGG16)", higher_is_better=False, backbone="vgg16")  # fmt: skip
 def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """LPIPS on VGG16 (LaMa). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,)."""
     check_pair(prediction, target, mask)
@@ -111,7 +111,7 @@ def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
 
 
 @defined("1: LPIPS v0.1, AlexNet, linear weights, images in [-1, 1] resized to 256x256 first (bilinear, half-pixel "
-         "centres)", higher_is_better=False, backbone="alexnet")  # fmt: skip
+         "centres)", title="LPIPS (AlexNet) at 256", higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """``lpips_alex`` of small images, brought to the 256x256 at which most papers measure it."""
     check_pair(prediction, target, mask)
@@ -120,7 +120,7 @@ def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = N
 
 
 @defined("1: mean of lpips_alex over all pairs of the n completions of an image; n stands in the protocol",
-         higher_is_better=True, backbone="alexnet")  # fmt: skip
+         title="LPIPS diversity", higher_is_better=True, of_samples=True, backbone="alexnet")  # fmt: skip
 @torch.no_grad()
 def diversity_lpips(samples: Tensor, target: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
     """How much the completions of one image differ. ``samples`` (n, B, 3, H, W) in [-1, 1], n >= 2 -> (B,)."""

@@ -5,6 +5,8 @@ returns one value an image, (B,), nan where it is undefined. Formulas are writte
 integers, NaN and shapes that do not fit are refused; images in [0, 1] cannot be told from bright ones in [-1, 1].
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,8 +39,12 @@ def _decibel(squared_error: Tensor) -> Tensor:
     return torch.where(squared_error > 0, -10 * torch.log10(squared_error), torch.nan)
 
 
+def _decibel_of_mean(squared_error: float) -> float:
+    return -10 * math.log10(squared_error) if squared_error != 0 else math.inf
+
+
 @defined("1: mean |a - b| over the pixels and channels of the hole, [0, 1]; an empty hole is left out",
-         higher_is_better=False)  # fmt: skip
+         title="L1 in the hole", higher_is_better=False, validation=4)  # fmt: skip
 def l1_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean absolute error in the hole; mmagic's 'l1 error' is 100 times this.
 
@@ -51,7 +57,7 @@ def l1_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
     return _hole_mean((prediction - target).abs() / 2, mask)
 
 
-@defined("1: mean |a - b| over all pixels and channels, [0, 1]", higher_is_better=False)
+@defined("1: mean |a - b| over all pixels and channels, [0, 1]", title="L1", higher_is_better=False)
 def l1_mean(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean absolute error of the whole image (MAT).
 
@@ -63,7 +69,7 @@ def l1_mean(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
 
 
 @defined("1: sum |a - b| / sum (a + b) over all pixels and channels, [0, 1]; two black images are left out",
-         higher_is_better=False)  # fmt: skip
+         title="L1 relative to the sum", higher_is_better=False)  # fmt: skip
 def l1_relative_sum(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The 'L1' of AOT-GAN and the 'MAE' of EdgeConnect.
 
@@ -75,7 +81,7 @@ def l1_relative_sum(prediction: Tensor, target: Tensor, mask: Tensor | None = No
 
 
 @defined("1: sum |a - b| / sum b (b the truth) over all pixels and channels, [0, 1]; a black truth is left out",
-         higher_is_better=False)  # fmt: skip
+         title="L1 relative to the truth", higher_is_better=False)  # fmt: skip
 def l1_relative_target(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The 'mae' of ICT's log.
 
@@ -88,7 +94,7 @@ def l1_relative_target(prediction: Tensor, target: Tensor, mask: Tensor | None =
 
 
 @defined("1: 10 log10(1 / MSE) of each image over all pixels and channels, [0, 1]; an image without error is left out",
-         higher_is_better=True)  # fmt: skip
+         title="PSNR", higher_is_better=True, unit="dB", decimals=2, validation=1)  # fmt: skip
 def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio in dB, an image at a time, as papers do.
 
@@ -99,7 +105,9 @@ def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
 
 
 @defined("1: 10 log10(1 / MSE) of each image over the pixels and channels of the hole, [0, 1]; an empty hole or one "
-         "without error is left out", higher_is_better=True)  # fmt: skip
+         "without error is left out",
+         title="PSNR in the hole", higher_is_better=True, unit="dB", decimals=2, validation=2,
+         headline=True)  # fmt: skip
 def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio in dB, in the hole alone.
 
@@ -113,7 +121,7 @@ def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
 
 
 @defined("1: 10 log10(1 / mean of the images' MSE) over all pixels and channels, [0, 1]",
-         higher_is_better=True, of_set=True)  # fmt: skip
+         title="pooled PSNR", higher_is_better=True, unit="dB", decimals=2, after_mean=_decibel_of_mean)  # fmt: skip
 def psnr_pooled(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The squared error of each image; :class:`ImageMean` averages it first and takes the logarithm last.
 

@@ -1,9 +1,12 @@
 """Protocols and their hashes, records, benchmark with a kill in the middle, and the intervals of its tables."""
 
+import csv
+import io
 import json
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import time
@@ -21,6 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules import SamplePhotos
+from experiments.compare.command import main as compare
 from experiments.compare.reader import Record as Read
 from experiments.compare.table import refuse_mixed
 from experiments.evaluate import benchmark, protocol
@@ -31,6 +35,7 @@ from experiments.files.find import INSTALLED
 from experiments.records.intervals import mean_interval, paired_difference
 from experiments.records.record import MetricResult, Record, read_record, write_record
 from experiments.run.journal import Journal
+from lit_inpaint import metrics
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
 from lit_inpaint.metrics import CHEAP, inception, metric
@@ -400,7 +405,7 @@ def test_diversity_is_of_all_samples_and_the_first_is_measured(
     diverse = Telea()
     diverse.diverse, diverse.fill = True, fill  # type: ignore[misc, method-assign]
     monkeypatch.setattr(evaluate, "load_method", lambda *_: diverse)
-    monkeypatch.setattr(benchmark, "load_method", lambda *_: None)
+    monkeypatch.setattr("lit_inpaint.load.load_method", lambda *_: None)
     found = []
     for samples, names in ((3, ["l1_hole", "diversity_lpips"]), (1, ["l1_hole"])):
         path = write_protocol(tmp_path, samples=samples, metrics=names)
@@ -426,9 +431,10 @@ def test_set_metrics_stand_on_features_kept_once_an_image(
         seen.append(len(image))
         return image.mean((2, 3))
 
-    monkeypatch.setattr(evaluate, "inception_features", features)
+    for name in ("fid", "u_ids"):
+        monkeypatch.setattr(metric(name), "features", replace(inception.INCEPTION, extract=features))
     monkeypatch.setattr("experiments.evaluate.job.unavailable", lambda name: None)
-    monkeypatch.setattr(inception, "FID_MINIMUM", 8)
+    monkeypatch.setattr(metric("fid"), "least", 8)
     path = write_protocol(tmp_path, metrics=["psnr", "fid", "u_ids"])
     assert run(path, "--images", photos, "--methods", "Telea", "Harmonic", "--out", tmp_path) == 0
     assert seen == [2] * 8 + [1] * 8  # the truths serve both methods
@@ -441,6 +447,55 @@ def test_set_metrics_stand_on_features_kept_once_an_image(
     assert record.metrics["fid"].mean == pytest.approx(inception.frechet_distance(fake, real), rel=1e-3)
     assert (record.metrics["fid"].n, record.metrics["fid"].interval) == (8, None)
     assert record.metrics["u_ids"].reason == "u_ids needs at least 4096 images, there are 8"
+
+
+def test_a_metric_that_is_defined_is_in_the_record_and_in_every_table_without_another_list(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """One of each kind, planted as a new one would be: a name in the package and in its ``__all__``."""
+    of_colour = metrics.Features("colours", lambda image: image.mean((2, 3)), 3)
+
+    @metrics.defined("1: largest error", title="Largest error", higher_is_better=False, decimals=1, unit="levels")
+    def worst_pixel(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        return (prediction - target).abs().flatten(1).amax(1) * 127.5
+
+    def shift(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        return {"colour_match": 1000 - float(np.abs(fake.mean(0) - real.mean(0)).sum())}
+
+    @metrics.defined("1: mean colours of both sets", title="Colour match", higher_is_better=True, decimals=3,
+                     features=of_colour, score=shift, least=3)  # fmt: skip
+    def colour_match(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        raise AssertionError("a benchmark computes it from kept features")
+
+    for planted in (worst_pixel, colour_match):
+        monkeypatch.setattr(metrics, planted.__name__, planted, raising=False)
+    monkeypatch.setattr(metrics, "__all__", [*metrics.__all__, "worst_pixel", "colour_match"])
+    path = write_protocol(tmp_path, metrics=["worst_pixel", "colour_match"])
+    out = tmp_path / "out"
+    arguments = (path, "--images", photos, "--methods", "Telea", "Harmonic", "--out", out)
+    assert run(*arguments, "--limit", 4) == 0
+    screen, markdown = capsys.readouterr().out, next(out.glob("*.md")).read_text()
+    found = {key.rpartition("/")[2]: record.metrics for key, record in records(out).items()}
+    assert compare([str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page, latex = (tmp_path / "page.html").read_text(), next(tmp_path.glob("*.tex")).read_text()
+    for name, decimals, arrow in (("worst_pixel", 1, "↓"), ("colour_match", 3, "↑")):
+        means = {label: result[name].mean for label, result in found.items()}
+        for label, mean in means.items():
+            assert mean is not None, (name, label)
+            shown = rf"(?<![\d.]){re.escape(f'{mean:.{decimals}f}')}(?!\d)"
+            assert all(re.search(shown, text) for text in (screen, markdown, page, latex))
+        assert f"{name}/1: " in page and f"{name} <i" in page and arrow in page
+    assert "Largest error, levels. " in page and "Colour match. " in page
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "page.csv").read_text())))
+    best = {line["metric"]: float(line["mean"]) for line in lines if line["best"] == "1"}
+    assert best == {
+        "worst_pixel": pytest.approx(min(float(x["mean"]) for x in lines if x["metric"] == "worst_pixel")),
+        "colour_match": pytest.approx(max(float(x["mean"]) for x in lines if x["metric"] == "colour_match")),
+    }
+    few = write_protocol(tmp_path, metrics=["worst_pixel", "colour_match"])
+    assert run(few, "--images", photos, "--limit", 2, "--methods", "Telea", "--out", tmp_path / "few") == 0
+    (record,) = records(tmp_path / "few").values()
+    assert record.metrics["colour_match"].reason == "colour_match needs at least 3 images, there are 2"
 
 
 def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):

@@ -170,3 +170,19 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
         "a  running  DeepFillV2  seed 3  16 images  3.5 images/s  best val/psnr_hole 20.5 at 8"
         in capsys.readouterr().out
     )
+
+
+def test_runs_names_the_better_end_of_what_is_no_metric_and_no_best_of_what_nothing_defines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "metrics.csv").write_text(
+        "step,images_seen,val/accuracy,train/style_loss,val/ssim,val/mystery\n1,8,0.9,3,0.5,1\n2,16,0.7,4,0.6,5\n"
+    )
+    for key, best in (("val/accuracy", 0.9), ("train/style_loss", 3), ("val/ssim", 0.6), ("val/mystery", None)):
+        assert main([str(tmp_path), "--json", "--metric", key]) == 0
+        (line,) = json.loads(capsys.readouterr().out)
+        assert line["best"] == best, key
+    assert main([str(tmp_path), "--metric", "val/mystery"]) == 0
+    said = capsys.readouterr().out
+    assert "last val/mystery 5" in said and "best" not in said

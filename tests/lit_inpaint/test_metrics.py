@@ -1,6 +1,7 @@
 """Metrics against their definitions, against the packages that papers use, and over processes."""
 
 import multiprocessing
+import re
 import socket
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_every_metric_says_its_version_and_which_end_is_better():
         assert metrics.definition(name).startswith(f"{name}/1: ")
         wins = name.startswith(("psnr", "ssim", "p_ids", "u_ids", "diversity"))
         assert metric(name).higher_is_better is wins
+
+
+def test_the_tables_of_the_docs_are_those_of_the_definitions():
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if "|" in line]
+    documented = {row[0].strip("`"): row for row in rows if len(row) == 5 and row[0].startswith("`")}
+    assert sorted(documented) == sorted(metrics.NAMES)
+    for name, (_, _, scale, least, _) in documented.items():
+        quantity = metric(name).quantity
+        assert scale.endswith(", high" if quantity.higher_is_better else ", low"), name
+        assert scale.startswith("dB") is (quantity.unit == "dB"), name
+        if metric(name).features:
+            assert f"at least {least}, " in str(metrics.refusal(metric(name), 0)), name
 
 
 BAD_PAIRS = {  # what is done to a good pair, and a word of the refusal
@@ -300,7 +314,7 @@ def test_fid_equals_torch_fidelity_on_the_same_folders(
         batch_size=10,
         feature_extractor_weights_path=str(tmp_path / "inception.pth"),
     )["frechet_inception_distance"]
-    monkeypatch.setattr(inception, "FID_MINIMUM", 10)
+    monkeypatch.setattr(metric("fid"), "least", 10)
     assert metrics.fid(blurred, image).item() == pytest.approx(theirs, rel=1e-3)
 
 
@@ -386,11 +400,11 @@ def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_imag
     if not names:
         pytest.skip("no backbone: LIT_INPAINT_WEIGHTS does not name a folder")
     images = 37
-    minimum = inception.FID_MINIMUM
+    least = metric("fid").least
     try:
         alone = numbers_of_rank(0, 1, names, images)
     finally:
-        inception.FID_MINIMUM = minimum
+        metric("fid").least = least
     assert alone["fid"] > 0 and 0 <= alone["u_ids"] <= 0.5
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
     for world in (2, 3):

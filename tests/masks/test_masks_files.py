@@ -12,8 +12,9 @@ from jsonargparse import ArgumentParser
 from PIL import Image
 
 import masks
-from experiments.catalogue.masks import BUCKETS, bucket, contact_sheet, main, touches_border
+from experiments.catalogue.masks import contact_sheet, main, touches_border
 from masks import Augmented, DeepFillV2Mask, Half, MaskFolder, Mixture, Narrow
+from masks.area import BUCKETS, bucket
 from masks.build import build, describe
 from masks.files import read_mask, resize_mask, write_mask
 from masks.fixed import FixedSet

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lit_inpaint.metrics import ImageMean, inception
+from lit_inpaint.metrics import ImageMean, metric
 from lit_inpaint.metrics.inception import InceptionMetrics
 
 
@@ -23,7 +23,7 @@ def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) 
     mask[3] = 0  # an empty hole, and an image without error
     prediction[5] = target[5]
     means = {name: ImageMean(name) for name in names}
-    inception.FID_MINIMUM = 2
+    metric("fid").least = 2
     features = InceptionMetrics(("fid", "p_ids", "u_ids"), toy_features)
     for batch in torch.arange(rank, images, world).split(2):
         for name, m in means.items():
