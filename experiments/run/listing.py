@@ -16,8 +16,8 @@ SKIPPED = {"wandb", "checkpoints", "panels", "images", "journal"}
 
 @dataclass(frozen=True)
 class Line:
-    """One run. ``last``, ``best``, ``best_at`` are of ``metric``; ``best`` is None where nothing defines which end of the
-    scale is better. ``resume`` is None while it runs or without a config."""
+    """One run. ``last``, ``best``, ``best_at`` are of ``metric``; ``best`` is None where nothing defines which end of
+    the scale is better. ``resume`` is None while it runs or without a config."""
 
     folder: str
     status: str
