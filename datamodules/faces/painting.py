@@ -34,7 +34,7 @@ FIELDS = (
     "inside", "outside",  # only inside, only outside of a coverage that was kept; 0: everywhere
 )  # fmt: skip
 _AT = {name: place for place, name in enumerate(FIELDS)}
-_RED, _HEAD = _AT["red"], _AT["head"]
+_RED, _HEAD, _KEEP = _AT["red"], _AT["head"], _AT["keep"]
 _PLAIN = [1.0 if name in ("cos", "alpha") else 0.0 for name in FIELDS]
 _KEPT = 8
 
@@ -135,9 +135,27 @@ def _box(layer: Array, soft: float, frame: Frame, size: int) -> tuple[float, flo
 
 
 @_compiled
+def _clip(cover: Array, layer: Array, kept: Array, left: int, right: int, top: int, bottom: int) -> None:
+    """Keep the cover of a layer for later ones, and leave of it what lies inside or outside of kept ones."""
+    keep, inside, outside = layer[_KEEP:]
+    if keep > 0.0:
+        kept[int(keep) - 1] = 0.0
+    k = 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            if inside > 0.0:
+                cover[k] *= kept[int(inside) - 1, row, column]
+            if outside > 0.0:
+                cover[k] *= 1.0 - kept[int(outside) - 1, row, column]
+            if keep > 0.0:
+                kept[int(keep) - 1, row, column] = cover[k]
+            k += 1
+
+
+@_compiled
 def _paint_layer(image: Array, layer: Array, kept: Array, frame: Frame, light: tuple[float, float, float]) -> None:
     (_, _, rx, ry, cos, sin, taper, bend, square, ring, soft, red, green, blue, alpha, shade,
-     grain, along, across, key, head, keep, inside, outside) = layer  # fmt: skip
+     grain, along, across, key, head, _, _, _) = layer  # fmt: skip
     colour = red, green, blue
     size = image.shape[1]
     pixel = 2.0 / size
@@ -157,28 +175,15 @@ def _paint_layer(image: Array, layer: Array, kept: Array, frame: Frame, light: t
         b[k] += bend * (a[k] / rx) * (a[k] / rx)
         v[k] = b[k] / ry
         u[k] = a[k] / (rx * max(0.1, 1.0 - taper * max(-1.0, min(1.0, v[k]))))
-    for k in range(count):
         radius = _radius(u[k], v[k], square)
         cover[k] = _edge((radius - 1.0) * thin, soft)
         if ring > 0.0:
             cover[k] *= 1.0 - _edge((radius - ring) * thin, soft)
-    if keep > 0.0:
-        kept[int(keep) - 1] = 0.0
-    for row in range(top, bottom):
-        for column in range(left, right):
-            k = (row - top) * width + column - left
-            if inside > 0.0:
-                cover[k] *= kept[int(inside) - 1, row, column]
-            if outside > 0.0:
-                cover[k] *= 1.0 - kept[int(outside) - 1, row, column]
-            if keep > 0.0:
-                kept[int(keep) - 1, row, column] = cover[k]
-    if grain > 0.0:
-        for k in range(count):
-            if cover[k] > 0.0:
-                tone[k] += grain * _noise(a[k] * across, b[k] * along, int(key))
-    if shade > 0.0:
-        for k in range(count):
+    _clip(cover, layer, kept, left, right, top, bottom)
+    for k in range(count):
+        if grain > 0.0 and cover[k] > 0.0:
+            tone[k] += grain * _noise(a[k] * across, b[k] * along, int(key))
+        if shade > 0.0:
             tone[k] += shade * (_lit(u[k], v[k], light) - 0.75)
     for channel in range(3):
         for row in range(top, bottom):

@@ -1,5 +1,6 @@
 """The arrows of the house: who may import whom, read from the source."""
 
+import ast
 import re
 
 import pytest
@@ -109,3 +110,24 @@ def test_no_test_file_is_imported():
     files = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     found = {path.name: re.findall(r"\btests(?:\.\w+)*\.test_\w+|import test_\w+", path.read_text()) for path in files}
     assert len(files) > 100 and not {name: modules for name, modules in found.items() if modules}
+
+
+LONG = 60  # lines
+MAY_BE_LONG = ("networks.py", "unet.py", "weights.py")  # a network's layers, a converter's keys: one list each
+
+
+def test_no_function_is_long_outside_networks_and_converters():
+    found = [
+        (module, node.name)
+        for module, path in MODULES.items()
+        if path.name not in MAY_BE_LONG
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines(node) > LONG
+    ]
+    assert not found
+
+
+def lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Of its body: the arguments and the docstring are there to be read, not to be followed."""
+    body = function.body[ast.get_docstring(function) is not None :]
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0

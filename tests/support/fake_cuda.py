@@ -263,6 +263,28 @@ def _in_strides(func: Any, fake: Tensor, value: Tensor) -> Tensor:
         return torch.empty_strided(fake.shape, fake.stride(), dtype=value.dtype).copy_(value)
 
 
+def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    for child in module.children() if recurse else ():
+        child._apply(function)
+    for name, p in module._parameters.items():
+        if p is not None:
+            module._parameters[name] = nn.Parameter(function(p.detach()), p.requires_grad)
+    for name, b in module._buffers.items():
+        if b is not None:
+            module._buffers[name] = function(b)
+    return module
+
+
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def _log(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+    if isinstance(value, Tensor | int | float):
+        module._LightningModule__to_tensor(value, name)
+
+
 @contextlib.contextmanager
 def _replaced(waits: Counter[str]) -> Iterator[None]:
     """What cannot be without a GPU: see the module's docstring."""
@@ -285,33 +307,14 @@ def _replaced(waits: Counter[str]) -> Iterator[None]:
         with _disable_current_modes():
             return tensor.value.tolist()
 
-    def apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        for child in module.children() if recurse else ():
-            child._apply(function)
-        for name, p in module._parameters.items():
-            if p is not None:
-                module._parameters[name] = nn.Parameter(function(p.detach()), p.requires_grad)
-        for name, b in module._buffers.items():
-            if b is not None:
-                module._buffers[name] = function(b)
-        return module
-
-    def zero(layer: nn.Module) -> None:
-        for parameter in layer.parameters():
-            nn.init.zeros_(parameter)
-
-    def log(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
-        if isinstance(value, Tensor | int | float):
-            module._LightningModule__to_tensor(value, name)
-
     with (
         patch.object(torch, "load", load),
-        patch.object(L.LightningModule, "log", log),
+        patch.object(L.LightningModule, "log", _log),
         patch.object(torch.autograd, "grad", grad),
         patch.object(Tensor, "backward", backward),
         patch.object(FakeTensor, "tolist", tolist),
-        patch.object(nn.Module, "_apply", apply),
-        patch.object(nn.modules.conv._ConvNd, "reset_parameters", zero),
+        patch.object(nn.Module, "_apply", _apply),
+        patch.object(nn.modules.conv._ConvNd, "reset_parameters", _zero),
         torch.backends.cudnn.flags(enabled=False),  # it has operations that no CPU has
     ):
         yield

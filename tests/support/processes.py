@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import signal
 import socket
 import sys
 import traceback
@@ -46,6 +47,9 @@ def start(
 
 
 def _run(target: Callable[..., Any], arguments: tuple[Any, ...], folder: str, log: str, env: dict[str, str]) -> None:
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where the tests themselves run in a background job
     os.setpgrp()  # a signal to the group reaches this process and its workers, not the test
     os.chdir(folder)
     os.environ.update(env)
