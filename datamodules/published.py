@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ class PublishedData(ImageFolder):
 
     def find(self, split: Split) -> Files:
         if self.root.is_dir() and self.lists and not (self.lists / "train.txt").is_file():
-            command = f"lit-inpaint prepare {type(self).__name__} --root {self.root} --split {self.split}"
+            words = ["prepare", type(self).__name__, "--root", str(self.root), "--split", self.split]
+            command = shlex.join(["lit-inpaint", *words])
             raise ValueError(f"{self.lists} holds no lists of the split {self.split}. Write them first: {command}")
         return super().find(split)
 

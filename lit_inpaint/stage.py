@@ -127,7 +127,7 @@ class Stage(L.LightningModule):
                 # Not Lightning's, which refuses fused optimisers under bf16-mixed for a scaler that is not there.
                 owned = [p for group in optimizer.param_groups for p in group["params"]]
                 torch.nn.utils.clip_grad_norm_(owned, self.clip_norm)
-            optimizer._on_before_step = optimizer._on_after_step = lambda: None  # counted in on_train_batch_start
+            optimizer._on_before_step = optimizer._on_after_step = _already_counted
             optimizer.step()
             optimizer.zero_grad()
             self._accumulated[key] = 0
@@ -211,6 +211,10 @@ class Stage(L.LightningModule):
         for name, state in averaged.items():
             checkpoint["state_dict"].update({f"{name}.{key}": value for key, value in state.items()})
         self.loaded_weights = "ema" if averaged else "raw"
+
+
+def _already_counted() -> None:
+    """In place of Lightning's count of optimiser steps: ``on_train_batch_start`` has counted the batch."""
 
 
 def non_finite_terms(frame: FrameType | None) -> list[str]:

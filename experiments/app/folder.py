@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PREFIX = "lit-inpaint-app-"
 KEPT = 6 * 3600  # seconds from a file's upload or writing to its removal
@@ -30,7 +31,7 @@ def own_folder() -> Iterator[Path]:
         _remove_if_left(left)
     for number in ENDS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+            signal.signal(number, _exit_on)
     folder, descriptor = _make()
     try:
         yield folder
@@ -38,6 +39,10 @@ def own_folder() -> Iterator[Path]:
         finish()
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def _exit_on(number: int, frame: Any) -> None:
+    sys.exit(128 + number)
 
 
 def finish() -> None:

@@ -145,11 +145,13 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
         calls += 1
         tell(f"{calls} network calls")
 
+    def advance(done: int, windows: int) -> None:
+        tell(f"window {done} of {windows}")
+
     hooks = [getattr(method, name).register_forward_hook(called) for name in method.averaged]
     try:
         for number in range(count):
             tell(f"completion {number + 1} of {count}")
-            advance = lambda done, of: tell(f"window {done} of {of}")  # noqa: E731
             arguments = (Path(task.image).stem, number, task.seed, task.tile, sketch, advance)
             result = complete(method, pixels, hole, *arguments)
             name = f"{label}{f'-{number}' if count > 1 else ''}"

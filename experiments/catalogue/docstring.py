@@ -31,7 +31,11 @@ def reflow(cls: type, width: int) -> Iterator[str]:
 
     def with_default(name: str) -> str:
         documented.add(name)
-        return name if defaults.get(name, inspect._empty) is inspect._empty else f"{name}\xa0=\xa0{defaults[name]!r}"
+        return (
+            name
+            if defaults.get(name, inspect.Parameter.empty) is inspect.Parameter.empty
+            else f"{name}\xa0=\xa0{defaults[name]!r}"
+        )
 
     text = re.sub(r":\w+:`[~.]?([^`]+)`", r"\1", inspect.getdoc(cls) or "").replace("``", "`")
     before, _, entries = text.partition("\nArgs:\n")

@@ -11,8 +11,8 @@ from experiments.compare.reader import Record, read_folders
 from experiments.compare.table import Table, make_tables, validation_tables
 from experiments.files.write import write_text
 from experiments.records.intervals import LEAST
-from experiments.run.curves import Run
-from masks.regular import read_text
+from experiments.run import Run
+from experiments.run.curves import History
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def add_project(project: str, records: Sequence[Record], runs: list[Run], save: bool) -> list[str]:
+def add_project(project: str, records: Sequence[Record], runs: list[History], save: bool) -> list[str]:
     """Add the runs of a W&B project to ``runs``; a line for the banner where it could not be read.
 
     Raises:
@@ -60,9 +60,9 @@ def add_project(project: str, records: Sequence[Record], runs: list[Run], save: 
     """
     from experiments.compare.weights_and_biases import Unreachable, read_project, save_workspace
 
-    files = [Path(run.folder) / "wandb_id.txt" for run in runs]
+    known = [wandb_id for run in runs if (wandb_id := Run(Path(run.folder)).wandb_id)]
     try:
-        runs += read_project(project, [read_text(file).strip() for file in files if file.is_file()])
+        runs += read_project(project, known)
         if save:
             print(f"W&B workspace: {save_workspace(project, runs)}")
     except Unreachable as error:
@@ -83,7 +83,7 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
     return notes
 
 
-def write(tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str], out: Path) -> list[Path]:
+def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path) -> list[Path]:
     """The page, .md, .csv, .tex and, where papers are quoted, .published.csv.
 
     The page comes first: by it the other files are known as ours, also after a kill between two of them.

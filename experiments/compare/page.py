@@ -13,7 +13,7 @@ from markupsafe import Markup
 from experiments.compare import text
 from experiments.compare.pictures import collect
 from experiments.compare.table import Row, Table, run_of
-from experiments.run.curves import Curve, Run
+from experiments.run.curves import Curve, History
 from lit_inpaint.metrics import headline, higher_is_better
 from masks.area import bucket_of
 
@@ -24,7 +24,7 @@ CURVE_POINTS = 300
 
 
 def render(
-    tables: Sequence[Table], runs: Sequence[Run], notes: Sequence[str] = (), validation: Sequence[Table] = ()
+    tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str] = (), validation: Sequence[Table] = ()
 ) -> str:
     """The whole page as one string.
 
@@ -74,7 +74,7 @@ def render(
     )
 
 
-def heading(tables: Sequence[Table], runs: Sequence[Run]) -> str:
+def heading(tables: Sequence[Table], runs: Sequence[History]) -> str:
     """'4 methods on centre-hole', '6 methods on repaint, 6 masks', '2 training runs'."""
     if not tables:
         return f"{len(runs)} training run{'s' * (len(runs) != 1)}"
@@ -199,14 +199,14 @@ def mask_name(family: str, table: Table) -> str:
     return short or table.name
 
 
-def _colours(tables: Sequence[Table], runs: Sequence[Run]) -> dict[str, int]:
+def _colours(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, int]:
     """One colour a method over the whole page; a run has that of the row that came out of it."""
     labels = [row.label for table in tables for row in table.rows]
     labels += [run.label for run in runs if run.folder not in _rows_of_runs(tables, runs)]
     return {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
 
 
-def _rows_of_runs(tables: Sequence[Table], runs: Sequence[Run]) -> dict[str, str]:
+def _rows_of_runs(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, str]:
     """The label of the row that came out of each run's folder."""
     found: dict[str, str] = {}
     for table in tables:
@@ -233,7 +233,7 @@ def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, Any]:
     return {"name": table.name, "metrics": metrics, "rows": [point(row) for row in table.rows]}
 
 
-def _chart_runs(tables: Sequence[Table], runs: Sequence[Run], colours: dict[str, int]) -> list[dict[str, Any]]:
+def _chart_runs(tables: Sequence[Table], runs: Sequence[History], colours: dict[str, int]) -> list[dict[str, Any]]:
     """Curves by key. ``val/`` keys carry the hash of their protocol where the runs do not share one."""
     rows = _rows_of_runs(tables, runs)
     several = len({run.val_hash for run in runs}) > 1

@@ -2,14 +2,15 @@
 
 import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.records import record as records_on_disk
-from experiments.run.curves import Run, read_run
+from experiments.run import Run
+from experiments.run.curves import History
+from experiments.run.names import METRICS
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ class Record:
         return folder if folder.is_dir() else None
 
 
-def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[Run]]:
+def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[History]]:
     """Every record and every training run at or under ``folders``; a folder given twice counts once.
 
     Raises:
         ValueError: If a folder is missing, holds neither, or holds a file that is not what its name says.
     """
     records: dict[Path, Record] = {}
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, History] = {}
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder; give the output folder of a benchmark or of a training run.")
@@ -77,8 +78,8 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[Run]]:
                 for name in sorted(f for f in files if f.endswith(".json")):
                     records[here / name] = read_record(here / name)
                     found += 1
-            if any(re.fullmatch(r"metrics(-\d+)?\.csv", name) for name in files):
-                runs[here] = read_run(here)
+            if METRICS.among(files):
+                runs[here] = Run(here).history
                 found += 1
         if not found:
             raise ValueError(f"{folder} holds no records/*/*.json and no metrics.csv; run `lit-inpaint benchmark`.")

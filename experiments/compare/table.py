@@ -10,7 +10,8 @@ import numpy as np
 
 from experiments.compare.reader import Record, without_seed
 from experiments.records.intervals import FEW, mean_interval, paired_difference
-from experiments.run.curves import Run, read_run
+from experiments.run import Run
+from experiments.run.curves import History
 from lit_inpaint.metrics import higher_is_better
 
 
@@ -161,7 +162,7 @@ def _short(value: Any) -> str:
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 
-def make_tables(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[Table]:
+def make_tables(records: Sequence[Record], runs: Sequence[History] = ()) -> list[Table]:
     """One table a protocol, in the order of their names."""
     refuse_mixed(records)
     by_hash: dict[str, list[Record]] = {}
@@ -170,7 +171,7 @@ def make_tables(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[Tab
     return [_table(_without_copies(group), runs) for group in by_hash.values()]
 
 
-def validation_tables(runs: Sequence[Run]) -> list[Table]:
+def validation_tables(runs: Sequence[History]) -> list[Table]:
     """What the last validation of each run gave, one table a hash of ``val``: other images give other numbers."""
     by_hash: dict[str, list[Record]] = {}
     for run in runs:
@@ -200,7 +201,7 @@ def _without_copies(records: Sequence[Record]) -> list[Record]:
     return list(kept.values())
 
 
-def run_of(record: Record, runs: Sequence[Run]) -> Run | None:
+def run_of(record: Record, runs: Sequence[History]) -> History | None:
     """The training run that a record's checkpoint came out of: by its path, or by its name where folders were moved."""
     path = record.data["method"].get("run")
     if not path:
@@ -210,7 +211,7 @@ def run_of(record: Record, runs: Sequence[Run]) -> Run | None:
     return exact[0] if exact else named[0] if len(named) == 1 else None
 
 
-def _table(records: Sequence[Record], runs: Sequence[Run]) -> Table:
+def _table(records: Sequence[Record], runs: Sequence[History]) -> Table:
     metrics: dict[str, str] = {}
     for record in records:
         for name, metric in record.data["metrics"].items():
@@ -242,7 +243,7 @@ def _table(records: Sequence[Record], runs: Sequence[Run]) -> Table:
     )
 
 
-def group_seeds(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[list[Record]]:
+def group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list[list[Record]]:
     """Records that differ only in seed belong together.
 
     Equal method, networks, weights, images seen and adaptation, different seeds, and equal configs once the seed is
@@ -255,7 +256,7 @@ def group_seeds(records: Sequence[Record], runs: Sequence[Run] = ()) -> list[lis
         same = [method.get(key) for key in ("name", "parameters", "weights", "images_seen")]
         same += [record.data.get("adaptation"), record.data.get("not_applicable"), sorted(record.data["metrics"])]
         if run is None and path and Path(path).is_dir():
-            run = read_run(Path(path))
+            run = Run(Path(path)).history
         said = (run.config or run.facts) if run else {}
         key = repr((*same, without_seed(said) if said else without_seed_mark(record.label)))
         if seed is None or any(r.data["method"].get("seed") == seed for r in groups.get(key, [])):

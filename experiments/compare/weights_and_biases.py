@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from experiments.run.curves import Run, join_segments
+from experiments.run.curves import History, join_segments
 
 TIMEOUT = 15  # seconds: without a network the client would ask again for minutes
 _OWN = {"_step", "_runtime", "_timestamp", "trainer/global_step", "epoch"}  # W&B's and Lightning's, no curves
@@ -13,7 +13,7 @@ class Unreachable(Exception):
     """No network, no key, or no such project: one line says which."""
 
 
-def read_project(project: str, known: Iterable[str] = ()) -> list[Run]:
+def read_project(project: str, known: Iterable[str] = ()) -> list[History]:
     """Every run of ENTITY/PROJECT with its config and curves, oldest first.
 
     Args:
@@ -40,7 +40,7 @@ def read_project(project: str, known: Iterable[str] = ()) -> list[Run]:
         ) from None
 
 
-def _run(run: Any) -> Run:
+def _run(run: Any) -> History:
     """One run of the API: ``scan_history`` gives every row, ``history`` would give a sample."""
     rows = []
     for row in run.scan_history():
@@ -49,10 +49,10 @@ def _run(run: Any) -> Run:
             numbers["step"] = numbers["trainer/global_step"]
         rows.append({key: value for key, value in numbers.items() if key not in _OWN and value - value == 0})
     curves, note = join_segments([rows])
-    return Run(str(run.name), str(run.url), dict(run.config), {}, curves, note)
+    return History(str(run.name), str(run.url), dict(run.config), {}, curves, note)
 
 
-def save_workspace(project: str, runs: Sequence[Run]) -> str:
+def save_workspace(project: str, runs: Sequence[History]) -> str:
     """The same charts as a workspace of the project; its address.
 
     Raises:
@@ -67,7 +67,7 @@ def save_workspace(project: str, runs: Sequence[Run]) -> str:
     return str(view.url)
 
 
-def workspace(project: str, runs: Sequence[Run]) -> Any:
+def workspace(project: str, runs: Sequence[History]) -> Any:
     """Validation, losses and panels in a section each; every curve on images_seen; runs of one method as one group."""
     try:
         import wandb_workspaces.reports.v2 as panels

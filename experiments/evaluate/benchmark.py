@@ -2,6 +2,7 @@
 
 import argparse
 import multiprocessing
+import shlex
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -103,7 +104,7 @@ def main(argv: list[str]) -> int:
     for job, record in failed:
         console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
-    console.print(f"Page:   lit-inpaint compare {a.out}", soft_wrap=True, highlight=False)
+    console.print(f"Page:   {shlex.join(['lit-inpaint', 'compare', str(a.out)])}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
 
 

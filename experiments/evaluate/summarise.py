@@ -1,6 +1,5 @@
 """From the journal of a job to its record."""
 
-import json
 import math
 import statistics
 from contextlib import suppress
@@ -108,9 +107,9 @@ def describe(job: Job, module: InpaintingModule | None) -> dict[str, Any]:
             about["name"] = content.get("method", about["name"])
             states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
             about["images_seen"] = states[0]["images_seen"] if states else None
-            facts = Run(path.parents[1]).numbered("run", "json")
+            facts = Run(path.parents[1]).history.facts
             if facts:
-                about["seed"] = json.loads(facts[-1].read_text()).get("seed")
+                about["seed"] = facts.get("seed")
                 about["run"] = str(path.parents[1])
     return about
 

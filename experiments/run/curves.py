@@ -1,8 +1,8 @@
 """What a training run left in its folder: facts, configuration, and the curves of all its starts joined."""
 
+import contextlib
 import csv
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from experiments.files.read import read_json, read_yaml
+from experiments.run.names import CONFIG, FACTS, METRICS, Numbered
 
 Curve = list[tuple[float, float]]  # (images seen, value)
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training run: its label, run.json (method, seed, val_protocol_hash, ...), config.yaml, its curves."""
+class History:
+    """One training run as it was logged, in a folder or on W&B: label, run.json (method, seed, val_protocol_hash, ...),
+    config.yaml, curves. ``folder`` is the address of a run on W&B."""
 
     label: str
     folder: str
@@ -42,23 +44,21 @@ class Run:
         return str(self.facts.get("val_protocol_hash") or "unknown")
 
 
-def read_run(folder: Path) -> Run:
-    """A run folder of ``fit``: the newest config and the joined segments of its metrics.
+def read_history(folder: Path) -> History:
+    """The newest config of a run folder and the joined segments of its metrics.
 
     What is damaged is left out and named in the run's note; a run whose config cannot be read still has its curves.
     """
     damage: list[str] = []
-    config = _newest(folder, "config", "yaml", read_yaml, damage)
-    facts = _newest(folder, "run", "json", read_json, damage)
+    config = _newest(folder, CONFIG, read_yaml, damage)
+    facts = _newest(folder, FACTS, read_json, damage)
     curves, note = join_segments(read_segments(folder, damage))
     said = "; ".join([*([note] if note else []), *damage]) or None
-    return Run(folder.name, str(folder), facts, config, curves, said)
+    return History(folder.name, str(folder), facts, config, curves, said)
 
 
-def _newest(
-    folder: Path, stem: str, suffix: str, read: Callable[[Path], dict[str, Any]], damage: list[str]
-) -> dict[str, Any]:
-    for path in _segments(folder, stem, suffix)[-1:]:
+def _newest(folder: Path, kind: Numbered, read: Callable[[Path], dict[str, Any]], damage: list[str]) -> dict[str, Any]:
+    for path in kind.all(folder)[-1:]:
         try:
             return read(path)
         except (ValueError, OSError) as error:
@@ -69,17 +69,7 @@ def _newest(
 def read_segments(folder: Path, damage: list[str] | None = None) -> list[list[dict[str, float]]]:
     """The rows that each start of a run logged, in the order of the starts; what is damaged is told in ``damage``."""
     damage = [] if damage is None else damage
-    return [_read_csv(path, damage) for path in _segments(folder, "metrics", "csv")]
-
-
-def _segments(folder: Path, stem: str, suffix: str) -> list[Path]:
-    """<stem>.<suffix>, <stem>-1.<suffix>, ...: the order in which the restarts of a run wrote them."""
-    found = []
-    for path in folder.iterdir():
-        match = re.fullmatch(rf"{stem}(?:-(\d+))?\.{suffix}", path.name)
-        if match:
-            found.append((int(match[1] or 0), path))
-    return [path for _, path in sorted(found)]
+    return [_read_csv(path, damage) for path in METRICS.all(folder)]
 
 
 def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
@@ -113,6 +103,16 @@ def _cells(line: bytes) -> list[str] | None:
         return None if "\0" in text else next(csv.reader([text]), None)
     except (UnicodeDecodeError, csv.Error):
         return None
+
+
+def last_logged(folder: Path, key: str) -> float | None:
+    """The last value of the last start, as it was logged: a curve leaves out what is not finite."""
+    for path in reversed(METRICS.all(folder)):
+        rows = csv.DictReader(path.read_text(encoding="utf-8", errors="replace").splitlines())
+        for cell in filter(None, reversed([row.get(key) for row in rows])):
+            with contextlib.suppress(ValueError):
+                return float(cell)
+    return None
 
 
 def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str, Curve], str | None]:

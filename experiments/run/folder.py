@@ -1,7 +1,8 @@
 """A run folder: who writes into it, what is newest in it, how its run is doing, and the command that resumes it."""
 
 import contextlib
-import re
+import json
+import os
 import shlex
 import sys
 import time
@@ -11,11 +12,13 @@ from typing import Any
 
 from experiments.files.read import read_json
 from experiments.files.write import write_text
+from experiments.run.curves import Curve, History, last_logged, read_history
 from experiments.run.lock import Lock
+from experiments.run.names import CHECKPOINTS, CONFIG, FACTS, LOCK, METRICS, STATUS, WANDB_ID
 from experiments.run.processes import born, machine
+from masks.regular import read_text
 
 SILENCE = 600.0  # seconds, after which a run on another machine counts as crashed
-CHECKPOINTS, WANDB_ID, STATUS = "checkpoints", "wandb_id.txt", "status.json"
 
 
 class Run:
@@ -29,45 +32,65 @@ class Run:
         self.folder = Path(folder)
         self._lock: Lock | None = None
 
-    # ---- what is there -----------------------------------------------------------------------------------------------
+    @classmethod
+    def of(cls, path: Path) -> "Run | None":
+        """The run that a saved configuration or a checkpoint belongs to; None for any other file."""
+        folder = path.parent if CONFIG.among([path.name]) else None
+        folder = path.parent.parent if path.suffix == ".ckpt" and path.parent.name == CHECKPOINTS else folder
+        marked = folder is not None and any((folder / mark).is_file() for mark in (FACTS.name, STATUS, LOCK))
+        return cls(folder) if folder is not None and marked else None
+
+    # ---- what is there: read anew at every call ----------------------------------------------------------------------
 
     @property
     def exists(self) -> bool:
         """Whether a run was ever begun here."""
-        kinds = (("config", "yaml"), ("run", "json"), ("metrics", "csv"))
-        return (
-            any(self.numbered(*kind) for kind in kinds)
-            or (self.folder / STATUS).is_file()
-            or any((self.folder / CHECKPOINTS).glob("*.ckpt"))
-        )
-
-    def numbered(self, stem: str, suffix: str) -> list[Path]:
-        """<stem>.<suffix>, <stem>-1.<suffix>, ...: one a start, in the order of the starts."""
-        pattern = re.compile(rf"{stem}(?:-(\d+))?\.{suffix}")
-        found = [
-            (int(match[1] or 0), path)
-            for path in (self.folder.iterdir() if self.folder.is_dir() else ())
-            if (match := pattern.fullmatch(path.name))
-        ]
-        return [path for _, path in sorted(found)]
+        numbered = any(kind.all(self.folder) for kind in (CONFIG, FACTS, METRICS))
+        return numbered or (self.folder / STATUS).is_file() or bool(self.checkpoints)
 
     @property
-    def starts(self) -> int:
-        """How often it was started."""
-        return len(self.numbered("config", "yaml"))
+    def configs(self) -> list[Path]:
+        """The saved configuration of every start, in their order."""
+        return CONFIG.all(self.folder)
+
+    @property
+    def metrics(self) -> list[Path]:
+        """The table of every start that has logged something, in their order."""
+        return METRICS.all(self.folder)
+
+    @property
+    def history(self) -> History:
+        """Configuration, facts and curves; damaged files are left out and named in its note."""
+        return read_history(self.folder)
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """By logged key, the segments of all starts joined by images seen."""
+        return self.history.curves if self.metrics else {}
+
+    def last_logged(self, key: str) -> float | None:
+        """The last value of the last start, as it was logged, infinite ones included."""
+        return last_logged(self.folder, key)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        return sorted((self.folder / CHECKPOINTS).glob("*.ckpt"))
 
     @property
     def checkpoint(self) -> Path | None:
         """The newest last.ckpt, by the start and the step it records; of a run without one, the newest checkpoint."""
-        folder = self.folder / CHECKPOINTS
-        found = sorted(folder.glob("last*.ckpt")) or sorted(folder.glob("*.ckpt"))
+        found = [path for path in self.checkpoints if path.name.startswith("last")] or self.checkpoints
         return max(found, key=_start_and_step) if len(found) > 1 else next(iter(found), None)
+
+    @property
+    def wandb_id(self) -> str | None:
+        path = self.folder / WANDB_ID
+        return read_text(path).strip() if path.is_file() else None
 
     @property
     def command(self) -> str | None:
         """Shell-quoted command that resumes this run from its newest checkpoint, or restarts it if it has none."""
-        configs = self.numbered("config", "yaml")
-        if not configs:
+        if not (configs := self.configs):
             return None
         checkpoint = str(self.checkpoint or "auto")
         return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", checkpoint])
@@ -88,6 +111,21 @@ class Run:
         return said["state"], said["error"]
 
     # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def keep_config(self, text: str) -> int:
+        """Save the configuration of this start; how many there were before."""
+        starts = len(self.configs)
+        write_text(CONFIG.next(self.folder), text)
+        return starts
+
+    def keep_facts(self, facts: dict[str, Any]) -> None:
+        write_text(FACTS.next(self.folder), json.dumps(facts, indent=1) + "\n")
+
+    def keep_status(self, state: str, error: str | None, **facts: Any) -> None:
+        """How the run is doing, and which process says so."""
+        process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
+        said = {"state": state, "error": error, **facts, "command": self.command, **process}
+        write_text(self.folder / STATUS, json.dumps(said, indent=1) + "\n")
 
     def next_free(self) -> "Run":
         """This folder if no run was begun in it, else name-1, name-2, ..., the first that is missing or empty."""
@@ -139,12 +177,11 @@ class Run:
 
     def _keep_or_renew_wandb_id(self, before: dict[str, Any]) -> None:
         """A renamed folder keeps its W&B run; a copy gets one of its own. Either is said."""
-        path, here = self.folder / WANDB_ID, self.folder.resolve()
+        path, here, old = self.folder / WANDB_ID, self.folder.resolve(), self.wandb_id
         there = Path(before.get("folder", here))
-        if not path.is_file() or there == here or before.get("inode") == list(Lock.inode(self.folder)):
+        if old is None or there == here or before.get("inode") == list(Lock.inode(self.folder)):
             return
-        old, original = path.read_text().strip(), there / WANDB_ID
-        if original.is_file() and original.read_text().strip() == old:
+        if Run(there).wandb_id == old:
             new = uuid.uuid4().hex[:8]
             write_text(path, new + "\n")
             tell(f"{self.folder} is a copy of {there}: its W&B run is {new} from now on, not {old}.")

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.run import Run
-from experiments.run.curves import read_run
+from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
 from lit_inpaint.metrics import headline, higher_is_better
 
-SKIPPED = {"wandb", "checkpoints", "panels", "images", "journal"}
+SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
 
 
 @dataclass(frozen=True)
@@ -56,36 +56,37 @@ def find_runs(folder: Path) -> Iterator[Path]:
     """Folders that a ``fit`` wrote, in order of their names."""
     for place, children, files in os.walk(folder, followlinks=True):
         children[:] = sorted(set(children) - SKIPPED)
-        if {"run.json", "metrics.csv", "status.json"} & set(files):
+        if {FACTS.name, METRICS.name, STATUS} & set(files):
             yield Path(place)
 
 
 def describe(folder: Path, metric: str | None = None) -> Line:
-    run = read_run(folder)
+    run = Run(folder)
+    history = run.history
     try:
-        status, why = Run(folder).status
+        status, why = run.status
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:  # one bad folder hides no other
-        status, why = "unreadable", f"status.json: {' '.join(str(error).split())[:200]}"
-    why = "; ".join(filter(None, [why, run.note])) or None
-    shown = metric or headline(run.curves)
-    curve = run.curves.get(shown, []) if shown else []
+        status, why = "unreadable", f"{STATUS}: {' '.join(str(error).split())[:200]}"
+    why = "; ".join(filter(None, [why, history.note])) or None
+    shown = metric or headline(history.curves)
+    curve = history.curves.get(shown, []) if shown else []
     higher = higher_is_better(shown) if shown else None
     ranked = sorted(curve, key=lambda point: -point[1] if higher else point[1])[:1] if higher is not None else []
     best_at, best = ranked[0] if ranked else (None, None)
-    speed = run.curves.get("images_per_second", [])
+    speed = history.curves.get("images_per_second", [])
     return Line(
         folder=str(folder),
         status=status,
         why=why,
-        method=run.method,
-        seed=run.seed,
-        images_seen=round(max((points[-1][0] for points in run.curves.values()), default=0)),
+        method=history.method,
+        seed=history.seed,
+        images_seen=round(max((points[-1][0] for points in history.curves.values()), default=0)),
         images_per_second=speed[-1][1] if speed else None,
         metric=shown,
         last=curve[-1][1] if curve else None,
         best=best,
         best_at=None if best_at is None else round(best_at),
-        resume=None if status == "running" else Run(folder).command,
+        resume=None if status == "running" else run.command,
     )
 
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments.run.names import LOCK
 from experiments.run.processes import born, machine
 
-NAME = ".lock"
 _HELD: set[int] = set()
 
 
@@ -41,7 +41,7 @@ class Lock:
             ValueError: If a living process holds it.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / NAME
+        path = folder / LOCK
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         before = _read(path)
         try:

@@ -15,8 +15,9 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
-from experiments.files.write import next_free, write_text
-from experiments.run.folder import WANDB_ID
+from experiments.files.write import write_text
+from experiments.run.curves import read_segments, surviving
+from experiments.run.names import METRICS, WANDB_ID
 
 REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, some hundred bytes a row
 
@@ -24,7 +25,7 @@ REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, some hundred by
 class _Segment(ExperimentWriter):
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
-        self.metrics_file_path = str(next_free(Path(log_dir) / self.NAME_METRICS_FILE))
+        self.metrics_file_path = str(METRICS.next(Path(log_dir)))
 
     def _check_log_dir_exists(self) -> None:
         """Lightning warns here that it will delete the rows of the run that it continues; a segment deletes nothing."""
@@ -103,8 +104,6 @@ class RunWandbLogger(WandbLogger):
 
     def replay(self, folder: Path, images_seen: float) -> None:
         """Log the last rows of ``folder`` before a restart at ``images_seen`` again."""
-        from experiments.run.curves import read_segments, surviving
-
         segments = read_segments(folder)
         self._logged = max((row.get("images_seen", -1.0) for rows in segments for row in rows), default=-1.0)
         rows = [(seen, row) for seen, row in surviving(segments)[0] if seen <= images_seen]

@@ -1,7 +1,6 @@
 """Where a start of ``fit`` writes: a saved configuration names no folder, so that it means the one that it lies in."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,6 @@ from jsonargparse import Namespace
 from experiments.files.read import read_yaml
 
 ROOT = "${trainer.default_root_dir}"
-
-
-def run_of(path: Path) -> Path | None:
-    """The run folder that a saved configuration or a checkpoint lies in; None of any other file."""
-    folder = path.parent if re.fullmatch(r"config(-\d+)?\.yaml", path.name) else None
-    folder = path.parent.parent if path.suffix == ".ckpt" and path.parent.name == "checkpoints" else folder
-    marks = ("run.json", "status.json", ".lock")
-    return folder if folder is not None and any((folder / mark).is_file() for mark in marks) else None
 
 
 def moved(value: Any, old: str, new: str) -> Any:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -81,9 +82,9 @@ def worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> 
 
 def run_workers(ledger: Any, command: Sequence[str], number: int, out: Path) -> None:
     """Start the workers, say which trials end, and end the workers with this process, whatever ends it."""
-    from experiments.sweep.worker import GRACE, end_with_parent, stop
+    from experiments.sweep.worker import GRACE, end_with_parent, exit_on, stop
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, exit_on)
     ledger.give_back_of_the_dead()
     told = {trial.number for trial in ledger.trials() if trial.state.is_finished()}
     workers: list[subprocess.Popen[bytes]] = []
@@ -144,8 +145,13 @@ def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[st
     executor.update_parameters(**{key: int(v) if v.isdigit() else v for key, v in pairs.items()})
     jobs = [executor.submit(submitit.helpers.CommandFunction(list(command))) for _ in range(number)]
     print(f"{len(jobs)} workers submitted: {', '.join(job.job_id for job in jobs)}. Their logs: {out / 'submitit'}")
-    print(f"The page, at any time: lit-inpaint sweep {command[4]} --out {out} --workers 0")
+    print(f"The page, at any time: {page_command(command[4], out)}")
     return 0
+
+
+def page_command(sweep: str, out: Path) -> str:
+    """Shell-quoted command that writes the page of a sweep."""
+    return shlex.join(["lit-inpaint", "sweep", sweep, "--out", str(out), "--workers", "0"])
 
 
 def line(trial: Any, ledger: Any) -> str:

@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from experiments.compare import page as comparison
 from experiments.files.write import write_text
+from experiments.run import Run
 from experiments.sweep.laws import text
 from experiments.sweep.ledger import Ledger, lost, why_lost
 
@@ -40,7 +41,7 @@ def write(ledger: Ledger, out: Path) -> list[Path]:
 def best_config(best: FrozenTrial, out: Path) -> str | None:
     """The configuration of the best trial as it was parsed, with a run folder of its own; None if it lies elsewhere."""
     folder = best.user_attrs.get("folder", "")
-    configs = sorted(Path(folder).glob("config*.yaml")) if folder else []
+    configs = Run(Path(folder)).configs if folder else []
     if not configs:
         return None
     config = yaml.safe_load(configs[0].read_text(encoding="utf-8").replace(folder, str(out / "best")))

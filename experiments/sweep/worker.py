@@ -1,7 +1,6 @@
 """One worker: takes trials until the budget is met, runs each as a process of its own, reports what it validates."""
 
 import contextlib
-import csv
 import ctypes
 import math
 import os
@@ -15,8 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from experiments.run.curves import Curve, read_run
-from experiments.run.folder import Run
+from experiments.run import Run
 from experiments.run.processes import born
 from experiments.sweep.ledger import BEAT, Ledger
 
@@ -26,7 +24,7 @@ GRACE = 60.0  # from SIGTERM, upon which a run saves its checkpoint, to SIGKILL
 
 def work(ledger: Ledger, out: Path) -> None:
     """Run trials until none is left. SIGTERM and Ctrl-C end the trial in hand and give its place back."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, exit_on)
     while (claimed := ledger.claim()) is not None:
         trial, drawn = claimed
         try:
@@ -55,9 +53,10 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Pat
     if ended == "lost":
         return
     metric = ledger.sweep.metric
-    values = curve(folder, metric)
+    run = Run(folder)
+    values = run.curves.get(metric, [])
     facts: dict[str, Any] = {"images_seen": values[-1][0]} if values else {}
-    last = last_logged(folder, metric)
+    last = run.last_logged(metric)
     if ended == "pruned":
         ledger.finish(trial.number, TrialState.PRUNED, values[-1][1] if values else None, **facts)
     elif process.returncode == 0 and last is not None and math.isfinite(last):
@@ -72,13 +71,13 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Pat
 
 def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes], folder: Path) -> str:
     """Until the process ends, report each validation; "ended", "pruned", or "lost" if another worker took it over."""
-    reported, beaten, read = 0, time.monotonic(), 0
+    reported, beaten, read, run = 0, time.monotonic(), 0, Run(folder)
     while True:
         running = process.poll() is None
-        size = sum(path.stat().st_size for path in folder.glob("metrics*.csv"))
+        size = sum(path.stat().st_size for path in run.metrics)
         if size != read:
             read = size
-            for _, value in curve(folder, ledger.sweep.metric)[reported:]:
+            for _, value in run.curves.get(ledger.sweep.metric, [])[reported:]:
                 reported += 1
                 if math.isfinite(value):
                     trial.report(value, step=reported)
@@ -93,25 +92,13 @@ def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes]
         time.sleep(POLL)
 
 
-def curve(folder: Path, metric: str) -> Curve:
-    """(images seen, value) of every validation so far."""
-    if not any(folder.glob("metrics*.csv")):
-        return []
-    return read_run(folder).curves.get(metric, [])
-
-
-def last_logged(folder: Path, metric: str) -> float | None:
-    """The last value of the last start, as it was logged: a curve leaves out what is not finite."""
-    for path in reversed(Run(folder).numbered("metrics", "csv")):
-        cells = [row.get(metric) for row in csv.DictReader(_lines(path))]
-        for cell in filter(None, reversed(cells)):
-            with contextlib.suppress(ValueError):
-                return float(cell)
-    return None
-
-
 def _lines(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def exit_on(number: int, frame: Any) -> None:
+    """A signal handler under which ``finally`` still runs."""
+    sys.exit(128 + number)
 
 
 def end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """The command line before it is parsed: names of configurations, saved runs, and what a checkpoint says of them."""
 
+import argparse
 import ast
 import contextlib
 import json
@@ -10,69 +11,96 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from experiments.files.find import find_yaml
-from experiments.run.place import read_saved, run_of
+from experiments.run import Run
+from experiments.run.place import read_saved
 from lit_inpaint.load import described, hyper_parameters, read_checkpoint, stage_classes
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:
-    """Find configurations by name, set saved ones into their run folder, and put what a checkpoint says of the model,
-    and of its run folder, before what the user says."""
-    argv = [argv[0], *map(of_agent, argv[1:])]
-    out, index = [argv[0]], 1
-    checkpoint = init_from = None
-    while index < len(argv):
-        word = argv[index]
-        name, equals, value = word.partition("=")
-        following = argv[index + 1] if word.startswith("-") and not equals and index + 1 < len(argv) else ""
-        if following and (name in {"-c", "--config", "--ckpt_path", "--init_from"} or following.endswith(".yaml")):
-            index += 1
-            value = following
-        if name in {"-c", "--config"} and value:
-            out += ["--config", config_word(value, argv[0])]
-        elif name == "--ckpt_path" and value:
-            if value not in {"last", "auto", "best", "hpc", "null"} and not Path(value).is_file():
-                raise ValueError(f"there is no checkpoint {value}.")
-            checkpoint = None if value == "null" else value
-            out += ["--ckpt_path", value]
-        elif name == "--init_from" and value:
-            init_from = value
-            out += ["--init_from", value]
-        elif name.startswith("--") and value.endswith(".yaml"):  # --data data/imagenet.yaml, --data.init_args.mask ...
-            out += [name, str(find_yaml(value))]
-        else:
-            out.append(word)
-        index += 1
-    if init_from and Path(init_from).is_file():
-        saved = read_checkpoint(Path(init_from))
-        if cls := stage_classes().get(saved["method"]):
-            arguments = cls.function_arguments(hyper_parameters(saved))
-            if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):
-                rank_zero_info(f"{init_from} brings its weights and what belongs to them: {told}")
-            model = described(cls, arguments, Path(init_from))
-            out[1:1] = ["--config", json.dumps({"model": model})]
-    if checkpoint and Path(checkpoint).is_file():
-        saved = read_checkpoint(Path(checkpoint))
-        cls = stage_classes().get(saved["method"])
-        if cls is None:
-            raise ValueError(
-                f"{checkpoint} holds a {saved['method']}, which is not known here. Import its module first."
-            )
-        first: dict[str, Any] = {"model": described(cls, hyper_parameters(saved), Path(checkpoint))}
-        if argv[0] == "fit" and (folder := run_of(Path(checkpoint))):
-            first["trainer"] = {"default_root_dir": str(folder)}
-        out[1:1] = ["--config", json.dumps(first)]
-    return out
+    """Put what a checkpoint says of the model, and of its run folder, before what the user says.
+
+    ``argv`` begins with the subcommand. The words of the user stay as they are, but for names of installed YAMLs and
+    what W&B's agent writes as Python does.
+    """
+    command, *words = argv
+    words = [installed(of_agent(word)) for word in words]
+    given, _ = options().parse_known_args(words)
+    if command == "fit" and given.folder is None and (folder := folder_of_agent()):
+        words.append(f"--trainer.default_root_dir={folder}")
+    before = [said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
+    if given.ckpt_path and given.ckpt_path not in {"last", "auto", "best", "hpc", "null"}:
+        if not Path(given.ckpt_path).is_file():
+            raise ValueError(f"there is no checkpoint {given.ckpt_path}.")
+        before.insert(0, said_by_checkpoint(Path(given.ckpt_path), command))
+    configs = [word for said in before if said for word in ("--config", json.dumps(said))]
+    return [command, *configs, *words]
 
 
-def config_word(value: str, command: str) -> str:
-    """A file's path, or the content of a run's saved configuration with the run's present folder in it."""
+def options() -> argparse.ArgumentParser:
+    """The options that say something of others; without a value they are left to the parser of the subcommand."""
+    parser = argparse.ArgumentParser(add_help=False)  # takes the abbreviations that the subcommand's takes
+    parser.add_argument("--trainer", nargs="?")  # no abbreviation of what follows
+    parser.add_argument("--ckpt_path", nargs="?")
+    parser.add_argument("--init_from", nargs="?")
+    parser.add_argument("--trainer.default_root_dir", nargs="?", dest="folder")
+    return parser
+
+
+def said_by_weights(path: Path) -> dict[str, Any]:
+    """``init_from``: the class, and the arguments that weights belong to."""
+    saved = read_checkpoint(path)
+    cls = stage_classes().get(saved["method"])
+    if cls is None:
+        return {}
+    arguments = cls.function_arguments(hyper_parameters(saved))
+    if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):
+        rank_zero_info(f"{path} brings its weights and what belongs to them: {told}")
+    return {"model": described(cls, arguments, path)}
+
+
+def said_by_checkpoint(path: Path, command: str) -> dict[str, Any]:
+    """``ckpt_path``: the class and all its arguments, and for ``fit`` the folder of its run."""
+    saved = read_checkpoint(path)
+    cls = stage_classes().get(saved["method"])
+    if cls is None:
+        raise ValueError(f"{path} holds a {saved['method']}, which is not known here. Import its module first.")
+    said: dict[str, Any] = {"model": described(cls, hyper_parameters(saved), path)}
+    if command == "fit" and (run := Run.of(path)):
+        said["trainer"] = {"default_root_dir": str(run.folder)}
+    return said
+
+
+def installed(word: str) -> str:
+    """An option's YAML (--data data/imagenet.yaml), looked up among the installed ones unless it lies here.
+
+    Raises:
+        ValueError: It is nowhere, or no YAML.
+    """
+    name, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    if not value.endswith(".yaml"):
+        return word
+    found = find_yaml(value)
+    return word if Path(value).is_file() else f"{name}{equals}{found}"
+
+
+def config_text(value: str, fitting: bool) -> str:
+    """What ``--config`` names: a file's path, or the content of a run's saved configuration with the run's present
+    folder in it. What is a configuration itself stays.
+
+    Args:
+        value: A path here or among the installed configurations, with or without its suffix, or JSON.
+        fitting: Otherwise a saved configuration brings no logger and no callback: an evaluation adds nothing to the
+            curves of a training.
+    """
+    if value.lstrip().startswith("{"):
+        return value
     path = find_yaml(value)
-    folder = run_of(Path(value)) if Path(value).is_file() else None
-    if folder is None:
+    run = Run.of(Path(value)) if Path(value).is_file() else None
+    if run is None:
         return str(path)
-    saved = read_saved(path, folder)
-    for key in ("logger", "callbacks") if command != "fit" and isinstance(saved["trainer"], dict) else ():
-        saved["trainer"].pop(key, None)  # an evaluation adds nothing to the curves of a training
+    saved = read_saved(path, run.folder)
+    for key in () if fitting or not isinstance(saved["trainer"], dict) else ("logger", "callbacks"):
+        saved["trainer"].pop(key, None)
     return json.dumps(saved)
 
 
@@ -91,12 +119,7 @@ def of_agent(word: str) -> str:
     return name + equals + value
 
 
-def folder_for_agent(argv: list[str]) -> list[str]:
-    """Under ``wandb agent``, whose command is the same for every run: a run folder each."""
+def folder_of_agent() -> str | None:
+    """The run folder under ``wandb agent``, whose command is the same for every run."""
     sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
-    told = any(word.startswith("--trainer.default_root_dir") for word in argv)
-    return (
-        []
-        if argv[0] != "fit" or told or not (sweep and run)
-        else [f"--trainer.default_root_dir=runs/sweeps/{sweep}/{run}"]
-    )
+    return f"runs/sweeps/{sweep}/{run}" if sweep and run else None

@@ -18,7 +18,7 @@ from experiments.files.find import INSTALLED
 from experiments.run import Identity, Run
 from experiments.run.folder import tell
 from experiments.run.place import moved
-from experiments.train.arguments import folder_for_agent, prepare_arguments
+from experiments.train.arguments import prepare_arguments
 from experiments.train.checks import check_flags, check_monitors, explained
 from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
@@ -31,13 +31,18 @@ from lit_inpaint.load import method_classes, read_checkpoint
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.stage import Stage
 
+
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()
+
+
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
 warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
 warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")  # as is meant
 warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # our own is clearer
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # of Lightning, against torch 2.15
-logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
 # "`weights_only` was not set" is said of what a file will hold, and reads as if files were opened unsafely.
 logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
 
@@ -135,6 +140,10 @@ class InpaintCLI(LightningCLI):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = Path(trainer.default_root_dir)
+
+        def resume_command() -> str | None:
+            return Run(folder).command
+
         if trainer.is_global_zero:
             check_writable(folder)
             self.run = Run.resume(folder) if self.resumes else Run.begin(folder)
@@ -142,7 +151,7 @@ class InpaintCLI(LightningCLI):
             if isinstance(callback, KeepConfig):
                 callback.identity, callback.written = identity, getattr(self.parser, "written", None)
             if isinstance(callback, Restart):
-                callback.command = lambda: Run(folder).command
+                callback.command = resume_command
 
     def fit(self, **arguments: Any) -> None:
         try:
@@ -164,8 +173,9 @@ def is_first_process() -> bool:
 
 def main(argv: list[str]) -> int:
     """``argv`` begins with the subcommand."""
-    fit, rest = [{"default_config_files": [str(INSTALLED / name)]} for name in ("trainer.yaml", "evaluation.yaml")]
-    arguments = prepare_arguments([*argv, *folder_for_agent(argv)])
+    arguments = prepare_arguments(argv)
+    fit = {"default_config_files": [str(INSTALLED / "trainer.yaml")], "fitting": True}
+    rest = {"default_config_files": [str(INSTALLED / "evaluation.yaml")]}
     try:
         InpaintCLI(
             L.LightningModule,

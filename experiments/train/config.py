@@ -1,7 +1,6 @@
 """What a run says of itself: config.yaml, run.json, and the same facts for every logger."""
 
 import copy
-import json
 import os
 import warnings
 from datetime import UTC, datetime
@@ -16,7 +15,6 @@ from torch.utils.data import SequentialSampler
 
 from datamodules import EvaluationSet
 from datamodules.sampler import EvaluationSampler
-from experiments.files.write import next_free, write_text
 from experiments.run import Identity, Run
 from experiments.run.loggers import RunWandbLogger
 from experiments.run.place import to_save
@@ -35,11 +33,8 @@ class KeepConfig(SaveConfigCallback):
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        run = Run(Path(trainer.default_root_dir))
-        self._start = run.starts
         resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        text = to_save(resolved, self.written)
-        write_text(next_free(run.folder / "config.yaml"), text)
+        self._start = Run(Path(trainer.default_root_dir)).keep_config(to_save(resolved, self.written))
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["run"] = {"start": self._start, "identity": self.identity.facts if self.identity else None}
@@ -76,8 +71,7 @@ class RunRecord(L.Callback):
             if isinstance(logger, RunWandbLogger) and restarted_at and trainer.is_global_zero:
                 logger.replay(Path(trainer.default_root_dir), restarted_at)
         if trainer.is_global_zero:
-            path = next_free(Path(trainer.default_root_dir) / "run.json")
-            write_text(path, json.dumps(record, indent=1) + "\n")
+            Run(Path(trainer.default_root_dir)).keep_facts(record)
 
 
 def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:

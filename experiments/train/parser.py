@@ -5,11 +5,12 @@ import re
 from typing import Any
 
 import lightning as L
-from jsonargparse import Namespace
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningArgumentParser
 
 import datamodules
 import masks
+from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
 from lit_inpaint.load import stage_classes
 from masks.nearest import nearest
@@ -19,6 +20,13 @@ class Mistake(ValueError):
     """A user's mistake, said in one line."""
 
 
+class FindConfig(ActionConfigFile):
+    """``--config``: installed configurations by name, and saved ones set into their run folder."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        super().__call__(parser, cfg, config_text(values, parser.fitting), option_string)  # type: ignore[no-untyped-call]
+
+
 class Parser(LightningArgumentParser):
     """Says the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines.
 
@@ -26,6 +34,16 @@ class Parser(LightningArgumentParser):
     """
 
     written: dict[str, Any] | None = None
+
+    def __init__(self, *args: Any, fitting: bool = False, **kwargs: Any) -> None:
+        """``fitting``: see :func:`experiments.train.arguments.config_text`."""
+        super().__init__(*args, **kwargs)
+        self.fitting = fitting
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("action") is ActionConfigFile:
+            kwargs["action"] = FindConfig
+        return super().add_argument(*args, **kwargs)
 
     def _parse_common(self, cfg: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         if cfg.get("subcommand") and "${" in str(cfg):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from experiments.files.write import next_free
+from experiments.run import Run
 
 RUN = Path("runs/quickstart")
 CLASSICS = ["Telea", "NavierStokes", "Biharmonic", "Harmonic", "PatchMatch", "Bertalmio"]
@@ -24,8 +25,8 @@ def main() -> None:
         earlier = next_free(RUN)
         RUN.rename(earlier)
         print(f"The run of before is now {earlier}.")
-    checkpoint = RUN / "checkpoints" / "last.ckpt"
     run("fit", "--config", "quickstart")
+    checkpoint = Run(RUN).checkpoint
     run("test", "--config", "quickstart", "--ckpt_path", str(checkpoint))
     run(
         "benchmark",

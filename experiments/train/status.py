@@ -1,8 +1,6 @@
 """How a run is doing, written by the run itself into status.json, which `lit-inpaint runs` reads."""
 
 import contextlib
-import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
-from experiments.files.write import write_text
-from experiments.run.folder import STATUS, Run, tell
-from experiments.run.processes import born, machine
+from experiments.run import Run
+from experiments.run.folder import tell
 
 BEAT = 30.0  # seconds between signs of life
 
@@ -33,12 +30,9 @@ class Status(L.Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._beaten = time.monotonic()
-        folder = Path(trainer.default_root_dir)
-        facts = {"state": state, "error": error, "step": trainer.global_step, "max_steps": trainer.max_steps}
-        facts |= {"max_epochs": trainer.max_epochs, "command": Run(folder).command}
-        process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
+        facts = {"step": trainer.global_step, "max_steps": trainer.max_steps, "max_epochs": trainer.max_epochs}
         with contextlib.suppress(OSError):  # a full disk ends a run by its checkpoint, not by this
-            write_text(folder / STATUS, json.dumps(facts | process, indent=1) + "\n")
+            Run(Path(trainer.default_root_dir)).keep_status(state, error, **facts)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._trained = False
@@ -87,8 +81,8 @@ def why_it_ended(trainer: L.Trainer) -> str | None:
     where = f"at step {trainer.global_step}"
     where += f" of {trainer.max_steps}" if trainer.max_steps > -1 else f", epoch {epochs} of {most}"
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Timer) and (callback.time_remaining() or 0) <= 0 and callback._duration is not None:
-            return f"max_time ({callback._duration:g} s) {where}"
+        if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
+            return f"max_time ({callback.time_elapsed() + left:.6g} s) {where}"
         if isinstance(callback, EarlyStopping) and callback.stopping_reason.name != "NOT_STOPPED":
             return f"early stopping on {callback.monitor} {where}"
     if trainer.should_stop:

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from torch import Tensor
 
@@ -116,7 +117,7 @@ def assemble(
     return {
         "method": cls.__name__,
         "format": FORMAT,
-        "pytorch-lightning_version": "2.6.6",
+        "pytorch-lightning_version": L.__version__,
         "hyper_parameters": {**arguments, **given},
         "state_dict": state,
         "stages": {name: _source(paths[name], checkpoints[name], weights) for name in cls.stages},

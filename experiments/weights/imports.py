@@ -8,6 +8,7 @@ from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
+import lightning as L
 import torch
 
 from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO, check_bits, first_line, tell_unchecked
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
     checkpoint = {
         "method": method,
         "format": FORMAT,
-        "pytorch-lightning_version": "2.6.6",
+        "pytorch-lightning_version": L.__version__,
         **converted,
         "source": {"format": found, "file": a.file.name},
     }

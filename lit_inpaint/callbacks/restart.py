@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lit_inpaint.callbacks import loop
 from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.stage import Stage
 
@@ -48,11 +49,11 @@ class Restart(Checkpoint):
       newest of its run. ``max_time`` is the time of one start, not of all.
     * A folder that cannot be written is an error before the first batch, not at the first checkpoint.
 
-    ``command`` composes what resumes the run; the command line sets it.
+    ``command`` says what resumes the run; the command line sets it.
     """
 
     def __init__(self) -> None:
-        self.command: Callable[[], str | None] = lambda: None
+        self.command: Callable[[], str | None] | None = None
         self._signal = 0
         self._state = State.NOT_STARTED
         self._handlers: dict[int, Any] = {}  # those before ours
@@ -138,7 +139,7 @@ class Restart(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             sys.exit(128 + number)
         path = self._save(trainer)
-        command = self.command() or f"trainer.fit(..., ckpt_path={str(path)!r})"
+        command = (self.command and self.command()) or f"trainer.fit(..., ckpt_path={str(path)!r})"
         _say(f"{signal.Signals(number).name}: saved step {trainer.global_step}. To resume:\n{command}")
         if number == signal.SIGUSR1:
             _requeue()
@@ -152,7 +153,7 @@ class Restart(Checkpoint):
             if keeper.last_model_path:
                 path = Path(keeper.last_model_path)
             # It writes over this one next time, and not in on_train_end, where the epoch already counts as over.
-            keeper.last_model_path = keeper._last_checkpoint_saved = str(path)
+            loop.remember_last(keeper, path)
         path = Path(trainer.strategy.broadcast(str(path)))
         trainer.save_checkpoint(path)
         return path
@@ -176,20 +177,15 @@ class Restart(Checkpoint):
         self._saved_at = trainer.global_step
         if trainer.state.fn != "fit":
             return
-        loop = trainer.fit_loop.epoch_loop
-        progress: Any = loop.batch_progress.current
-        in_batch = progress.processed == progress.completed + 1  # on_train_batch_end: not logged, not validated yet
-        fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)
-        due = in_batch and fetcher is not None and batches > 0 and loop._should_check_val_fx(fetcher)
-        every = trainer.log_every_n_steps or trainer.global_step + 1  # type: ignore[attr-defined]
-        values = {key: float(value) for key, value in loop._results.metrics(on_step=True)["log"].items()}
+        in_batch = loop.in_batch_end(trainer)
+        values = loop.values_to_log(trainer)
         if isinstance(pl_module, Stage):
             values["generator_updates"] = float(pl_module.generator_updates)  # the module logs it after all callbacks
         checkpoint["restart"] = {
             "values": values,
-            "log": (in_batch or self._validating) and (loop._batches_that_stepped + 1) % every == 0,
-            "validate": due or self._validating,
-            "within_epoch": not loop.batch_progress.is_last_batch,
+            "log": (in_batch or self._validating) and loop.logs_this_batch(trainer),
+            "validate": (in_batch and loop.validation_is_due(trainer)) or self._validating,
+            "within_epoch": not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch,
         }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -213,10 +209,10 @@ class Restart(Checkpoint):
                 logger.log_metrics(values, step=trainer.global_step)
                 logger.save()
         if self._cut_off.get("validate"):
-            loop = trainer.fit_loop.epoch_loop.val_loop
-            loop.restarting = False  # all of it, not its rest
+            validation = trainer.fit_loop.epoch_loop.val_loop
+            validation.restarting = False  # all of it, not its rest
             trainer.validating = True
-            loop.run()
+            validation.run()
             trainer.training = True
         self._cut_off |= {"log": False, "validate": False}
 

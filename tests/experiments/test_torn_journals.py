@@ -18,7 +18,8 @@ from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.write import write_bytes, write_text
 from experiments.inpaint import command as inpaint
-from experiments.run.curves import read_run, read_segments
+from experiments.run import Run
+from experiments.run.curves import read_segments
 from experiments.run.journal import Journal
 from experiments.run.loggers import SegmentedCSVLogger
 from experiments.sweep.ledger import lost
@@ -301,7 +302,7 @@ def test_no_row_is_lost_by_a_kill_while_the_header_is_rewritten(number: int, tmp
     process.kill()
     process.join()
     logged = int(said.read_text().rsplit("\n", 2)[-2])
-    rows = read_run(tmp_path / "run")
+    rows = Run(tmp_path / "run").history
     assert rows.note is None or "images_seen" in rows.note
     (segment,) = read_segments(tmp_path / "run")
     assert [row["step"] for row in segment][: logged + 1] == list(range(logged + 1))
@@ -324,7 +325,7 @@ def test_a_damaged_line_of_metrics_is_left_out_alone_and_named(old: str, new: st
     path.write_bytes(ROWS.replace(old, new, 1).encode("latin1"))
     (rows,) = read_segments(tmp_path)
     assert rows == [row for step, row in whole.items() if step not in lost]
-    note = read_run(tmp_path).note
+    note = Run(tmp_path).history.note
     assert note is None if lost == {9} else note and str(path) in note and "left out" in note
 
 

@@ -19,7 +19,7 @@ import yaml
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
 from experiments import cli
-from experiments.run.curves import read_run
+from experiments.run import Run
 from experiments.run.loggers import SegmentedCSVLogger
 from experiments.train import cli as lightning_cli
 from lit_inpaint import checkpoints as checkpoint_io
@@ -350,7 +350,7 @@ def state(folder: Path) -> dict[str, str | int]:
 
 def curves(folder: Path) -> dict[str, Any]:
     """What the run reader makes of the segments of a run."""
-    return {key: values for key, values in read_run(folder / "run").curves.items() if key not in OF_THE_PROCESS}
+    return {key: values for key, values in Run(folder / "run").curves.items() if key not in OF_THE_PROCESS}
 
 
 def samples(folder: Path, ranks: int = 1) -> dict[int, list[Any]]:

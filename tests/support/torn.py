@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from experiments.inpaint import command as inpaint
-from experiments.run.curves import read_run, read_segments
+from experiments.run import Run
+from experiments.run.curves import read_segments
 from experiments.vote.store import Store
 from tests.support.journals import ROWS, lines_of, open_ledger, outcome, spend
 from tests.support.pictures import photo
@@ -137,7 +138,7 @@ def metrics(folder: Path, damage: str, rng: random.Random) -> str:
     rows = {row["step"]: row for row in found[0]} if found else {}
     assert all(row == whole.get(step) for step, row in rows.items()), f"rows that nobody logged: {rows}"
     assert untouched <= set(rows), f"rows {untouched - set(rows)} are left out"
-    note = read_run(folder).note or ""
+    note = Run(folder).history.note or ""
     assert not between or str(path) in note, f"not named: {note}"
     return f"{len(rows)} of {len(whole)} rows left"
 
