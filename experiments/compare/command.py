@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.compare import text
+from experiments.compare import spreadsheet, text
+from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import render
-from experiments.compare.reader import Record, read_folders
-from experiments.compare.table import Table, make_tables, validation_tables
+from experiments.compare.reader import read_folders
+from experiments.compare.table import Table
 from experiments.files.write import write_text
 from experiments.records.intervals import LEAST
+from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
 
@@ -75,7 +77,7 @@ def add_project(project: str, records: Sequence[Record], runs: list[History], sa
 
 def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
     """What all records of a page say of themselves, and that too few images make no result."""
-    said = [record.note for record in records]
+    said = [record.remark for record in records]
     notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
     photographs = max((table.photographs for table in tables), default=LEAST)
     if photographs < LEAST and not any("smoke run" in note.lower() for note in notes):
@@ -90,8 +92,9 @@ def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str]
     """
     files = {".html": render(tables, runs, notes, validation_tables(runs))}
     if tables:
-        files |= {".md": text.markdown(tables, notes), ".csv": text.csv_measured(tables), ".tex": text.latex(tables)}
-        if published := text.csv_published(tables):
+        files[".md"], files[".csv"] = text.markdown(tables, notes), spreadsheet.measured(tables)
+        files[".tex"] = text.latex(tables)
+        if published := spreadsheet.published(tables):
             files[".published.csv"] = published
     page = out.with_suffix(".html")
     taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]

@@ -122,10 +122,11 @@
     const table = data.tables[holder.dataset.scatter];
     const section = holder.closest("section");
     const quality = table.metrics.find((metric) => metric.name === one("[data-y]", section).value);
-    const cost = one("[data-x]", section).value;
-    const points = quality ? table.rows.filter((row) => row.cells[quality.name] && row[cost] != null) : [];
-    const positive = points.filter((row) => row[cost] > 0);
-    const costName = cost === "seconds" ? "seconds per image" : "parameters";
+    const choice = one("[data-x]", section);
+    const cost = choice.value;
+    const costName = choice.selectedOptions.length ? choice.selectedOptions[0].textContent : "cost";
+    const points = quality ? table.rows.filter((row) => row.cells[quality.name] && row.costs[cost] != null) : [];
+    const positive = points.filter((row) => row.costs[cost] > 0);
     if (!points.length) return empty(holder, `No record says its ${costName}.`);
     const small = holder.clientWidth < 560;
     const height = small ? 340 : 420;
@@ -133,7 +134,7 @@
     const zero = points.length > positive.length; // 0 has no place on a logarithmic axis: a place of its own on the left
     const box = { left: 56, right: width - 16, top: 18, bottom: height - 48 };
     const start = box.left + (zero ? 64 : 18);
-    const costs = positive.length ? positive.map((row) => row[cost]) : [1];
+    const costs = positive.length ? positive.map((row) => row.costs[cost]) : [1];
     let [low, high] = [Math.min(...costs), Math.max(...costs)];
     if (high / low < 4) [low, high] = [low / 2, high * 2];
     const x = (v) => (v > 0 ? start + ((box.right - 24 - start) * Math.log(v / low)) / Math.log(high / low) : box.left + 26);
@@ -160,24 +161,24 @@
 
     const sign = quality.higher ? 1 : -1;
     const front = [];
-    for (const row of [...points].sort((a, b) => a[cost] - b[cost] || sign * (b.cells[quality.name][0] - a.cells[quality.name][0]))) {
+    for (const row of [...points].sort((a, b) => a.costs[cost] - b.costs[cost] || sign * (b.cells[quality.name][0] - a.cells[quality.name][0]))) {
       if (!front.length || sign * (row.cells[quality.name][0] - front.at(-1).cells[quality.name][0]) > 0) front.push(row);
     }
     if (front.length > 1 && quality.higher != null) {
-      const steps = front.map((row, i) => `${i ? `H${x(row[cost])} V` : `M${x(row[cost])} `}${y(row.cells[quality.name][0])}`);
+      const steps = front.map((row, i) => `${i ? `H${x(row.costs[cost])} V` : `M${x(row.costs[cost])} `}${y(row.cells[quality.name][0])}`);
       draw(svg, "path", { d: steps.join(" "), class: "front" });
     }
     const taken = points.map((row) => {
-      const [cx, cy] = [x(row[cost]), y(row.cells[quality.name][0])];
+      const [cx, cy] = [x(row.costs[cost]), y(row.cells[quality.name][0])];
       return [cx - 7, cy - 7, cx + 7, cy + 7];
     });
     for (const row of points) {
       const [mean, lowEnd, highEnd] = row.cells[quality.name];
-      const [cx, cy] = [x(row[cost]), y(mean)];
+      const [cx, cy] = [x(row.costs[cost]), y(mean)];
       const group = draw(svg, "g", { class: `c${row.colour}` });
       if (lowEnd != null) draw(group, "line", { x1: cx, x2: cx, y1: y(lowEnd), y2: y(highEnd), class: "whisker" });
       const dot = draw(group, "circle", { cx, cy, r: 6, tabindex: 0 });
-      const words = `${row.label}\n${quality.name} ${short(mean)}${lowEnd == null ? "" : ` (${short(lowEnd)} – ${short(highEnd)})`}\n${costName} ${short(row[cost])}`;
+      const words = `${row.label}\n${quality.name} ${short(mean)}${lowEnd == null ? "" : ` (${short(lowEnd)} – ${short(highEnd)})`}\n${costName} ${short(row.costs[cost])}`;
       dot.setAttribute("aria-label", words.replaceAll("\n", ", "));
       for (const event of ["mouseenter", "focus"]) dot.addEventListener(event, () => showTip(words, dot.getBoundingClientRect()));
       for (const event of ["mouseleave", "blur"]) dot.addEventListener(event, hideTip);

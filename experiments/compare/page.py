@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from experiments.compare import text
+from experiments.compare.grouping import run_of
+from experiments.compare.numbers import arrow, millions, number, significant, titled
 from experiments.compare.pictures import collect
-from experiments.compare.table import Row, Table, run_of
+from experiments.compare.table import Row, Table
+from experiments.records.record import Record
 from experiments.run.curves import Curve, History
 from lit_inpaint.metrics import headline, higher_is_better
 from masks.area import bucket_of
@@ -37,10 +38,10 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"significant": text.significant, "millions": text.millions, "arrow": text.arrow}
+    environment.filters |= {"significant": significant, "millions": millions, "arrow": arrow}
     environment.globals |= {
-        "number": text.number,
-        "titled": text.titled,
+        "number": number,
+        "titled": titled,
         "higher_is_better": higher_is_better,
         "anchor": anchor,
     }
@@ -65,6 +66,7 @@ def render(
         colours=colours,
         definitions={name: words for table in [*tables, *validation] for name, words in table.metrics.items()},
         flat=flatten,
+        behind=behind,
         data={
             "tables": [_chart_rows(t, colours) for t in tables],
             "runs": _chart_runs(tables, runs, colours),
@@ -87,20 +89,20 @@ def heading(tables: Sequence[Table], runs: Sequence[History]) -> str:
 
 def facts(table: Table) -> list[tuple[str, str]]:
     """What stands under the heading of a table."""
-    d = table.definition
+    d = table.protocol.definition
     how = ", shorter side resized" if d.get("resize") == "shorter" else ""
     said = {
         "Images": str(table.images),
         "Photographs": str(table.photographs) if table.photographs != table.images else None,
         "Resolution": f"{d['size']} x {d['size']}{how}" if d.get("size") else None,
-        "Masks": table.mask,
+        "Masks": table.protocol.mask,
         "Measured": f"{d['measured']}, rounded to {d['rounding']}" if d.get("measured") else None,
         "Protocol hash": table.hash[:8],
     }
     return [(term, value) for term, value in said.items() if value]
 
 
-def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
+def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
     """A definition as lines of (path, value); what has more than 12 entries says how many and how it begins."""
     if isinstance(value, dict) and (len(value) <= 12 or any(isinstance(v, dict) for v in value.values())):
         return [line for key, v in value.items() for line in flatten(v, f"{path}.{key}" if path else str(key))]
@@ -111,6 +113,13 @@ def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
         words = ", ".join(str(v) for v in value[:6])
         return [(path, words if len(value) <= 6 else f"{len(value)} entries: {words[:80]}, ...")]
     return [(path, str(value))]
+
+
+def behind(record: Record) -> list[tuple[str, str]]:
+    """What stands behind a record's numbers: its method, the machine, remarks."""
+    method = [(path, words) for path, words in flatten(asdict(record.method)) if words not in ("None", "")]
+    rest = {"device": record.device, "versions": record.versions, "adaptation": record.adaptation, "note": record.note}
+    return [*method, *(line for key, value in rest.items() if value for line in flatten(value, key))]
 
 
 def anchor(name: str) -> str:
@@ -156,7 +165,7 @@ def map_of_masks(family: str, tables: Sequence[Table]) -> TileMap:
         cells = [[rows[t.hash, x].cells[metric] if (t.hash, x) in rows else None for x in labels] for t in tables]
         columns = [_tiles(metric, [c.mean if c else None for c in column]) for column in cells]
         grids[metric] = [(label, [column[i] for column in columns]) for i, label in enumerate(labels)]
-    printed = {(t.hash, p.label, m): str(v) for t in tables for p in t.published for m, v in p.values.items()}
+    printed = {(t.hash, p.label, m): str(v) for t in tables for p in t.protocol.published for m, v in p.metrics.items()}
     authors = list(dict.fromkeys((label, metric) for _, label, metric in printed))
     published: dict[str, list[tuple[str, list[str]]]] = {}
     for label, metric in authors:
@@ -185,11 +194,11 @@ def _tiles(metric: str, means: Sequence[float | None]) -> list[Tile]:
         return [Tile("n/a", None)] * len(means)
     higher = higher_is_better(metric)
     if higher is None:
-        return [Tile("n/a" if m is None else text.number(metric, m), None) for m in means]
+        return [Tile("n/a" if m is None else number(metric, m), None) for m in means]
     worst, best = (min(known), max(known)) if higher else (max(known), min(known))
     shades = [None if m is None else round((m - worst) / (best - worst), 3) if best != worst else 1.0 for m in means]
     return [
-        Tile("n/a", None) if m is None else Tile(text.number(metric, m), shade, m == best and len(known) > 1)
+        Tile("n/a", None) if m is None else Tile(number(metric, m), shade, m == best and len(known) > 1)
         for m, shade in zip(means, shades, strict=True)
     ]
 
@@ -217,27 +226,21 @@ def _rows_of_runs(tables: Sequence[Table], runs: Sequence[History]) -> dict[str,
     return found
 
 
-def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, Any]:
-    def point(row: Row) -> dict[str, Any]:
+def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, object]:
+    def point(row: Row) -> dict[str, object]:
         cells = {m: [c.mean, *(c.interval or (None, None))] for m, c in row.cells.items() if c.mean is not None}
-        seconds, parameters = row.mean_of("seconds_per_image"), row.parameters
-        return {
-            "label": row.label,
-            "colour": colours[row.label],
-            "seconds": seconds,
-            "parameters": parameters,
-            "cells": cells,
-        }
+        costs = {cost.name: row.cost(cost) for cost in table.costs}
+        return {"label": row.label, "colour": colours[row.label], "costs": costs, "cells": cells}
 
     metrics = [{"name": m, "higher": higher_is_better(m)} for m in table.metrics]
     return {"name": table.name, "metrics": metrics, "rows": [point(row) for row in table.rows]}
 
 
-def _chart_runs(tables: Sequence[Table], runs: Sequence[History], colours: dict[str, int]) -> list[dict[str, Any]]:
+def _chart_runs(tables: Sequence[Table], runs: Sequence[History], colours: dict[str, int]) -> list[dict[str, object]]:
     """Curves by key. ``val/`` keys carry the hash of their protocol where the runs do not share one."""
     rows = _rows_of_runs(tables, runs)
     several = len({run.val_hash for run in runs}) > 1
-    charts = []
+    charts: list[dict[str, object]] = []
     for run in runs:
         label = rows.get(run.folder, run.label)
         named = {

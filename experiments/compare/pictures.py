@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from PIL import Image
 
 from experiments.compare.table import Row, Table
 
+SIZES = ((256, 82), (224, 78), (192, 75), (160, 75))  # longer side in pixels, WebP quality
+Size = tuple[int, int]
+Files = dict[str, Path]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -37,50 +40,56 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
     Returns:
         The images, and a line that says what was shrunk or left out.
     """
-    columns = {str(i): folder for i, row in enumerate(table.rows) if (folder := _folder(row)) is not None}
-    if not columns:
+    made = {str(i): _files(folder) for i, row in enumerate(table.rows) if (folder := _folder(row)) is not None}
+    record = next((r for row in table.rows for r in row.records if r.picture_folder()), None)
+    if record is None:
         return [], None
-    record = next(r for row in table.rows for r in row.records if r.picture_folder())
-    shared = {"input": record.picture_folder("_input"), "truth": record.picture_folder("_truth")}
-    columns |= {kind: folder for kind, folder in shared.items() if folder}
-    masks = record.picture_folder("_mask")
-    files = {column: _files(folder) for column, folder in columns.items()}
+    shared = {kind: folder for kind in ("input", "truth", "mask") if (folder := record.picture_folder(f"_{kind}"))}
+    masks = _files(shared.pop("mask")) if "mask" in shared else {}
+    files = made | {kind: _files(folder) for kind, folder in shared.items()}
     names = list(dict.fromkeys(name for column in sorted(files) for name in files[column]))
     if not names:
         return [], None
-    hole_shares = record.data.get("hole_share") or {}
-
-    made = {name: [files[c][name] for c in files if c not in shared and name in files[c]] for name in names}
-    mask_files = _files(masks) if masks else {}
-    disagreement = {name: disagree(made[name], mask_files.get(name)) for name in names}
+    disagreement = {
+        name: disagree([found[name] for found in made.values() if name in found], masks.get(name)) for name in names
+    }
     order = sorted(names, key=lambda name: -(disagreement[name] or 0.0))
+    size, fit = _fitting(files, order, budget)
+    count = min(max(1, fit), len(order))
+    note = f"{count} of {len(order)} images are shown, those on which the methods disagree most."
+    shown = [_show(name, table, files, size, disagreement[name], record.hole_share.get(name)) for name in order[:count]]
+    return shown, note if count < len(order) else None
 
-    note = None
-    probe = [(c, name) for name in order[:: max(1, len(order) // 4)][:4] for c in files if name in files[c]]
-    for side_, quality in ((256, 82), (224, 78), (192, 75), (160, 75)):
-        cost = np.mean([len(thumbnail(files[c][name], side_, quality)) for c, name in probe]) * len(files)
-        side, fit = side_, int(budget // max(1.0, float(cost)))
+
+def _fitting(files: Mapping[str, Files], order: Sequence[str], budget: int) -> tuple[Size, int]:
+    """The largest thumbnails of which all images fit, else the smallest; and how many images fit at that size."""
+    probe = [found[name] for name in order[:: max(1, len(order) // 4)][:4] for found in files.values() if name in found]
+    for size in SIZES:
+        cost = float(np.mean([len(thumbnail(path, *size)) for path in probe])) * len(files)
+        fit = int(budget // max(1.0, cost))
         if fit >= len(order):
             break
-    if fit < len(order):
-        note = f"{max(1, fit)} of {len(order)} images are shown, those on which the methods disagree most."
-    shown = []
-    for name in order[: max(1, fit)]:
-        uris = {column: thumbnail(files[column][name], side, quality) for column in files if name in files[column]}
-        values = {
-            str(i): {m: cell.values[name] for m, cell in row.cells.items() if name in cell.values}
-            for i, row in enumerate(table.rows)
-        }
-        width, height = Image.open(next(files[c][name] for c in files if name in files[c])).size
-        shown.append(Shown(name, uris, disagreement[name], hole_shares.get(name), values, width, height))
-    return shown, note
+    return size, fit
+
+
+def _show(
+    name: str, table: Table, files: Mapping[str, Files], size: Size, disagreement: float | None, share: float | None
+) -> Shown:
+    paths = {column: found[name] for column, found in files.items() if name in found}
+    uris = {column: thumbnail(path, *size) for column, path in paths.items()}
+    values = {
+        str(i): {metric: cell.values[name] for metric, cell in row.cells.items() if name in cell.values}
+        for i, row in enumerate(table.rows)
+    }
+    width, height = Image.open(next(iter(paths.values()))).size
+    return Shown(name, uris, disagreement, share, values, width, height)
 
 
 def _folder(row: Row) -> Path | None:
     return next((folder for record in row.records if (folder := record.picture_folder())), None)
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: Path) -> Files:
     """Pictures by the image's name: the path inside the folder without its suffix."""
     found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
     return {str(path.relative_to(folder).with_suffix("")): path for path in found}

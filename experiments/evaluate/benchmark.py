@@ -12,19 +12,20 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from datamodules.bands import reading_settings
 from datamodules.summary import lines
+from experiments.compare import screen
+from experiments.compare.table import plain_table
+from experiments.compare.text import report
 from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
-from experiments.evaluate.protocol import Protocol, load_protocols
+from experiments.evaluate.protocol import load_protocols
 from experiments.files.write import refuse_equal_keys, write_text
-from experiments.records.intervals import FEW, paired_difference
 from experiments.records.record import Record
 from experiments.run.journal import Journal, settings_of
 from lit_inpaint.load import label_methods
-from lit_inpaint.metrics import quantity
+from lit_inpaint.metrics import definition
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
@@ -95,11 +96,12 @@ def main(argv: list[str]) -> int:
     files = []
     for protocol in protocols:
         group = [record for job, record in zip(jobs, records, strict=True) if job.protocol is protocol]
-        console.print(table(protocol, group, console.width))
+        table = plain_table(group, {name: definition(name) for name in protocol.metrics})
+        console.print(screen.results(table, console.width))
         if a.baseline:
-            console.print(differences(protocol, group, a.baseline, console.width))
+            console.print(screen.gains(table, a.baseline, console.width))
         files.append(a.out / f"{protocol.folder}.md")
-        write_text(files[-1], markdown(protocol, group, a.baseline))
+        write_text(files[-1], report(table, a.baseline))
     failed = [(job, record) for job, record in zip(jobs, records, strict=True) if record.not_applicable]
     for job, record in failed:
         console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
@@ -152,100 +154,3 @@ def _evaluate_on_free_device(job: Job, free: Any) -> Record:
         return evaluate(job, device)
     finally:
         free.put(device)
-
-
-# ---- tables ---------------------------------------------------------------------------------------------------------
-
-
-def _decimals(name: str) -> int:
-    found = quantity(name)
-    return found.decimals if found else 4
-
-
-def _cell(record: Record, name: str) -> str:
-    """mean [low, high]; n/a for what the method cannot do, - for what was left out."""
-    metric = record.metrics.get(name)
-    if record.not_applicable or metric is None:
-        return "n/a"
-    if metric.mean is None:
-        return "-"
-    digits = _decimals(name)
-    interval = f" [{metric.interval[0]:.{digits}f}, {metric.interval[1]:.{digits}f}]" if metric.interval else ""
-    return f"{metric.mean:.{digits}f}{interval}"
-
-
-def _rows(protocol: Protocol, records: list[Record]) -> list[list[str]]:
-    return [
-        [
-            str(record.method["label"]),
-            *(_cell(record, name) for name in protocol.metrics),
-            "n/a" if record.seconds_per_image is None else f"{record.seconds_per_image:.3g}",
-        ]
-        for record in records
-    ]
-
-
-def _difference_rows(protocol: Protocol, records: list[Record], baseline: str) -> list[list[str]]:
-    base = next(record for record in records if record.method["label"] == baseline)
-    rows = []
-    for record in records:
-        if record is base or record.not_applicable or base.not_applicable:
-            continue
-        row = [str(record.method["label"])]
-        for name in protocol.metrics:
-            found = paired_difference(record.metrics[name].values, base.metrics[name].values)
-            digits = _decimals(name)
-            interval = f" [{found[1][0]:+.{digits}f}, {found[1][1]:+.{digits}f}]" if found and found[1] else ""
-            row.append(f"{found[0]:+.{digits}f}{interval}" if found else "-")
-        rows.append(row)
-    return rows
-
-
-def _title(protocol: Protocol) -> str:
-    few = " (few)" if len(protocol.images) < FEW else ""
-    return f"{protocol.name}, {len(protocol.images)} images{few}, hash {protocol.hash[:8]}"
-
-
-def table(protocol: Protocol, records: list[Record], width: int = 80) -> Table:
-    return _on_screen(_title(protocol), ["method", *protocol.metrics, "s / image"], _rows(protocol, records), width)
-
-
-def differences(protocol: Protocol, records: list[Record], baseline: str, width: int = 80) -> Table:
-    title = f"{protocol.name}: paired difference to {baseline}"
-    return _on_screen(title, ["method", *protocol.metrics], _difference_rows(protocol, records, baseline), width)
-
-
-def _on_screen(title: str, head: list[str], rows: list[list[str]], width: int) -> Table:
-    """Without columns that have no number; intervals below the means where that fits, else only in the file."""
-    shown = Table(title=title, title_justify="left")
-    kept = [i for i in range(len(head)) if i == 0 or any(row[i] != "-" for row in rows)]
-    lines = [[row[i].replace(" [", "\n[") for i in kept] for row in rows]
-    columns = zip([head[i] for i in kept], *lines, strict=True)
-    if sum(max(len(part) for cell in column for part in cell.split("\n")) + 3 for column in columns) + 1 > width:
-        lines = [[cell.partition("\n")[0] for cell in line] for line in lines]
-    for i in kept:
-        shown.add_column(head[i], no_wrap=i == 0, overflow="fold")
-    for line in lines:
-        shown.add_row(*line)
-    return shown
-
-
-def markdown(protocol: Protocol, records: list[Record], baseline: str | None = None) -> str:
-    """The same tables as text, the published rows in one of their own."""
-    lines = [f"# {_title(protocol)}", "", protocol.about, "", "Mean [95 % bootstrap interval over the images].", ""]
-    lines += _grid(["method", *protocol.metrics, "s / image"], _rows(protocol, records))
-    if baseline:
-        lines += ["", f"Paired difference to {baseline}, mean over the images [95 % interval].", ""]
-        lines += _grid(["method", *protocol.metrics], _difference_rows(protocol, records, baseline))
-    remarks = [(r.method["label"], text) for r in records for text in (r.not_applicable, r.adaptation, r.note) if text]
-    lines += ["", *(f"- {label}: {text}" for label, text in remarks)] if remarks else []
-    if protocol.published:
-        names = list(dict.fromkeys(name for row in protocol.published for name in row["metrics"]))
-        cells = [[r["label"], *(str(r["metrics"].get(n, "-")) for n in names), r["source"]] for r in protocol.published]
-        lines += ["", "Published, not measured here.", "", *_grid(["method", *names, "source"], cells)]
-    return "\n".join(lines) + "\n"
-
-
-def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

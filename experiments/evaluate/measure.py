@@ -22,7 +22,8 @@ from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.summarise import describe, summarise, versions
 from experiments.files.write import below, key_of, write_bytes, write_png
-from experiments.records.record import NewerFormatError, Record, read_record, write_record
+from experiments.records.files import NewerFormatError, read_record, write_record
+from experiments.records.record import Record
 from experiments.run.journal import Journal, Row
 from lit_inpaint.load import load_method
 from lit_inpaint.metrics import Features, metric, round_to_8_bits

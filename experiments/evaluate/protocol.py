@@ -25,7 +25,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +37,8 @@ from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
-from experiments.records.record import hash_of
+from experiments.records.files import published_rows
+from experiments.records.record import ProtocolFacts, PublishedRow, hash_of
 from lit_inpaint.metrics import definition
 from masks import MaskFolder
 from masks.folder import roots_of
@@ -61,7 +62,7 @@ class Protocol:
     samples: int = 1
     seed: int = 0
     about: str = ""
-    published: list[dict[str, Any]] = field(default_factory=list)
+    published: list[PublishedRow] = field(default_factory=list)
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
@@ -81,17 +82,11 @@ class Protocol:
         """Name of its folder below ``records`` and ``images``."""
         return f"{self.name}-{self.hash[:8]}"
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> ProtocolFacts:
         """What a record says of its protocol."""
-        return {
-            "name": self.name,
-            "hash": self.hash,
-            "definition": self.definition,
-            "about": self.about,
-            "data": self.images.summary,
-            "mask": _without_path(self.images.mask),
-            "published": self.published,
-        }
+        mask = _without_path(self.images.mask)
+        about = self.about, self.images.summary, mask, self.published
+        return ProtocolFacts(self.name, self.hash, self.definition, *about)
 
 
 def define(
@@ -233,8 +228,8 @@ def _protocol(
     if images is not None:
         label, about = f"{label}, on the paper's own images", f"{about} Measured on the folder given as --images."
     published = [
-        {**row, "source": "; ".join([row["source"], label])}
-        for row in mask.get("published", config.get("published", []))
+        replace(row, source=f"{row.source}; {label}")
+        for row in published_rows(mask.get("published", config.get("published", [])))
     ]
     return Protocol(
         name="-".join(filter(None, [config["name"], mask_name])),

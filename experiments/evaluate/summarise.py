@@ -5,13 +5,12 @@ import statistics
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments.evaluate.job import Job
 from experiments.records.intervals import FEW, mean_interval
-from experiments.records.record import MetricResult, Record
+from experiments.records.record import Bucket, MethodFacts, MetricResult, Record
 from experiments.run import Run
 from experiments.run.journal import Row
 from lit_inpaint.backbones import sha256
@@ -63,7 +62,7 @@ def _result(
     else:
         result.mean, result.n = whole[name]
         result.left_out, result.few = len(rows) - result.n, result.n < FEW
-        result.buckets = {bucket: {"mean": found[name][0], "n": found[name][1]} for bucket, found in buckets.items()}
+        result.buckets = {bucket: Bucket(*found[name]) for bucket, found in buckets.items()}
         if not metric(name).of_set:
             result.values = {row["image"]: row["values"][name] for row in rows}
             result.interval = mean_interval([v for v in result.values.values() if v is not None])
@@ -92,25 +91,22 @@ def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
     return out
 
 
-def describe(job: Job, module: InpaintingModule | None) -> dict[str, Any]:
+def describe(job: Job, module: InpaintingModule | None) -> MethodFacts:
     """What a record says of its method. ``module`` is None where it could not be loaded."""
-    path, said = Path(job.method), {"name": job.method, "label": job.label}
-    about: dict[str, Any] = {**said, "checkpoint": None, "checkpoint_sha256": None, "weights": "none"}
-    about |= {"parameters": {}, "seed": None, "images_seen": None, "run": None}
+    path, about = Path(job.method), MethodFacts(name=job.method, label=job.label, weights="none", parameters={})
     if module is not None:
-        about |= {"name": type(module).__name__, "weights": module.loaded_weights}
-        about["parameters"] = parameter_counts(module)
+        about.name, about.weights = type(module).__name__, module.loaded_weights
+        about.parameters = parameter_counts(module)
     if path.is_file():
-        about |= {"checkpoint": str(path), "checkpoint_sha256": sha256(path)}
+        about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
         with suppress(Exception):  # a foreign file has none of these
             content = read_tensors(path)
-            about["name"] = content.get("method", about["name"])
+            about.name = str(content.get("method", about.name))
             states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
-            about["images_seen"] = states[0]["images_seen"] if states else None
-            facts = Run(path.parents[1]).history.facts
-            if facts:
-                about["seed"] = facts.get("seed")
-                about["run"] = str(path.parents[1])
+            about.images_seen = int(states[0]["images_seen"]) if states else None
+            history = Run(path.parents[1]).history
+            if history.facts:
+                about.seed, about.run = history.seed, str(path.parents[1])
     return about
 
 

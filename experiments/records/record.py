@@ -1,26 +1,88 @@
-"""The record of one method under one protocol: what ``benchmark`` writes and ``compare`` reads."""
+"""The record of one method under one protocol: what ``benchmark`` writes and everything else reads."""
 
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import ConfigDict
 
-from experiments.files.write import write_text
 from experiments.records.intervals import mean_interval
 from masks.area import bucket_of, inside
 
 FORMAT = 1
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_OPEN = ConfigDict(
+    strict=True, extra="ignore", allow_inf_nan=False
+)  # 0.1 took unknown keys here, so they are no damage
 
 
-class NewerFormatError(ValueError):
-    """A file is not damaged, but of a version that is not known here: it must not be written over."""
+@dataclass(kw_only=True)
+class PublishedRow:
+    """One reference row out of a paper, its numbers as printed. It never ranks with measured ones."""
+
+    label: str = ""
+    metrics: dict[str, float | int | str]
+    source: str
+    __pydantic_config__: ClassVar = _OPEN
+
+
+@dataclass
+class ProtocolFacts:
+    """What a record says of its protocol.
+
+    Args:
+        hash: That of ``definition``.
+        definition: Everything that two comparable numbers share.
+        data: What the data set holds (:func:`datamodules.summary.summarise`); None in records of 0.1.0.
+        mask: The law of the masks, in words.
+        published: Reference rows; no part of the hash.
+    """
+
+    name: str
+    hash: str
+    definition: dict[str, object]
+    about: str = ""
+    data: dict[str, object] | None = None
+    mask: str = ""
+    published: list[PublishedRow] = field(default_factory=list)
+    __pydantic_config__: ClassVar = _OPEN
+
+
+@dataclass(kw_only=True)
+class MethodFacts:
+    """What a record says of its method.
+
+    Args:
+        name: Its class.
+        weights: "raw", "ema" or "none".
+        parameters: Of each network; None if unknown.
+        images_seen: In training.
+        run: The folder of the training run.
+    """
+
+    name: str
+    label: str
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    weights: str
+    parameters: dict[str, int] | None
+    seed: int | None = None
+    images_seen: int | None = None
+    run: str | None = None
+    __pydantic_config__: ClassVar = _OPEN
+
+
+@dataclass
+class Bucket:
+    """The mean over the ``n`` images whose share of hole lies in one range."""
+
+    mean: float | None
+    n: int
+    __pydantic_config__: ClassVar = _STRICT
 
 
 @dataclass
@@ -29,14 +91,14 @@ class MetricResult:
 
     Args:
         definition: Name, version and formula.
-        values: One value an image, None where undefined; empty for a metric of the whole set.
+        values: One value per image, None where undefined; empty for a metric of the whole set.
         mean: Of the defined values, or the number of the set; None if there is none.
         interval: 95 % bootstrap interval of the mean; None under 20 values.
         n: Images that the number stands on.
         left_out: Images on which it is undefined.
         few: Under 50 images.
         reason: Why there is no number.
-        buckets: {"0.1-0.2": {"mean", "n"}} by share of hole, lower end excluded.
+        buckets: By share of hole, "0.1-0.2": above 0.1, at most 0.2.
     """
 
     definition: str
@@ -47,7 +109,7 @@ class MetricResult:
     left_out: int = 0
     few: bool = False
     reason: str | None = None
-    buckets: dict[str, dict[str, float | int | None]] = field(default_factory=dict)
+    buckets: dict[str, Bucket] = field(default_factory=dict)
     __pydantic_config__: ClassVar = _STRICT
 
 
@@ -56,19 +118,18 @@ class Record:
     """Everything that stands behind one row of a table. Images are keyed by their path in the data set, without suffix.
 
     Args:
-        protocol: name, hash, definition, mask (in words), published (reference rows).
-        method: name, label, checkpoint, checkpoint_sha256, weights ("raw" | "ema" | "none"), parameters
-            {network: count}, seed, images_seen, run.
         hole_share: Of each image.
         seconds_per_image: Median over the images, transfers and metrics left out.
         peak_memory_bytes: Of the device; of the process where the device is the CPU.
         adaptation: What was done to images that the network cannot take as they are.
         not_applicable: Why the method has no numbers here.
         note: Anything else that a reader of the table must know.
+
+    ``path`` is the file that it was read from, no part of what is written.
     """
 
-    protocol: dict[str, Any]
-    method: dict[str, Any]
+    protocol: ProtocolFacts
+    method: MethodFacts
     metrics: dict[str, MetricResult] = field(default_factory=dict)
     hole_share: dict[str, float] = field(default_factory=dict)
     seconds_per_image: float | None = None
@@ -79,131 +140,85 @@ class Record:
     not_applicable: str | None = None
     note: str | None = None
     format: int = FORMAT
+    path: Path | None = field(default=None, init=False, compare=False, repr=False)
     __pydantic_config__: ClassVar = _STRICT
+
+    @property
+    def label(self) -> str:
+        return self.method.label or self.method.name
+
+    @property
+    def hash(self) -> str:
+        return self.protocol.hash
+
+    @property
+    def remark(self) -> str | None:
+        """The note without what the cells of a table say already ('fid left out: ...')."""
+        told = tuple(f"{name} left out:" for name in self.metrics)
+        return "; ".join(part for part in (self.note or "").split("; ") if not part.startswith(told)) or None
+
+    @property
+    def source(self) -> str:
+        return str(self.path or self.method.run or self.label)
+
+    @property
+    def votes_path(self) -> Path:
+        """Where `lit-inpaint vote --result` leaves what people said of this method."""
+        assert self.path is not None
+        return self.path.parents[2] / "votes" / self.path.parent.name / self.path.name
+
+    def picture_folder(self, kind: str | None = None) -> Path | None:
+        """OUT/images/<protocol>/<label>, or the shared ``_truth``, ``_mask``, ``_input``; None if not kept."""
+        if self.path is None:
+            return None
+        folder = self.path.parents[2] / "images" / self.path.parent.name / (kind or self.path.stem)
+        return folder if folder.is_dir() else None
 
     def check(self) -> None:
         """Refuse a record that contradicts itself; called before it is written and after it is read."""
         if self.format != FORMAT:
             raise ValueError(f"record has format {self.format!r}; this version reads {FORMAT}. Benchmark it again.")
-        _PROTOCOL.validate_python(self.protocol, strict=True)
-        _METHOD.validate_python(self.method, strict=True)
-        if (found := hash_of(self.protocol["definition"])) != self.protocol["hash"]:
-            raise ValueError(f"its hash is {self.protocol['hash'][:8]}, that of its definition {found[:8]}")
+        if (found := hash_of(self.protocol.definition)) != self.protocol.hash:
+            raise ValueError(f"its hash is {self.protocol.hash[:8]}, that of its definition {found[:8]}")
         for name, metric in self.metrics.items():
-            self._check_metric(name, metric)
+            if metric.values:
+                self._check_metric(name, metric)
+                self._check_buckets(name, metric)
 
     def _check_metric(self, name: str, metric: MetricResult) -> None:
-        """Count, mean, interval and buckets are those of the values, where there are values of single images."""
-        if not metric.values:
-            return
+        """Count, mean and interval are those of the values."""
         defined = [v for v in metric.values.values() if v is not None]
         if len(defined) != metric.n or len(metric.values) != metric.n + metric.left_out:
             raise ValueError(f"{name} says {metric.n} + {metric.left_out} images, its values {len(metric.values)}.")
         if set(metric.values) != set(self.hole_share or metric.values):
             raise ValueError(f"the images of {name} are not those of hole_share.")
-        if not _close(metric.mean, math.fsum(defined) / len(defined) if defined else None):
+        if not close(metric.mean, math.fsum(defined) / len(defined) if defined else None):
             raise ValueError(f"the mean of {name}, {metric.mean}, is not that of its values.")
         low, high = mean_interval(defined) or (None, None)
         # Another numpy may draw other resamples.
         same = self.versions.get("numpy") == np.__version__ or low is None or high is None
         slack = 0.0 if same else 0.1 * (high - low)  # type: ignore[operator]
-        if not all(_close(*pair, slack) for pair in zip(metric.interval or (None, None), (low, high), strict=True)):
+        if not all(close(*pair, slack) for pair in zip(metric.interval or (None, None), (low, high), strict=True)):
             raise ValueError(f"the interval of {name}, {metric.interval}, is not that of its values.")
-        for bucket, said in metric.buckets.items():
-            area = bucket_of(bucket)
-            values = [v for k, v in metric.values.items() if v is not None and inside(self.hole_share[k], area)]
+
+    def _check_buckets(self, name: str, metric: MetricResult) -> None:
+        for area, bucket in metric.buckets.items():
+            limits = bucket_of(area)
+            values = [v for k, v in metric.values.items() if v is not None and inside(self.hole_share[k], limits)]
             mean = math.fsum(values) / len(values) if values else None
-            if said["n"] != len(values) or not _close(said["mean"], mean):
-                raise ValueError(f"the mean of {name} at {bucket} of hole, {said['mean']}, is not that of its values.")
+            if bucket.n != len(values) or not close(bucket.mean, mean):
+                raise ValueError(f"the mean of {name} at {area} of hole, {bucket.mean}, is not that of its values.")
 
 
-class _PublishedRow(TypedDict):
-    label: NotRequired[str]
-    metrics: dict[str, Any]
-    source: str
-
-
-class _ProtocolKeys(TypedDict):
-    name: str
-    hash: str
-    definition: dict[str, Any]
-    about: NotRequired[str]
-    mask: NotRequired[str]
-    published: NotRequired[list[_PublishedRow]]
-
-
-class _MethodKeys(TypedDict):
-    name: str
-    label: str
-    weights: str
-    parameters: dict[str, int] | None
-    checkpoint: NotRequired[str | None]
-    run: NotRequired[str | None]
-
-
-_PROTOCOL, _METHOD = TypeAdapter(_ProtocolKeys), TypeAdapter(_MethodKeys)
-
-
-def _close(a: float | None, b: float | None, slack: float = 0.0) -> bool:
+def close(a: float | None, b: float | None, slack: float = 0.0) -> bool:
+    """Equal but for the last digits, or both None."""
     return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=slack + 1e-12)
 
 
-def hash_of(value: Any) -> str:
+def hash_of(value: object) -> str:
     """sha256 of plain values, independent of the order of keys.
 
     >>> hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
     True
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def write_record(record: Record, path: Path) -> None:
-    """Write it beside its place, flush it to the disk, then rename: a kill leaves the old record or the new one."""
-    record.check()
-    write_text(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
-
-
-def read_record(path: Path) -> Record:
-    """A checked record: its hash is recomputed from its definition, its means and intervals from its values.
-
-    Raises:
-        NewerFormatError: It was written by a newer version.
-        ValueError: The file is no record, of another format, or contradicts itself.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text)
-        newer = data.get("format") if isinstance(data, dict) else None
-        if not (isinstance(newer, int) and newer > FORMAT):
-            record = _RECORD.validate_json(text)
-            record.check()
-            return record
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no record of a benchmark ({_reason(error)}); delete it and run again.") from error
-    raise NewerFormatError(f"{path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
-
-
-def read_column(path: Path) -> MetricResult:
-    """The column of votes that `lit-inpaint vote --result` wrote.
-
-    Raises:
-        ValueError: The file is no such column, or its mean is not that of its values.
-    """
-    try:
-        metric = _COLUMN.validate_json(path.read_bytes())
-        defined = [v for v in metric.values.values() if v is not None]
-        if not _close(metric.mean, math.fsum(defined) / len(defined) if defined else None) or metric.n != len(defined):
-            raise ValueError(f"the mean of its {metric.n} images, {metric.mean}, is not that of its values")
-        return metric
-    except ValueError as error:
-        raise ValueError(f"{path} is no column of votes ({_reason(error)}); `vote --result` writes it anew.") from error
-
-
-def _reason(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error).rstrip(".") or type(error).__name__
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-
-
-_RECORD, _COLUMN = TypeAdapter(Record), TypeAdapter(MetricResult)

@@ -1,12 +1,10 @@
 """``lit-inpaint vote``: ask people which completion looks more real, and make a column of their answers."""
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-from experiments.compare.reader import Record, read_folders
-from experiments.files.write import write_text
+from experiments.compare.reader import read_folders
+from experiments.records.files import write_column
 from experiments.vote.result import Votes, binomial, column
 from experiments.vote.store import CONSISTENT, Store
 from experiments.vote.study import Study, make_study
@@ -63,7 +61,7 @@ def write_result(study: Study, store: Store) -> str:
     for label, record in study.records.items():
         votes = Votes([v for v in store.votes() if v.rater in kept and v.rival == label])
         metric = column(votes, study.reference, label == study.reference, len(kept))
-        write_column(record, asdict(metric))
+        write_column(metric, record.votes_path)
         if label == study.reference:
             continue
         if metric.mean is None:
@@ -79,8 +77,3 @@ def write_result(study: Study, store: Store) -> str:
         why = "no pair twice" if rater.consistency is None else f"{rater.consistency:.0%} of the pairs alike"
         lines.append(f"Left out: {name}, who answered {why} (at least {CONSISTENT:.0%}).")
     return "\n".join(lines)
-
-
-def write_column(record: Record, metric: dict[str, object]) -> None:
-    assert record.path is not None
-    write_text(record.votes_path, json.dumps(metric, indent=1, allow_nan=False) + "\n")

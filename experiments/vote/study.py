@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.compare.reader import Record
+from experiments.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def make_study(
     Raises:
         ValueError: There is no such method or protocol, or nothing to show.
     """
-    protocols = sorted({str(r.protocol["name"]) for r in records})
+    protocols = sorted({r.protocol.name for r in records})
     if protocol is None and len(protocols) > 1:
         raise ValueError(f"the folder holds several protocols; name one: --protocol {' | '.join(protocols)}.")
     if protocol is not None and protocol not in protocols:
         raise ValueError(f"there is no record of protocol '{protocol}'. There are: {', '.join(protocols)}.")
-    found = {r.label: r for r in records if protocol in (None, r.protocol["name"]) and r.picture_folder()}
+    found = {r.label: r for r in records if protocol in (None, r.protocol.name) and r.picture_folder()}
     wanted = [reference, *(against or (label for label in found if label != reference))]
     for label in wanted:
         if label not in found:

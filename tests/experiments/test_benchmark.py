@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,15 @@ from torch import Tensor
 
 from datamodules import SamplePhotos
 from experiments.compare.command import main as compare
-from experiments.compare.reader import Record as Read
-from experiments.compare.table import refuse_mixed
+from experiments.compare.refuse import refuse_mixed
 from experiments.evaluate import benchmark, protocol
 from experiments.evaluate import measure as evaluate
 from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import load_protocols, protocol_hash
 from experiments.files.find import INSTALLED
+from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval, paired_difference
-from experiments.records.record import MetricResult, Record, read_record, write_record
+from experiments.records.record import Bucket, MethodFacts, MetricResult, ProtocolFacts, Record
 from experiments.run.journal import Journal
 from lit_inpaint import metrics
 from lit_inpaint.load import load_method
@@ -289,7 +289,7 @@ def test_whatever_changes_a_number_changes_the_hash_and_compare_refuses(
     hashes = {name: p.hash for name, p in different.items()}
     assert len({base.hash, *hashes.values()}) == 9, hashes
     for other in different.values():
-        said = [Read({"method": {"name": "Telea"}, "protocol": p.described(), "metrics": {}}) for p in (base, other)]
+        said = [Record(p.described(), a_method()) for p in (base, other)]
         with pytest.raises(ValueError, match="stands for two things"):
             refuse_mixed(said)
 
@@ -320,8 +320,8 @@ def test_every_installed_protocol_loads_and_draws_its_masks(path: Path, photos: 
         mask = one.images[1].mask
         assert one.images.size == yaml.safe_load(path.read_text())["size"] == mask.shape[-1]
         assert 0 < mask.mean() < 0.95
-        assert all("published, other mask draws" in row["source"] for row in one.published)
-        assert {name for row in one.published for name in row["metrics"]} <= set(one.metrics)
+        assert all("published, other mask draws" in row.source for row in one.published)
+        assert {name for row in one.published for name in row.metrics} <= set(one.metrics)
 
 
 def test_published_rows_stand_beside_the_protocol_they_belong_to():
@@ -340,8 +340,8 @@ def test_the_authors_mask_files_are_taken_as_they_are(photos: Path, tmp_path: Pa
     found = load_protocols("repaint_celebahq256", photos, tmp_path / "masks")
     known = np.array(Image.open(tmp_path / "masks" / "nn2" / "000005.png"))
     assert np.array_equal(found[2].images[5].mask[0].numpy(), (known == 0).astype(np.float32))
-    assert "published, the authors' mask files" in found[2].published[0]["source"]
-    assert str(tmp_path) not in json.dumps(found[2].described())
+    assert "published, the authors' mask files" in found[2].published[0].source
+    assert str(tmp_path) not in json.dumps(asdict(found[2].described()))
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
@@ -354,8 +354,8 @@ def test_trainer_test_and_benchmark_give_equal_numbers_on_one_checkpoint(weights
     path = write_protocol(tmp_path, data=settings, mask={"class_path": "masks.DeepFillV2Mask"})
     assert run(path, "--methods", checkpoint, "--weights", weights, "--out", tmp_path / "out") == 0
     (record,) = records(tmp_path / "out").values()
-    assert record.method["weights"] == weights and record.method["images_seen"] == 640
-    assert record.method["label"] == "DeepFillV2-small" + ("-raw" if weights == "raw" else "")
+    assert record.method.weights == weights and record.method.images_seen == 640
+    assert record.method.label == "DeepFillV2-small" + ("-raw" if weights == "raw" else "")
     data = SamplePhotos(mask=protocol.instantiate(protocol.MaskGenerator, {"class_path": "masks.DeepFillV2Mask"}),
                         image_size=64, batch_size=5, num_workers=0)  # fmt: skip
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -391,8 +391,8 @@ def test_a_record_holds_what_the_pictures_show(photos: Path, tmp_path: Path):
     for bucket, said in record.metrics["l1_hole"].buckets.items():
         low, high = map(float, bucket.split("-"))
         inside = [values[name] for name, share in record.hole_share.items() if low < share <= high]
-        assert said == {"n": len(inside), "mean": pytest.approx(np.mean(inside))}
-    assert sum(int(b["n"] or 0) for b in record.metrics["l1_hole"].buckets.values()) == 8
+        assert asdict(said) == {"n": len(inside), "mean": pytest.approx(np.mean(inside))}
+    assert sum(b.n for b in record.metrics["l1_hole"].buckets.values()) == 8
     assert record.metrics["l1_hole"].interval is None and record.metrics["l1_hole"].few
 
 
@@ -517,19 +517,22 @@ def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
     assert without_cost(strip[0]) == without_cost(strip[1])
 
 
+def a_method() -> MethodFacts:
+    return MethodFacts(name="Telea", label="Telea", weights="none", parameters={})
+
+
 def a_record(n: int = 24) -> Record:
     values: dict[str, float | None] = {f"{i}": 0.1 * i for i in range(n)} | {"x": None}
     known = [v for v in values.values() if v is not None]
     low = [v for i, v in enumerate(known) if i % 2]
-    buckets: dict[str, dict[str, float | int | None]] = {"0.1-0.2": {"mean": float(np.mean(low)), "n": len(low)}}
+    buckets = {"0.1-0.2": Bucket(float(np.mean(low)), len(low))}
     result = MetricResult(
         "psnr/1", values, float(np.mean(known)), mean_interval(known), n, 1, few=True, buckets=buckets
     )
     shares = {name: 0.15 if i % 2 else 0.25 for i, name in enumerate(values)} | {"x": 0.3}
     definition: dict[str, Any] = {"size": 64, "images": {"0": "a" * 64}}
-    method = {"name": "Telea", "label": "Telea", "weights": "none", "parameters": {}}
-    said = {"name": "p", "hash": protocol.hash_of(definition), "definition": definition}
-    return Record(said, method, {"psnr": result}, shares, versions={"numpy": np.__version__})
+    said = ProtocolFacts("p", protocol.hash_of(definition), definition)
+    return Record(said, a_method(), {"psnr": result}, shares, versions={"numpy": np.__version__})
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path):

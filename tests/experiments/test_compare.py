@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.compare import text
+from experiments.compare import screen, spreadsheet, table, text
 from experiments.compare.command import main
+from experiments.compare.costs import COSTS, Cost
+from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import _chart_runs, families
 from experiments.compare.reader import read_folders
-from experiments.compare.table import make_tables, validation_tables
 from experiments.compare.weights_and_biases import read_project, workspace
+from experiments.records.files import read_record, text_of
 from experiments.records.intervals import mean_interval
 from experiments.records.record import hash_of
 from lit_inpaint.metrics import higher_is_better
@@ -390,7 +392,7 @@ def test_best_is_bold_and_tied_is_marked_in_markdown_and_latex(tmp_path: Path) -
     tables = make_tables(read_folders([tmp_path])[0])
     assert "| A | **25.00** | 0.0200 | 4.05 M |" in text.markdown(tables)
     assert "| B | 25.00 ≈ |" in text.markdown(tables)
-    assert r"A & \textbf{25.00} & 0.0200 & 4.05 M \\" in text.latex(tables)
+    assert r"A & \textbf{25.00} & 0.0200 & 4.05 M & 256 MiB \\" in text.latex(tables)
     assert r"B & \underline{25.00} &" in text.latex(tables)
     assert "| C | 20.00 |" in text.markdown(tables)
 
@@ -423,6 +425,40 @@ def test_a_page_on_few_photographs_says_that_it_is_no_result(tmp_path: Path) -> 
     hundred = {**DEFINITION, "images": dict.fromkeys(NAMES, "a" * 64)}
     write_record(tmp_path / "many", "Telea", {"psnr": spread(24)}, protocol={"definition": hundred})
     assert "smoke run" not in compare(tmp_path / "many", out=tmp_path / "many.html")
+
+
+def test_the_committed_records_are_read_and_written_again_byte_for_byte() -> None:
+    files = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("records/*/*.json"))
+    assert len(files) == 48
+    assert [file for file in files if text_of(read_record(file)) != file.read_text(encoding="utf-8")] == []
+
+
+def test_a_cost_that_is_added_to_the_list_is_a_column_of_every_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record(tmp_path, "Telea", {"psnr": spread(24)})
+    cost = Cost("joules", "J / image", "joules per image", "Energy.", lambda record: 7.0, lambda value: f"{value:.3f}")
+    for module in (table, spreadsheet):
+        monkeypatch.setattr(module, "COSTS", (*COSTS, cost))
+    page = compare(tmp_path, out=tmp_path / "page.html")
+    assert '<td data-value="7.0">7.000</td>' in page
+    assert '<option value="joules">joules per image</option>' in page
+    assert '"joules": 7.0' in page.split('id="data">')[1]
+    assert next(csv.DictReader(io.StringIO((tmp_path / "page.csv").read_text())))["joules"] == "7.0"
+    for suffix in (".md", ".tex"):
+        written = (tmp_path / "page").with_suffix(suffix).read_text()
+        assert "J / image" in written and "7.000" in written
+    (one,) = make_tables(read_folders([tmp_path])[0])
+    shown = screen.results(one, 200)
+    assert [str(column.header) for column in shown.columns][-1] == "J / image"
+    assert list(shown.columns[-1].cells) == ["7.000"]
+
+
+def test_a_cost_that_no_record_says_is_no_column(tmp_path: Path) -> None:
+    write_record(tmp_path, "Telea", {"psnr": spread(24)}, peak_memory_bytes=None)
+    (one,) = make_tables(read_folders([tmp_path])[0])
+    assert [cost.heading for cost in one.costs] == ["s / image", "parameters"]
+    assert "memory" not in text.markdown([one]) + text.latex([one])
 
 
 # ---- the page in a browser -----------------------------------------------------------------------------------------

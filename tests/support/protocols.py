@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from experiments.evaluate import benchmark
-from experiments.records.record import Record, read_record
+from experiments.records.files import read_record
+from experiments.records.record import Record
 from lit_inpaint.metrics import CHEAP
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 from experiments.compare.reader import read_folders
-from experiments.records.record import MetricResult, Record, hash_of, write_record
+from experiments.records.files import write_record
+from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
 from experiments.vote.study import Study, make_study
 
 IMAGES = [f"a/{i:02}" for i in range(24)]
@@ -16,8 +17,8 @@ def results(out: Path, labels: tuple[str, ...] = ("RePaint", "LaMa", "Telea")) -
     for number, label in enumerate(labels):
         values: dict[str, float | None] = dict.fromkeys(IMAGES, 0.1 * number)
         record = Record(
-            {"name": "wide", "hash": hash_of({"size": 8}), "definition": {"size": 8}},
-            {"name": label, "label": label, "weights": "none", "parameters": {}, "seed": None, "images_seen": None},
+            ProtocolFacts("wide", hash_of({"size": 8}), {"size": 8}),
+            MethodFacts(name=label, label=label, weights="none", parameters={}),
             {"lpips_alex": MetricResult("lpips 1.0", values, 0.1 * number, (0.1 * number, 0.1 * number), len(IMAGES))},
         )
         write_record(record, out / "records" / "wide-5bc7d730" / f"{label}.json")

@@ -1,0 +1,61 @@
+"""What a method costs: the columns beside the metrics, on the screen, in Markdown, CSV and LaTeX, and on the page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from experiments.compare.numbers import millions, significant
+from experiments.records.record import Record
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One column. Less is better.
+
+    Args:
+        name: Of the CSV column.
+        heading: Of the column in a table.
+        unit: What the number counts, in words: the axis of a chart.
+        about: One sentence for readers of the page.
+        read: The number of a record; None where it is unknown.
+        write: The number as text, with its unit where the heading lacks it.
+    """
+
+    name: str
+    heading: str
+    unit: str
+    about: str
+    read: Callable[[Record], float | None]
+    write: Callable[[float], str]
+
+
+def _parameters(record: Record) -> int | None:
+    counts = record.method.parameters
+    return None if counts is None or record.not_applicable else sum(counts.values())
+
+
+COSTS = (
+    Cost(
+        "seconds_per_image",
+        "s / image",
+        "seconds per image",
+        "Seconds per image, on the device named below.",
+        lambda record: record.seconds_per_image,
+        significant,
+    ),
+    Cost(
+        "parameters",
+        "parameters",
+        "parameters",
+        "Parameters of all networks that the method holds.",
+        _parameters,
+        millions,
+    ),
+    Cost(
+        "peak_memory_bytes",
+        "memory",
+        "bytes of memory",
+        "Peak memory.",
+        lambda record: record.peak_memory_bytes,
+        lambda value: f"{significant(value / 2**20)} MiB",
+    ),
+)

@@ -1,0 +1,51 @@
+"""How numbers are written, in every table and on the page."""
+
+import math
+
+from lit_inpaint.metrics import higher_is_better, quantity
+
+
+def number(metric: str, value: float, signed: bool = False) -> str:
+    """
+    >>> number("psnr_hole", 23.456), number("lpips_alex", 0.06789), number("psnr", 0.5, signed=True)
+    ('23.46', '0.0679', '+0.50')
+    """
+    found = quantity(metric)
+    return f"{value:{'+' * signed}.{found.decimals if found else 4}f}"
+
+
+def titled(metric: str) -> str:
+    """What a column's number is called in prose, before its definition.
+
+    >>> titled("psnr_hole"), titled("mystery")
+    ('PSNR in the hole, dB. ', '')
+    """
+    found = quantity(metric)
+    return f"{', '.join(filter(None, [found.title, found.unit]))}. " if found else ""
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """
+    >>> significant(0.01234), significant(123.4), significant(None)
+    ('0.0123', '123', '')
+    """
+    if value is None or not math.isfinite(value):
+        return ""
+    if value == 0:
+        return "0"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def millions(count: float | None) -> str:
+    """
+    >>> millions(4052478), millions(0), millions(10570)
+    ('4.05 M', '0', '10.6 k')
+    """
+    if not count:
+        return "" if count is None else "0"
+    return f"{significant(count / 1e6)} M" if count >= 1e6 else f"{significant(count / 1e3)} k"
+
+
+def arrow(metric: str) -> str:
+    """Which way is better; empty where nothing defines it."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better(metric)]

@@ -1,0 +1,102 @@
+"""Records on disk: JSON that is checked when it is written and when it is read."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from experiments.files.write import write_text
+from experiments.records.record import FORMAT, MetricResult, PublishedRow, Record, close
+
+_RECORD, _COLUMN = TypeAdapter(Record), TypeAdapter(MetricResult)
+_PUBLISHED = TypeAdapter(list[PublishedRow])
+
+
+class NewerFormatError(ValueError):
+    """The file is intact but written by a newer version: it must not be overwritten."""
+
+
+def text_of(record: Record) -> str:
+    """The JSON of a record. A key that 0.1.0 did not have is written only where it says something."""
+    content = asdict(record)
+    del content["path"]
+    if record.protocol.data is None:
+        del content["protocol"]["data"]
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a checked record whole: a kill leaves the old file or the new one.
+
+    Raises:
+        ValueError: The record contradicts itself, or holds a value of another type.
+    """
+    record.check()
+    text = text_of(record)
+    _RECORD.validate_json(text)
+    write_text(path, text)
+
+
+def read_record(path: Path) -> Record:
+    """A checked record: its hash is recomputed from its definition, its means and intervals from its values.
+
+    Raises:
+        NewerFormatError: It was written by a newer version.
+        ValueError: The file is no record, of another format, or contradicts itself.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        newer = data.get("format") if isinstance(data, dict) else None
+        if not (isinstance(newer, int) and newer > FORMAT):
+            record = _RECORD.validate_json(text)
+            record.check()
+            record.path = path
+            return record
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no record of a benchmark ({_reason(error)}); delete it and run again.") from error
+    raise NewerFormatError(f"{path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
+
+
+def read_column(path: Path) -> MetricResult:
+    """The column of votes that `lit-inpaint vote --result` wrote.
+
+    Raises:
+        ValueError: The file is no such column, or its mean is not that of its values.
+    """
+    try:
+        metric = _COLUMN.validate_json(path.read_bytes())
+        defined = [v for v in metric.values.values() if v is not None]
+        if not close(metric.mean, math.fsum(defined) / len(defined) if defined else None) or metric.n != len(defined):
+            raise ValueError(f"the mean of its {metric.n} images, {metric.mean}, is not that of its values")
+        return metric
+    except ValueError as error:
+        raise ValueError(f"{path} is no column of votes ({_reason(error)}); `vote --result` writes it anew.") from error
+
+
+def write_column(metric: MetricResult, path: Path) -> None:
+    """What people said of one method, beside its record."""
+    write_text(path, json.dumps(asdict(metric), indent=1, allow_nan=False) + "\n")
+
+
+def published_rows(rows: object) -> list[PublishedRow]:
+    """The reference rows of a protocol's YAML.
+
+    Raises:
+        ValueError: They are not a list of {label, metrics, source}.
+    """
+    try:
+        return _PUBLISHED.validate_json(json.dumps(rows))
+    except ValidationError as error:
+        raise ValueError(
+            f"published.{_reason(error)}; expected rows of label, metrics {{name: number}} and source."
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error).rstrip(".") or type(error).__name__
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
