@@ -1,0 +1,167 @@
+"""What the page does when something is loaded, painted, chosen or asked for."""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from datamodules.reading import read_image
+from experiments.app.folder import used
+from experiments.app.guard import LATER
+from experiments.app.session import Session, data_url, layer, named, said
+from experiments.app.worker import Task, Worker, small
+from experiments.files.write import write_png
+from masks.files import read_mask, resize_mask, write_mask
+
+
+class Page:
+    """The handlers, and the server once it is started."""
+
+    def __init__(self, methods: dict[str, str], folder: str, device: str, total: int = 2000 * 2**20) -> None:
+        """``total``: bytes that the folder may hold."""
+        self.methods, self.folder, self.device, self.total = methods, folder, device, total
+        self.worker = Worker()
+        self.server: gr.Blocks
+        self.url = ""
+        self.ended = threading.Event()
+
+    def load(self, file: str | None) -> tuple[Session | None, Any, str]:
+        if file is None:
+            return None, None, "Load a photograph."
+        try:
+            pixels = read_image(file)
+        except ValueError as error:
+            return None, None, named(error, file)
+        session = Session(tempfile.mkdtemp(dir=self.folder), file, *pixels.shape[:2])
+        preview = small(pixels)
+        session.shown = (preview.shape[0], preview.shape[1])
+        shown = {"image": data_url(preview, "JPEG"), "width": preview.shape[1], "height": preview.shape[0]}
+        return session, shown, f"{session.width}x{session.height}: paint the hole, or load a mask."
+
+    def load_mask(
+        self, session: Session | None, file: str | None, white: str, alpha: str = "refused"
+    ) -> tuple[Any, str]:
+        if session is None or file is None:
+            return None, "Load a photograph first." if session is None else "No mask."
+        try:
+            side: Any = alpha if alpha in ("opaque", "transparent") else None
+            hole = read_mask(file, white="known" if white == "known" else "hole", alpha=side)
+        except ValueError as error:
+            return None, named(error, file)
+        if hole.shape != (session.height, session.width):
+            return None, (
+                f"The mask is {hole.shape[1]}x{hole.shape[0]}, the photograph {session.width}x{session.height}; they "
+                "must have one size. Resize the mask with nearest neighbour."
+            )
+        session.uploaded = str(Path(session.folder) / "uploaded.png")
+        write_mask(hole, session.uploaded)
+        shown = resize_mask(hole, *session.shown) * np.uint8(255)
+        return {"hole": data_url(shown, "PNG")}, f"The mask covers {hole.mean():.1%}; it can be edited."
+
+    def hole(self, session: Session, drawn: str) -> np.ndarray:
+        """The painted hole at the size of the photograph; where an uploaded mask was not edited, its own pixels."""
+        painted = resize_mask(layer(drawn, session.shown), session.height, session.width)
+        if session.uploaded is None:
+            return painted
+        uploaded = read_mask(session.uploaded)
+        unedited = resize_mask(resize_mask(uploaded, *session.shown), session.height, session.width) == painted
+        return np.where(unedited, uploaded, painted)
+
+    def mask_file(self, session: Session | None, drawn: str, lines: str) -> tuple[Any, str]:
+        if session is None:
+            return None, "Load a photograph first."
+        try:
+            hole = self.hole(session, drawn)
+        except ValueError as error:
+            return None, said(error)
+        file = str(Path(session.folder) / "mask.png")
+        write_mask(hole, file)
+        return gr.update(value=file, visible=True), f"The mask covers {hole.mean():.1%}."
+
+    def run(
+        self, session: Session | None, drawn: str, lines: str, chosen: list[str], seed: float, samples: float,
+        tile: float, request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        """Lines of progress, then pictures, as they come."""
+        keep = gr.skip()
+        if session is None or session.image is None:
+            yield "Load a photograph first.", keep, keep, keep, keep
+            return
+        try:
+            task = self.task(session, drawn, lines, chosen, int(seed), int(samples), int(tile))
+        except (ValueError, TypeError) as error:
+            yield said(error), keep, keep, keep, keep
+            return
+        session.results, lines_said, errors = {}, "", []
+        yield "begins", [], [], gr.update(choices=[], value=None), gr.update(choices=[], value=None)
+        finished: list[str] = []
+        for message in self.worker.run(task, str(request.session_hash)):
+            if message is None:
+                yield lines_said or "begins", keep, keep, keep, keep
+                continue
+            lines_said = message.get("said", lines_said)
+            if "error" in message:
+                errors.append(message["error"])
+            if "file" in message:
+                finished.append(message["said"])
+                session.results[message["label"]] = message
+                names = ["input", *session.results]
+                yield (
+                    message["said"],
+                    [(m["preview"], name) for name, m in session.results.items()],
+                    [m["file"] for m in session.results.values()],
+                    gr.update(choices=names, value=names[1] if len(names) > 2 else names[0]),
+                    gr.update(choices=names, value=names[-1]),
+                )
+        yield "\n".join([*errors, *finished]) or "nothing to do", keep, keep, keep, keep
+
+    def task(
+        self, session: Session, drawn: str, lines: str, chosen: list[str], seed: int, samples: int, tile: int
+    ) -> Task:
+        if not chosen:
+            raise ValueError("Choose a method.")
+        if not 1 <= samples <= 16 or (tile != 0 and tile < 64) or tile > 8192:
+            raise ValueError("samples is 1 to 16, the window 0 (whole image) or 64 to 8192 pixels.")
+        if used(Path(self.folder)) > self.total:
+            raise ValueError(f"The page is full: {self.total // 2**20} MB of photographs and results. {LATER}")
+        hole = self.hole(session, drawn)
+        if not hole.any():
+            raise ValueError("Paint the hole first.")
+        folder = Path(tempfile.mkdtemp(dir=session.folder))
+        write_mask(hole, folder / "hole.png")
+        guide, sketch = layer(lines, session.shown), None
+        if guide.any():
+            sketch = str(folder / "lines.png")
+            write_mask(resize_mask(guide, session.height, session.width), sketch)
+        methods = {label: self.methods[label] for label in chosen}
+        image = str(session.image)
+        return Task(image, str(folder / "hole.png"), sketch, str(folder), methods, self.device, seed, samples, tile)
+
+    def cancel(self, request: gr.Request) -> str:
+        return "cancelled" if self.worker.cancel(str(request.session_hash)) else "nothing of yours is running"
+
+    def compare(self, session: Session | None, left: str | None, right: str | None) -> Any:
+        if session is None or not left or not right:
+            return None
+        files = []
+        for name in (left, right):
+            if name == "input":
+                file = Path(session.folder) / "input.preview.png"
+                if not file.is_file():
+                    write_png(small(read_image(str(session.image))), file.parent, file.name)
+                files.append(str(file))
+            elif name in session.results:
+                files.append(session.results[name]["preview"])
+        return tuple(files) if len(files) == 2 else None
+
+    def wait(self) -> None:
+        self.ended.wait()
+
+    def close(self) -> None:
+        self.worker.close()
+        self.server.close(verbose=False)
+        self.ended.set()

@@ -1,0 +1,63 @@
+"""What one tab of the page has loaded, and how pictures and messages go between it and the browser."""
+
+import base64
+import io
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MOST_DRAWN = 20_000_000  # characters of a painted layer
+
+
+@dataclass
+class Session:
+    """What one browser tab has loaded. ``uploaded`` is a mask file's hole at full size."""
+
+    folder: str
+    image: str | None = None
+    height: int = 0
+    width: int = 0
+    shown: tuple[int, int] = (0, 0)  # height, width of the preview
+    uploaded: str | None = None
+    results: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def said(error: Exception) -> str:
+    """A message without the page's own folder in it."""
+    text = " ".join(str(error).split())
+    return text.replace(f"{tempfile.gettempdir()}{os.sep}", "")
+
+
+def named(error: Exception, file: str) -> str:
+    """An error about an uploaded file, by its name alone."""
+    return " ".join(str(error).split()).replace(file, Path(file).name)
+
+
+def data_url(pixels: np.ndarray, kind: str) -> str:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind, quality=90)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def layer(drawn: str, shape: tuple[int, int]) -> np.ndarray:
+    """A painted layer, (H, W) of 0 and 1; nothing is trusted that a browser sends.
+
+    Raises:
+        ValueError: It is no PNG of the preview's size.
+    """
+    if not drawn:
+        return np.zeros(shape, np.uint8)
+    start = "data:image/png;base64,"
+    if not isinstance(drawn, str) or not drawn.startswith(start) or len(drawn) > MOST_DRAWN:
+        raise ValueError("the painted layer is no PNG that this page made; load the photograph again.")
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(drawn[len(start) :], validate=True)), formats=["PNG"])
+        if image.size != shape[::-1]:
+            raise ValueError(f"it is {image.size[0]}x{image.size[1]}, not {shape[1]}x{shape[0]}")
+        return (np.asarray(image.convert("L")) > 127).astype(np.uint8)
+    except Exception as error:
+        raise ValueError(f"the painted layer cannot be read ({error}); load the photograph again.") from error
