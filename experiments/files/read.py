@@ -10,6 +10,8 @@ import yaml
 
 from masks.regular import read_text
 
+Plain = dict[str, Any]  # a mapping as JSON and YAML hold it
+
 
 @contextmanager
 def said_by(path: Path) -> Iterator[None]:
@@ -29,7 +31,7 @@ def said_by(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} holds something unexpected ({type(error).__name__}: {error}).") from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> Plain:
     """
     Raises:
         ValueError: The file is not YAML, or no mapping.
@@ -54,7 +56,7 @@ def parse_yaml(path: Path) -> Any:
     return content
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Plain:
     """
     Raises:
         ValueError: The file is not JSON, or no mapping.
@@ -67,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return _mapping(path, content)
 
 
-def _mapping(path: Path, content: Any) -> dict[str, Any]:
+def _mapping(path: Path, content: Any) -> Plain:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"{path} holds {type(content).__name__}; expected a mapping of names to values.")
     return content

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from experiments.files.read import read_json, read_yaml
+from experiments.files.read import Plain, read_json, read_yaml
 from experiments.run.names import CONFIG, FACTS, METRICS, Numbered
 
 Curve = list[tuple[float, float]]  # (images seen, value)
@@ -23,8 +22,8 @@ class History:
 
     label: str
     folder: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
+    facts: Plain = field(default_factory=dict)
+    config: Plain = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     note: str | None = None
 
@@ -57,7 +56,7 @@ def read_history(folder: Path) -> History:
     return History(folder.name, str(folder), facts, config, curves, said)
 
 
-def _newest(folder: Path, kind: Numbered, read: Callable[[Path], dict[str, Any]], damage: list[str]) -> dict[str, Any]:
+def _newest(folder: Path, kind: Numbered, read: Callable[[Path], Plain], damage: list[str]) -> Plain:
     for path in kind.all(folder)[-1:]:
         try:
             return read(path)

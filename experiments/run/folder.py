@@ -8,9 +8,8 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
-from experiments.files.read import read_json
+from experiments.files.read import Plain, read_json
 from experiments.files.write import write_text
 from experiments.run.curves import Curve, History, last_logged, read_history
 from experiments.run.lock import Lock
@@ -118,10 +117,10 @@ class Run:
         write_text(CONFIG.next(self.folder), text)
         return starts
 
-    def keep_facts(self, facts: dict[str, Any]) -> None:
+    def keep_facts(self, facts: Plain) -> None:
         write_text(FACTS.next(self.folder), json.dumps(facts, indent=1) + "\n")
 
-    def keep_status(self, state: str, error: str | None, **facts: Any) -> None:
+    def keep_status(self, state: str, error: str | None, **facts: object) -> None:
         """How the run is doing, and which process says so."""
         process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
         said = {"state": state, "error": error, **facts, "command": self.command, **process}
@@ -165,7 +164,7 @@ class Run:
         run._keep_or_renew_wandb_id(before)
         return run
 
-    def _take(self) -> dict[str, Any]:
+    def _take(self) -> Plain:
         self._lock, before = Lock.take(self.folder)
         return before
 
@@ -175,7 +174,7 @@ class Run:
             self._lock.release()
             self._lock = None
 
-    def _keep_or_renew_wandb_id(self, before: dict[str, Any]) -> None:
+    def _keep_or_renew_wandb_id(self, before: Plain) -> None:
         """A renamed folder keeps its W&B run; a copy gets one of its own. Either is said."""
         path, here, old = self.folder / WANDB_ID, self.folder.resolve(), self.wandb_id
         there = Path(before.get("folder", here))

@@ -5,10 +5,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from experiments.files.read import Plain
 from masks import MaskFolder
 from masks.generator import MaskGenerator
+
+if TYPE_CHECKING:  # slow to import; `runs` and a sweep's workers do without
+    from lightning import LightningDataModule, Trainer
 
 MAY_CHANGE = (  # from one start of a run to the next; whatever is not named here may not
     "__*", "ckpt_path", "init_from", "weights", "config", "subcommand", "optimizer", "lr_scheduler",
@@ -54,10 +59,10 @@ class Identity:
     """Equal identities train alike. ``facts`` are plain values by dotted key, as one writes them on the command line;
     callbacks and plugins are told by the name of their class."""
 
-    facts: dict[str, Any]
+    facts: Plain
 
     @classmethod
-    def of(cls, config: dict[str, Any], data: Any, trainer: Any) -> "Identity":
+    def of(cls, config: Plain, data: "LightningDataModule", trainer: "Trainer") -> "Identity":
         """From the parsed configuration of ``fit``, its data module (set up) and its trainer."""
         facts = dict(_flat("", json.loads(json.dumps(config, default=str))))
         files = list(data.files("train").names()) if hasattr(data, "files") else None
@@ -70,7 +75,7 @@ class Identity:
             facts[f"trainer.{name}"] = getattr(trainer, name)
         return cls({key: value for key, value in facts.items() if not may_change(key)})
 
-    def check(self, checkpoint: dict[str, Any], path: Any) -> str | None:
+    def check(self, checkpoint: Plain, path: Path | str) -> str | None:
         """Compare with what ``checkpoint`` was trained as; what could not be compared, in one line, or None.
 
         Raises:
@@ -97,7 +102,7 @@ class Identity:
         )
 
 
-def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flat(key: str, value: object) -> Iterator[tuple[str, Any]]:
     """Dotted keys and plain values; a class is its last name, so that it may be imported from elsewhere."""
     if key in ("trainer.callbacks", "trainer.plugins"):
         for inner in value if isinstance(value, list) else [value] if value else []:
@@ -117,7 +122,7 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _mask_files(mask: Any) -> Iterator[str]:
+def _mask_files(mask: object) -> Iterator[str]:
     """The files that a distribution of masks draws from, however deep it holds them."""
     if isinstance(mask, MaskFolder):
         yield from mask.files
@@ -133,7 +138,7 @@ def _described(names: Iterable[str]) -> str:
     return f"{len(names)} files, names {digest[:16]}"
 
 
-def _is_new(key: str, saved: dict[str, Any]) -> bool:
+def _is_new(key: str, saved: Plain) -> bool:
     """Whether a newer version added this argument to a class, or to Trainer, that the checkpoint knows.
 
     >>> [_is_new(key, {"data": "ImageFolder"}) for key in ("data.init_args.gamma", "trainer.callbacks.EMA")]
@@ -143,11 +148,11 @@ def _is_new(key: str, saved: dict[str, Any]) -> bool:
     return owner in saved if inside else key.startswith("trainer.") and key.count(".") == 1
 
 
-def _shown(facts: dict[str, Any], key: str) -> str:
+def _shown(facts: Plain, key: str) -> str:
     return repr(facts[key]) if key in facts else "absent"
 
 
-def _of_0_1_0(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def _of_0_1_0(checkpoint: Plain) -> Plain:
     """What a checkpoint of version 0.1.0 says of its data: seed, drop_last, global batch."""
     states = (v for v in checkpoint.values() if isinstance(v, dict) and {"global_batch", "drop_last", "seed"} <= set(v))
     state = next(states, None)

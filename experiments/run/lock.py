@@ -6,8 +6,8 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
+from experiments.files.read import Plain
 from experiments.run.names import LOCK
 from experiments.run.processes import born, machine
 
@@ -34,7 +34,7 @@ class Lock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, folder: Path) -> tuple["Lock", dict[str, Any]]:
+    def take(cls, folder: Path) -> tuple["Lock", Plain]:
         """The lock, and what its file said before.
 
         Raises:
@@ -88,7 +88,7 @@ def _holder(path: Path) -> str:
     return f"process {number} on {str(said.get('machine')).split('/')[0]}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Plain:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         return said if isinstance(said, dict) else {}

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
-from experiments.files.read import read_yaml
+from experiments.files.read import Plain, read_yaml
 
 ROOT = "${trainer.default_root_dir}"
 
@@ -33,7 +33,7 @@ def moved(value: Any, old: str, new: str) -> Any:
     return value
 
 
-def to_save(resolved: dict[str, Any], written: dict[str, Any] | None) -> str:
+def to_save(resolved: Plain, written: Plain | None) -> str:
     """The text of config.yaml: interpolations as they were ``written``, no folder and no checkpoint of its own."""
     root = resolved["trainer"].pop("default_root_dir", None)
     if root is not None:
@@ -53,7 +53,7 @@ def _interpolated(resolved: Any, written: Any) -> Any:
     return resolved
 
 
-def read_saved(path: Path, folder: Path) -> dict[str, Any]:
+def read_saved(path: Path, folder: Path) -> Plain:
     """A saved configuration, set into the run folder that it lies in; version 0.1.0 wrote the folder's name into it.
 
     Raises:

@@ -10,10 +10,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from experiments.files.find import find_yaml
 from experiments.sweep.space import Sweep, read_sweep
+
+if TYPE_CHECKING:  # Optuna is an extra
+    from optuna.trial import FrozenTrial
+
+    from experiments.sweep.ledger import Ledger
 
 PAGE_EVERY = 30.0  # seconds, while trials end
 
@@ -80,7 +85,7 @@ def worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> 
     return [*command, *(["--storage", storage] if storage else []), "--work"]
 
 
-def run_workers(ledger: Any, command: Sequence[str], number: int, out: Path) -> None:
+def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path) -> None:
     """Start the workers, say which trials end, and end the workers with this process, whatever ends it."""
     from experiments.sweep.worker import GRACE, end_with_parent, exit_on, stop
 
@@ -154,7 +159,7 @@ def page_command(sweep: str, out: Path) -> str:
     return shlex.join(["lit-inpaint", "sweep", sweep, "--out", str(out), "--workers", "0"])
 
 
-def line(trial: Any, ledger: Any) -> str:
+def line(trial: "FrozenTrial", ledger: "Ledger") -> str:
     from experiments.sweep.ledger import lost, why_lost
 
     name = f"trial {trial.number}"
@@ -168,7 +173,7 @@ def line(trial: Any, ledger: Any) -> str:
     return f"{name} {state}: {trial.user_attrs.get('reason', '')} [{trial.user_attrs.get('folder', '')}/log.txt]"
 
 
-def summary(ledger: Any, sweep: Sweep) -> str:
+def summary(ledger: "Ledger", sweep: Sweep) -> str:
     states = [trial.state.name.lower() for trial in ledger.held()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
     best = ledger.best()
@@ -176,7 +181,7 @@ def summary(ledger: Any, sweep: Sweep) -> str:
     return f"{len(states)} of {ledger.budget} trials: {counts}.{end}"
 
 
-def report(ledger: Any, out: Path) -> list[Path]:
+def report(ledger: "Ledger", out: Path) -> list[Path]:
     from experiments.sweep.page import write
 
     return write(ledger, out)

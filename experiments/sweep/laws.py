@@ -4,9 +4,15 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from masks.nearest import nearest
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+Law = dict[str, Any]  # of one parameter: its distribution and the distribution's keys
+Drawn = dict[str, Any]  # by parameter, the value that a trial draws
 
 LAWS = {  # distribution: (keys that it must have, keys that it may have)
     "constant": ({"value"}, set()),
@@ -31,26 +37,26 @@ LAWS = {  # distribution: (keys that it must have, keys that it may have)
 TINY = 1e-6  # from 0 and 1: where the tails of a normal law are cut
 
 
-def check_keys(given: Mapping[str, Any], allowed: set[str], where: str) -> None:
+def check_keys(given: Mapping[str, object], allowed: set[str], where: str) -> None:
     for key in given:
         if key not in allowed:
             raise ValueError(f"{where}: there is no key {key!r} here. {nearest(str(key), allowed)}")
 
 
-def number(value: Any, where: str) -> float:
+def number(value: object, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         hint = " (YAML reads 1e-5 as text: write 1.0e-5)" if isinstance(value, str) else ""
         raise ValueError(f"{where} is {value!r}; expected a number{hint}.")
     return value
 
 
-def whole_number(value: Any, where: str, least: int) -> int:
+def whole_number(value: object, where: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{where} is {value!r}; expected a whole number of {least} or more.")
     return value
 
 
-def read_law(name: str, spec: Any, method: str) -> dict[str, Any]:
+def read_law(name: str, spec: object, method: str) -> Law:
     """The distribution of one parameter written out; which it is follows from the keys where W&B says so."""
     if not isinstance(spec, dict):
         raise ValueError(
@@ -76,7 +82,7 @@ def read_law(name: str, spec: Any, method: str) -> dict[str, Any]:
     return given
 
 
-def _check_values(name: str, given: dict[str, Any]) -> None:
+def _check_values(name: str, given: Law) -> None:
     if not isinstance(given["values"], list) or not given["values"]:
         raise ValueError(f"parameter {name}: values is {given['values']!r}; expected a list of at least one.")
     if "probabilities" not in given:
@@ -88,7 +94,7 @@ def _check_values(name: str, given: dict[str, Any]) -> None:
         raise ValueError(f"parameter {name}: probabilities must be 0 or more and not all 0, given {shares}.")
 
 
-def _check_numbers(name: str, given: dict[str, Any]) -> None:
+def _check_numbers(name: str, given: Law) -> None:
     law = given["distribution"]
     for key in {"min", "max", "q", "mu", "sigma", "a", "b"} & set(given):
         number(given[key], f"parameter {name}, {key}")
@@ -106,7 +112,7 @@ def _check_numbers(name: str, given: dict[str, Any]) -> None:
         raise ValueError(f"parameter {name}: min and max of {law} are exponents of e; {law}_values takes the values.")
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """A value as pages and Optuna's journal show it.
 
     >>> text(None), text(True), text(1e-4), text({"class_path": "LaMaThick"})
@@ -115,12 +121,12 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def choices(values: Sequence[Any]) -> list[str]:
+def choices(values: Sequence[object]) -> list[str]:
     """Values as Optuna keeps them, which takes plain ones only; a value given twice is one choice."""
     return list(dict.fromkeys(map(text, values)))
 
 
-def distinct(spec: Mapping[str, Any]) -> list[Any]:
+def distinct(spec: Law) -> list[Any]:
     """The values of a grid's parameter: one given twice, or two that a command line cannot tell apart, are one.
 
     >>> distinct({"values": [1, 2, 1, "2", None]})
@@ -132,12 +138,12 @@ def distinct(spec: Mapping[str, Any]) -> list[Any]:
     return list(kept.values())
 
 
-def draw(trial: Any, parameters: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def draw(trial: "Trial", parameters: Mapping[str, Law]) -> Drawn:
     """One value a parameter; ``trial`` is Optuna's. Laws that Optuna lacks are inverse distribution functions."""
     return {name: _draw(trial, name, spec) for name, spec in parameters.items()}
 
 
-def _draw(trial: Any, name: str, spec: dict[str, Any]) -> Any:
+def _draw(trial: "Trial", name: str, spec: Law) -> Any:
     law = spec["distribution"]
     low, high = spec.get("min", 0), spec.get("max", 0)
     if law == "constant":
@@ -164,7 +170,7 @@ def _draw(trial: Any, name: str, spec: dict[str, Any]) -> Any:
     return value
 
 
-def _inverse(law: str, spec: Mapping[str, Any], u: float) -> float:
+def _inverse(law: str, spec: Law, u: float) -> float:
     from scipy import stats
 
     if law == "beta":

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.run.processes import born, machine
-from experiments.sweep.laws import choices, draw, text
+from experiments.sweep.laws import Drawn, choices, draw, text
 from experiments.sweep.space import Sweep
 from experiments.sweep.storage import DAMAGED, open_storage
 
@@ -86,7 +86,7 @@ class Ledger:
 
     # ---- one trial -------------------------------------------------------------------------------------------------
 
-    def claim(self) -> tuple[optuna.Trial, dict[str, Any]] | None:
+    def claim(self) -> tuple[optuna.Trial, Drawn] | None:
         """The next trial and what it draws; None when the budget is met. Waits while others may still lose theirs."""
         while True:
             self.give_back_of_the_dead()
@@ -109,7 +109,7 @@ class Ledger:
         study = self.storage.get_study_id_from_name(self.study.study_name)
         return optuna.Trial(self.study, self.storage.create_new_trial(study, template_trial=template))
 
-    def _drawn(self, trial: optuna.Trial) -> dict[str, Any]:
+    def _drawn(self, trial: optuna.Trial) -> Drawn:
         # Each place in the budget has a seed of its own: a lost trial is drawn again as it was. TPE learns from the
         # trials so far and is seeded by the number of the trial.
         if self.sweep.method == "random":
@@ -133,7 +133,7 @@ class Ledger:
             self.give_back_of_the_dead()
             time.sleep(WAIT)
 
-    def _point(self, trial: optuna.Trial) -> dict[str, Any]:
+    def _point(self, trial: optuna.Trial) -> Drawn:
         """The first point of the grid that no trial of a lower number holds."""
         taken = {json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in self._below(trial)}
         point = next(p for p in self.sweep.grid() if json.dumps(p, sort_keys=True) not in taken)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.files.read import read_yaml, said_by
-from experiments.sweep.laws import check_keys, distinct, number, read_law, whole_number
+from experiments.sweep.laws import Drawn, Law, check_keys, distinct, number, read_law, whole_number
 from experiments.sweep.words import fill, read_command
 
 KEYS = {"method", "metric", "parameters", "command", "program", "early_terminate", "run_cap"}
@@ -26,7 +26,7 @@ class Sweep:
     method: str
     metric: str
     maximize: bool
-    parameters: dict[str, dict[str, Any]]  # of each: its distribution and the distribution's keys
+    parameters: dict[str, Law]
     command: list[str]
     nested: dict[str, list[str]] = field(default_factory=dict)  # name: its keys
     target: float | None = None
@@ -35,10 +35,10 @@ class Sweep:
 
     def identity(self) -> str:
         """Trials of one folder or database share it; the budget may change from call to call."""
-        said: list[Any] = [self.method, self.metric, self.maximize, self.parameters, self.command]
+        said: list[object] = [self.method, self.metric, self.maximize, self.parameters, self.command]
         return json.dumps([*said, self.nested] if self.nested else said, sort_keys=True)
 
-    def grid(self) -> Iterator[dict[str, Any]]:
+    def grid(self) -> Iterator[Drawn]:
         """Every combination of values once, in the order of the file, the last parameter changing fastest."""
         for point in itertools.product(*map(distinct, self.parameters.values())):
             yield dict(zip(self.parameters, point, strict=True))
@@ -61,9 +61,9 @@ class Sweep:
             raise ValueError(f"{self.name}: method {self.method} never ends by itself; set run_cap or --trials.")
         return wanted
 
-    def arguments(self, drawn: Mapping[str, Any], folder: Path) -> list[str]:
+    def arguments(self, drawn: Drawn, folder: Path) -> list[str]:
         """The command of one trial."""
-        passed: dict[str, Any] = {}
+        passed: Drawn = {}
         for name, value in drawn.items():
             *above, last = self.nested.get(name, [name])
             inner = passed

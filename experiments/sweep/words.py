@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 FOLDER = "trainer.default_root_dir"
 DEFAULT = ["${env}", "${interpreter}", "${program}", "${args}"]  # W&B's
@@ -20,7 +19,7 @@ ENVIRONMENT = re.compile(r"\$\{envvar:([A-Za-z0-9_]+)\}")
 ENV = "/usr/bin/env"
 
 
-def read_command(given: Any, program: Any) -> list[str]:
+def read_command(given: object, program: object) -> list[str]:
     """The words of a sweep's file with its program in them, W&B's default where it has none.
 
     Raises:
@@ -47,7 +46,7 @@ def read_command(given: Any, program: Any) -> list[str]:
     return words
 
 
-def fill(command: Sequence[str], drawn: Mapping[str, Any], folder: Path) -> list[str]:
+def fill(command: Sequence[str], drawn: Mapping[str, object], folder: Path) -> list[str]:
     """The words of one trial: what it draws, and its own folder as one more argument behind them."""
     words: list[str] = []
     behind: list[str] = []
@@ -73,7 +72,7 @@ def fill(command: Sequence[str], drawn: Mapping[str, Any], folder: Path) -> list
     return [*words, *behind]
 
 
-def _argument(macro: str, name: str, value: Any) -> list[str]:
+def _argument(macro: str, name: str, value: object) -> list[str]:
     """
     >>> _argument("args", "clip_norm", None), _argument("args_no_boolean_flags", "flip", True)
     (['--clip_norm=None'], ['--flip'])

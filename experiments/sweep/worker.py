@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import optuna
 from optuna.trial import TrialState
 
 from experiments.run import Run
 from experiments.run.processes import born
+from experiments.sweep.laws import Drawn
 from experiments.sweep.ledger import BEAT, Ledger
 
 POLL = 0.5  # seconds
@@ -34,7 +35,7 @@ def work(ledger: Ledger, out: Path) -> None:
             raise
 
 
-def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Path) -> None:
+def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = ledger.sweep.arguments(drawn, folder)
     environment = {"WANDB_RUN_GROUP": ledger.sweep.name, **os.environ}
@@ -55,7 +56,7 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: dict[str, Any], folder: Pat
     metric = ledger.sweep.metric
     run = Run(folder)
     values = run.curves.get(metric, [])
-    facts: dict[str, Any] = {"images_seen": values[-1][0]} if values else {}
+    facts = {"images_seen": values[-1][0]} if values else {}
     last = run.last_logged(metric)
     if ended == "pruned":
         ledger.finish(trial.number, TrialState.PRUNED, values[-1][1] if values else None, **facts)
@@ -96,7 +97,7 @@ def _lines(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def exit_on(number: int, frame: Any) -> None:
+def exit_on(number: int, frame: FrameType | None) -> None:
     """A signal handler under which ``finally`` still runs."""
     sys.exit(128 + number)
 

@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
 from experiments.files.find import find_yaml
+from experiments.files.read import Plain
 from experiments.run import Run
 from experiments.run.place import read_saved
 from lit_inpaint.load import described, hyper_parameters, read_checkpoint, stage_classes
@@ -46,7 +46,7 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def said_by_weights(path: Path) -> dict[str, Any]:
+def said_by_weights(path: Path) -> Plain:
     """``init_from``: the class, and the arguments that weights belong to."""
     saved = read_checkpoint(path)
     cls = stage_classes().get(saved["method"])
@@ -58,13 +58,13 @@ def said_by_weights(path: Path) -> dict[str, Any]:
     return {"model": described(cls, arguments, path)}
 
 
-def said_by_checkpoint(path: Path, command: str) -> dict[str, Any]:
+def said_by_checkpoint(path: Path, command: str) -> Plain:
     """``ckpt_path``: the class and all its arguments, and for ``fit`` the folder of its run."""
     saved = read_checkpoint(path)
     cls = stage_classes().get(saved["method"])
     if cls is None:
         raise ValueError(f"{path} holds a {saved['method']}, which is not known here. Import its module first.")
-    said: dict[str, Any] = {"model": described(cls, hyper_parameters(saved), path)}
+    said: Plain = {"model": described(cls, hyper_parameters(saved), path)}
     if command == "fit" and (run := Run.of(path)):
         said["trainer"] = {"default_root_dir": str(run.folder)}
     return said

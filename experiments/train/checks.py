@@ -2,7 +2,10 @@
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Iterable
+
+from jsonargparse import Namespace
+from lightning import Callback, LightningModule
 
 from lit_inpaint.metrics import CHEAP
 from lit_inpaint.module import InpaintingModule
@@ -12,7 +15,7 @@ from masks.nearest import nearest
 LOGGED = {"step", "epoch", "images_seen", "images_per_second", "data_wait", "generator_updates"}
 
 
-def check_flags(trainer: Any, model: Any) -> None:
+def check_flags(trainer: Namespace, model: LightningModule) -> None:
     """Refuse flags of Trainer that are for automatic optimisation, naming the argument of the method that does it.
 
     Raises:
@@ -32,7 +35,7 @@ def check_flags(trainer: Any, model: Any) -> None:
         raise ValueError(f"{given}, {why}: set model.init_args.clip_norm, the largest norm of a gradient, instead.")
 
 
-def check_monitors(callbacks: Any, model: Any) -> None:
+def check_monitors(callbacks: Iterable[Callback], model: LightningModule) -> None:
     """Refuse callbacks that wait for a value that the method never logs.
 
     Raises:

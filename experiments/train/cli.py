@@ -124,7 +124,7 @@ class InpaintCLI(LightningCLI):
     def before_fit(self) -> None:
         """What can be refused is, before a logger creates its first file and before there are other processes."""
         config, trainer = self.config.fit, self.trainer
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         check_flags(config.trainer, self.model)
         check_monitors(callbacks, self.model)
         check_strategy(trainer, self.model)

@@ -15,6 +15,7 @@ from torch.utils.data import SequentialSampler
 
 from datamodules import EvaluationSet
 from datamodules.sampler import EvaluationSampler
+from experiments.files.read import Plain
 from experiments.run import Identity, Run
 from experiments.run.loggers import RunWandbLogger
 from experiments.run.place import to_save
@@ -27,7 +28,7 @@ class KeepConfig(SaveConfigCallback):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **(kwargs | {"save_to_log_dir": False}))
         self.identity: Identity | None = None
-        self.written: dict[str, Any] | None = None  # before interpolations were resolved
+        self.written: Plain | None = None  # before interpolations were resolved
         self._start = 0
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -36,7 +37,7 @@ class KeepConfig(SaveConfigCallback):
         resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         self._start = Run(Path(trainer.default_root_dir)).keep_config(to_save(resolved, self.written))
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: Plain) -> None:
         checkpoint["run"] = {"start": self._start, "identity": self.identity.facts if self.identity else None}
 
 

@@ -3,8 +3,8 @@
 import inspect
 import json
 from pathlib import Path
-from typing import Any
 
+from experiments.files.read import Plain
 from experiments.run.identity import may_change
 from lit_inpaint.load import hyper_parameters, read_checkpoint, stage_classes
 from lit_inpaint.stage import Stage
@@ -43,7 +43,7 @@ def load_weights(model: Stage, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def refuse_differences(model: dict[str, Any], path: Path) -> None:
+def refuse_differences(model: Plain, path: Path) -> None:
     """A resumed run keeps its class and arguments: name the first difference and the way to change one."""
     checkpoint = read_checkpoint(path)
     name = model["class_path"].split(".")[-1]

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import datamodules
 import masks
+from experiments.files.read import Plain
 from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
 from lit_inpaint.load import stage_classes
@@ -33,7 +34,7 @@ class Parser(LightningArgumentParser):
     ``written`` is the configuration of a subcommand before its interpolations are resolved: a saved one keeps them.
     """
 
-    written: dict[str, Any] | None = None
+    written: Plain | None = None
 
     def __init__(self, *args: Any, fitting: bool = False, **kwargs: Any) -> None:
         """``fitting``: see :func:`experiments.train.arguments.config_text`."""
@@ -50,7 +51,7 @@ class Parser(LightningArgumentParser):
             self.written = cfg[cfg.subcommand].clone().as_dict()
         return super()._parse_common(cfg, *args, **kwargs)
 
-    def error(self, message: str, ex: Exception | None = None) -> Any:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         cause: BaseException | None = ex
         while cause is not None:  # the parser of a class has explained it already; the outer ones only nest it
             if isinstance(cause, Mistake):

@@ -2,9 +2,9 @@
 
 import re
 from types import TracebackType
-from typing import Any
 
 import torch
+from lightning import LightningModule
 
 from lit_inpaint.checkpoints import first_line
 from lit_inpaint.module import InpaintingModule
@@ -13,7 +13,7 @@ from lit_inpaint.stage import Stage
 _ABOUT_SIZES = re.compile("size|shape|per channel|dimension|padding", re.IGNORECASE)
 
 
-def check_size(model: Any, data: Any) -> None:
+def check_size(model: LightningModule, data: object) -> None:
     """Send one batch through the networks that complete images, on the meta device, which computes shapes alone.
 
     Sampling methods have too many passes for that; what they and the discriminators cannot take, the first batch says.
@@ -53,7 +53,7 @@ def refused_size(error: Exception) -> str | None:
     return None
 
 
-def _refusal(model: Any, shape: tuple[int, ...], error: Exception) -> str:
+def _refusal(model: LightningModule, shape: tuple[int, ...], error: Exception) -> str:
     batch, _, height, width = shape
     return (
         f"{type(model).__name__} with these arguments cannot train on images of {width}x{height} in batches of "

@@ -38,12 +38,12 @@ class Status(L.Callback):
         self._trained = False
         self._write(trainer, "running")
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
         self._trained = True
         if time.monotonic() - self._beaten > BEAT:
             self._write(trainer, "running")
 
-    def on_validation_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_validation_batch_end(self, trainer: L.Trainer, *args: object) -> None:
         if trainer.state.fn == "fit" and time.monotonic() - self._beaten > BEAT:
             self._write(trainer, "running")
 
