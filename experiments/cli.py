@@ -57,6 +57,8 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     },
 }
 
+SAFE_PATH = "lit-inpaint"  # the value of PYTHONSAFEPATH that says who has set it; Python takes any
+
 
 def help_text() -> str:
     groups = [
@@ -67,8 +69,10 @@ def help_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command; ends the process with its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run one command; ends the process with its exit code. Without ``argv`` the process is ours, its path as well."""
+    if argv is None:
+        current_folder_last()
+        argv = sys.argv[1:]
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(help_text(), end="")
         sys.exit(0)
@@ -150,13 +154,30 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
+def current_folder_last() -> None:
+    """Put the current folder last on the path, so that a user's ``masks.py`` or ``experiments/`` hides nothing.
+
+    Child processes of every kind (ranks, workers, spawned ones, fork servers) inherit PYTHONSAFEPATH, which is ``-P``.
+    """
+    home = Path(__file__).resolve().parents[1]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.environ.get("PYTHONPATH") else []
+    if Path.cwd() == home:  # a checkout, perhaps not installed: children find it wherever they run
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(home), *given]))
+        return
+    here = os.getcwd()
+    sys.path[:] = [*(entry for entry in sys.path if os.path.realpath(entry) != here), here]
+    if given:
+        os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in given if os.path.realpath(entry) != here)
+    os.environ.setdefault("PYTHONSAFEPATH", SAFE_PATH)
+
+
 def _check_own_packages() -> None:
-    """A file of the user's named like one of our packages shadows it under ``python -m``: say so, not a traceback."""
+    """Name a file that hides one of our packages all the same: one in a folder of PYTHONPATH."""
     home = Path(__file__).resolve().parents[1]
     for name in ("masks", "datamodules", "lit_inpaint"):
-        package = importlib.util.find_spec(name)
-        if package and package.origin and Path(package.origin).resolve().parents[1] != home:
-            fail(f"{package.origin} hides the package '{name}' of lit-inpaint; rename it or run from another folder.")
+        found = importlib.util.find_spec(name)
+        if found and found.origin and Path(found.origin).resolve().parents[1] != home:
+            fail(f"{found.origin} shadows the package '{name}' of lit-inpaint: rename it, or take it off PYTHONPATH.")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def main(argv: list[str]) -> int:
 
 
 def worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> list[str]:
-    command = [sys.executable, "-m", "experiments", "sweep", str(sweep), "--out", str(out), "--trials", str(budget)]
+    command = [sys.executable, "-P", "-m", "experiments", "sweep", str(sweep)]
+    command += ["--out", str(out), "--trials", str(budget)]
     return [*command, *(["--storage", storage] if storage else []), "--work"]
 
 
@@ -150,7 +151,7 @@ def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[st
     executor.update_parameters(**{key: int(v) if v.isdigit() else v for key, v in pairs.items()})
     jobs = [executor.submit(submitit.helpers.CommandFunction(list(command))) for _ in range(number)]
     print(f"{len(jobs)} workers submitted: {', '.join(job.job_id for job in jobs)}. Their logs: {out / 'submitit'}")
-    print(f"The page, at any time: {page_command(command[4], out)}")
+    print(f"The page, at any time: {page_command(command[5], out)}")
     return 0
 
 

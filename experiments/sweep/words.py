@@ -68,7 +68,7 @@ def fill(command: Sequence[str], drawn: Mapping[str, object], folder: Path) -> l
             words.append(ENVIRONMENT.sub(_variable, word))
     start = _program(words)
     if words[start] == "lit-inpaint":  # this installation's, whatever PATH says
-        words[start : start + 1] = [sys.executable, "-m", "experiments"]
+        words[start : start + 1] = [sys.executable, "-P", "-m", "experiments"]
     return [*words, *behind]
 
 

@@ -14,6 +14,7 @@ from types import FrameType
 import optuna
 from optuna.trial import TrialState
 
+from experiments.cli import SAFE_PATH
 from experiments.run import Run
 from experiments.run.processes import born
 from experiments.sweep.laws import Drawn
@@ -39,6 +40,8 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     command = ledger.sweep.arguments(drawn, folder)
     environment = {"WANDB_RUN_GROUP": ledger.sweep.name, **os.environ}
+    if environment.get("PYTHONSAFEPATH") == SAFE_PATH:  # a program of the user's may import what lies beside it
+        del environment["PYTHONSAFEPATH"]
     log = folder / "log.txt"
     with log.open("ab") as file:
         process = subprocess.Popen(

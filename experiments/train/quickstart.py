@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from experiments.cli import current_folder_last
 from experiments.files.write import next_free
 from experiments.run import Run
 
@@ -14,12 +15,13 @@ CLASSICS = ["Telea", "NavierStokes", "Biharmonic", "Harmonic", "PatchMatch", "Be
 
 def run(*arguments: str) -> None:
     print(f"\n$ lit-inpaint {' '.join(arguments)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "experiments", *arguments]).returncode
+    code = subprocess.run([sys.executable, "-P", "-m", "experiments", *arguments]).returncode
     if code:
         sys.exit(code)
 
 
 def main() -> None:
+    current_folder_last()
     start = time.perf_counter()
     if RUN.exists():
         earlier = next_free(RUN)

@@ -317,7 +317,7 @@ def test_this_installation_is_run_and_a_variable_of_the_environment_filled_in(
     command = ["${env}", "A=1", "lit-inpaint", "fit", "--data.init_args.root=${envvar:PLACE}/faces", "${args}"]
     sweep = read_sweep(write(tmp_path, GRID | {"command": command}))
     assert sweep.arguments({"model": "DeepFillV2"}, Path("out/0003")) == [
-        "/usr/bin/env", "A=1", sys.executable, "-m", "experiments", "fit", "--data.init_args.root=/data/faces",
+        "/usr/bin/env", "A=1", sys.executable, "-P", "-m", "experiments", "fit", "--data.init_args.root=/data/faces",
         "--model=DeepFillV2", "--trainer.default_root_dir=out/0003",
     ]  # fmt: skip
     monkeypatch.delenv("PLACE")
