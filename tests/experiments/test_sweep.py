@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 STAND_IN = """\
 import sys, time
 from pathlib import Path
+import beside  # a user's program may: a trial of it does not inherit our -P
 
 given = dict(word[2:].split("=", 1) for word in sys.argv[1:])
 folder = Path(given["trainer.default_root_dir"])
@@ -52,6 +53,7 @@ GRID: dict[str, Any] = {
 
 def write(folder: Path, sweep: dict[str, Any], name: str = "small") -> Path:
     (folder / "stand_in.py").write_text(STAND_IN)
+    (folder / "beside.py").touch()
     command = ["${env}", "${interpreter}", str(folder / "stand_in.py"), "${args}"]
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump({"command": command} | sweep, sort_keys=False))
