@@ -165,14 +165,18 @@ def map_of_masks(family: str, tables: Sequence[Table]) -> TileMap:
         cells = [[rows[t.hash, x].cells[metric] if (t.hash, x) in rows else None for x in labels] for t in tables]
         columns = [_tiles(metric, [c.mean if c else None for c in column]) for column in cells]
         grids[metric] = [(label, [column[i] for column in columns]) for i, label in enumerate(labels)]
-    printed = {(t.hash, p.label, m): str(v) for t in tables for p in t.protocol.published for m, v in p.metrics.items()}
-    authors = list(dict.fromkeys((label, metric) for _, label, metric in printed))
-    published: dict[str, list[tuple[str, list[str]]]] = {}
-    for label, metric in authors:
-        line = [printed.get((t.hash, label, metric), "") for t in tables]
-        published.setdefault(metric, []).append((label, line))
     names = [mask_name(family, table) for table in tables]
-    return TileMap(f"{family}: every mask at a glance", names, grids, published)
+    return TileMap(f"{family}: every mask at a glance", names, grids, _printed(tables))
+
+
+def _printed(tables: Sequence[Table]) -> dict[str, list[tuple[str, list[str]]]]:
+    """By metric, each published row with its number under each of the protocols."""
+    printed = {(t.hash, p.label, m): str(v) for t in tables for p in t.protocol.published for m, v in p.metrics.items()}
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for label, metric in dict.fromkeys((label, metric) for _, label, metric in printed):
+        line = [printed.get((t.hash, label, metric), "") for t in tables]
+        found.setdefault(metric, []).append((label, line))
+    return found
 
 
 def map_of_areas(table: Table) -> TileMap | None:

@@ -22,8 +22,9 @@ def text_of(record: Record) -> str:
     """The JSON of a record. A key that 0.1.0 did not have is written only where it says something."""
     content = asdict(record)
     del content["path"]
-    if record.protocol.data is None:
-        del content["protocol"]["data"]
+    for part, key in ((content["protocol"], "data"), (content, "network_calls")):
+        if part.get(key) is None:
+            part.pop(key, None)
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 

@@ -74,12 +74,14 @@ def make_study(
         raise ValueError(f"a study needs two methods or more, each once; got {', '.join(wanted)}.")
     if len({found[label].hash for label in wanted}) > 1:
         raise ValueError("the records have different protocol hashes; their images and holes differ. Benchmark again.")
-    sets = []
-    for label in wanted:
-        folder = found[label].picture_folder()
-        assert folder is not None
-        sets.append({p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.png") if p.is_file()})
-    images = tuple(sorted(set.intersection(*sets)))
+    images = tuple(sorted(set.intersection(*(_completed(found[label]) for label in wanted))))
     if not images:
         raise ValueError(f"there is no image that all of {', '.join(wanted)} have completed.")
     return Study(reference, {label: found[label] for label in wanted}, images)
+
+
+def _completed(record: Record) -> set[str]:
+    """The images of which a method's pictures are at hand."""
+    folder = record.picture_folder()
+    assert folder is not None
+    return {p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.png") if p.is_file()}
