@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from masks.atomic import whole
 
 FORMAT = 1  # of the checkpoints that this version writes; those without a number are of format 1
 
@@ -31,19 +34,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             for stale in filter(_left_behind, path.parent.glob(f".{path.name}.*.part")):
                 stale.unlink(missing_ok=True)
-            with part.open("wb") as file:
+            with whole(path, flush=True, part=part), part.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
             full = shutil.disk_usage(path.parent).free < 2**20 if path.parent.is_dir() else False
-            part.unlink(missing_ok=True)
             number = getattr(error, "errno", None) or (errno.ENOSPC if full else errno.EIO)
             reason = os.strerror(number) if full else getattr(error, "strerror", None) or str(error)
             raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is whole.") from error
@@ -138,6 +132,28 @@ def refuse_newer(checkpoint: Any, path: Any) -> None:
     found = checkpoint.get("format", 1) if isinstance(checkpoint, dict) else 1
     if isinstance(found, int) and found > FORMAT:
         raise ValueError(f"{path} has format {found}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
+
+
+def fits(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> list[str]:
+    """How the tensors of a file differ from those that a network has, by name and shape; nothing if they fit.
+
+    >>> fits({"a": torch.zeros(2), "b": torch.zeros(1)}, {"a": torch.zeros(3), "c": torch.zeros(1)})
+    ['missing c', 'unexpected b', 'a is (2,), not (3,)']
+    """
+    problems = [f"missing {name}" for name in wanted if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in wanted]
+    both = [name for name in wanted if name in state]
+    shapes = [(name, tuple(state[name].shape), tuple(wanted[name].shape)) for name in both]
+    return problems + [f"{name} is {given}, not {needed}" for name, given, needed in shapes if given != needed]
+
+
+def refuse_unfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Any, name: str) -> None:
+    """
+    Raises:
+        ValueError: The tensors of ``path`` do not fit ``name``; see :func:`fits`.
+    """
+    if problems := fits(state, wanted):
+        raise ValueError(f"{path} does not fit {name}: {len(problems)} differences, first: {problems[0]}.")
 
 
 def _others(path: Path) -> str:

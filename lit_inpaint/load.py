@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 import lit_inpaint.methods
-from lit_inpaint.checkpoints import first_line, read_tensors, refuse_newer
+from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
@@ -35,6 +35,11 @@ def method_classes() -> dict[str, type[InpaintingModule]]:
     return found | {
         name: cls for name, cls in stage_classes().items() if issubclass(cls, InpaintingModule) and name not in found
     }
+
+
+def known_guides() -> dict[str, str]:
+    """What a method may take beside the mask, by name: a map that users draw, and one line about it."""
+    return {name: what for cls in method_classes().values() for name, what in cls.guides.items()}
 
 
 def load_method(
@@ -102,17 +107,16 @@ def _from_checkpoint(
     name = checkpoint["method"]
     if name not in classes:
         raise ValueError(f"{path} holds a {name}, which is not known here. Import the module that defines it first.")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(classes[name], "method")
     spec = {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}
     try:
-        method: InpaintingModule = parser.instantiate_classes(parser.parse_object({"method": spec})).method
+        method: InpaintingModule = _instantiate(classes[name], spec)
         method.weights = weights
         method.on_load_checkpoint(checkpoint)
+        if problems := fits(checkpoint["state_dict"], method.state_dict()):
+            raise ValueError(f"{len(problems)} differences, first: {problems[0]}")
         method.load_state_dict(checkpoint["state_dict"])
     except Exception as error:  # whatever does not suit: arguments, tensors, averaged weights
-        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ValueError(f"{path} does not fit {name}: {' '.join(reason[-1].split())}") from error
+        raise ValueError(f"{path} does not fit {name}: {_innermost(error)}") from error
     return method
 
 
@@ -123,15 +127,36 @@ def described(cls: type[Stage], arguments: dict[str, Any], path: Path) -> dict[s
         ValueError: Naming the checkpoint: the class does not take them.
     """
     spec = {"class_path": _path_of(cls), "init_args": arguments}
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(cls, "model")
     try:
         with torch.device("meta"):
-            parser.instantiate_classes(parser.parse_object({"model": spec}))
+            _instantiate(cls, spec)
     except Exception as error:
-        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise ValueError(f"{path} does not fit {cls.__name__}: {' '.join(reason[-1].split())}") from error
+        raise ValueError(f"{path} does not fit {cls.__name__}: {_innermost(error)}") from error
     return spec
+
+
+def instantiate(base: type, spec: dict[str, Any]) -> Any:
+    """An object of ``base`` or a subclass from {class_path, init_args}, as the command line makes it.
+
+    Raises:
+        ValueError: Unknown class or argument, in the innermost words of the cause.
+    """
+    try:
+        return _instantiate(base, spec)
+    except ArgumentError as error:
+        raise ValueError(f"{spec.get('class_path')}: {_innermost(error)}") from error
+
+
+def _instantiate(base: type, spec: dict[str, Any]) -> Any:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(base, "object")
+    return parser.instantiate_classes(parser.parse_object({"object": spec})).object
+
+
+def _innermost(error: Exception) -> str:
+    """The last line of an error: jsonargparse wraps the cause in what surrounds it."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[-1].split())
 
 
 def _path_of(cls: type) -> str:

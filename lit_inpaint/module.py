@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.metrics import CHEAP, ImageMean
 from lit_inpaint.stage import Stage, key
-from masks.convention import InpaintingBatch, composite, erase, hole_box
+from masks.convention import InpaintingBatch, check, composite, erase, hole_box
 
 
 class InpaintingModule(Stage, ABC):
@@ -28,6 +28,7 @@ class InpaintingModule(Stage, ABC):
     imports: ClassVar[tuple[str, ...]] = ()  # weight formats that weights.py of the method reads
     trainable: ClassVar[bool] = True
     stages: ClassVar[dict[str, type[Stage]]] = {}  # trained apart, by their flags of `lit-inpaint assemble`
+    guides: ClassVar[dict[str, str]] = {}  # maps (B, 1, H, W) that forward takes by name beside the mask: what each is
     diverse: ClassVar[bool] = False  # True: sample() gives different completions for different seeds
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
@@ -58,7 +59,16 @@ class InpaintingModule(Stage, ABC):
         return self.fill(erase(image, mask), mask, **guides)
 
     def forward(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
-        """Complete images of any size; known pixels come back untouched, the hole is clipped to [-1, 1]."""
+        """Complete images of any size; known pixels come back untouched, the hole is clipped to [-1, 1].
+
+        Raises:
+            ValueError: The image or the mask does not follow :mod:`masks.convention`.
+        """
+        check(image, mask)
+        return self.complete_unchecked(image, mask, **guides)
+
+    def complete_unchecked(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
+        """:meth:`forward` for batches of a data module: looking at the values would make the host wait for a GPU."""
         if self.fixed_size and tuple(image.shape[-2:]) != (self.fixed_size, self.fixed_size):
             prediction = self._at_fixed_size(image, mask, **guides)
         else:
@@ -79,10 +89,27 @@ class InpaintingModule(Stage, ABC):
         """``n`` completions of each image, (n, B, 3, H, W). The same (seed, name, number) gives the same completion on
         any batch size and device (PatchMatch: on any CPU, or on any GPU). A method that is not ``diverse`` returns one
         completion n times."""
+        check(image, mask)
         if not self.diverse:
-            return self(image, mask).expand(n, *image.shape)
+            return self.complete_unchecked(image, mask).expand(n, *image.shape)
         names = names or [str(index) for index in range(len(image))]
-        return torch.stack([self(image, mask, generators=keyed_generators(seed, names, k)) for k in range(n)])
+        return torch.stack([self.complete_unchecked(image, mask, **self.draws(seed, names, k)) for k in range(n)])
+
+    def draws(self, seed: int, names: Sequence[str], number: int = 0) -> dict[str, Any]:
+        """Arguments of :meth:`forward` and :meth:`predict` that key what a ``diverse`` method draws by (seed, image
+        name, sample number); none for other methods."""
+        return {"generators": keyed_generators(seed, names, number)} if self.diverse else {}
+
+    @property
+    def guided_by(self) -> tuple[str, ...]:
+        """Those of ``guides`` that the method takes with its present arguments."""
+        return tuple(self.guides)
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether :meth:`predict` takes images of this size; :meth:`forward` adapts all others."""
+        if self.fixed_size:
+            return (height, width) == (self.fixed_size, self.fixed_size)
+        return height % self.multiple == 0 and width % self.multiple == 0
 
     def adaptation(self, mask: Tensor) -> str | None:
         """What :meth:`forward` does to one image (mask (1, H, W) or (H, W)) that a fixed-size network cannot take."""
@@ -135,13 +162,10 @@ class InpaintingModule(Stage, ABC):
         return self._evaluate(batch)
 
     def predict_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
-        return self(batch.image, batch.mask, **self._guides(batch))
-
-    def _guides(self, batch: InpaintingBatch) -> dict[str, Any]:
-        return {"generators": keyed_generators(0, batch.name, 0)} if self.diverse else {}
+        return self.complete_unchecked(batch.image, batch.mask, **self.draws(0, batch.name))
 
     def _evaluate(self, batch: InpaintingBatch) -> Tensor:
-        inpainted = self(batch.image, batch.mask, **self._guides(batch))
+        inpainted = self.complete_unchecked(batch.image, batch.mask, **self.draws(0, batch.name))
         for metric in self._metrics.values():
             metric.update(inpainted, batch.image, batch.mask)
         return inpainted

@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
-from types import FrameType
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -55,6 +53,7 @@ class Stage(L.LightningModule):
         self.accumulate, self.clip_norm, self.non_finite = accumulate, clip_norm, non_finite
         self.generator_updates = 0
         self.skipped = 0
+        self.judgements: list[tuple[Tensor, Tensor]] = []  # of the batch in progress, see note_margin
         self._accumulated: dict[int, int] = {}  # blocks since an optimiser's last step
         self._unfinished: list[
             tuple[int, list[Tensor | None]]
@@ -87,15 +86,17 @@ class Stage(L.LightningModule):
     # ---- training: one optimiser step ------------------------------------------------------------------------------
 
     @contextmanager
-    def optimise(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
+    def optimise(self, optimizer: LightningOptimizer) -> Iterator[Callable[..., None]]:
         """One update of one optimiser, inside which only its own parameters require gradients.
 
         >>> with self.optimise(optimizer_d) as minimise:  # doctest: +SKIP
         ...     discriminator_loss = hinge_discriminator(self.discriminator(real), self.discriminator(fake))
         ...     minimise(discriminator_loss)
 
-        ``minimise`` may be called several times (a penalty as a backward of its own): gradients add up, and the step is
-        taken when the block ends. Nothing is stepped if the block raises, and ``requires_grad`` is restored.
+        ``minimise(loss, **terms)`` takes what the loss is the sum of by name, for the error about one that is not
+        finite: ``minimise(l1 + adversarial, l1=l1, adversarial=adversarial)``. It may be called several times (a
+        penalty as a backward of its own): gradients add up, and the step is taken when the block ends. Nothing is
+        stepped if the block raises, and ``requires_grad`` is restored.
         """
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         others = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
@@ -103,8 +104,8 @@ class Stage(L.LightningModule):
         blocks = self._accumulated[key] = self._accumulated.get(key, 0) + 1  # not every optimiser has every batch
         ready = blocks >= self.accumulate or self.trainer.is_last_batch
 
-        def minimise(loss: Tensor) -> None:
-            if not self._is_finite(loss, own):
+        def minimise(loss: Tensor, /, **terms: Tensor) -> None:
+            if not self._is_finite(loss, own, terms):
                 backward_done.append(False)
                 return
             self.manual_backward(loss / self.accumulate)
@@ -137,7 +138,11 @@ class Stage(L.LightningModule):
                     if hasattr(callback, "on_generator_update"):
                         callback.on_generator_update(self.trainer, self)
 
-    def _is_finite(self, loss: Tensor, own: set[int]) -> bool:
+    def note_margin(self, real: Tensor, fake: Tensor) -> None:
+        """Keep a discriminator's logits for :class:`lit_inpaint.callbacks.Health`; fake is expected below real."""
+        self.judgements.append((real.detach(), fake.detach()))
+
+    def _is_finite(self, loss: Tensor, own: set[int], terms: Mapping[str, Tensor]) -> bool:
         """Whether the loss is finite on every rank, so that all ranks take the same branch."""
         finite = torch.isfinite(loss.detach()).all()
         if self.trainer.world_size > 1:
@@ -148,10 +153,11 @@ class Stage(L.LightningModule):
             mine = not torch.isfinite(loss).all()
             said = f"loss is {loss.item():g}" if mine else "loss is not finite on another rank"
             networks = [name for name, network in self.named_children() if own & {id(p) for p in network.parameters()}]
-            terms = ", ".join(non_finite_terms(sys._getframe(2)))
+            summed = {name: value.detach().sum() for name, value in terms.items()}
+            named = ", ".join(f"{name} {value.item():g}" for name, value in summed.items() if not value.isfinite())
             raise NonFiniteLossError(
                 f"{said} at step {self.trainer.global_step} (epoch {self.current_epoch}), in the update of "
-                f"{' and '.join(networks)}{terms and f' ({terms})'}; this update was not made. "
+                f"{' and '.join(networks)}{named and f' ({named})'}; this update was not made. "
                 "Lower the learning rate, set clip_norm, or set non_finite to skip."
             )
         return False
@@ -179,6 +185,7 @@ class Stage(L.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Count the batch in ``trainer.global_step``, once, however many optimisers will step in it, and make the draws
         inside the model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
+        self.judgements = []
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         torch.manual_seed(key(seed, self.trainer.global_step, self.global_rank))
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -215,19 +222,6 @@ class Stage(L.LightningModule):
 
 def _already_counted() -> None:
     """In place of Lightning's count of optimiser steps: ``on_train_batch_start`` has counted the batch."""
-
-
-def non_finite_terms(frame: FrameType | None) -> list[str]:
-    """Names of the losses that are NaN or infinite, as training_step and the functions that it called name them."""
-    named: dict[str, Any] = {}
-    while frame is not None:
-        for name, value in frame.f_locals.items():
-            named |= value if isinstance(value, dict) else {name: value}
-        if frame.f_code.co_name == "training_step":
-            break
-        frame = frame.f_back
-    scalars = {str(n): v for n, v in named.items() if isinstance(v, Tensor) and v.numel() == 1}
-    return [f"{name} {value.item():g}" for name, value in scalars.items() if not torch.isfinite(value).all()]
 
 
 def key(*parts: int | str) -> int:

@@ -25,6 +25,6 @@ def run(item: str, part: str, device: str) -> dict[str, Any]:
         if isinstance(method, InpaintingModule) and name != "Forms" and "image_size" not in arguments:
             batch = next(iter(batches(1)))
             with torch.no_grad(), torch.autocast(device, torch.bfloat16):
-                out = method.eval()(batch.image.to(device), batch.mask.to(device), **method._guides(batch))
+                out = method.eval()(batch.image.to(device), batch.mask.to(device), **method.draws(0, batch.name))
             finite("completion", iter([("pixels", out)]))
     return {"losses": losses}

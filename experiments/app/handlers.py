@@ -133,13 +133,13 @@ class Page:
             raise ValueError("Paint the hole first.")
         folder = Path(tempfile.mkdtemp(dir=session.folder))
         write_mask(hole, folder / "hole.png")
-        guide, sketch = layer(lines, session.shown), None
-        if guide.any():
-            sketch = str(folder / "lines.png")
-            write_mask(resize_mask(guide, session.height, session.width), sketch)
+        painted, guide = layer(lines, session.shown), None
+        if painted.any():
+            guide = str(folder / "lines.png")
+            write_mask(resize_mask(painted, session.height, session.width), guide)
         methods = {label: self.methods[label] for label in chosen}
         image = str(session.image)
-        return Task(image, str(folder / "hole.png"), sketch, str(folder), methods, self.device, seed, samples, tile)
+        return Task(image, str(folder / "hole.png"), guide, str(folder), methods, self.device, seed, samples, tile)
 
     def cancel(self, request: gr.Request) -> str:
         return "cancelled" if self.worker.cancel(str(request.session_hash)) else "nothing of yours is running"

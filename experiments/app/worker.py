@@ -126,8 +126,8 @@ def serve_tasks(pipe: Connection) -> None:
 def completions(task: Task, label: str, method: InpaintingModule, pipe: Connection) -> Iterator[Message]:
     """Every completion of one method: a PNG of full size and a small one for the page."""
     pixels, hole = read_image(task.image), read_mask(task.hole)
-    takes_lines = task.lines is not None and getattr(method, "sketch", False)
-    sketch = read_mask(str(task.lines)) if takes_lines else None
+    painted = read_mask(task.lines) if task.lines else None  # one layer, for the first guide that the method takes
+    guides = {} if painted is None else dict.fromkeys(method.guided_by[:1], painted)
     memory = refuse_too_large(method, hole, task.tile)
     windows = len(windows_of(method, hole, task.tile))
     how = f"{f', {windows} windows' if windows > 1 else ''}{f', {memory}' if memory else ''}"
@@ -152,12 +152,12 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
     try:
         for number in range(count):
             tell(f"completion {number + 1} of {count}")
-            arguments = (Path(task.image).stem, number, task.seed, task.tile, sketch, advance)
+            arguments = (Path(task.image).stem, number, task.seed, task.tile, guides, advance)
             result = complete(method, pixels, hole, *arguments)
             name = f"{label}{f'-{number}' if count > 1 else ''}"
             file = write_png(result, Path(task.folder), f"{name}.png")
             preview = write_png(small(result), Path(task.folder), f"{name}.preview.png")
-            lines = ", the lines are not used" if task.lines and not takes_lines else ""
+            lines = ", the lines are not used" if task.lines and not guides else ""
             said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
             yield {"label": name, "file": str(file), "preview": str(preview), "said": said}
     finally:

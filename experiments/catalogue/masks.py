@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from experiments.files.read import read_yaml
-from experiments.files.write import whole, write_text
+from experiments.files.write import write_text
 from masks.area import BUCKETS, bucket
+from masks.atomic import whole
 from masks.build import build
 from masks.files import read_mask
 from masks.finding import find_images

@@ -2,13 +2,10 @@
 
 import logging
 import multiprocessing
-import re
-import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -17,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from experiments.files.key_value import key_value
 from lit_inpaint.malloc import keep_freed_memory
+from lit_inpaint.memory import resident_peak
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
@@ -129,14 +127,3 @@ def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
         optimizer.step()
     values = (value for state in optimizer.state.values() for value in state.values())
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, torch.Tensor))
-
-
-def resident_peak() -> int:
-    """Bytes, of this process alone: on Linux ru_maxrss begins with what the process that started this one held."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])  # type: ignore[index]
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -6,11 +6,9 @@ the journal alone, so an interrupted evaluation ends in the same numbers as an u
 
 import io
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +24,9 @@ from experiments.records.files import NewerFormatError, read_record, write_recor
 from experiments.records.record import Record
 from experiments.run.journal import Journal, Row
 from lit_inpaint.load import load_method
+from lit_inpaint.memory import peak_bytes, reset_peak
 from lit_inpaint.metrics import Features, metric, round_to_8_bits
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, erase, to_pixels
 
 
@@ -94,13 +93,13 @@ def _measure(
 ) -> list[Row]:
     protocol, names = job.protocol, [str(name) for name in batch.name]
     image, mask = batch.image.to(device), batch.mask.to(device)
-    _reset_peak_memory(device)
+    reset_peak(device)
     start = time.perf_counter()
     samples = complete(module, image, mask, names, protocol)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = (time.perf_counter() - start) / len(names)
-    memory = _peak_memory(device)
+    memory = peak_bytes(device)
     if not bool(samples.isfinite().all()):
         raise ValueError(f"the output for {names[0]} is not finite; nothing can be measured.")
     if protocol.round_to_8_bits:
@@ -149,15 +148,12 @@ def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[
     if protocol.measured == "composite":
         if protocol.samples > 1:
             return module.sample(image, mask, protocol.samples, protocol.seed, names)
-        guides = {"generators": keyed_generators(protocol.seed, names, 0)} if module.diverse else {}
-        completed: Tensor = module(image, mask, **guides)
-        return completed[None]
+        return module.complete_unchecked(image, mask, **module.draws(protocol.seed, names))[None]
     height, width = image.shape[-2:]
-    if height % module.multiple or width % module.multiple or module.fixed_size not in (None, height):
+    if not module.takes(height, width):
         raise ValueError(f"raw output of {width}x{height} images cannot be measured: the network adapts their size.")
-    draws = [keyed_generators(protocol.seed, names, k) if module.diverse else None for k in range(protocol.samples)]
-    guided = [{"generators": g} if g is not None else {} for g in draws]
-    return torch.stack([module.predict(image, mask, **guides).clamp(-1, 1) for guides in guided])
+    draws = [module.draws(protocol.seed, names, number) for number in range(protocol.samples)]
+    return torch.stack([module.predict(image, mask, **keyed).clamp(-1, 1) for keyed in draws])
 
 
 def _keep_features(job: Job, features: Features, prediction: Tensor, target: Tensor, indices: range) -> None:
@@ -181,19 +177,3 @@ def save_png(image: Tensor, folder: Path, name: str) -> None:
     """(C, H, W) in [-1, 1], rounded to 8 bits."""
     pixels = to_pixels(image)
     write_png(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, folder, name, compress_level=1)
-
-
-def _reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # Linux: the process's peak starts at what it holds now
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError), open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -30,8 +30,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ArgumentError, ArgumentParser
-
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
@@ -39,6 +37,7 @@ from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
 from experiments.records.files import published_rows
 from experiments.records.record import ProtocolFacts, PublishedRow, hash_of
+from lit_inpaint.load import instantiate
 from lit_inpaint.metrics import definition
 from masks import MaskFolder
 from masks.folder import roots_of
@@ -250,18 +249,3 @@ def _expanded(value: Any, path: Path) -> Any:
     if isinstance(expanded, str) and "$" in expanded:
         raise ValueError(f"{path} needs the environment variable in {value}: set it, or give --images FOLDER.")
     return expanded
-
-
-def instantiate(base: type, spec: dict[str, Any]) -> Any:
-    """An object from {class_path, init_args}; a bad one is told in the innermost words of the cause.
-
-    Raises:
-        ValueError: Unknown class or argument.
-    """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(base, "object")
-    try:
-        return parser.instantiate_classes(parser.parse_object({"object": spec})).object
-    except ArgumentError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ValueError(f"{spec.get('class_path')}: {lines[-1]}") from error

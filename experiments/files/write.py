@@ -1,42 +1,14 @@
 """Writing files: whole or not at all, and what is named after an image never outside its folder."""
 
 import io
-import os
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-
-@contextmanager
-def whole(path: Path, overwrite: bool = True, flush: bool = False) -> Iterator[Path]:
-    """A file beside ``path`` to write to, renamed to it at the end; if that fails, ``path`` is what it was.
-
-    Args:
-        path: Its folder is made if it is missing.
-        overwrite: False: refuse a file that is there by then.
-        flush: Wait for the disk, so that a machine that stops leaves the old file or the new one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix[:8]}")  # room beside a name of 255 bytes
-    try:
-        yield part
-        if flush:
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-        if not overwrite and os.path.lexists(path):
-            raise ValueError(f"{path} has appeared meanwhile; give another --out, or --overwrite.")
-        part.replace(path)
-    except OSError as error:  # of a full disk, which names no file
-        if error.filename is None and error.errno:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+from masks.atomic import whole
 
 
 def write_bytes(path: Path, content: bytes, flush: bool = False) -> None:

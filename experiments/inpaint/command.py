@@ -23,14 +23,13 @@ from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
 from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
 from experiments.run.journal import Journal, content_of, settings_of
 from lit_inpaint.classical import UnfillableError
-from lit_inpaint.load import load_method
+from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.module import InpaintingModule
 from masks.files import read_mask
 
 MAY_CHANGE = (
     "image",
     "mask",
-    "sketch",
     "out",
     "device",
     "workers",
@@ -49,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
     p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
     p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
-    p.add_argument("--sketch", type=Path, help="a file or folder: white lines that a method with a sketch follows")
+    for name, what in known_guides().items():
+        p.add_argument(f"--{name}", type=Path, help=f"a file or folder: {what}")
     p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="what white means in the mask files")
     p.add_argument(
         "--mask-threshold", type=int, help="grey value (1-255) from which a pixel is white; without it grey is refused"
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--mask-alpha",
         choices=["opaque", "transparent"],
-        help="the side of an alpha channel that is the hole (in a sketch: the line); without it such a mask is refused",
+        help="the side of an alpha channel that is the hole (in a guide: the line); without it such a mask is refused",
     )
     p.add_argument("--bands", choices=["rgb", "alpha"], help="what a fourth band of TIFF images is; else it is refused")
     p.add_argument("--white-level", type=int, help="value that is white in 16-bit images, such as 4095 for 12 bits")
@@ -83,12 +83,16 @@ def main(argv: list[str]) -> int:
         value = getattr(a, name)
         if value < least and not (name == "tile" and value == 0):
             raise ValueError(f"--{name} is {value}; expected at least {least}{', or 0' if name == 'tile' else ''}.")
-    pairs = find_pairs(a.image, a.mask, a.out, a.samples, a.sketch, a.pairing)
+    guides = {name: path for name in known_guides() if (path := getattr(a, name))}
+    pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing)
     many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
     run = Run(a, a.out if many else a.out.parent)
     method = load_method(a.method, a.weights, a.device)
-    if a.sketch and not getattr(method, "sketch", False):
-        raise ValueError(f"{type(method).__name__} ({a.method}) takes no sketch; DeepFillV2 with sketch=True does.")
+    for name in guides:
+        if name not in method.guided_by:
+            takers = ", ".join(label for label, cls in method_classes().items() if name in cls.guides)
+            given = f"{type(method).__name__} ({a.method})"
+            raise ValueError(f"{given} takes no {name}; {takers} does: {known_guides()[name]}.")
     if not many:
         return _one(method, pairs[0], run)
     return _all(method, pairs, run)
@@ -106,7 +110,8 @@ class Run:
         return self.out / ".lit-inpaint"
 
     def identity(self) -> dict[str, Any]:
-        return settings_of(self.arguments, MAY_CHANGE) | {"method": content_of(self.arguments.method)}
+        settings = settings_of(self.arguments, (*MAY_CHANGE, *known_guides()))
+        return settings | {"method": content_of(self.arguments.method)}
 
 
 @dataclass
@@ -234,7 +239,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
         refuse_outside(target, run.out)
     pixels = read_image(pair.image, **reading_settings(a.bands, a.white_level))
     hole = _read_like(pair.mask, pair.image, pixels, a.mask_white, a)
-    sketch = _read_like(pair.sketch, pair.image, pixels, "hole", a) if pair.sketch else None
+    guides = {name: _read_like(path, pair.image, pixels, "hole", a) for name, path in pair.guides.items()}
     share = float(hole.mean())
     if share > 0.6:
         other = "known" if a.mask_white == "hole" else "hole"
@@ -246,7 +251,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     memory = refuse_too_large(method, hole, a.tile) if share else None
     options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
     for number, target in enumerate(pair.outputs):
-        result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, sketch) if share else pixels
+        result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else pixels
         write_png(result, run.out, staged(target).relative_to(run.out).as_posix(), flush=True, **options)
     windows = windows_of(method, hole, a.tile)
     dark = a.white_level is None and int(pixels.max()) < 128
@@ -265,7 +270,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
 
 
 def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, a: argparse.Namespace) -> np.ndarray:
-    """A mask or a sketch of the size of the image."""
+    """A mask or a guide of the size of the image."""
     drawn = read_mask(path, white, a.mask_threshold, a.mask_alpha)
     if drawn.shape == pixels.shape[:2]:
         return drawn

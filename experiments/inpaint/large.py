@@ -1,6 +1,6 @@
 """Images of any size through a method: windows around the holes, and what they will take of memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lit_inpaint.classical import ClassicalModule
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.module import InpaintingModule
 from masks.convention import from_levels, to_pixels
 
 Pixels = NDArray[np.uint8]
@@ -101,7 +101,7 @@ def complete(
     number: int = 0,
     seed: int = 0,
     tile: int = TILE,
-    sketch: Pixels | None = None,
+    guides: Mapping[str, Pixels] | None = None,
     advance: Callable[[int, int], None] = lambda done, windows: None,
 ) -> Pixels:
     """One completion of (H, W, 3) uint8 with the hole (H, W), 1 = hole; known pixels come back bit for bit.
@@ -110,7 +110,7 @@ def complete(
 
     Args:
         name: Together with ``seed`` and ``number`` it keys what a diverse method draws.
-        sketch: (H, W), 1 on a line, for a method that takes one.
+        guides: Of those in ``guided_by`` of the method, (H, W), 0 or 1.
     """
     result, remaining = pixels.copy(), hole.copy()
     windows = windows_of(method, hole, tile) if hole.any() else []
@@ -122,13 +122,10 @@ def complete(
         if remaining[inner].any():
             image = from_levels(torch.from_numpy(result[part]).permute(2, 0, 1)[None].to(method.device))
             mask = torch.from_numpy(remaining[part].copy())[None, None].to(method.device).float()
-            guides: dict[str, Any] = {}
-            if method.diverse:
-                place = name if count == 1 and window.box == window.core else f"{name}@{window.box[0]},{window.box[1]}"
-                guides["generators"] = keyed_generators(seed, [place], number)
-            if sketch is not None:
-                guides["sketch"] = torch.from_numpy(sketch[part].copy())[None, None].to(method.device).float()
-            filled = method(image, mask, **guides)[0]
+            place = name if count == 1 and window.box == window.core else f"{name}@{window.box[0]},{window.box[1]}"
+            drawn = {key: torch.from_numpy(guide[part].copy())[None, None] for key, guide in (guides or {}).items()}
+            beside: dict[str, Any] = {key: guide.to(method.device).float() for key, guide in drawn.items()}
+            filled = method(image, mask, **beside, **method.draws(seed, [place], number))[0]
             if not bool(filled.isfinite().all()):
                 raise ValueError(f"{type(method).__name__} gave pixels that are not finite; nothing was written.")
             completed = to_pixels(filled)
@@ -231,10 +228,9 @@ def _probe(method: InpaintingModule, side: int) -> int:
     hooks = [getattr(method, name).register_forward_pre_hook(count) for name in method.averaged]
     image, mask = torch.zeros(1, 3, side, side, device=method.device), torch.zeros(1, 1, side, side)
     mask[..., side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1
-    guides = {"generators": keyed_generators(0, ["probe"], 0)} if method.diverse else {}
     try:
         with _PeakOfTensors() as tensors, suppress(_EnoughSeen):
-            method(image, mask.to(method.device), **guides)
+            method(image, mask.to(method.device), **method.draws(0, ["probe"]))
     finally:
         for hook in hooks:
             hook.remove()

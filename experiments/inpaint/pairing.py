@@ -1,9 +1,9 @@
-"""Which image, mask and sketch belong together, and where the completions go: never outside the output folder."""
+"""Which image, mask and guides belong together, and where the completions go: never outside the output folder."""
 
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ class Pair:
     name: str
     image: Path
     mask: Path
-    sketch: Path | None
+    guides: Mapping[str, Path]
     outputs: tuple[Path, ...]
     problem: str | None = None
 
@@ -38,41 +38,44 @@ def find_pairs(
     mask: Path,
     out: Path,
     samples: int,
-    sketch: Path | None,
+    guides: Mapping[str, Path] | None = None,
     pairing: Literal["name", "order"] = "name",
 ) -> list[Pair]:
     """Every job of a call; one image file gives one pair, a folder, a pattern or several files give many.
 
     Masks among the images are no images: a mask file, a folder of masks below that of the images, and in a shared
-    folder x_mask001.png beside x.png. The same goes for sketches.
+    folder x_mask001.png beside x.png. The same goes for the guides of a method (sketches), given by name.
 
     Raises:
         ValueError: There is nothing to do, or what is asked for contradicts itself.
     """
-    for path in filter(None, (mask, sketch)):
+    guides = guides or {}
+    for path in (mask, *guides.values()):
         if not path.exists():
             raise ValueError(f"there is no file or folder {shown(path)}.")
     single = len(images) == 1 and Path(images[0]).is_file()
     if single:
         image = Path(images[0])
-        if mask.is_dir() or (sketch and sketch.is_dir()):
-            folder = mask if mask.is_dir() else sketch
+        if folder := next((path for path in (mask, *guides.values()) if path.is_dir()), None):
             raise ValueError(f"{shown(folder)} is a folder, {shown(image)} one image: name the file.")
         target = out / f"{image.stem}.png" if out.is_dir() else out
         if target.suffix.lower() != ".png":
             raise ValueError(f"--out {shown(out)} must end in .png: other formats would change the known pixels.")
-        return [Pair(image.name, image, mask, sketch, targets(target, samples))]
+        return [Pair(image.name, image, mask, guides, targets(target, samples))]
     root, found = _named(images, out)
-    names = without_masks(found, root, *filter(None, (mask, sketch)))
+    names = without_masks(found, root, mask, *guides.values())
     if not names:
         raise ValueError(f"the {len(found)} images of {shown(root)} are masks by their names; give the images as well.")
     masks = _partners(names, mask, "mask", pairing)
-    sketches = _partners(names, sketch, "sketch", pairing) if sketch else {}
+    drawn = {what: _partners(names, path, what, pairing) for what, path in guides.items()}
     pairs = []
     for name in names:
-        (own, problem), (lines, missing) = masks[name], sketches.get(name, (None, None))
+        own, problem = masks[name]
+        beside = {what: partners[name] for what, partners in drawn.items()}
+        problem = problem or next((missing for _, missing in beside.values() if missing), None)
+        found_guides = {what: path for what, (path, _) in beside.items() if path}
         outputs = targets(out / f"{os.path.splitext(name)[0]}.png", samples)
-        pairs.append(Pair(name, root / name, own or mask, lines, outputs, problem or missing))
+        pairs.append(Pair(name, root / name, own or mask, found_guides, outputs, problem))
     if all(pair.problem for pair in pairs):
         raise ValueError(
             f"{pairs[0].problem} None of the {len(pairs)} images can be filled. Masks are matched by name: photo.jpg "
@@ -130,7 +133,7 @@ def _named(images: Sequence[str], out: Path) -> tuple[Path, list[str]]:
 def _partners(
     names: Sequence[str], given: Path, what: str, pairing: Literal["name", "order"]
 ) -> dict[str, tuple[Path | None, str | None]]:
-    """The mask or sketch of each image, or why it has none. One file serves all."""
+    """The mask or guide of each image, or why it has none. One file serves all."""
     if not given.is_dir():
         return dict.fromkeys(names, (given, None))
     files = find_images(given, what=f"{what}s")

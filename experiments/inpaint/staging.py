@@ -68,7 +68,7 @@ def _is_ours(file: Path, pair: Pair, row: Row | None) -> bool:
 
 
 def _inputs(pair: Pair) -> list[Path]:
-    return [pair.image, pair.mask, *([pair.sketch] if pair.sketch else [])]
+    return [pair.image, pair.mask, *pair.guides.values()]
 
 
 def _states(files: Iterable[Path]) -> Iterator[list[int] | None]:

@@ -13,7 +13,8 @@ from typing import Any
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from experiments.files.write import whole, write_bytes
+from experiments.files.write import write_bytes
+from masks.atomic import whole
 
 CREATE_STUDY, CREATE_TRIAL = 0, 4  # op_code of Optuna's journal
 DAMAGED = "what the journal said of it is damaged"

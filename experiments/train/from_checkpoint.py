@@ -6,6 +6,7 @@ from pathlib import Path
 
 from experiments.files.read import Plain
 from experiments.run.identity import may_change
+from lit_inpaint.checkpoints import refuse_unfit
 from lit_inpaint.load import hyper_parameters, read_checkpoint, stage_classes
 from lit_inpaint.stage import Stage
 
@@ -28,19 +29,8 @@ def load_weights(model: Stage, path: Path) -> None:
                 f"model.init_args.{key} is {model.hparams[key]!r}, but the weights of {path} were made with {saved!r}: "
                 "another function. Leave it out, so that it is taken from the checkpoint."
             )
-    state = dict(checkpoint["state_dict"])
-    mine = model.state_dict()
-    problems = [f"missing {k}" for k in mine if k not in state] + [f"unexpected {k}" for k in state if k not in mine]
-    problems += [
-        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}"
-        for k, v in mine.items()
-        if k in state and state[k].shape != v.shape
-    ]
-    if problems:
-        raise ValueError(
-            f"{path} does not fit {type(model).__name__}: {len(problems)} differences, first: {problems[0]}."
-        )
-    model.load_state_dict(state)
+    refuse_unfit(checkpoint["state_dict"], model.state_dict(), path, type(model).__name__)
+    model.load_state_dict(checkpoint["state_dict"])
 
 
 def refuse_differences(model: Plain, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import datamodules
 from datamodules.published import PublishedData
 from datamodules.reading import UnreadableImageError, read_image
-from experiments.files.write import whole
+from masks.atomic import whole
 from masks.regular import read_text
 
 SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all

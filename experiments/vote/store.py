@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.vote.study import Question, Study
+from masks.atomic import whole
 
 CONSISTENT = 0.75  # RePaint: raters under this share of equal answers to equal pairs are left out
 
@@ -146,24 +147,24 @@ def _damage(path: Path) -> str | None:
 
 def _salvage(path: Path) -> Path:
     """Put a whole file of what can still be read in the place of a damaged one, which is kept beside it."""
-    part, kept = path.with_name(f".{path.name}.part"), path.with_name(f"{path.name}.damaged")
-    part.unlink(missing_ok=True)
+    kept = path.with_name(f"{path.name}.damaged")
     content = path.read_bytes()
     # SQLite reads nothing of a file that is shorter than its header says: zeros stand for the pages that are cut off.
     size = int.from_bytes(content[16:18], "big") * int.from_bytes(content[28:32], "big")
-    with closing(sqlite3.connect(":memory:")) as old, closing(sqlite3.connect(part)) as new:
-        old.deserialize(content.ljust(min(size, 1 << 28), b"\0"))
-        new.executescript(SCHEMA)
-        for table in ("study", "rater", "question", "answer"):
-            for order in ("asc", "desc"):  # a damaged page ends a scan: read up to it from both sides
-                with suppress(sqlite3.DatabaseError):
-                    for row in old.execute(f"select rowid, * from {table} order by rowid {order}"):
-                        columns = ", ".join(c[1] for c in new.execute(f"pragma table_info({table})"))
-                        marks = ", ".join("?" * len(row))
-                        new.execute(f"insert or ignore into {table} (rowid, {columns}) values ({marks})", row)
-        for table in ("question", "answer"):  # those of a lost rater stay theirs: a new one never gets their number
-            new.execute(f"insert or ignore into rater (id) select distinct rater from {table} where rater is not null")
-        new.commit()
-    os.replace(path, kept)
-    os.replace(part, path)
+    with whole(path, flush=True) as part:
+        with closing(sqlite3.connect(":memory:")) as old, closing(sqlite3.connect(part)) as new:
+            old.deserialize(content.ljust(min(size, 1 << 28), b"\0"))
+            new.executescript(SCHEMA)
+            for table in ("study", "rater", "question", "answer"):
+                for order in ("asc", "desc"):  # a damaged page ends a scan: read up to it from both sides
+                    with suppress(sqlite3.DatabaseError):
+                        for row in old.execute(f"select rowid, * from {table} order by rowid {order}"):
+                            columns = ", ".join(c[1] for c in new.execute(f"pragma table_info({table})"))
+                            marks = ", ".join("?" * len(row))
+                            new.execute(f"insert or ignore into {table} (rowid, {columns}) values ({marks})", row)
+            for table in ("question", "answer"):  # those of a lost rater stay theirs: a new one never gets their number
+                raters = f"select distinct rater from {table} where rater is not null"
+                new.execute(f"insert or ignore into rater (id) {raters}")
+            new.commit()
+        os.replace(path, kept)
     return kept

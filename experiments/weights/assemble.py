@@ -2,7 +2,7 @@
 
 A method takes part by three things:
 
-* ``stages: ClassVar[dict[str, type[Stage]]]``, e.g. ``{"transformer": ICTTransformer, "upsampler": ICTUpsampler}``: the
+* ``stages: ClassVar[dict[str, type[Stage]]]``, e.g. ``{"transformer": Transformer, "upsampler": Upsampler}``: the
   names are the flags of the command, in the order in which the stages are trained;
 * ``arguments_of(checkpoints)``, a classmethod: the constructor's arguments from the checkpoints by flag; it raises a
   ValueError where two stages do not belong together (another palette, another codebook);
@@ -30,8 +30,7 @@ def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint assemble",
         description="Put the stages of a method, trained apart, together: one checkpoint for inpaint and benchmark.",
-        epilog="Example: lit-inpaint assemble ICT --transformer runs/a/checkpoints/last.ckpt --upsampler "
-        "runs/b/checkpoints/last.ckpt --out ict.ckpt top_k=40",
+        epilog="`lit-inpaint assemble METHOD --help` shows the stages of a method, a flag each.",
     )
     p.add_argument("method", help="class name: " + ", ".join(_assembled()))
     p.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the method that no stage has")

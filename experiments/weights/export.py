@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.files.write import whole
 from experiments.weights.imports import weights_module
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
+from masks.atomic import whole
 from masks.convention import composite
 
 TOLERANCE = 1e-4  # of values in [-1, 1]
@@ -74,7 +74,7 @@ def write_onnx(method: InpaintingModule, path: Path, size: int) -> str:
     except ImportError:
         raise ValueError("ONNX needs onnx, onnxruntime and onnxscript: pip install 'lit-inpaint[export]'.") from None
     name = type(method).__name__
-    if size < 1 or size % method.multiple or method.fixed_size not in (None, size):
+    if size < 1 or not method.takes(size, size):
         needed = f"{method.fixed_size}" if method.fixed_size else f"a multiple of {method.multiple}"
         raise ValueError(f"--size is {size}; {name} takes {needed}.")
     whole = Whole(method).eval()

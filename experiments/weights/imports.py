@@ -11,11 +11,12 @@ from typing import Any
 import lightning as L
 import torch
 
-from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO, check_bits, first_line, tell_unchecked
+from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO, check_bits, first_line, refuse_unfit, tell_unchecked
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.foreign import torch7
 from lit_inpaint.load import load_method, method_classes, stage_classes
+from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
 # What converters raise for tensors that are missing, of another size or of another kind.
@@ -28,17 +29,15 @@ def parser() -> argparse.ArgumentParser:
         description="Turn published weights into a checkpoint for inpaint, benchmark and fit --init_from.",
         epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads.",
     )
-    p.add_argument("method", help="class name: DeepFillV2, MIGAN, ...")
+    p.add_argument("method", help="class name, see `lit-inpaint methods`")
     p.add_argument(
         "file",
         type=Path,
         help="the released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
-    p.add_argument("--palette", type=Path, help="ICT: kmeans_centers.npy, which belongs to the transformer's file")
-    p.add_argument(
-        "--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="GLCIC of otenim: mpv of the run's config.json"
-    )
+    for name, settings in reader_options().items():
+        p.add_argument(f"--{name}", **settings)
     p.add_argument("--overwrite", action="store_true")
     return p
 
@@ -62,7 +61,7 @@ def main(argv: list[str]) -> int:
             f"{a.file} is none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
         )
-    options = {name: given for name in ("palette", "mean") if (given := getattr(a, name)) is not None}
+    options = {name: given for name in reader_options() if (given := getattr(a, name)) is not None}
     if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
         raise ValueError(f"{a.method} has no {unused[0]}; leave --{unused[0]} out.")
     try:
@@ -70,7 +69,7 @@ def main(argv: list[str]) -> int:
     except FOREIGN as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{a.file} begins like {a.method} in the format '{found}', but is not ({reason}).") from error
-    method = converted["method"]  # of ICT a stage
+    method = converted["method"]  # or a stage of it
     checkpoint = {
         "method": method,
         "format": FORMAT,
@@ -85,6 +84,12 @@ def main(argv: list[str]) -> int:
     contract = "; ".join(f"{key}: {value}" for key, value in converted.get("contract", {}).items())
     print(f"{a.file} is {method} in the format '{found}' -> {a.out}" + (f" ({contract})" if contract else ""))
     return 0
+
+
+def reader_options() -> dict[str, dict[str, Any]]:
+    """What ``convert`` of a weights.py takes beside the file: arguments of argparse by name, in its ``OPTIONS``."""
+    readers = [weights_module(cls) for cls in method_classes().values() if cls.imports]
+    return {name: settings for reader in readers for name, settings in getattr(reader, "OPTIONS", {}).items()}
 
 
 def weights_module(cls: type) -> ModuleType:
@@ -131,23 +136,16 @@ def read_plain(path: Path) -> Any:
         ) from error
 
 
-def check(cls: type, checkpoint: dict[str, Any], path: Path) -> None:
+def check(cls: type[Stage], checkpoint: dict[str, Any], path: Path) -> None:
     """Every tensor has its place and its size before anything is written."""
     with torch.device("meta"):
         own = cls(**checkpoint["hyper_parameters"]).state_dict()
     given = checkpoint["state_dict"]
-    problems = [f"missing {name}" for name in own if name not in given]
-    problems += [f"unexpected {name}" for name in given if name not in own]
-    problems += [
-        f"{name} is {tuple(given[name].shape)}, not {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in given and given[name].shape != value.shape
-    ]
     # A released generator comes without its discriminator: that one begins anew.
     missing = [name for name in own if name not in given]
-    if missing and all(not name.startswith(cls.averaged) for name in missing) and len(problems) == len(missing):  # type: ignore[attr-defined]
+    if missing and not any(name.startswith(cls.averaged) for name in missing):
         torch.manual_seed(0)
         fresh = cls(**checkpoint["hyper_parameters"]).state_dict()
-        given.update({name: fresh[name] for name in missing})
-    elif problems:
-        raise ValueError(f"{path} does not fit {cls.__name__}: {len(problems)} differences, first: {problems[0]}.")
+        given = given | {name: fresh[name] for name in missing}
+    refuse_unfit(given, own, path, cls.__name__)
+    checkpoint["state_dict"] = given

@@ -1,13 +1,12 @@
 """Whether a run is well: discriminator margin, gradient norms, memory."""
 
-import resource
 from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
 
-from lit_inpaint.losses import margin
+from lit_inpaint.memory import peak_bytes
+from lit_inpaint.stage import Stage
 
 
 class Health(L.Callback):
@@ -15,8 +14,8 @@ class Health(L.Callback):
 
     * ``health/margin``: mean logit of real minus mean logit of fake images, over the discriminators of a batch. It
       falls to 0 where a discriminator learns nothing and grows without bound where the generator has lost. What the
-      discriminator says before a sigmoid or a hinge, so its scale is the method's. Not for AOT-GAN, whose discriminator
-      has a label a pixel.
+      discriminator says before a sigmoid or a hinge, so its scale is the method's. Logged for methods whose training
+      step calls :meth:`Stage.note_margin`.
     * ``health/gradient/<network>``: norm of the gradient with which the network stepped, after clipping. Measured in
       batches that are logged and in the network's first after one, since not every network steps in every batch.
     * ``health/memory_gib``: most memory the device has held so far; on a CPU, that of the process.
@@ -25,7 +24,6 @@ class Health(L.Callback):
     """
 
     def __init__(self) -> None:
-        self._margins: list[Tensor] = []
         self._measured: dict[str, int] = {}  # in which stretch between two logged batches a network was last measured
 
     def state_dict(self) -> dict[str, Any]:
@@ -33,12 +31,6 @@ class Health(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._measured = state_dict["measured"]
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        margin.watchers.append(self._watch)
-
-    def _watch(self, real: Tensor, fake: Tensor) -> None:
-        self._margins.append(real.float().mean() - fake.float().mean())
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
@@ -62,25 +54,9 @@ class Health(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         values: dict[str, Any] = {}
-        if self._margins:
-            values["health/margin"] = torch.stack(self._margins).mean()
-            self._margins = []
+        if isinstance(pl_module, Stage) and pl_module.judgements:
+            margins = [real.float().mean() - fake.float().mean() for real, fake in pl_module.judgements]
+            values["health/margin"] = torch.stack(margins).mean()
         if trainer.global_step % (trainer.log_every_n_steps or 1) == 0:  # type: ignore[attr-defined]
-            values["health/memory_gib"] = _peak_bytes(pl_module.device) / 2**30
+            values["health/memory_gib"] = peak_bytes(pl_module.device) / 2**30
         pl_module.log_dict(values, batch_size=1)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._stop_watching()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._stop_watching()
-
-    def _stop_watching(self) -> None:
-        if self._watch in margin.watchers:
-            margin.watchers.remove(self._watch)
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

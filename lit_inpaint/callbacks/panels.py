@@ -1,7 +1,6 @@
 """Panels of a few fixed validation images: input, prediction, composite, truth and the error in the hole."""
 
 import io
-import os
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lit_inpaint.metrics import psnr_hole
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.module import InpaintingModule
+from masks.atomic import whole
 from masks.convention import composite, erase, to_pixels
 
 COLUMNS = ("input", "prediction", "composite", "truth", "hole error")
@@ -103,13 +103,11 @@ def complete(module: InpaintingModule, image: Tensor, mask: Tensor, name: str) -
 
     Both are the composite where the network has to adapt the image's size and so has no whole image of its own.
     """
-    guides = {"generators": keyed_generators(0, [name], 0)} if module.diverse else {}
-    height, width = image.shape[-2:]
-    suits = height % module.multiple == 0 and width % module.multiple == 0
-    if suits and (module.fixed_size is None or (height, width) == (module.fixed_size, module.fixed_size)):
+    guides = module.draws(0, [name])
+    if module.takes(*image.shape[-2:]):
         prediction = module.predict(image, mask, **guides).clamp(-1, 1)
         return prediction, composite(prediction, image, mask)
-    inpainted = module(image, mask, **guides)
+    inpainted = module.complete_unchecked(image, mask, **guides)
     return inpainted, inpainted
 
 
@@ -153,13 +151,7 @@ def _free(path: Path) -> Path:
 
 
 def _write_png(page: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     page.save(content, "PNG")
-    part = path.with_suffix(".part")
-    try:
+    with whole(path) as part:
         part.write_bytes(content.getvalue())
-    except OSError as error:  # a full disk names no file
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    os.replace(part, path)

@@ -5,12 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lit_inpaint.losses.margin import judged
-
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """mean D(fake) - mean D(real)."""
-    judged(real, fake)
     return fake.float().mean() - real.float().mean()
 
 

@@ -33,10 +33,10 @@ def test_every_method_has_a_row():
 def test_known_pixels_come_back_untouched_and_the_hole_is_not_looked_at(name: str, arguments: dict[str, Any]):
     method = make(name, arguments).eval()
     batch = next(iter(batches(1)))
-    guides = method._guides(batch)
+    guides = method.draws(0, batch.name)
     with torch.no_grad():
         out = method(batch.image, batch.mask, **guides)
-        other = method(torch.where(batch.mask == 1, 0.7, batch.image), batch.mask, **method._guides(batch))
+        other = method(torch.where(batch.mask == 1, 0.7, batch.image), batch.mask, **method.draws(0, batch.name))
     assert torch.equal(out[(batch.mask == 0).expand_as(out)], batch.image[(batch.mask == 0).expand_as(out)])
     torch.testing.assert_close(composite(out, 0 * out, batch.mask), composite(other, 0 * out, batch.mask))
     assert out.abs().max() <= 1
@@ -76,8 +76,8 @@ def test_two_batches_train_save_load_and_complete_the_same_image(name: str, argu
     batch = next(iter(batches(1)))
     method.eval()
     with torch.no_grad():
-        expected = method(batch.image, batch.mask, **method._guides(batch))
-        torch.testing.assert_close(raw(batch.image, batch.mask, **raw._guides(batch)), expected)
+        expected = method(batch.image, batch.mask, **method.draws(0, batch.name))
+        torch.testing.assert_close(raw(batch.image, batch.mask, **raw.draws(0, batch.name)), expected)
     (predicted,) = trainer(tmp_path).predict(method, DataLoader([InpaintingBatch(*(b[0] for b in batch))]))
     torch.testing.assert_close(predicted, expected[:1], atol=1e-4, rtol=1e-4)
     assert json.dumps(dict(method.hparams))  # plain values only
@@ -96,7 +96,7 @@ def test_sides_that_are_no_multiple_are_padded_and_cropped_back(name: str, argum
     batch = next(iter(batches(1, 1)))
     image, mask = batch.image[..., :61, :53], batch.mask[..., :61, :53]
     with torch.no_grad():
-        out = method(image, mask, **method._guides(batch))
+        out = method(image, mask, **method.draws(0, batch.name))
     assert out.shape == image.shape
     assert torch.equal(out[(mask == 0).expand_as(out)], image[(mask == 0).expand_as(out)])
 
@@ -107,3 +107,19 @@ def test_the_published_network_is_built_without_memory_or_files(name: str):
         method = getattr(methods, name)()
     assert all(p.device.type == "meta" for p in method.parameters())
     assert method.year >= 2000 and method.paper
+
+
+@by_name
+def test_what_breaks_the_convention_is_refused_by_all_that_users_call(name: str, arguments: dict[str, Any]):
+    method = make(name, arguments).eval()
+    batch = next(iter(batches(1)))
+    wrong = {
+        r"image has values in \[.*255\].*127.5": ((batch.image + 1) * 127.5, batch.mask),
+        r"mask has values in \[0, 255\].*Divide": (batch.image, batch.mask * 255),
+        "image is uint8": ((batch.image + 1).byte(), batch.mask),
+        "mask has shape": (batch.image, batch.mask.expand(2, 3, -1, -1)),
+    }
+    for said, (image, mask) in wrong.items():
+        for call in (method, lambda *pair: method.sample(*pair, 2)):
+            with pytest.raises(ValueError, match=said):
+                call(image, mask)

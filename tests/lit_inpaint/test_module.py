@@ -53,7 +53,7 @@ class Scale(InpaintingModule):
                 pull = 0.5 * (self.generator.weight - batch.image.mean()).square().sum()
                 if self.trainer.global_step == self.fail_at:
                     pull = pull * float("nan")
-                minimise(pull)
+                minimise(pull, pull=pull)
         self.history.append(self.generator.weight.item())
 
 

@@ -54,6 +54,7 @@ class Forms(InpaintingModule):
         for _ in range(self.discriminator_steps):
             with self.optimise(optimizer_d) as minimise:
                 real, fake = self.discriminator(image), self.discriminator(completed.detach())
+                self.note_margin(real, fake)
                 if self.form == "hinge":
                     minimise(hinge_discriminator(real, fake))
                 elif self.form == "r1_apart":  # lazy R1: a backward of the penalty alone

@@ -39,7 +39,8 @@ class AOTGAN(InpaintingModule):
     The text of the paper was not at hand: its labels are those that the questions on the program cite from it, its
     betas mmagic's. In all variants the generator steps first and the discriminator then judges what it had made before,
     as in the program; mmagic steps the discriminator first. Real and completed images pass the discriminator together,
-    so its power iteration advances twice a step, not three times. In bf16-mixed the gates, the last convolution with
+    so its power iteration advances twice a step, not three times; :class:`Health` gets no margin of it, for its
+    labels differ from patch to patch. In bf16-mixed the gates, the last convolution with
     its tanh, spectral norm, Gram matrices and all losses stay in float32.
 
     Args:
@@ -111,7 +112,7 @@ class AOTGAN(InpaintingModule):
                 losses |= self._of_features(prediction, image)
                 generator_loss = generator_loss + self.style_weight * losses["style"]
                 generator_loss = generator_loss + self.perceptual_weight * losses["perceptual"]
-            minimise(generator_loss)
+            minimise(generator_loss, **losses)
 
         with self.optimise(optimizer_d) as minimise:
             real, fake = self.discriminator(torch.cat([image, completed.detach()])).chunk(2)

@@ -110,18 +110,19 @@ class ContextEncoder(InpaintingModule):
         losses = {}
         if self.adversarial_weight:
             with self.optimise(optimizer_d) as minimise:
-                losses["discriminator_loss"] = bce_discriminator(
-                    self.discriminator(target), self.discriminator(prediction.detach())
-                )
+                real, fake = self.discriminator(target), self.discriminator(prediction.detach())
+                losses["discriminator_loss"] = bce_discriminator(real, fake)
+                self.note_margin(real, fake)
                 minimise(losses["discriminator_loss"])
 
         with self.optimise(optimizer_g) as minimise:
             squares = (prediction.float() - target).square()
-            generator_loss = self.l2_weight * (squares * self._weights(squares)).mean()
+            l2 = (squares * self._weights(squares)).mean()
+            generator_loss = self.l2_weight * l2
             if self.adversarial_weight:
                 losses["adversarial"] = bce_generator(self.discriminator(prediction))
                 generator_loss = generator_loss + self.adversarial_weight * losses["adversarial"]
-            minimise(generator_loss)
+            minimise(generator_loss, l2=l2, **losses)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
         self.log("train/l2", squares.mean(), prog_bar=True, batch_size=len(image))
         self.log("train/generator_loss", generator_loss, batch_size=len(image))

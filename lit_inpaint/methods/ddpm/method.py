@@ -115,21 +115,16 @@ class DDPM(InpaintingModule):
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters(ignore=["sampler", "validation_sampler"])
-        if channel_mult is None and image_size not in _CHANNEL_MULT:
-            raise ValueError(
-                f"image_size {image_size} has no published channel_mult ({sorted(_CHANNEL_MULT)} have): give one."
-            )
-        multipliers = channel_mult or _CHANNEL_MULT[image_size]
-        self.fixed_size = image_size
+        self.fixed_size, self.learning_rate = image_size, learning_rate
         self.learn_sigma, self.conditional, self.num_classes, self.label = learn_sigma, conditional, num_classes, label
         self.variance: Variance = "learned_range" if learn_sigma else fixed_variance
-        self.rescale_learned_sigmas, self.learning_rate = rescale_learned_sigmas, learning_rate
+        self.rescale_learned_sigmas, self.validation_images = rescale_learned_sigmas, validation_images
         self.denoiser = UNet(
             in_channels=7 if conditional else 3,
             model_channels=model_channels,
             out_channels=6 if learn_sigma else 3,
             num_res_blocks=num_res_blocks,
-            channel_mult=multipliers,
+            channel_mult=channel_mult or _published_multipliers(image_size),
             attention_factors=[image_size // side for side in attention_resolutions],
             num_heads=num_heads,
             num_head_channels=num_head_channels,
@@ -145,11 +140,13 @@ class DDPM(InpaintingModule):
         self.diffusion = Diffusion.make(noise_schedule, diffusion_steps, rescale_timesteps)
         by_loss = timestep_sampling == "loss-second-moment"
         self.timesteps = SecondMomentTimesteps(diffusion_steps) if by_loss else UniformTimesteps(diffusion_steps)
+        self._choose_samplers(sampler, validation_sampler, diffusion_steps)
+
+    def _choose_samplers(self, given: Sampler | None, for_validation: Sampler | None, diffusion_steps: int) -> None:
         steps = min(250, diffusion_steps)
-        self._given = {"sampler": sampler, "validation_sampler": validation_sampler}
-        self.sampler = sampler or (Replacement(steps) if conditional else RePaint(steps))
-        self.validation_sampler = validation_sampler or DDNM(steps=min(50, diffusion_steps))
-        self.validation_images = validation_images
+        self._given = {"sampler": given, "validation_sampler": for_validation}
+        self.sampler = given or (Replacement(steps) if self.conditional else RePaint(steps))
+        self.validation_sampler = for_validation or DDNM(steps=min(50, diffusion_steps))
         self.progress: Callable[[int, int], None] | None = None  # (calls made, calls expected), for an application
         self._announced: set[Sampler] = set()
 
@@ -162,7 +159,7 @@ class DDPM(InpaintingModule):
         per_image = simple + vlb
         loss = (weight * per_image).mean()
         with self.optimise(self.optimizers()) as minimise:  # type: ignore[arg-type]
-            minimise(loss)
+            minimise(loss, simple=simple, vlb=vlb)
         if isinstance(self.timesteps, SecondMomentTimesteps):
             seen: Any = self.all_gather((t, per_image.detach()))
             self.timesteps.observe(seen[0].flatten(), seen[1].flatten())
@@ -282,6 +279,14 @@ class DDPM(InpaintingModule):
             if given is None and stored and stored["class_path"] in samplers.__all__:
                 self._given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
                 setattr(self, role, self._given[role])
+
+
+def _published_multipliers(image_size: int) -> tuple[float, ...]:
+    if image_size not in _CHANNEL_MULT:
+        raise ValueError(
+            f"image_size {image_size} has no published channel_mult ({sorted(_CHANNEL_MULT)} have): give one."
+        )
+    return _CHANNEL_MULT[image_size]
 
 
 @rank_zero_only

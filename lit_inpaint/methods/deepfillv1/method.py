@@ -104,21 +104,21 @@ class DeepFillV1(InpaintingModule):
         with self.optimise(optimizer_d) as minimise:
             real, fake = self.discriminator_global(torch.cat([image, completed])).chunk(2)
             discriminator_global_loss = wasserstein_discriminator(real, fake)
+            self.note_margin(real, fake)
             real, fake = self.discriminator_local(torch.cat([image_crop, completed_crop])).chunk(2)
             discriminator_local_loss = wasserstein_discriminator(real, fake)
+            self.note_margin(real, fake)
             penalty_global = gradient_penalty(self.discriminator_global, image, completed, mask)
             penalty_local = gradient_penalty(self.discriminator_local, image_crop, completed_crop, mask_crop)
-            discriminator_loss = (
-                discriminator_global_loss
-                + discriminator_local_loss
-                + self.penalty_weight * (penalty_global + penalty_local)
-            )
-            minimise(discriminator_loss)
+            wasserstein = discriminator_global_loss + discriminator_local_loss
+            penalty = penalty_global + penalty_local
+            discriminator_loss = wasserstein + self.penalty_weight * penalty
+            minimise(discriminator_loss, wasserstein=wasserstein, penalty=penalty)
         self.log_dict(
             {
                 "train/discriminator_global_loss": discriminator_global_loss,
                 "train/discriminator_local_loss": discriminator_local_loss,
-                "train/penalty": penalty_global + penalty_local,
+                "train/penalty": penalty,
                 "train/discriminator_loss": discriminator_loss,
             },
             batch_size=len(image),
@@ -150,7 +150,7 @@ class DeepFillV1(InpaintingModule):
                 + self.known_weight * losses["known"]
                 + self.adversarial_weight * losses["adversarial"]
             )
-            minimise(generator_loss)
+            minimise(generator_loss, **losses)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
         self.log("train/generator_loss", generator_loss, prog_bar=True, batch_size=len(image))
 

@@ -46,6 +46,7 @@ class DeepFillV2(InpaintingModule):
     year: ClassVar[int] = 2019
     paper: ClassVar[str] = "Yu et al., Free-Form Image Inpainting with Gated Convolution, ICCV 2019"
     imports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
+    guides: ClassVar[dict[str, str]] = {"sketch": "white lines that the hole follows, for a model with sketch=True"}
     settings: ClassVar[tuple[str, ...]] = ("sketch_drop", "canny", "hed")
     exports: ClassVar[tuple[str, ...]] = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
     multiple = 8
@@ -83,6 +84,10 @@ class DeepFillV2(InpaintingModule):
         """The refined image. ``sketch``: (B, 1, H, W), 1 on a line, for a model with ``sketch=True``."""
         return self.generator(erased, mask, sketch)[1]
 
+    @property
+    def guided_by(self) -> tuple[str, ...]:
+        return ("sketch",) if self.sketch else ()
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [
             torch.optim.Adam(self.generator.parameters(), self.learning_rate, self.betas, fused=True),
@@ -100,6 +105,7 @@ class DeepFillV2(InpaintingModule):
             judged = torch.cat([self._judged(x, mask, sketch) for x in (image, completed.detach())])
             real, fake = self.discriminator(judged).chunk(2)
             discriminator_loss = hinge_discriminator(real, fake)
+            self.note_margin(real, fake)
             minimise(discriminator_loss)
 
         with self.optimise(optimizer_g) as minimise:
@@ -107,7 +113,7 @@ class DeepFillV2(InpaintingModule):
             l1_refined = F.l1_loss(refined, image)
             adversarial = hinge_generator(self.discriminator(self._judged(completed, mask, sketch)))
             generator_loss = l1_coarse + l1_refined + self.adversarial_weight * adversarial
-            minimise(generator_loss)
+            minimise(generator_loss, l1_coarse=l1_coarse, l1_refined=l1_refined, adversarial=adversarial)
 
         self.log_dict(
             {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from lit_inpaint.checkpoints import read_tensors
+from lit_inpaint.checkpoints import fits, read_tensors
 from lit_inpaint.discriminators import SNPatchGAN, SpectralNormConv2d
 from lit_inpaint.losses.hinge import hinge_discriminator, hinge_generator
 from lit_inpaint.methods.dsi.loss import feature_loss
@@ -89,7 +89,7 @@ class DSIVQVAE(DSIStage):
         reconstruction, commitment = self._losses(batch.image, encoding)
         loss = reconstruction + commitment
         with self.optimise(self.optimizers()) as minimise:  # type: ignore[arg-type]
-            minimise(loss)
+            minimise(loss, reconstruction=reconstruction, commitment=commitment)
             # After the forward pass, which used the old codes, and before the averages take them over.
             self.vqvae.top.update(encoding.top.detach(), encoding.top_indices)
             self.vqvae.bottom.update(encoding.bottom.detach(), encoding.bottom_indices)
@@ -153,9 +153,7 @@ def load_vqvae(network: nn.Module, path: Path) -> None:
         raise ValueError(f"{path} holds a {method}; vqvae must be a checkpoint of DSIVQVAE.")
     state = {k.removeprefix("vqvae."): v for k, v in checkpoint["state_dict"].items() if k.startswith("vqvae.")}
     state |= checkpoint.get("ema", {}).get("vqvae", {})
-    own = network.state_dict()
-    differing = [k for k, v in own.items() if k not in state or state[k].shape != v.shape]
-    if differing or len(own) != len(state):
+    if fits(state, network.state_dict()):
         names = ("vq_width", "vq_hidden", "vq_blocks", "channels", "codes")
         sizes = ", ".join(f"{name} {checkpoint['hyper_parameters'].get(name)}" for name in names)
         raise ValueError(f"the VQ-VAE in {path} has {sizes}: give this stage the same numbers.")
@@ -299,7 +297,8 @@ class DSITexture(GuidedStage):
             structural, textural = self._feature_losses(completed, true)
             adversarial = hinge_generator(self.discriminator(torch.cat([completed, mask], dim=1)))
             generator_loss = self.adversarial_weight * adversarial + l1 + self.feature_weight * (structural + textural)
-            minimise(generator_loss)
+            terms = {"l1": l1, "structural": structural, "textural": textural, "adversarial": adversarial}
+            minimise(generator_loss, **terms)
 
         with self.optimise(optimizer_d) as minimise:
             with torch.no_grad():
@@ -307,6 +306,7 @@ class DSITexture(GuidedStage):
             judged = torch.cat([torch.cat([x, mask], dim=1) for x in (image, completed)])
             real, fake = self.discriminator(judged).chunk(2)
             discriminator_loss = hinge_discriminator(real, fake)
+            self.note_margin(real, fake)
             minimise(discriminator_loss)
 
         self.log_dict(

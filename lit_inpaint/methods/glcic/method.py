@@ -97,8 +97,8 @@ class GLCIC(InpaintingModule):
         image = erase(image, mask, mean) if self.variant == "otenim" else erase(image - mean, mask)
         return self.generator(image, mask).sigmoid() * 2 - 1
 
-    def forward(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
-        inpainted = super().forward(image, mask, **guides)
+    def complete_unchecked(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
+        inpainted = super().complete_unchecked(image, mask, **guides)
         return blend(inpainted, mask) if self.blend else inpainted
 
     @property
@@ -123,10 +123,10 @@ class GLCIC(InpaintingModule):
         if phase >= 2:
             other_mask = mask if self.variant == "mmagic" else mask.roll(1, 0)
             with self.optimise(optimizer_d) as minimise:
-                losses["discriminator_loss"] = bce_discriminator(
-                    self.discriminator(image, local_crop(image, other_mask, self.local_size)),
-                    self.discriminator(fake.detach(), fake_crop.detach()),
-                )
+                of_real = self.discriminator(image, local_crop(image, other_mask, self.local_size))
+                of_fake = self.discriminator(fake.detach(), fake_crop.detach())
+                losses["discriminator_loss"] = bce_discriminator(of_real, of_fake)
+                self.note_margin(of_real, of_fake)
                 minimise(losses["discriminator_loss"])
 
         if phase != 2:
@@ -136,7 +136,7 @@ class GLCIC(InpaintingModule):
                     adversarial_loss = bce_generator_minimax if self.variant == "paper" else bce_generator
                     losses["adversarial"] = adversarial_loss(self.discriminator(fake, fake_crop))
                     losses["generator_loss"] = losses["completion"] + self.adversarial_weight * losses["adversarial"]
-                minimise(losses["generator_loss"])
+                minimise(losses["generator_loss"], **losses)
         for name, value in losses.items():
             self.log(f"train/{name}", value, prog_bar=name == "completion", batch_size=len(image))
 

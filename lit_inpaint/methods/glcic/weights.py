@@ -19,6 +19,12 @@ _MMAGIC = [
     *(f"generator.decoder.dec{number}" for number in range(1, 8)),
 ]
 
+OPTIONS: dict[str, Any] = {
+    "mean": {
+        "type": float, "nargs": 3, "metavar": ("R", "G", "B"), "help": "GLCIC of otenim: mpv of the run's config.json",
+    }
+}  # fmt: skip
+
 
 def detect(state: State) -> str | None:
     """The format of a loaded checkpoint: "torch7", "otenim", "otenim_discriminator", "mmagic" or

@@ -217,14 +217,16 @@ class ICTUpsampler(_Colours):
         output = self._upsample(batch, self.degree)
 
         with self.optimise(optimizer_d) as minimise:
-            discriminator_loss = bce_discriminator(self.discriminator(truth), self.discriminator(output.detach())) / 2
+            real, fake = self.discriminator(truth), self.discriminator(output.detach())
+            discriminator_loss = bce_discriminator(real, fake) / 2
+            self.note_margin(real, fake)
             minimise(discriminator_loss)
 
         with self.optimise(optimizer_g) as minimise:
             losses = self._losses(output, truth, mask)
             losses["adversarial"] = bce_generator(self.discriminator(output))
             generator_loss = self._sum(losses)
-            minimise(generator_loss)
+            minimise(generator_loss, **losses)
 
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(truth))
         self.log_dict(

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lit_inpaint.methods.ict.palette import read_palette
 
+OPTIONS = {"palette": {"type": Path, "help": "ICT: kmeans_centers.npy, which belongs to the transformer's file"}}
+
 
 def detect(state: Mapping[str, Any]) -> str | None:
     """The format of loaded weights: "official_transformer", "official_upsampler" or None."""

@@ -39,6 +39,12 @@ def masked_bce_discriminator(real: Tensor, fake: Tensor, mask: Tensor) -> Tensor
     return (F.softplus(-real) + hole * F.softplus(fake) + (1 - hole) * F.softplus(-fake)).mean()
 
 
+def mean_over_hole(logits: Tensor, mask: Tensor) -> Tensor:
+    """One number, of the same patches that :func:`masked_bce_discriminator` takes for fake; 0 if there are none."""
+    hole = F.interpolate(mask, logits.shape[-2:], mode="nearest")
+    return (logits * hole).sum() / hole.sum().clamp(min=1)
+
+
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Mean over layers of the mean SQUARED difference (pix2pixHD takes the absolute one)."""
     return torch.stack([F.mse_loss(a.float(), b.float()) for a, b in zip(fake, real, strict=True)]).mean()

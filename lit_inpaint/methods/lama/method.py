@@ -12,6 +12,7 @@ from lit_inpaint.methods.lama.loss import (
     HighReceptiveFieldFeatures,
     feature_matching,
     masked_bce_discriminator,
+    mean_over_hole,
     r1_penalty,
 )
 from lit_inpaint.methods.lama.networks import Discriminator, Generator
@@ -137,7 +138,7 @@ class LaMa(InpaintingModule):
             if self.perceptual_weight:
                 losses["perceptual"] = self._perceptual(prediction, truth)
                 generator_loss = generator_loss + self.perceptual_weight * losses["perceptual"]
-            minimise(generator_loss)
+            minimise(generator_loss, **losses)
 
         with self.optimise(optimizer_d) as minimise:
             if self.share_forward:
@@ -149,8 +150,10 @@ class LaMa(InpaintingModule):
                 truth.requires_grad_()
                 of_real, _ = self.discriminator(truth)
                 r1 = r1_penalty(of_real, truth)
-            discriminator_loss = masked_bce_discriminator(of_real, self.discriminator(fake)[0], mask)
-            minimise(discriminator_loss + self.gradient_weight * r1)
+            of_fake, _ = self.discriminator(fake)
+            discriminator_loss = masked_bce_discriminator(of_real, of_fake, mask)
+            self.note_margin(of_real, mean_over_hole(of_fake.detach(), mask))
+            minimise(discriminator_loss + self.gradient_weight * r1, discriminator_loss=discriminator_loss, r1=r1)
 
         self.log_dict({f"train/{name}": loss for name, loss in losses.items()}, batch_size=len(mask))
         self.log_dict(

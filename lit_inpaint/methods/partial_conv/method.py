@@ -104,7 +104,7 @@ class PartialConv(InpaintingModule):
             loss = loss + self.perceptual_weight * losses["perceptual"] + self.style_weight * losses["style"]
 
         with self.optimise(self.optimizers()) as minimise:  # type: ignore[arg-type]
-            minimise(loss)
+            minimise(loss, **losses)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
 

@@ -1,0 +1,46 @@
+"""Files that are whole or not there; on the ground floor, so that every package writes them in one way."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path, overwrite: bool = True, flush: bool = False, part: Path | None = None) -> Iterator[Path]:
+    """A file beside ``path`` to write to, renamed to it at the end; if that fails, ``path`` is what it was.
+
+    Args:
+        path: Its folder is made if it is missing.
+        overwrite: False: refuse a file that is there by then.
+        flush: Wait for the disk, so that a machine that stops leaves the old file or the new one.
+        part: What the file is called until then, for who must tell whose it is after a kill.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part or path.with_name(f".{uuid.uuid4().hex}.part{path.suffix[:8]}")  # room beside a name of 255 bytes
+    try:
+        yield part
+        if flush:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        if not overwrite and os.path.lexists(path):
+            raise ValueError(f"{path} has appeared meanwhile; give another --out, or --overwrite.")
+        part.replace(path)
+        if flush:
+            _flush_names(path.parent)
+    except OSError as error:  # of a full disk, which names no file
+        if error.filename is None and error.errno:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """A rename is on the disk once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
