@@ -23,8 +23,8 @@ from torch import Tensor
 
 from benchmarks.published import MissingCheckoutError, checkout
 from benchmarks.utilisation import in_a_fresh_process, now
-from experiments.catalogue.memory import resident_peak
 from lit_inpaint.layers.contextual_attention import contextual_attention
+from lit_inpaint.memory import resident_peak
 
 Form = Callable[[Tensor, Tensor], Tensor]
 Sampling = Literal["align_corners", "every_second"]

@@ -29,9 +29,9 @@ import torchvision
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.catalogue.memory import resident_peak
 from lit_inpaint import methods
 from lit_inpaint.malloc import keep_freed_memory
+from lit_inpaint.memory import resident_peak
 from lit_inpaint.methods import DDPM, DSI, ICT
 from lit_inpaint.methods.dsi.stages import DSIStructure, DSITexture
 from lit_inpaint.methods.ict.palette import make_palette

@@ -58,15 +58,7 @@ def read_image(
         UnreadableImageError: A ValueError naming the file: missing, empty, truncated, corrupt, too large, no image.
     """
     name = os.fspath(path)
-    try:
-        with open_regular(name, most=MAX_BYTES) as file:
-            content = file.read()
-    except ValueError as error:
-        raise UnreadableImageError(str(error)) from error
-    except OSError as error:  # a broken disk, a network that went away
-        raise UnreadableImageError(f"{name}: cannot be read ({error.strerror or error}). Check the disk.") from error
-    if not content:
-        raise UnreadableImageError(f"{name}: the file is empty (0 bytes). Fetch it again or remove it.")
+    content = _content(name)
     jpeg = content.startswith(_START_OF_JPEG)
     if jpeg and content.endswith(_ZEROS) and not content.rstrip(b"\0").endswith(_END_OF_JPEG):
         # A copy that broke off after the space was reserved; Pillow would fill the rest with grey without a word.
@@ -76,6 +68,34 @@ def read_image(
         pixels = _decode_jpeg(content, size, 1)
         if pixels is not None:
             return pixels
+    image = _open(name, content, max_pixels)
+    try:
+        if whole and image.format == "JPEG" and image.mode == "RGB":
+            pixels = _decode_jpeg(content, (image.height, image.width), image.getexif().get(_ORIENTATION, 1))
+            if pixels is not None:
+                return pixels
+        return _decode(image, content, background, bands, white_level)
+    except UnclearImageError as error:
+        raise UnreadableImageError(f"{name}: {error}") from error
+    except Exception as error:
+        raise UnreadableImageError(f"{name}: {_reason(error)}. Fetch it again or remove it.") from error
+
+
+def _content(name: str) -> bytes:
+    try:
+        with open_regular(name, most=MAX_BYTES) as file:
+            content = file.read()
+    except ValueError as error:
+        raise UnreadableImageError(str(error)) from error
+    except OSError as error:  # a broken disk, a network that went away
+        raise UnreadableImageError(f"{name}: cannot be read ({error.strerror or error}). Check the disk.") from error
+    if not content:
+        raise UnreadableImageError(f"{name}: the file is empty (0 bytes). Fetch it again or remove it.")
+    return content
+
+
+def _open(name: str, content: bytes, max_pixels: int) -> Image.Image:
+    """The header alone."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, lower, limit follows
@@ -88,16 +108,7 @@ def read_image(
     if width * height > max_pixels:
         limit = f"at most {max_pixels:,} pixels are allowed"
         raise UnreadableImageError(f"{name}: {width}x{height} is too large; {limit}. Resize it or cut it into tiles.")
-    try:
-        if whole and image.format == "JPEG" and image.mode == "RGB":
-            pixels = _decode_jpeg(content, (height, width), image.getexif().get(_ORIENTATION, 1))
-            if pixels is not None:
-                return pixels
-        return _decode(image, content, background, bands, white_level)
-    except UnclearImageError as error:
-        raise UnreadableImageError(f"{name}: {error}") from error
-    except Exception as error:
-        raise UnreadableImageError(f"{name}: {_reason(error)}. Fetch it again or remove it.") from error
+    return image
 
 
 def read_shape(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.gpu.support import Skipped
 from benchmarks.utilisation import ROWS
+from masks.atomic import whole
 
 LIMIT = 480.0  # seconds of a part
 ROOT = Path(__file__).parents[2]
@@ -144,9 +145,8 @@ class Results:
         return found
 
     def write(self) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
-        part.write_text(json.dumps(self.content, indent=1, allow_nan=False) + "\n")
-        os.replace(part, self.path)
+        with whole(self.path) as part:
+            part.write_text(json.dumps(self.content, indent=1, allow_nan=False) + "\n")
 
 
 class Runner:

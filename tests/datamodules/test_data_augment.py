@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from datamodules import InpaintingDataModule
-from experiments.evaluate.protocol import instantiate
+from lit_inpaint.load import instantiate
 
 
 def name(transform: str, **arguments: Any) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from datamodules import ImageFolder
 from datamodules.files import Files
 from experiments.cli import main
 from experiments.evaluate.protocol import load_protocols
-from experiments.files.write import below, refuse_equal_keys, whole, write_png, write_text
+from experiments.files.write import below, refuse_equal_keys, write_png, write_text
 from lit_inpaint.load import label_methods
 from masks import CenterRectangle
+from masks.atomic import whole
 from masks.lists import read_list
 
 ROOT = Path(__file__).parents[2]
