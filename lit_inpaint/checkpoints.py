@@ -143,7 +143,7 @@ def fits(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) 
     problems = [f"missing {name}" for name in wanted if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in wanted]
     both = [name for name in wanted if name in state]
-    shapes = [(name, tuple(state[name].shape), tuple(wanted[name].shape)) for name in both]
+    shapes = [(name, tuple(getattr(state[name], "shape", ())), tuple(wanted[name].shape)) for name in both]
     return problems + [f"{name} is {given}, not {needed}" for name, given, needed in shapes if given != needed]
 
 
