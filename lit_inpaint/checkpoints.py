@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from lit_inpaint import renamed
 from masks.atomic import whole
 
 FORMAT = 1  # of the checkpoints that this version writes; those without a number are of format 1
@@ -85,7 +86,7 @@ def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = Tru
         ) from error
     if not checked:
         tell_unchecked(path)
-    return content
+    return renamed.checkpoint(content)
 
 
 def check_bits(path: Path) -> bool:

@@ -9,6 +9,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 import lit_inpaint.methods
+from lit_inpaint import renamed
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
@@ -97,7 +98,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments that a checkpoint holds, without Lightning's own entries."""
-    return {k: v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")}
+    own = {k: v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")}
+    cls = stage_classes().get(checkpoint["method"])
+    return renamed.arguments([base.__name__ for base in cls.__mro__], own) if cls else own
 
 
 def _from_checkpoint(

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments.files.key_value import key_value
+from lit_inpaint import renamed
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
 from lit_inpaint.module import InpaintingModule, parameter_counts
@@ -35,7 +36,8 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
         raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
     if size < 1 or batch < 1:
         raise ValueError(f"--size is {size} and --batch is {batch}; both begin at 1.")
-    arguments = dict(key_value(pair) for pair in pairs)
+    names = [base.__name__ for base in cls.__mro__]
+    arguments = dict(key_value(pair) for pair in renamed.words(names, pairs))
     try:
         with torch.device("meta"):
             counts = parameter_counts(cls(**arguments))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from experiments.run.curves import History, join_segments
+from experiments.run.curves import History, join_segments, present_keys
 
 TIMEOUT = 15  # seconds: without a network the client would ask again for minutes
 _OWN = {"_step", "_runtime", "_timestamp", "trainer/global_step", "epoch"}  # W&B's and Lightning's, no curves
@@ -48,7 +48,7 @@ def _run(run: Any) -> History:
         if "trainer/global_step" in numbers:
             numbers["step"] = numbers["trainer/global_step"]
         rows.append({key: value for key, value in numbers.items() if key not in _OWN and value - value == 0})
-    curves, note = join_segments([rows])
+    curves, note = join_segments(present_keys([rows], run.config.get("method")))
     return History(str(run.name), str(run.url), dict(run.config), {}, curves, note)
 
 

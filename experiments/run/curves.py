@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.files.read import Plain, read_json, read_yaml
 from experiments.run.names import CONFIG, FACTS, METRICS, Numbered
+from lit_inpaint import renamed
 
 Curve = list[tuple[float, float]]  # (images seen, value)
 
@@ -49,7 +50,7 @@ def read_history(folder: Path) -> History:
     What is damaged is left out and named in the run's note; a run whose config cannot be read still has its curves.
     """
     damage: list[str] = []
-    config = _newest(folder, CONFIG, read_yaml, damage)
+    config = renamed.configuration(_newest(folder, CONFIG, read_yaml, damage))
     facts = _newest(folder, FACTS, read_json, damage)
     curves, note = join_segments(read_segments(folder, damage))
     said = "; ".join([*([note] if note else []), *damage]) or None
@@ -68,7 +69,13 @@ def _newest(folder: Path, kind: Numbered, read: Callable[[Path], Plain], damage:
 def read_segments(folder: Path, damage: list[str] | None = None) -> list[list[dict[str, float]]]:
     """The rows that each start of a run logged, in the order of the starts; what is damaged is told in ``damage``."""
     damage = [] if damage is None else damage
-    return [_read_csv(path, damage) for path in METRICS.all(folder)]
+    method = _newest(folder, FACTS, read_json, []).get("method")
+    return present_keys([_read_csv(path, damage) for path in METRICS.all(folder)], method)
+
+
+def present_keys(segments: Sequence[list[dict[str, float]]], method: str | None) -> list[list[dict[str, float]]]:
+    """Rows under the keys of today, so that a curve continues across a rename."""
+    return [[{renamed.logged(key, method): value for key, value in row.items()} for row in rows] for rows in segments]
 
 
 def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
@@ -106,9 +113,10 @@ def _cells(line: bytes) -> list[str] | None:
 
 def last_logged(folder: Path, key: str) -> float | None:
     """The last value of the last start, as it was logged: a curve leaves out what is not finite."""
+    present = renamed.logged(key, _newest(folder, FACTS, read_json, []).get("method"))
     for path in reversed(METRICS.all(folder)):
         rows = csv.DictReader(path.read_text(encoding="utf-8", errors="replace").splitlines())
-        for cell in filter(None, reversed([row.get(key) for row in rows])):
+        for cell in filter(None, reversed([row.get(present) or row.get(key) for row in rows])):
             with contextlib.suppress(ValueError):
                 return float(cell)
     return None

@@ -15,6 +15,7 @@ from experiments.run.curves import Curve, History, last_logged, read_history
 from experiments.run.lock import Lock
 from experiments.run.names import CHECKPOINTS, CONFIG, FACTS, LOCK, METRICS, STATUS, WANDB_ID
 from experiments.run.processes import born, machine
+from lit_inpaint import renamed
 from masks.regular import read_text
 
 SILENCE = 600.0  # seconds, after which a run on another machine counts as crashed
@@ -66,6 +67,11 @@ class Run:
     def curves(self) -> dict[str, Curve]:
         """By logged key, the segments of all starts joined by images seen."""
         return self.history.curves if self.metrics else {}
+
+    def curve(self, key: str) -> Curve:
+        """(images seen, value) of a logged key, which may have an old name; empty before it is first logged."""
+        history = self.history if self.metrics else History(self.folder.name, str(self.folder))
+        return history.curves.get(renamed.logged(key, history.method), [])
 
     def last_logged(self, key: str) -> float | None:
         """The last value of the last start, as it was logged, infinite ones included."""

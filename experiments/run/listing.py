@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.run import Run
 from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
+from lit_inpaint import renamed
 from lit_inpaint.metrics import headline, higher_is_better
 
 SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
@@ -68,7 +69,7 @@ def describe(folder: Path, metric: str | None = None) -> Line:
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:  # one bad folder hides no other
         status, why = "unreadable", f"{STATUS}: {' '.join(str(error).split())[:200]}"
     why = "; ".join(filter(None, [why, history.note])) or None
-    shown = metric or headline(history.curves)
+    shown = renamed.logged(metric, history.method) if metric else headline(history.curves)
     curve = history.curves.get(shown, []) if shown else []
     higher = higher_is_better(shown) if shown else None
     ranked = sorted(curve, key=lambda point: -point[1] if higher else point[1])[:1] if higher is not None else []

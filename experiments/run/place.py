@@ -8,6 +8,7 @@ import yaml
 from jsonargparse import Namespace
 
 from experiments.files.read import Plain, read_yaml
+from lit_inpaint import renamed
 
 ROOT = "${trainer.default_root_dir}"
 
@@ -59,7 +60,7 @@ def read_saved(path: Path, folder: Path) -> Plain:
     Raises:
         ValueError: If the file is not a YAML mapping.
     """
-    config = read_yaml(path)
+    config: Plain = renamed.configuration(read_yaml(path))
     trainer = config.setdefault("trainer", {})
     if isinstance(trainer, dict):
         old = trainer.get("default_root_dir")

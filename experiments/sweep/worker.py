@@ -58,7 +58,7 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
         return
     metric = ledger.sweep.metric
     run = Run(folder)
-    values = run.curves.get(metric, [])
+    values = run.curve(metric)
     facts = {"images_seen": values[-1][0]} if values else {}
     last = run.last_logged(metric)
     if ended == "pruned":
@@ -81,7 +81,7 @@ def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes]
         size = sum(path.stat().st_size for path in run.metrics)
         if size != read:
             read = size
-            for _, value in run.curves.get(ledger.sweep.metric, [])[reported:]:
+            for _, value in run.curve(ledger.sweep.metric)[reported:]:
                 reported += 1
                 if math.isfinite(value):
                     trial.report(value, step=reported)

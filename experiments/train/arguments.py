@@ -13,6 +13,7 @@ from experiments.files.find import find_yaml
 from experiments.files.read import Plain
 from experiments.run import Run
 from experiments.run.place import read_saved
+from lit_inpaint import renamed
 from lit_inpaint.load import described, hyper_parameters, read_checkpoint, stage_classes
 
 
@@ -23,7 +24,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     what W&B's agent writes as Python does.
     """
     command, *words = argv
-    words = [installed(of_agent(word)) for word in words]
+    words = [installed(renamed.class_paths(of_agent(word))) for word in words]
     given, _ = options().parse_known_args(words)
     if command == "fit" and given.folder is None and (folder := folder_of_agent()):
         words.append(f"--trainer.default_root_dir={folder}")

@@ -22,8 +22,9 @@ from experiments.train.arguments import prepare_arguments
 from experiments.train.checks import check_flags, check_monitors, explained
 from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
-from experiments.train.parser import Mistake, Parser
+from experiments.train.parser import MODE, Mistake, Parser
 from experiments.train.sizes import check_size, refused_size
+from lit_inpaint import renamed
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.ddp import check_strategy
@@ -69,7 +70,9 @@ class InpaintCLI(LightningCLI):
         devices = torch.cuda.device_count() if trainer.devices == "auto" else trainer.devices
         if trainer.strategy == "auto" and (devices not in (0, 1, "1") or trainer.num_nodes > 1):
             trainer.strategy = "ddp_find_unused_parameters_true"
-        cls = method_classes().get(config.model.class_path.split(".")[-1]) if config.model else None
+        name = config.model.class_path.split(".")[-1] if config.model else ""
+        _watch_present_keys(trainer.callbacks, name)
+        cls = method_classes().get(name)
         if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
             if cls.stages:
                 names = " and ".join(stage.__name__ for stage in cls.stages.values())
@@ -165,6 +168,14 @@ class InpaintCLI(LightningCLI):
                 self.run.release()
 
 
+def _watch_present_keys(callbacks: Any, method: str) -> None:
+    """Callbacks that monitor a logged key by an old name, or write it into a file's, follow the rename."""
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []:
+        if arguments := callback.get("init_args"):
+            for name, value in vars(arguments).items():
+                arguments[name] = renamed.watched(value, method)
+
+
 def is_first_process() -> bool:
     """Whether this is rank 0 of all nodes, before Lightning knows: nobody else chooses a folder."""
     ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
@@ -185,7 +196,7 @@ def main(argv: list[str]) -> int:
             auto_configure_optimizers=False,
             parser_class=Parser,
             parser_kwargs={
-                "parser_mode": "omegaconf+",
+                "parser_mode": MODE,
                 "fit": fit,
                 **dict.fromkeys(("validate", "test", "predict"), rest),
             },

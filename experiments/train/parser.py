@@ -2,10 +2,13 @@
 
 import inspect
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import lightning as L
-from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, Namespace, set_loader  # type: ignore[attr-defined]
+from jsonargparse._loaders_dumpers import get_loader_exceptions
+from jsonargparse._optionals import get_omegaconf_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 import datamodules
@@ -13,8 +16,14 @@ import masks
 from experiments.files.read import Plain
 from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
+from lit_inpaint import renamed
 from lit_inpaint.load import stage_classes
 from masks.nearest import nearest
+
+MODE = "omegaconf+"  # of Parser: interpolations follow what a later file or the command line overrides
+_load: Callable[[str], Any] = get_omegaconf_loader(MODE)  # type: ignore[no-untyped-call]
+# Every file, a nested one too, is read with the class paths of before.
+set_loader(MODE, lambda text: _load(renamed.class_paths(text)), get_loader_exceptions("yaml"))
 
 
 class Mistake(ValueError):
@@ -35,6 +44,7 @@ class Parser(LightningArgumentParser):
     """
 
     written: Plain | None = None
+    classes: tuple[str, ...] = ()  # of the parser of one class: its name and those of its bases
 
     def __init__(self, *args: Any, fitting: bool = False, **kwargs: Any) -> None:
         """``fitting``: see :func:`experiments.train.arguments.config_text`."""
@@ -45,6 +55,19 @@ class Parser(LightningArgumentParser):
         if kwargs.get("action") is ActionConfigFile:
             kwargs["action"] = FindConfig
         return super().add_argument(*args, **kwargs)
+
+    def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:
+        self.classes = tuple(cls.__name__ for cls in getattr(theclass, "__mro__", ()))
+        return super().add_class_arguments(theclass, *args, **kwargs)
+
+    def parse_object(self, obj: Any, *args: Any, **kwargs: Any) -> Namespace:
+        given = vars(obj) if isinstance(obj, Namespace) else obj
+        parsed: Namespace = super().parse_object(renamed.arguments(self.classes, given), *args, **kwargs)
+        return parsed
+
+    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        """``args`` of one class's parser is one word, ``--name=value``."""
+        return super().parse_args(renamed.words(self.classes, args) if self.classes else args, *more, **kwargs)
 
     def _parse_common(self, cfg: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         if cfg.get("subcommand") and "${" in str(cfg):
