@@ -85,7 +85,8 @@ class Keyed:
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        return np.asarray(self.compose(image=image)["image"])
+        augmented: Pixels = self.compose(image=image)["image"]  # as it is: check_augment refuses what is no picture
+        return augmented
 
 
 def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8) -> None:
