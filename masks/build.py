@@ -1,8 +1,10 @@
 """From a configuration to a generator and back, without torch: the YAML form that LightningCLI reads as well."""
 
 import dataclasses
+import importlib
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import masks
 from masks.generator import MaskGenerator
@@ -10,28 +12,49 @@ from masks.nearest import nearest
 
 
 def build(config: str | Mapping[str, Any]) -> MaskGenerator:
-    """A generator from a class name or ``{class_path: masks.LaMaThick, init_args: {size: 512}}``, nested ones too.
+    """A generator from what `fit` takes as ``mask``: a class, or a class with arguments, nested ones too.
 
-    >>> build("LaMaThick")
-    LaMaThick(size=256, cap=0.5)
-    >>> build({"class_path": "masks.Inset", "init_args": {"generator": {"class_path": "masks.Half"}, "border": 16}})
+    >>> build("LaMaThick"), build("masks.lama.LaMaThick")
+    (LaMaThick(size=256, cap=0.5), LaMaThick(size=256, cap=0.5))
+    >>> build({"class_path": "masks.Inset", "init_args": {"generator": "Half", "border": 16}})
     Inset(generator=Half(), border=16, size=512)
+
+    Raises:
+        ValueError: There is no such class, or it does not take these arguments.
     """
-    path = config if isinstance(config, str) else str(config.get("class_path"))
+    if not isinstance(config, str) and "class_path" not in config:
+        raise ValueError(f"{dict(config)} names no mask generator. Give class_path and, for arguments, init_args.")
+    law = find_class(config if isinstance(config, str) else str(config["class_path"]))
     arguments = {} if isinstance(config, str) else dict(config.get("init_args") or {})
-    name = path.removeprefix("masks.")
-    if name not in masks.__all__:
-        raise ValueError(f"{path!r} is no mask generator. {nearest(name, masks.__all__)}")
-    generator = getattr(masks, name)
-    fields = [field.name for field in dataclasses.fields(generator)]
+    allowed, hints = list(inspect.signature(law).parameters), get_type_hints(law.__init__)
     for argument in arguments:
-        if argument not in fields:
-            raise ValueError(f"{name} has no argument {argument!r}. {nearest(argument, fields)}")
+        if argument not in allowed:
+            raise ValueError(f"{law.__name__} has no argument {argument!r}. {nearest(argument, allowed)}")
+    given = {argument: _value(value, hints.get(argument)) for argument, value in arguments.items()}
     try:
-        built: MaskGenerator = generator(**{argument: _value(value) for argument, value in arguments.items()})
+        return law(**given)
     except TypeError as error:
-        raise ValueError(f"{name}: {error}. Its arguments are {', '.join(fields) or 'none'}.") from error
-    return built
+        raise ValueError(f"{law.__name__}: {error}. Its arguments are {', '.join(allowed) or 'none'}.") from error
+
+
+def find_class(path: str) -> type[MaskGenerator]:
+    """A mask generator by its name in ``masks.__all__``, or by ``package.module.Class``, which is imported.
+
+    Raises:
+        ValueError: There is no such class.
+    """
+    name = path.removeprefix("masks.")
+    module, _, last = path.rpartition(".")
+    found = getattr(masks, name) if name in masks.__all__ else None
+    if found is None and module:
+        try:
+            found = getattr(importlib.import_module(module), last, None)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there; what it imports is not
+    if not (isinstance(found, type) and issubclass(found, MaskGenerator)):
+        raise ValueError(f"{path!r} is no mask generator. {nearest(last, masks.__all__)}")
+    return found
 
 
 def describe(generator: MaskGenerator) -> dict[str, Any]:
@@ -42,13 +65,15 @@ def describe(generator: MaskGenerator) -> dict[str, Any]:
     """
     assert dataclasses.is_dataclass(generator)
     arguments = {field.name: _plain(getattr(generator, field.name)) for field in dataclasses.fields(generator)}
-    return {"class_path": f"masks.{type(generator).__name__}", "init_args": arguments}
+    cls = type(generator)
+    package = "masks" if getattr(masks, cls.__name__, None) is cls else cls.__module__
+    return {"class_path": f"{package}.{cls.__qualname__}", "init_args": arguments}
 
 
-def _value(value: Any) -> Any:
-    if isinstance(value, Mapping):
+def _value(value: Any, hint: Any) -> Any:
+    if isinstance(value, Mapping) or (isinstance(value, str) and MaskGenerator.__name__ in str(hint)):
         return build(value)
-    return tuple(_value(item) for item in value) if isinstance(value, list) else value
+    return tuple(_value(item, hint) for item in value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

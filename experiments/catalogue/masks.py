@@ -9,20 +9,27 @@ from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from PIL import Image, ImageDraw
 
+import masks
+from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
 from experiments.files.write import write_text
 from masks.area import BUCKETS, bucket
 from masks.atomic import whole
-from masks.build import build
+from masks.build import build, find_class
 from masks.files import read_mask
 from masks.finding import find_images
 from masks.fixed import RECIPE, FixedSet
 from masks.generator import Mask, MaskGenerator
+from masks.nearest import nearest
 
 # Hole shares (low, high] of Liu et al. 2018, and what lies outside.
-_MASK = "class name (LaMaThick), YAML with class_path and init_args (experiments/configs/masks/*.yaml)"
+_MASK = (
+    "what `fit` takes: a class (LaMaThick, package.module.Class), a class with arguments "
+    "('{class_path: ..., init_args: {...}}'), or a YAML of these, installed ones by name (lama_thick_512)"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -36,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="write | show | measure")
 
     write = commands.add_parser("write", help="write a fixed set of masks and its recipe", description=_write.__doc__)
-    write.add_argument("mask", help=f"{_MASK}, or the {RECIPE} of a set")
+    write.add_argument("mask", help=f"{_MASK}; or the {RECIPE} of a set")
     write.add_argument("--out", type=Path, required=True, help="new folder; an existing one is never overwritten")
     write.add_argument("--seed", type=int, help="default 0, or the recipe's")
     write.add_argument("--count", type=int, help="default 100, or the recipe's")
@@ -46,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     write.set_defaults(command=_write)
 
     show = commands.add_parser("show", help="one picture of many masks", description=_show.__doc__)
-    show.add_argument("mask", help=f"{_MASK}, or a folder of mask files")
+    show.add_argument("mask", help=f"{_MASK}; or a folder of mask files")
     show.add_argument("--out", type=Path, required=True, help="PNG to write")
     show.add_argument("--seed", type=int, default=0)
     show.add_argument("--count", type=int, default=24)
@@ -94,23 +101,35 @@ def _size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; say 256, or 321x481 for height x width") from None
 
 
-def _load(mask: str) -> dict[str, Any]:
-    """The configuration behind a class name, a YAML of a mask or a recipe, as a recipe that may lack its numbers."""
-    if not mask.endswith((".yaml", ".yml")):
+def recipe_of(mask: str) -> dict[str, Any]:
+    """The configuration behind a class, a YAML of a mask or a recipe, as a recipe that may lack its numbers."""
+    if mask.lstrip().startswith("{"):
+        try:
+            return {"mask": yaml.safe_load(mask)}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{mask!r} is not YAML. Give {_MASK}.") from error
+    if not mask.endswith((".yaml", ".yml")) and mask not in (names := _yaml_names()):
+        if "." not in mask and mask not in masks.__all__:
+            raise ValueError(f"{mask!r} is no mask generator. {nearest(mask, [*masks.__all__, *names])}")
+        find_class(mask)
         return {"mask": mask}
-    path = Path(mask)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file. Give a {_MASK}.")
+    path = find_yaml(mask, "masks")
     config = read_yaml(path)
     if not {"class_path", "mask"} & set(config):
-        raise ValueError(f"{path} holds neither class_path nor mask. Give a {_MASK}, or the {RECIPE} of a set.")
+        raise ValueError(f"{path} holds neither class_path nor mask. Give {_MASK}, or the {RECIPE} of a set.")
     return config if "mask" in config else {"mask": config}
+
+
+def _yaml_names() -> list[str]:
+    """Installed masks without their suffix, as `lama_thick_512` and `masks/lama_thick_512`."""
+    stems = sorted(path.stem for path in (INSTALLED / "masks").glob("*.yaml"))
+    return [*stems, *(f"masks/{stem}" for stem in stems)]
 
 
 def _write(arguments: argparse.Namespace) -> int:
     """Draw masks by a seed and write them as 00000.png, ... (white = hole) with set.yaml, from which the same command
     writes the same bits again."""
-    given = _load(arguments.mask)
+    given = recipe_of(arguments.mask)
     recipe = {"seed": 0, "count": 100, "height": 256, "width": 256} | given
     asked = {"seed": arguments.seed, "count": arguments.count}
     asked |= dict(zip(("height", "width"), arguments.size or (None, None), strict=True))
@@ -131,15 +150,15 @@ def _show(arguments: argparse.Namespace) -> int:
     """Draw a contact sheet, holes white, the hole share under each mask and the mean over all in the last line."""
     if arguments.out.exists():
         raise ValueError(f"{arguments.out} exists. Choose another name.")
-    masks: Iterable[Mask]
+    shown: Iterable[Mask]
     if Path(arguments.mask).is_dir():
         names = find_images(arguments.mask, what="masks")[: arguments.count]
-        masks = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
+        shown = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
     else:
-        generator = build(_load(arguments.mask)["mask"])
+        generator = build(recipe_of(arguments.mask)["mask"])
         height, width = arguments.size
-        masks = draw_masks(generator, arguments.count, height, width, arguments.seed)
-    sheet = contact_sheet(masks, arguments.columns, arguments.tile)
+        shown = draw_masks(generator, arguments.count, height, width, arguments.seed)
+    sheet = contact_sheet(shown, arguments.columns, arguments.tile)
     with whole(arguments.out, overwrite=False) as part:
         sheet.save(part, optimize=True)
     print(arguments.out)
@@ -151,10 +170,10 @@ def draw_masks(generator: MaskGenerator, count: int, height: int, width: int, se
     return iter(FixedSet(generator, seed, count, height, width))
 
 
-def contact_sheet(masks: Iterable[Mask], columns: int = 8, tile: int = 128) -> Image.Image:
+def contact_sheet(drawn: Iterable[Mask], columns: int = 8, tile: int = 128) -> Image.Image:
     """One picture: masks shrunk to ``tile`` pixels, holes white, hole shares in per cent below each."""
     tiles, shares = [], []
-    for mask in masks:
+    for mask in drawn:
         shares.append(float(mask.mean()))
         factor = tile / max(mask.shape)
         size = (max(1, round(mask.shape[1] * factor)), max(1, round(mask.shape[0] * factor)))

@@ -252,7 +252,7 @@ def test_buckets_exclude_their_low_end() -> None:
     ("arguments", "message"),
     [
         (["show", "Narow", "--out", "x.png"], "'Narow' is no mask generator. Did you mean 'Narrow'?"),
-        (["write", "nowhere.yaml", "--out", "x"], "nowhere.yaml: no such file"),
+        (["write", "nowhere.yaml", "--out", "x"], "there is no file 'nowhere.yaml' here"),
         (["measure", "nowhere"], "nowhere: no such folder"),
         (["write", "Half", "--out", "x", "--count", "0"], "at least one mask"),
     ],
