@@ -38,7 +38,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     """Photographs of one data set and the masks that erase them; a subclass says where the files are.
 
     Every draw is keyed by (seed, purpose, epoch, sample index): the samples are the same for any number of workers and
-    devices, and a resumed run goes on with the batch that would have come next.
+    devices, and a resumed run continues with the batch that would have come next.
 
     Args:
         mask: Distribution of the holes in training.
@@ -262,9 +262,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         different = [key for key, value in self._resumed.items() if key in now and now[key] != value]
         if different:
             changes = ", ".join(f"{key} was {self._resumed[key]} and is {now[key]}" for key in different)
-            raise ValueError(
-                f"The run cannot go on where it stopped: {changes}. Set it back, or begin anew from its weights."
-            )
+            raise ValueError(f"The run cannot be resumed: {changes}. Set it back, or begin anew from its weights.")
 
     def _check_global_batch(self, world: int) -> None:
         accumulated = getattr(self.trainer.lightning_module, "accumulate", 1) if self.trainer else 1

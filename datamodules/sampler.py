@@ -25,7 +25,7 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
     Args:
         samples: Number of samples in the data set.
         batch_size: Of one rank.
-        start: (epoch, batches of it that are done): where a resumed run goes on. Other epochs begin at their beginning.
+        start: (epoch, batches of it that are done): where a run resumes. Other epochs begin at their beginning.
     """
 
     def __init__(

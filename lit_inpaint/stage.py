@@ -34,7 +34,7 @@ class Stage(L.LightningModule):
             before it steps; a checkpoint between two such steps holds the gradients so far (docs/reliability.md).
         clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
-            "skip" leaves out that one update, counts it in ``train/skipped`` and goes on.
+            "skip" leaves out that one update, counts it in ``train/skipped`` and continues.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.backbones.BACKBONES: what published training stands on
@@ -209,7 +209,7 @@ class Stage(L.LightningModule):
         ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Fitting goes on from the raw weights; everything else uses the averaged ones where the file has them."""
+        """Fitting resumes from the raw weights; everything else uses the averaged ones where the file has them."""
         self.generator_updates = checkpoint.get("generator_updates", 0)
         self.skipped = checkpoint.get("skipped", 0)
         self._unfinished = checkpoint.get("accumulated", [])

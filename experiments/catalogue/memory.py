@@ -35,7 +35,7 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
     if issubclass(cls, InpaintingModule) and not cls.trainable:
         raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
     if size < 1 or batch < 1:
-        raise ValueError(f"--size is {size} and --batch is {batch}; both begin at 1.")
+        raise ValueError(f"--size is {size} and --batch-size is {batch}; both begin at 1.")
     names = [base.__name__ for base in cls.__mro__]
     arguments = dict(key_value(pair) for pair in renamed.words(names, pairs))
     try:
@@ -71,7 +71,7 @@ def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, 
         except BrokenProcessPool:
             raise ValueError(
                 f"the process that measured {batch} images of {size}x{size} was killed, most likely for want of "
-                "memory. Give a smaller --size or --batch, or arguments that make the networks smaller."
+                "memory. Give a smaller --size or --batch-size, or arguments that make the networks smaller."
             ) from None
 
 

@@ -145,7 +145,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--memory", action="store_true", help="parameters, optimiser bytes, measured peak an image")
     parser.add_argument("--size", type=int, default=256, help="side of the images, for --memory (256)")
-    parser.add_argument("--batch", type=int, default=2, help="images; twice as many are measured as well (2)")
+    parser.add_argument("--batch-size", type=int, default=2, help="images; twice as many are measured as well (2)")
     a = parser.parse_intermixed_args(argv)
     known = classes()
     if a.name and a.name not in known:
@@ -155,7 +155,7 @@ def main(argv: list[str]) -> int:
 
         if not a.name:
             raise ValueError("--memory measures one method: give its name.")
-        lines: Any = report(known[a.name], a.arguments, a.size, a.batch)
+        lines: Any = report(known[a.name], a.arguments, a.size, a.batch_size)
     elif a.json:
         rows = describe()
         json.dump([row for row in rows if row["name"] == a.name] if a.name else rows, sys.stdout, indent=1)

@@ -38,7 +38,7 @@ MAY_CHANGE = (
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint benchmark",
-        description="Evaluate methods under a protocol. Killed and started again, it goes on where it stopped.",
+        description="Evaluate methods under a protocol. Safe to interrupt: run the same command again to resume.",
         epilog="Records, pictures and journals lie in --out; `lit-inpaint compare OUT` makes a page of them.",
     )
     p.add_argument("protocol", help="the name of an installed protocol (repaint, center_hole, ...) or a YAML file")

@@ -1,4 +1,4 @@
-"""One method under one protocol, image by image, so that a killed evaluation goes on where it stopped.
+"""One method under one protocol, image by image, so that a killed evaluation resumes where it stopped.
 
 Every finished batch is one write to a journal: its images' values, times and adaptations. The record is computed from
 the journal alone, so an interrupted evaluation ends in the same numbers as an uninterrupted one.

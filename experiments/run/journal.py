@@ -35,7 +35,7 @@ def content_of(method: str) -> str:
 
 
 class Journaled(Structural):
-    """Whatever can go on where it stopped: a folder for its journal, and what tells it from another job."""
+    """Whatever can resume where it stopped: a folder for its journal, and what tells it from another job."""
 
     @property
     def journal_folder(self) -> Path: ...

@@ -46,5 +46,5 @@ def refuse_differences(model: Plain, path: Path) -> None:
         if key in given and json.dumps(given[key], default=str) != json.dumps(saved[key], default=str):
             raise ValueError(
                 f"model.init_args.{key} is {given[key]!r}, but {path} was trained with {saved[key]!r}. Leave it out to "
-                "go on as before, or start a new run with these weights: --init_from instead of --ckpt_path."
+                "resume, or start a new run with these weights: --init_from instead of --ckpt_path."
             )

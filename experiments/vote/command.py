@@ -14,7 +14,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint vote",
         description="A page on this machine that shows two completions of one image and asks which looks more real. "
-        "Answers are in OUT/votes as soon as they are given; started again, it goes on.",
+        "Answers are in OUT/votes as soon as they are given; the same command resumes.",
         epilog="lit-inpaint vote OUT --reference M --result writes the column that `lit-inpaint compare OUT` shows.",
     )
     p.add_argument("out", type=Path, help="output folder of `lit-inpaint benchmark`")

@@ -60,7 +60,7 @@ class Restart(Checkpoint):
         self._validating = False
         self._common_batches = 0  # of a validation: every rank has them
         self._saved_at = -1
-        self._cut_off: dict[str, Any] = {}  # what the checkpoint that this run goes on from had still to do
+        self._cut_off: dict[str, Any] = {}  # what was still to do when the checkpoint that this run resumes was written
 
     # ---- stopping ----------------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Restart(Checkpoint):
     ) -> None:
         self._stop_if_told(trainer)
         if trainer.global_step == trainer.max_steps != self._saved_at and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._save(trainer)  # here, not in on_train_end: a longer max_steps then goes on inside the epoch
+            self._save(trainer)  # here, not in on_train_end: a longer max_steps then resumes inside the epoch
 
     def on_validation_batch_end(
         self,
