@@ -547,6 +547,40 @@ def test_records_come_back_as_they_were_written(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("place", "value", "said"),
+    [("method", {"seed": "3"}, "method.seed"), ("method", {"parameters": {"g": 1.5}}, "method.parameters.g"),
+     ("protocol", {"published": [{"label": "LaMa"}]}, "protocol.published"), ("metrics", {"psnr": {}}, "metrics.psnr")],
+    ids=["seed", "parameters", "published", "metrics"],
+)  # fmt: skip
+def test_a_value_of_another_type_is_not_written(place: str, value: dict[str, Any], said: str, tmp_path: Path):
+    record = a_record()
+    for key, content in value.items():
+        if place == "metrics":
+            record.metrics[key] = replace(record.metrics[key], n=1.5, values={}, left_out=0)
+        else:
+            setattr(getattr(record, place), key, content)
+    with pytest.raises(ValueError, match=said):
+        write_record(record, tmp_path / "r.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_record_of_0_1_without_newer_keys_is_read_and_unknown_ones_of_its_method_are_no_damage(tmp_path: Path):
+    path = tmp_path / "r.json"
+    write_record(a_record(), path)
+    data = json.loads(path.read_text())
+    assert "data" not in data["protocol"] and "path" not in data
+    data["method"] |= {"licence": "MIT"}
+    for key in ("checkpoint", "run", "seed"):
+        del data["method"][key]
+    path.write_text(json.dumps(data))
+    read = read_record(path)
+    assert (read, read.path, read.label, read.method.seed) == (a_record(), path, "Telea", None)
+    path.write_text(json.dumps(data | {"path": "elsewhere"}))
+    with pytest.raises(ValueError, match="path: Unexpected"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
     [
         (("protocol", "definition", "size"), 128, "its hash is .*, that of its definition"),
         (("protocol", "hash"), "0" * 64, "its hash is 00000000"),

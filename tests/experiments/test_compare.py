@@ -461,6 +461,32 @@ def test_a_cost_that_no_record_says_is_no_column(tmp_path: Path) -> None:
     assert "memory" not in text.markdown([one]) + text.latex([one])
 
 
+def test_benchmark_and_compare_write_one_number_alike_and_benchmark_keeps_the_order_given(tmp_path: Path) -> None:
+    """Mean 20 and deviation 1 over 100 images: the interval's half width is near 0.2."""
+    for label, centre in (("Telea", 20.0), ("LaMa", 25.0)):
+        write_record(tmp_path, label, {"psnr": spread(centre), "fid": None}, adaptation=f"padded for {label}")
+    write_record(tmp_path, "MIGAN", {}, not_applicable="takes 512 pixels only")
+    records = {record.label: record for record in read_folders([tmp_path])[0]}
+    plain = table.plain_table([records["Telea"], records["MIGAN"], records["LaMa"]], {"psnr": "", "fid": ""})
+    low, high = records["Telea"].metrics["psnr"].interval or (0, 0)
+    lines = text.report(plain, "Telea").splitlines()
+    measured = [line for line in lines if line.startswith("| ") and "MiB" in line]
+    assert [line.split(" | ")[0] for line in measured] == ["| Telea", "| MIGAN", "| LaMa"]
+    assert measured[0].startswith(f"| Telea | 20.00 [{low:.2f}, {high:.2f}] | n/a: undefined on every image | 0.0200 |")
+    assert (low, high) == pytest.approx((19.8, 20.2), abs=0.03)
+    assert "| LaMa | +5.00 [+5.00, +5.00] | - |" in lines
+    assert {"- Telea: padded for Telea", "- MIGAN: takes 512 pixels only"} <= set(lines)
+    marked = text.markdown(make_tables(list(records.values())))
+    assert "| LaMa | **25.00** | " in marked and "| Telea | 20.00 | " in marked
+
+
+def test_a_narrow_screen_leaves_the_intervals_to_the_file(tmp_path: Path) -> None:
+    write_record(tmp_path, "Telea", {"psnr": spread(24)})
+    plain = table.plain_table(read_folders([tmp_path])[0], {"psnr": ""})
+    wide, narrow = (list(screen.results(plain, width).columns[1].cells) for width in (200, 40))
+    assert (wide[0].startswith("24.00\n["), narrow) == (True, ["24.00"])
+
+
 # ---- the page in a browser -----------------------------------------------------------------------------------------
 
 
