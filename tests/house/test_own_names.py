@@ -92,7 +92,8 @@ def test_every_command_of_a_wheel_works_in_a_folder_with_the_names_of_our_packag
         return done.stdout
 
     # fit with a worker, kill -9, and the command that `runs` prints
-    (lab / "fit.yaml").write_text(yaml.safe_dump(killing.settings(DEEPFILL, workers=1, steps=8)))
+    settings = killing.settings(DEEPFILL, workers=1, steps=8)
+    (lab / "fit.yaml").write_text(yaml.safe_dump(settings))
     environment = {**os.environ, "PYTHONPATH": str(site), "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
         [sys.executable, program, "fit", "--config", "fit.yaml"], cwd=lab, env=environment, start_new_session=True
@@ -109,9 +110,12 @@ def test_every_command_of_a_wheel_works_in_a_folder_with_the_names_of_our_packag
     assert read_checkpoint(lab / "run/checkpoints/last.ckpt")["global_step"] == 8
 
     # two ranks, two workers of a sweep, two methods of a benchmark, the quickstart
+    for key in ("logger", "callbacks", "enable_progress_bar"):  # ours instead, each in the folder of its run
+        del settings["trainer"][key]
+    (lab / "trial.yaml").write_text(yaml.safe_dump(settings))
     ranks = ["--trainer.devices=2", "--trainer.max_steps=1", "--data.init_args.batch_size=1"]
-    lit_inpaint("fit", "--config", "fit.yaml", *ranks, "--trainer.default_root_dir=ranks")
-    command = ["lit-inpaint", "fit", "--config", "fit.yaml", "--trainer.max_steps=3", "${args}"]
+    lit_inpaint("fit", "--config", "trial.yaml", *ranks, "--trainer.default_root_dir=ranks")
+    command = ["lit-inpaint", "fit", "--config", "trial.yaml", "--trainer.max_steps=3", "${args}"]
     grid = {"trainer.limit_val_batches": {"values": [1, 2]}}
     sweep = {"name": "lab", "method": "grid", "metric": {"name": "val/psnr", "goal": "maximize"}}
     (lab / "lab.yaml").write_text(yaml.safe_dump({**sweep, "command": command, "parameters": grid}))
