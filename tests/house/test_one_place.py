@@ -32,6 +32,7 @@ ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to ca
 }
 NAMES_A_PAPER = {  # outside the papers' folders and configs: the files that may, and why
     "lit_inpaint/methods/__init__.py": "the import line that a new paper adds",
+    "lit_inpaint/renamed.py": "the one table of old names says whose each is",
     "experiments/cli.py": "examples of commands that users can type",
     "experiments/inpaint/command.py": "an example in the help of --method",
     "experiments/catalogue/methods.py": "an example in the help of --memory",
