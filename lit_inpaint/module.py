@@ -29,6 +29,7 @@ class InpaintingModule(Stage, ABC):
     trainable: ClassVar[bool] = True
     stages: ClassVar[dict[str, type[Stage]]] = {}  # trained apart, by their flags of `lit-inpaint assemble`
     guides: ClassVar[dict[str, str]] = {}  # maps (B, 1, H, W) that forward takes by name beside the mask: what each is
+    called: ClassVar[tuple[str, ...]] = ()  # submodules whose forward is one network call, where not those of averaged
     diverse: ClassVar[bool] = False  # True: sample() gives different completions for different seeds
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     multiple: int = 1  # sides are padded (reflected) to a multiple of this

@@ -15,6 +15,7 @@ from PIL import Image
 from datamodules.reading import read_image
 from experiments.files.write import write_png
 from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
+from lit_inpaint.calls import counted
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from masks.files import read_mask
@@ -148,8 +149,7 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
     def advance(done: int, windows: int) -> None:
         tell(f"window {done} of {windows}")
 
-    hooks = [getattr(method, name).register_forward_hook(called) for name in method.averaged]
-    try:
+    with counted(method, called):
         for number in range(count):
             tell(f"completion {number + 1} of {count}")
             arguments = (Path(task.image).stem, number, task.seed, task.tile, guides, advance)
@@ -160,9 +160,6 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
             lines = ", the lines are not used" if task.lines and not guides else ""
             said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
             yield {"label": name, "file": str(file), "preview": str(preview), "said": said}
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def small(pixels: np.ndarray, side: int = PREVIEW) -> np.ndarray:

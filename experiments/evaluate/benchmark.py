@@ -3,10 +3,11 @@
 import argparse
 import multiprocessing
 import shlex
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from experiments.evaluate.measure import evaluate
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
-from experiments.run.journal import Journal, settings_of
+from experiments.run.journal import settings_of
 from lit_inpaint.load import label_methods
 from lit_inpaint.metrics import definition
 from masks.nearest import nearest
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> int:
     console = Console()
     for line in lines(protocols[0].images.summary):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    for name, reason in jobs[0].left_out().items():
+    for name, reason in jobs[0].left_out.items():
         console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
     devices = ["cuda" if torch.cuda.is_available() else "cpu"] if a.device == ["auto"] else a.device
     records = run(jobs, devices, console)
@@ -137,20 +138,26 @@ def _run_on_many(
     jobs: list[Job], devices: list[str], advance: Callable[[int], None], method: str = "spawn"
 ) -> list[Record]:
     context: Any = multiprocessing.get_context(method)
-    free = context.Manager().Queue()
+    manager = context.Manager()
+    free, told, done = manager.Queue(), manager.Queue(), [0] * len(jobs)
     for device in devices:
         free.put(device)
     with ProcessPoolExecutor(len(devices), mp_context=context) as pool:
-        futures: list[Future[Record]] = [pool.submit(_evaluate_on_free_device, job, free) for job in jobs]
-        while not all(future.done() for future in futures):
-            time.sleep(0.5)
-            advance(sum(len(Journal(job).rows) for job in jobs))
+        futures: list[Future[Record]] = [
+            pool.submit(_evaluate_on_free_device, number, job, free, told) for number, job in enumerate(jobs)
+        ]
+        while not (all(future.done() for future in futures) and told.empty()):
+            with suppress(Empty):
+                number, images = told.get(timeout=0.5)
+                done[number] = images
+                advance(sum(done))
         return [future.result() for future in futures]
 
 
-def _evaluate_on_free_device(job: Job, free: Any) -> Record:
+def _evaluate_on_free_device(number: int, job: Job, free: Any, told: Any) -> Record:
+    """``told`` hears (number of the job, images done)."""
     device = free.get()
     try:
-        return evaluate(job, device)
+        return evaluate(job, device, lambda images: told.put((number, images)))
     finally:
         free.put(device)

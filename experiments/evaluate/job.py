@@ -1,12 +1,13 @@
 """One method under one protocol, with the places of what it writes."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from experiments.evaluate.protocol import Protocol
-from experiments.run.journal import content_of
-from lit_inpaint.metrics import Features, metric, refusal, unavailable
+from experiments.evaluate.source import Network, Source
+from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,22 @@ class Job:
     def pictures(self, kind: str) -> Path:
         return self.out / "images" / self.protocol.folder / kind
 
+    def source(self) -> Source:
+        return Network(self.method, self.label, self.protocol, self.weights)
+
+    @cached_property
     def left_out(self) -> dict[str, str]:
         """Metrics of the protocol that cannot be computed here, and why."""
         count = len(self.protocol.images)
         reasons = {name: unavailable(name) or refusal(metric(name), count) for name in self.protocol.metrics}
         return {name: reason for name, reason in reasons.items() if reason}
 
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """Those of the protocol that can be computed here."""
+        return {name: metric(name) for name in self.protocol.metrics if name not in self.left_out}
+
     def identity(self) -> dict[str, Any]:
         """A journal with another identity belongs to something else and is begun anew."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("label", "out")}
-        content = {"protocol": self.protocol.hash, "method": content_of(self.method)}
-        return given | content | {"left_out": sorted(self.left_out())}
+        given = {"protocol": self.protocol.hash, "batch_size": self.batch_size, "settings": self.settings}
+        return given | self.source().identity() | {"left_out": sorted(self.left_out)}

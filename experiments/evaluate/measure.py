@@ -7,8 +7,7 @@ the journal alone, so an interrupted evaluation ends in the same numbers as an u
 import io
 import math
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +17,19 @@ from torch import Tensor
 from datamodules.evaluation import collate
 from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import Protocol
-from experiments.evaluate.summarise import describe, summarise, versions
+from experiments.evaluate.source import Completion, Source
+from experiments.evaluate.summarise import summarise, versions
 from experiments.files.write import below, key_of, write_bytes, write_png
 from experiments.records.files import NewerFormatError, read_record, write_record
 from experiments.records.record import Record
 from experiments.run.journal import Journal, Row
-from lit_inpaint.load import load_method
-from lit_inpaint.memory import peak_bytes, reset_peak
-from lit_inpaint.metrics import Features, metric, round_to_8_bits
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.metrics import Features, round_to_8_bits
 from masks.convention import InpaintingBatch, erase, to_pixels
 
 
-def finished(job: Job) -> Record | None:
+def finished(job: Job, journal: Journal) -> Record | None:
     """The record of a job that is done and has numbers; a failed one is tried again."""
-    if not job.record_path.is_file() or len(Journal(job).rows) < len(job.protocol.images):
+    if len(journal.rows) < len(job.protocol.images):
         return None
     try:
         record = read_record(job.record_path)
@@ -50,110 +47,109 @@ def evaluate(job: Job, device: str = "cpu", advance: Callable[[int], None] = lam
     Args:
         advance: Called with the number of images that are done.
     """
-    if record := finished(job):
+    journal = Journal(job) if job.record_path.is_file() else None
+    if journal and (record := finished(job, journal)):
         advance(len(job.protocol.images))
         return record
+    source = job.source()
     try:
-        record = _evaluate(job, torch.device(device), advance)
+        source.open(torch.device(device))
+        record = _evaluate(job, source, journal or Journal(job), torch.device(device), advance)
     except Exception as error:  # one failing method must not stop the others
         reason = " ".join(str(error).split()) or type(error).__name__
         said = reason if isinstance(error, ValueError) else f"failed: {type(error).__name__}: {reason}"
-        about = (job.protocol.described(), describe(job, None))
+        about = (job.protocol.described(), job.source().described())
         record = Record(*about, device=device, versions=versions(), not_applicable=said)
     write_record(record, job.record_path)
     return record
 
 
-def _evaluate(job: Job, device: torch.device, advance: Callable[[int], None]) -> Record:
-    protocol = job.protocol
-    module = load_method(job.method, job.weights, device)
-    left_out = job.left_out()
-    journal = Journal(job)
+def _evaluate(
+    job: Job, source: Source, journal: Journal, device: torch.device, advance: Callable[[int], None]
+) -> Record:
+    """Protocol, images, method, metrics, journal, record: what is in the journal is complete on the disk."""
     with journal.writing():
         advance(len(journal.rows))
-        for start in range(0, len(protocol.images), job.batch_size):
-            indices = range(start, min(start + job.batch_size, len(protocol.images)))
-            if all(index in journal.rows for index in indices):
-                continue
-            batch = collate([protocol.images[index] for index in indices])
-            journal.append(_measure(job, module, batch, indices, device, left_out))
+        for indices in _missing(job, journal):
+            batch = collate([job.protocol.images[index] for index in indices])
+            batch = batch._replace(image=batch.image.to(device), mask=batch.mask.to(device))
+            completion = source.complete(batch)
+            samples, truth = _as_measured(job.protocol, batch, completion)
+            rows = _rows(indices, batch, completion)
+            _measure(job, source, rows, samples, truth, batch.mask)
+            _keep_all_features(job, samples[0], truth, indices)
+            _keep_pictures(job, rows, samples[0], truth, batch.mask)
+            journal.append(rows)
             advance(len(journal.rows))
-    rows = [journal.rows[index] for index in range(len(protocol.images))]
-    return summarise(job, module, rows, left_out, str(device))
+    rows = [journal.rows[index] for index in range(len(job.protocol.images))]
+    return summarise(job, source, rows, str(device))
+
+
+def _missing(job: Job, journal: Journal) -> Iterator[range]:
+    """Batches that the journal does not hold whole."""
+    for start in range(0, len(job.protocol.images), job.batch_size):
+        indices = range(start, min(start + job.batch_size, len(job.protocol.images)))
+        if not all(index in journal.rows for index in indices):
+            yield indices
+
+
+def _as_measured(protocol: Protocol, batch: InpaintingBatch, completion: Completion) -> tuple[Tensor, Tensor]:
+    """Completions and truth as the protocol measures them."""
+    if not bool(completion.samples.isfinite().all()):
+        raise ValueError(f"the output for {batch.name[0]} is not finite; nothing can be measured.")
+    if protocol.round_to_8_bits:
+        return round_to_8_bits(completion.samples), round_to_8_bits(batch.image)
+    return completion.samples.float(), batch.image
+
+
+def _rows(indices: range, batch: InpaintingBatch, completion: Completion) -> list[Row]:
+    """One line of the journal per image, still without values."""
+    return [
+        {
+            "index": index,
+            "image": key_of(str(batch.name[i])),
+            "values": {},
+            "errors": {},
+            "hole_share": batch.mask[i].mean().item(),
+            "seconds": completion.seconds,
+            "memory": completion.memory,
+            "network_calls": completion.network_calls,
+            "adaptation": completion.adaptations[i],
+        }
+        for i, index in enumerate(indices)
+    ]
 
 
 @torch.no_grad()
-def _measure(
-    job: Job,
-    module: InpaintingModule,
-    batch: InpaintingBatch,
-    indices: range,
-    device: torch.device,
-    left_out: dict[str, str],
-) -> list[Row]:
-    protocol, names = job.protocol, [str(name) for name in batch.name]
-    image, mask = batch.image.to(device), batch.mask.to(device)
-    reset_peak(device)
-    start = time.perf_counter()
-    samples = complete(module, image, mask, names, protocol)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    seconds = (time.perf_counter() - start) / len(names)
-    memory = peak_bytes(device)
-    if not bool(samples.isfinite().all()):
-        raise ValueError(f"the output for {names[0]} is not finite; nothing can be measured.")
-    if protocol.round_to_8_bits:
-        samples, target = round_to_8_bits(samples), round_to_8_bits(image)
-    else:
-        samples, target = samples.float(), image
-    rows: list[Row] = [
-        {
-            "index": index,
-            "image": key_of(name),
-            "values": {},
-            "errors": {},
-            "hole_share": mask[i].mean().item(),
-            "seconds": seconds,
-            "memory": memory,
-            "adaptation": module.adaptation(mask[i]),
-        }
-        for i, (index, name) in enumerate(zip(indices, names, strict=True))
-    ]
-    measured = {name: metric(name) for name in protocol.metrics if name not in left_out}
-    for name, function in measured.items():
-        if function.features or (function.of_samples and not module.diverse):
+def _measure(job: Job, source: Source, rows: list[Row], samples: Tensor, truth: Tensor, mask: Tensor) -> None:
+    """Put the value of every metric of single images into the rows."""
+    for name, function in job.metrics.items():
+        if function.features or (function.of_samples and not source.diverse):
             continue
         try:
-            values = function(samples if function.of_samples else samples[0], target, mask).tolist()
-        except ValueError as error:  # this metric has no number for these images; the others have
+            values = function(samples if function.of_samples else samples[0], truth, mask).tolist()
+        except ValueError as error:  # undefined for these images; the other metrics may still be defined
             values = [math.nan] * len(rows)
             for row in rows:
                 row["errors"][name] = str(error)
         for row, value in zip(rows, values, strict=True):
             row["values"][name] = value if math.isfinite(value) else None
-    for features in dict.fromkeys(function.features for function in measured.values()):
-        if features:
-            _keep_features(job, features, samples[0], target, indices)
-    erased = erase(target, mask)
+
+
+def _keep_pictures(job: Job, rows: list[Row], completed: Tensor, truth: Tensor, mask: Tensor) -> None:
+    erased = erase(truth, mask)
     for i, row in enumerate(rows):
-        for kind, picture in {"_truth": target[i], "_input": erased[i], "_mask": mask[i] * 2 - 1}.items():
+        for kind, picture in {"_truth": truth[i], "_input": erased[i], "_mask": mask[i] * 2 - 1}.items():
             if not below(job.pictures(kind), name := f"{row['image']}.png").is_file():
                 save_png(picture, job.pictures(kind), name)
-        save_png(samples[0][i], job.pictures(job.label), f"{row['image']}.png")
-    return rows
+        save_png(completed[i], job.pictures(job.label), f"{row['image']}.png")
 
 
-def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[str], protocol: Protocol) -> Tensor:
-    """Completions (n, B, 3, H, W); the first is what ``validate`` and ``test`` would measure."""
-    if protocol.measured == "composite":
-        if protocol.samples > 1:
-            return module.sample(image, mask, protocol.samples, protocol.seed, names)
-        return module.complete_unchecked(image, mask, **module.draws(protocol.seed, names))[None]
-    height, width = image.shape[-2:]
-    if not module.takes(height, width):
-        raise ValueError(f"raw output of {width}x{height} images cannot be measured: the network adapts their size.")
-    draws = [module.draws(protocol.seed, names, number) for number in range(protocol.samples)]
-    return torch.stack([module.predict(image, mask, **keyed).clamp(-1, 1) for keyed in draws])
+@torch.no_grad()
+def _keep_all_features(job: Job, completed: Tensor, truth: Tensor, indices: range) -> None:
+    for features in dict.fromkeys(function.features for function in job.metrics.values()):
+        if features:
+            _keep_features(job, features, completed, truth, indices)
 
 
 def _keep_features(job: Job, features: Features, prediction: Tensor, target: Tensor, indices: range) -> None:

@@ -4,40 +4,37 @@ import math
 import statistics
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 
 from experiments.evaluate.job import Job
+from experiments.evaluate.source import Source
 from experiments.records.intervals import FEW, mean_interval
-from experiments.records.record import Bucket, MethodFacts, MetricResult, Record
-from experiments.run import Run
+from experiments.records.record import Bucket, MetricResult, Record
 from experiments.run.journal import Row
-from lit_inpaint.backbones import sha256
-from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
-from lit_inpaint.module import InpaintingModule, parameter_counts
 from masks.area import RECORDED, inside, name_of
 
 Numbers = dict[str, tuple[float | None, int]]  # of a metric: the number, and the images that it stands on
 
 
-def summarise(job: Job, module: InpaintingModule, rows: list[Row], left_out: dict[str, str], device: str) -> Record:
+def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
     """The record of a complete journal."""
     adaptations: dict[str, int] = {}
     for row in rows:
         if row["adaptation"]:
             adaptations[row["adaptation"]] = adaptations.get(row["adaptation"], 0) + 1
     said = "; ".join(f"{what} ({count} of {len(rows)} images)" for what, count in adaptations.items())
-    names = [n for n in job.protocol.metrics if n not in left_out and (module.diverse or not metric(n).of_samples)]
+    names = [n for n in job.protocol.metrics if n not in job.left_out and (source.diverse or not metric(n).of_samples)]
     groups = {name_of(bucket): [r for r in rows if inside(r["hole_share"], bucket)] for bucket in RECORDED}
     whole = numbers(job, rows, names)
+    calls = [int(row["network_calls"]) for row in rows if row.get("network_calls") is not None]
     buckets = {bucket: numbers(job, group, names) for bucket, group in groups.items() if group}
-    results = {name: _result(name, rows, whole, buckets, left_out) for name in job.protocol.metrics}
+    results = {name: _result(name, rows, whole, buckets, job.left_out) for name in job.protocol.metrics}
     record = Record(
         job.protocol.described(),
-        describe(job, module),
+        source.described(),
         results,
         {row["image"]: row["hole_share"] for row in rows},
         statistics.median(row["seconds"] for row in rows),
@@ -45,6 +42,7 @@ def summarise(job: Job, module: InpaintingModule, rows: list[Row], left_out: dic
         device,
         versions(),
         adaptation=said or None,
+        network_calls=statistics.median(calls) if len(calls) == len(rows) else None,  # a journal of before has none
     )
     reasons = [f"{name} left out: {result.reason}" for name, result in results.items() if result.reason]
     record.note = "; ".join(reasons) or None
@@ -78,7 +76,7 @@ def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
     for features in dict.fromkeys(m.features for m in metrics if m.features):
         folders = (job.features_folder(features), job.truth_features_folder(features))
         fake, real = (np.stack([np.load(folder / f"{row['index']}.npy") for row in rows]) for folder in folders)
-        for name, value in from_features([m for m in metrics if m.features is features], fake, real).items():
+        for name, value in from_features([m for m in metrics if m.features == features], fake, real).items():
             out[name] = (None, 0) if math.isnan(value) else (value, len(rows))
     for name, found in zip(names, metrics, strict=True):
         if found.features:
@@ -89,25 +87,6 @@ def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
             mean = found.after_mean(mean)
         out[name] = (mean if mean is not None and math.isfinite(mean) else None, len(values))
     return out
-
-
-def describe(job: Job, module: InpaintingModule | None) -> MethodFacts:
-    """What a record says of its method. ``module`` is None where it could not be loaded."""
-    path, about = Path(job.method), MethodFacts(name=job.method, label=job.label, weights="none", parameters={})
-    if module is not None:
-        about.name, about.weights = type(module).__name__, module.loaded_weights
-        about.parameters = parameter_counts(module)
-    if path.is_file():
-        about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
-        with suppress(Exception):  # a foreign file has none of these
-            content = read_tensors(path)
-            about.name = str(content.get("method", about.name))
-            states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
-            about.images_seen = int(states[0]["images_seen"]) if states else None
-            history = Run(path.parents[1]).history
-            if history.facts:
-                about.seed, about.run = history.seed, str(path.parents[1])
-    return about
 
 
 def versions() -> dict[str, str]:

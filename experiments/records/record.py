@@ -124,6 +124,8 @@ class Record:
         adaptation: What was done to images that the network cannot take as they are.
         not_applicable: Why the method has no numbers here.
         note: Anything else that a reader of the table must know.
+        network_calls: Forward and backward passes per image, for all its completions: the median over the images. None
+            in records of 0.1.0.
 
     ``path`` is the file that it was read from, no part of what is written.
     """
@@ -139,6 +141,7 @@ class Record:
     adaptation: str | None = None
     not_applicable: str | None = None
     note: str | None = None
+    network_calls: float | None = None
     format: int = FORMAT
     path: Path | None = field(default=None, init=False, compare=False, repr=False)
     __pydantic_config__: ClassVar = _STRICT

@@ -26,7 +26,7 @@ from torch import Tensor
 from datamodules import SamplePhotos
 from experiments.compare.command import main as compare
 from experiments.compare.refuse import refuse_mixed
-from experiments.evaluate import benchmark, protocol
+from experiments.evaluate import benchmark, protocol, source
 from experiments.evaluate import measure as evaluate
 from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import load_protocols, protocol_hash
@@ -174,7 +174,7 @@ def test_one_failing_method_does_not_stop_the_others(photos: Path, tmp_path: Pat
             module.fill = _Broken.fill.__get__(_Broken())  # type: ignore[method-assign]
         return module
 
-    monkeypatch.setattr(evaluate, "load_method", load)
+    monkeypatch.setattr(source, "load_method", load)
     arguments = (path, "--images", photos, "--limit", 3, "--out", tmp_path, "--methods", "NavierStokes", "Telea")
     broken = True
     assert run(*arguments) == 1
@@ -404,7 +404,7 @@ def test_diversity_is_of_all_samples_and_the_first_is_measured(
 
     diverse = Telea()
     diverse.diverse, diverse.fill = True, fill  # type: ignore[misc, method-assign]
-    monkeypatch.setattr(evaluate, "load_method", lambda *_: diverse)
+    monkeypatch.setattr(source, "load_method", lambda *_: diverse)
     monkeypatch.setattr("lit_inpaint.load.load_method", lambda *_: None)
     found = []
     for samples, names in ((3, ["l1_hole", "diversity_lpips"]), (1, ["l1_hole"])):
@@ -416,7 +416,7 @@ def test_diversity_is_of_all_samples_and_the_first_is_measured(
     assert found[0].metrics["diversity_lpips"].mean > 0.01
     assert found[0].metrics["l1_hole"].values == found[1].metrics["l1_hole"].values
     plain = write_protocol(tmp_path, samples=3, metrics=["diversity_lpips"])
-    monkeypatch.setattr(evaluate, "load_method", load_method)
+    monkeypatch.setattr(source, "load_method", load_method)
     assert run(plain, "--images", photos, "--limit", 2, "--methods", "Telea", "--out", tmp_path / "telea") == 0
     (record,) = records(tmp_path / "telea").values()
     assert record.metrics["diversity_lpips"].reason == "n/a: the method gives one completion an image"
@@ -511,7 +511,9 @@ def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
 def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
     jobs = [Job(name, name, one, tmp_path / "out") for name in ("Telea", "Harmonic")]
-    there = benchmark._run_on_many(jobs, ["cpu", "cpu"], lambda done: None, method="fork")
+    told: list[int] = []
+    there = benchmark._run_on_many(jobs, ["cpu", "cpu"], told.append, method="fork")
+    assert sorted(told) == told and told[-1] == 4
     alone = [evaluate.evaluate(replace(job, out=tmp_path / "alone")) for job in jobs]
     strip = [{str(i): r for i, r in enumerate(group)} for group in (there, alone)]
     assert without_cost(strip[0]) == without_cost(strip[1])

@@ -1,7 +1,8 @@
 """Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, NeurIPS 2020; Lugmayr et al.: RePaint, CVPR 2022."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +14,7 @@ from torch.optim import AdamW
 from torchmetrics import MeanMetric
 from tqdm import tqdm
 
+from lit_inpaint.calls import counted
 from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.losses import simple_loss, vlb_term
 from lit_inpaint.diffusion.samplers import DDNM, RePaint, Replacement, Sampler
@@ -147,7 +149,6 @@ class DDPM(InpaintingModule):
         self._given = {"sampler": given, "validation_sampler": for_validation}
         self.sampler = given or (Replacement(steps) if self.conditional else RePaint(steps))
         self.validation_sampler = for_validation or DDNM(steps=min(50, diffusion_steps))
-        self.progress: Callable[[int, int], None] | None = None  # (calls made, calls expected), for an application
         self._announced: set[Sampler] = set()
 
     # ---- training ------------------------------------------------------------------------------------------------
@@ -215,17 +216,11 @@ class DDPM(InpaintingModule):
         def network(x_t: Tensor, t: Tensor) -> Tensor:
             return self.denoiser(torch.cat([x_t, erased, mask], 1) if self.conditional else x_t, t, label)
 
-        done = 0
-        with tqdm(total=sampler.network_calls, disable=True if cheap else None, leave=False) as bar:
-
-            def progress(calls: int) -> None:
-                nonlocal done
-                done += calls
-                bar.update(calls)
-                if self.progress:
-                    self.progress(done, sampler.network_calls)
-
-            x_0 = sampler(network, self.diffusion, erased, mask, generators, self.variance, progress)
+        with (
+            tqdm(total=sampler.network_calls, disable=True if cheap else None, leave=False) as bar,
+            nullcontext() if cheap else counted(self, bar.update),
+        ):
+            x_0 = sampler(network, self.diffusion, erased, mask, generators, self.variance)
         return composite(x_0.clamp(-1, 1), erased, mask)
 
     def _labels(self, count: int, generators: Sequence[torch.Generator] | None) -> Tensor | None:

@@ -34,6 +34,7 @@ class DSI(InpaintingModule):
     trainable: ClassVar[bool] = False
     diverse: ClassVar[bool] = True
     averaged: ClassVar[tuple[str, ...]] = ("vqvae", "structure", "texture")
+    called: ClassVar[tuple[str, ...]] = ("structure.condition", "structure.pixelcnn", "texture")
     stages: ClassVar[dict[str, type[Stage]]] = {"vqvae": DSIVQVAE, "structure": DSIStructure, "texture": DSITexture}
     multiple = 8
 

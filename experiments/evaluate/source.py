@@ -1,0 +1,129 @@
+"""Where completions come from: the one thing in which a network run here differs from images made elsewhere."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from experiments.evaluate.protocol import Protocol as Rules
+from experiments.records.record import MethodFacts
+from experiments.run import Run
+from experiments.run.journal import content_of
+from lit_inpaint.backbones import sha256
+from lit_inpaint.calls import counted
+from lit_inpaint.checkpoints import read_tensors
+from lit_inpaint.load import load_method
+from lit_inpaint.memory import peak_bytes, reset_peak
+from lit_inpaint.module import InpaintingModule, parameter_counts
+from masks.convention import InpaintingBatch
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One batch, completed.
+
+    Args:
+        samples: Completions (n, B, 3, H, W) in [-1, 1]; the first of each image is measured, all serve its diversity.
+        seconds: Per image.
+        memory: Peak in bytes; None where it is not known.
+        network_calls: That the batch took; None where it is not known.
+        adaptations: What was done to each image that the network cannot take as it is.
+    """
+
+    samples: Tensor
+    seconds: float
+    memory: int | None
+    network_calls: int | None
+    adaptations: list[str | None]
+
+
+class Source(Protocol):
+    """Completions of the images of a protocol."""
+
+    label: str
+
+    @property
+    def diverse(self) -> bool:
+        """Whether several completions of one image differ."""
+
+    def identity(self) -> dict[str, str]:
+        """What tells its completions from others: kept in the journal, and compared before it is resumed."""
+
+    def open(self, device: torch.device) -> None:
+        """Get ready to complete; called once, before anything is measured."""
+
+    def complete(self, batch: InpaintingBatch) -> Completion:
+        """Complete a batch, whose tensors are on the device."""
+
+    def described(self) -> MethodFacts:
+        """What a record says of its method, as far as it is known."""
+
+
+@dataclass
+class Network:
+    """A method run here: a class without weights, or a checkpoint."""
+
+    method: str
+    label: str
+    rules: Rules
+    weights: Literal["ema", "raw"] = "ema"
+    module: InpaintingModule | None = field(default=None, init=False)
+
+    @property
+    def diverse(self) -> bool:
+        return self.module is not None and self.module.diverse
+
+    def identity(self) -> dict[str, str]:
+        return {"method": content_of(self.method), "weights": self.weights}
+
+    def open(self, device: torch.device) -> None:
+        self.module = load_method(self.method, self.weights, device)
+
+    @torch.no_grad()
+    def complete(self, batch: InpaintingBatch) -> Completion:
+        assert self.module is not None, "open() comes first"
+        device, names = batch.image.device, [str(name) for name in batch.name]
+        reset_peak(device)
+        with counted(self.module) as calls:
+            start = time.perf_counter()
+            samples = complete(self.module, batch.image, batch.mask, names, self.rules)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds = (time.perf_counter() - start) / len(names)
+        memory = peak_bytes(device)
+        adaptations = [self.module.adaptation(mask) for mask in batch.mask]
+        return Completion(samples, seconds, memory, calls.count, adaptations)
+
+    def described(self) -> MethodFacts:
+        path, about = Path(self.method), MethodFacts(name=self.method, label=self.label, weights="none", parameters={})
+        if self.module is not None:
+            about.name, about.weights = type(self.module).__name__, self.module.loaded_weights
+            about.parameters = parameter_counts(self.module)
+        if path.is_file():
+            about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
+            with suppress(Exception):  # a foreign file has none of these
+                content = read_tensors(path)
+                about.name = str(content.get("method", about.name))
+                states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
+                about.images_seen = int(states[0]["images_seen"]) if states else None
+                history = Run(path.parents[1]).history
+                if history.facts:
+                    about.seed, about.run = history.seed, str(path.parents[1])
+        return about
+
+
+def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[str], rules: Rules) -> Tensor:
+    """Completions (n, B, 3, H, W); the first is what ``validate`` and ``test`` would measure."""
+    if rules.measured == "composite":
+        if rules.samples > 1:
+            return module.sample(image, mask, rules.samples, rules.seed, names)
+        return module.complete_unchecked(image, mask, **module.draws(rules.seed, names))[None]
+    height, width = image.shape[-2:]
+    if not module.takes(height, width):
+        raise ValueError(f"raw output of {width}x{height} images cannot be measured: the network adapts their size.")
+    draws = [module.draws(rules.seed, names, number) for number in range(rules.samples)]
+    return torch.stack([module.predict(image, mask, **keyed).clamp(-1, 1) for keyed in draws])
