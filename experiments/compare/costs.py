@@ -43,6 +43,14 @@ COSTS = (
         significant,
     ),
     Cost(
+        "network_calls",
+        "calls",
+        "network calls per image",
+        "Forward and backward passes of the networks per image, for all its completions.",
+        lambda record: record.network_calls,
+        significant,
+    ),
+    Cost(
         "parameters",
         "parameters",
         "parameters",

@@ -14,7 +14,7 @@ from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
 from experiments.evaluate.protocol import Protocol
 from experiments.inpaint import large
-from experiments.records.record import read_record
+from experiments.records.files import read_record
 from lit_inpaint.calls import counted
 from lit_inpaint.diffusion.samplers import DPS, RePaint
 from lit_inpaint.module import InpaintingModule, keyed_generators
