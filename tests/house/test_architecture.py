@@ -17,6 +17,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "methods": {
         "stage",
         "module",
+        "calls",
         "classical",
         "layers",
         "losses",
@@ -26,6 +27,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
         "foreign",
         "checkpoints",
     },
+    "calls": {"module"},
     "classical": {"module"},
     "stage": {"ddp", "checkpoints"},
     "module": {"stage", "metrics"},
