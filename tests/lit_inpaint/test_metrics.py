@@ -100,8 +100,9 @@ def test_metrics_of_the_hole_ask_for_a_mask_and_unknown_names_offer_the_nearest(
 def test_every_metric_says_its_version_and_which_end_is_better():
     for name in metrics.NAMES:
         assert metrics.definition(name).startswith(f"{name}/1: ")
-        wins = name.startswith(("psnr", "ssim", "p_ids", "u_ids", "diversity"))
-        assert metric(name).higher_is_better is wins
+    for word, wins in {"psnr": True, "ssim": True, "_ids": True, "diversity": True, "l1": False, "fid": False}.items():
+        assert {metric(name).higher_is_better for name in metrics.NAMES if word in name} == {wins}
+    assert not metric("lpips_alex").higher_is_better and not metric("lpips_vgg").higher_is_better
 
 
 def test_the_tables_of_the_docs_are_those_of_the_definitions():
@@ -133,7 +134,7 @@ BAD_PAIRS = {  # what is done to a good pair, and a word of the refusal
 
 
 @pytest.mark.parametrize("kind", BAD_PAIRS)
-@pytest.mark.parametrize("name", [name for name in metrics.NAMES if not name.startswith(("fid", "p_ids", "u_ids"))])
+@pytest.mark.parametrize("name", [name for name in metrics.NAMES if not metric(name).features])
 def test_a_metric_refuses_what_it_does_not_mean(name: str, kind: str):
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     change, word = BAD_PAIRS[kind]
@@ -384,7 +385,7 @@ def test_a_missing_backbone_says_how_to_get_it_and_a_wrong_one_is_refused(
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 
-OF_A_SET = ("fid", "p_ids", "u_ids")  # through InceptionMetrics, in both cases below
+OF_A_SET = [name for name in metrics.NAMES if metric(name).features]  # fid and others through InceptionMetrics, below
 SLOW = ("lpips_vgg", "lpips_alex_up256", "diversity_lpips")
 
 
