@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 import pytest  # noqa: E402
 
-from lit_inpaint.callbacks.restart import SIGNALS  # noqa: E402
+from lit_inpaint.callbacks.signals import SIGNALS  # noqa: E402
 from tests.support import runs, torn  # noqa: E402
 from tests.support.killing import EVERY, POINTS, STEPS, Kill  # noqa: E402
 

@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from enum import Enum
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,25 +12,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lit_inpaint.callbacks import loop
+from lit_inpaint.callbacks.signals import SIGNALS, State, requeue, say
 from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.stage import Stage
-
-SIGNALS = tuple(
-    getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-    if hasattr(signal, name)  # Windows has two of them
-)
-
-
-class State(Enum):
-    """Where a fit is, for a signal that comes now."""
-
-    NOT_STARTED = "nothing to save yet: end at once"
-    TRAINING = "finish the batch, save, end"
-    FINISHING = "it saves already, or is done: let it end"
 
 
 class Restart(Checkpoint):
@@ -140,9 +124,9 @@ class Restart(Checkpoint):
             sys.exit(128 + number)
         path = self._save(trainer)
         command = (self.command and self.command()) or f"trainer.fit(..., ckpt_path={str(path)!r})"
-        _say(f"{signal.Signals(number).name}: saved step {trainer.global_step}. To resume:\n{command}")
+        say(f"{signal.Signals(number).name}: saved step {trainer.global_step}. To resume:\n{command}")
         if number == signal.SIGUSR1:
-            _requeue()
+            requeue()
         sys.exit(128 + number)
 
     def _save(self, trainer: L.Trainer) -> Path:
@@ -252,23 +236,3 @@ def _renamed(state: dict[str, Any], old: str, new: str) -> None:
 
     for key, value in state.items():
         state[key] = {moved(k): v for k, v in value.items()} if isinstance(value, dict) else moved(value)
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-@rank_zero_only
-def _requeue() -> None:
-    """Ask SLURM to run the job again, where there is SLURM and the job is not a shell."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
-        return
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    try:
-        code = subprocess.run(["scontrol", "requeue", job]).returncode
-    except OSError as error:
-        code = error.errno or 1
-    _say(f"scontrol requeue {job}: " + ("done" if code == 0 else f"failed with {code}; submit the job again"))

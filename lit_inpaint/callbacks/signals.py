@@ -1,0 +1,43 @@
+"""The signals that stop a run, where a fit is when one comes, and what is said and asked of SLURM then."""
+
+import os
+import signal
+import subprocess
+import sys
+from enum import Enum
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)  # Windows has two of them
+)
+
+
+class State(Enum):
+    """Where a fit is, for a signal that comes now."""
+
+    NOT_STARTED = "nothing to save yet: end at once"
+    TRAINING = "finish the batch, save, end"
+    FINISHING = "it saves already, or is done: let it end"
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@rank_zero_only
+def requeue() -> None:
+    """Ask SLURM to run the job again, where there is SLURM and the job is not a shell."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        code = subprocess.run(["scontrol", "requeue", job]).returncode
+    except OSError as error:
+        code = error.errno or 1
+    say(f"scontrol requeue {job}: " + ("done" if code == 0 else f"failed with {code}; submit the job again"))
