@@ -7,8 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty
-from typing import Any
+from queue import Empty, Queue
 
 import torch
 from rich.console import Console
@@ -21,7 +20,7 @@ from experiments.compare.table import plain_table
 from experiments.compare.text import report
 from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
-from experiments.evaluate.protocol import load_protocols
+from experiments.evaluate.protocol import Protocol, load_protocols
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
@@ -74,10 +73,7 @@ def main(argv: list[str]) -> int:
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading, image_reading)
     refuse_equal_keys(map(protocols[0].images.name, range(len(protocols[0].images))))
     if a.masks:
-        ends = {p.name.rpartition("-")[2]: p for p in protocols}
-        for name in set(a.masks) - set(ends):
-            raise ValueError(f"protocol {a.protocol} has no mask '{name}'. {nearest(name, ends)}")
-        protocols = [ends[name] for name in a.masks]
+        protocols = _only(protocols, a.masks, a.protocol)
     methods = label_methods(a.methods, a.weights)
     if a.baseline and a.baseline not in methods.values():
         raise ValueError(f"--baseline {a.baseline} is none of the methods. {nearest(a.baseline, methods.values())}")
@@ -94,21 +90,36 @@ def main(argv: list[str]) -> int:
         console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
     devices = ["cuda" if torch.cuda.is_available() else "cpu"] if a.device == ["auto"] else a.device
     records = run(jobs, devices, console)
-    files = []
-    for protocol in protocols:
-        group = [record for job, record in zip(jobs, records, strict=True) if job.protocol is protocol]
-        table = plain_table(group, {name: definition(name) for name in protocol.metrics})
-        console.print(screen.results(table, console.width))
-        if a.baseline:
-            console.print(screen.gains(table, a.baseline, console.width))
-        files.append(a.out / f"{protocol.folder}.md")
-        write_text(files[-1], report(table, a.baseline))
-    failed = [(job, record) for job, record in zip(jobs, records, strict=True) if record.not_applicable]
+    measured = list(zip(jobs, records, strict=True))
+    files = [
+        _show(protocol, [record for job, record in measured if job.protocol is protocol], a.out, a.baseline, console)
+        for protocol in protocols
+    ]
+    failed = [(job, record) for job, record in measured if record.not_applicable]
     for job, record in failed:
         console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
     console.print(f"Page:   {shlex.join(['lit-inpaint', 'compare', str(a.out)])}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
+
+
+def _only(protocols: list[Protocol], masks: list[str], name: str) -> list[Protocol]:
+    """The protocols of these masks, in their order."""
+    by_mask = {protocol.name.rpartition("-")[2]: protocol for protocol in protocols}
+    for mask in set(masks) - set(by_mask):
+        raise ValueError(f"protocol {name} has no mask '{mask}'. {nearest(mask, by_mask)}")
+    return [by_mask[mask] for mask in masks]
+
+
+def _show(protocol: Protocol, records: list[Record], out: Path, baseline: str | None, console: Console) -> Path:
+    """The tables of one protocol on the screen and in a file."""
+    table = plain_table(records, {name: definition(name) for name in protocol.metrics})
+    console.print(screen.results(table, console.width))
+    if baseline:
+        console.print(screen.gains(table, baseline, console.width))
+    file = out / f"{protocol.folder}.md"
+    write_text(file, report(table, baseline))
+    return file
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
@@ -137,9 +148,11 @@ def run(jobs: list[Job], devices: list[str], console: Console) -> list[Record]:
 def _run_on_many(
     jobs: list[Job], devices: list[str], advance: Callable[[int], None], method: str = "spawn"
 ) -> list[Record]:
-    context: Any = multiprocessing.get_context(method)
+    context = multiprocessing.get_context(method)
     manager = context.Manager()
-    free, told, done = manager.Queue(), manager.Queue(), [0] * len(jobs)
+    free: Queue[str] = manager.Queue()
+    told: Queue[tuple[int, int]] = manager.Queue()
+    done = [0] * len(jobs)
     for device in devices:
         free.put(device)
     with ProcessPoolExecutor(len(devices), mp_context=context) as pool:
@@ -154,7 +167,7 @@ def _run_on_many(
         return [future.result() for future in futures]
 
 
-def _evaluate_on_free_device(number: int, job: Job, free: Any, told: Any) -> Record:
+def _evaluate_on_free_device(number: int, job: Job, free: Queue[str], told: Queue[tuple[int, int]]) -> Record:
     """``told`` hears (number of the job, images done)."""
     device = free.get()
     try:
