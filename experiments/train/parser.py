@@ -61,13 +61,10 @@ class Parser(LightningArgumentParser):
         return super().add_class_arguments(theclass, *args, **kwargs)
 
     def parse_object(self, obj: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Of one class's parser: what files and words of the command line say, and the defaults."""
         given = vars(obj) if isinstance(obj, Namespace) else obj
         parsed: Namespace = super().parse_object(renamed.arguments(self.classes, given), *args, **kwargs)
         return parsed
-
-    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
-        """``args`` of one class's parser is one word, ``--name=value``."""
-        return super().parse_args(renamed.words(self.classes, args) if self.classes else args, *more, **kwargs)
 
     def _parse_common(self, cfg: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         if cfg.get("subcommand") and "${" in str(cfg):

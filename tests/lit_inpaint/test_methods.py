@@ -66,6 +66,8 @@ def test_two_batches_train_save_load_and_complete_the_same_image(name: str, argu
     assert any(not torch.equal(before[k], v) for k, v in method.state_dict().items() if k.startswith(method.averaged))
     assert {"val/psnr", "val/psnr_hole", "val/ssim", "val/l1_hole", "images_seen"} <= set(run.callback_metrics)
     assert run.callback_metrics["images_seen"] == 4
+    losses = {key for key in run.callback_metrics if key in {"train/loss", "train/generator_loss"}}
+    assert losses == ({"train/generator_loss"} if len(run.optimizers) > 1 else {"train/loss"})
     run.save_checkpoint(tmp_path / "x.ckpt")
     content = torch.load(tmp_path / "x.ckpt", weights_only=True)
     assert content["method"] == name and set(content["ema"]) == set(method.averaged)
