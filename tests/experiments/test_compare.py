@@ -17,8 +17,9 @@ from experiments.compare import screen, spreadsheet, table, text
 from experiments.compare.command import main
 from experiments.compare.costs import COSTS, Cost
 from experiments.compare.grouping import make_tables, validation_tables
-from experiments.compare.page import _chart_runs, families
+from experiments.compare.page import _chart_runs
 from experiments.compare.reader import read_folders
+from experiments.compare.tiles import families
 from experiments.compare.weights_and_biases import read_project, workspace
 from experiments.records.files import read_record, text_of
 from experiments.records.intervals import mean_interval
