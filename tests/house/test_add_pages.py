@@ -75,7 +75,7 @@ def elsewhere(house: Path, added: dict[str, dict[str, int]], tmp_path_factory: p
     return folder
 
 
-def test_a_method_is_one_folder_an_import_line_a_configuration_and_a_row(added: dict[str, dict[str, int]]):
+def test_a_method_is_one_folder_an_import_line_a_configuration_and_a_row(house: Path, added: dict[str, dict[str, int]]):
     assert added["method"].pop("lit_inpaint/methods/tiny_gan/method.py") <= 60
     assert added["method"] == {
         "lit_inpaint/methods/tiny_gan/__init__.py": 0,
@@ -83,6 +83,7 @@ def test_a_method_is_one_folder_an_import_line_a_configuration_and_a_row(added: 
         "experiments/configs/tiny_gan/photos.yaml": 5,
         "tests/support/contract.py": 1,
     }
+    assert '\n    ("TinyGAN", {"width": 4}),\n' in (house / "tests" / "support" / "contract.py").read_text()
 
 
 def test_the_method_of_the_page_trains_and_is_compared(elsewhere: Path):
