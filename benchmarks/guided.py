@@ -66,7 +66,7 @@ def write_images(photographs: Path, out: Path) -> None:
 
 
 def correlation(completed: Tensor, sketch: Tensor) -> float:
-    """Of gradient size and blurred lines, both in the hole's square (3, h, w) and (1, h, w)."""
+    """Correlation of gradient size and blurred lines, both in the hole's square (3, h, w) and (1, h, w)."""
     grey = ((completed.mean(0) + 1) * 127.5).numpy()
     gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     lines = cv2.GaussianBlur(sketch[0].numpy(), (0, 0), 1)

@@ -21,9 +21,9 @@ def reading_settings(bands: Bands | None, white_level: int | None) -> dict[str, 
         ValueError: Saying what is allowed.
     """
     if bands not in (None, "rgb", "alpha"):
-        raise ValueError(f"bands is {bands!r}; expected rgb or alpha: what a fourth band of TIFF files is.")
+        raise ValueError(f"bands is {bands!r}; expected rgb or alpha: the meaning of a fourth band in TIFF files.")
     if white_level is not None and not 255 < white_level <= 65535:
-        raise ValueError(f"white_level is {white_level}; expected 256 to 65535, such as 4095 for 12 bits.")
+        raise ValueError(f"white_level is {white_level}; expected 256 to 65535, e.g. 4095 for 12-bit data.")
     given = {"bands": bands, "white_level": white_level}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -60,13 +60,13 @@ def choose(image: Image.Image, bands: Bands | None) -> bool:
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8 and tags.get(_SAMPLES, 1) > 1:
         # Pillow takes the low and high bytes of such bands for pixels.
-        raise UnclearImageError("holds bands of 16 bits one after another. Save it interleaved by pixel.")
+        raise UnclearImageError("holds bands of 16 bits stored one after another. Save it with interleaved bands.")
     if (extra := extra_bands(image)) is None:
         return False
     if bands is None:
         raise UnclearImageError(
-            f"has {extra}, which may be near infrared or transparency. Set bands to rgb (leave it out) or alpha (it is "
-            "transparency; --bands on the command line), or save it with three bands."
+            f"has {extra}, which may be near infrared or transparency. Set bands to rgb (drop the band) or alpha "
+            "(transparency; --bands on the command line), or save it with three bands."
         )
     if bands == "alpha" and not image.has_transparency_data:
         raise UnclearImageError(f"has {extra} that is not tagged alpha. Set bands to rgb, or save it with three bands.")
@@ -103,10 +103,10 @@ def deep_values(image: Image.Image, content: bytes) -> NDArray[Any]:
     if not deep_colours(image):
         return np.asarray(image)
     if image.getexif().get(_ORIENTATION, 1) != 1:
-        raise UnclearImageError("is turned by its EXIF, with 16 bits a colour. Save it upright.")
+        raise UnclearImageError("is rotated by its EXIF, with 16 bits per channel. Save it upright.")
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
-        raise UnclearImageError("has 16 bits a colour in a layout that cannot be read whole. Save it as PNG.")
+        raise UnclearImageError("has 16 bits per channel in an unsupported layout. Save it as PNG.")
     return values if values.ndim == 2 else values[..., [2, 1, 0, *range(3, values.shape[2])]]
 
 

@@ -13,7 +13,7 @@ from masks.regular import read_text
 
 IMAGES = 30_000
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
-# Of the numbers of each of DeepFill's lists, ascending, one a line.
+# Of the numbers of each of DeepFill's lists, ascending, one per line.
 TRAIN_NUMBERS = "21050ac7e1a5c3a076cb62e1d87e94d2341d746286a9ee2fa22bef6106bf2961"
 VAL_NUMBERS = "e8b905352381f83d1bf747160352230427b282f27704f243a7936430c5e2e18d"
 

@@ -43,31 +43,31 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     Args:
         mask: Distribution of the holes in training.
         image_size: Side of the square samples.
-        batch_size: Of one device.
-        global_batch: Images a step, of all devices and accumulated batches, at which the configuration was tuned. It
-            sets nothing: another product of devices and batch_size is a warning.
-        num_workers: Processes that read and mask images; 0 does it in the main process.
-        seed: Of order, crops, flips and masks in training.
+        batch_size: Batch size per device.
+        global_batch: Images per step, over all devices and accumulated batches, for which the configuration was tuned.
+            Only checked: a different product of devices and batch_size triggers a warning.
+        num_workers: Processes that read and mask images; 0 uses the main process.
+        seed: Seed for order, crops, flips and masks in training.
         resize: "shorter": shorter side drawn from ``shorter_side``, then a random crop; "direct": to a square,
-            whatever the proportions; "none": a random crop of the image as it is. What is smaller than the crop is
-            enlarged until its shorter side fits exactly. Evaluation: shorter side to ``image_size`` (or direct, or
+            whatever the proportions; "none": a random crop of the original image. Images smaller than the crop are
+            enlarged until their shorter side fits exactly. Evaluation: shorter side to ``image_size`` (or direct, or
             none), then the centre crop.
-        shorter_side: (low, high), both included, drawn uniformly; ``image_size`` unless told.
+        shorter_side: (low, high), both included, drawn uniformly; default: ``image_size``.
         flip: Mirror half of the training samples left to right.
         augment: Albumentations between resize and crop, OneOf and other compositions too, on uint8 (H, W, 3); training
-            only. What leaves another type or range is refused before training.
-        drop_last: Leave out the end of an epoch's permutation that fills no whole batch on every device.
-        samples_per_epoch: More than there are images shows each several times an epoch, cropped and masked anew.
-        eval_mask: Distribution of the holes in validation and test; ``mask`` unless told.
-        eval_seed: Of these holes: the hole of image i is keyed by (eval_seed, i).
-        eval_repeats: Holes an image in validation and test.
-        eval_batch_size: ``batch_size`` unless told.
-        limit_eval: Only the first so many images.
-        on_bad_image: "stop": an unreadable training image ends the run with its name. "skip": it is named, counted and
-            replaced by the next. Evaluation always stops: leaving an image out would change the numbers.
-        bands: What a fourth band of TIFF and JPEG 2000 files is: "rgb": no part of the picture (near infrared), left
-            out; "alpha": transparency. Without it such files are refused.
-        white_level: The value that is white in files of 16 bits, such as 4095 if they hold 12; 65535 unless told.
+            only. Pipelines that return another type or range are rejected before training.
+        drop_last: Drop samples at the end of an epoch that do not fill a batch on every device.
+        samples_per_epoch: If larger than the number of images, each is used several times with new crops and masks.
+        eval_mask: Distribution of the holes in validation and test; default: ``mask``.
+        eval_seed: Seed for these holes: the hole of image i is keyed by (eval_seed, i).
+        eval_repeats: Holes per image in validation and test.
+        eval_batch_size: Default: ``batch_size``.
+        limit_eval: Use only the first N images.
+        on_bad_image: "stop": an unreadable training image ends the run and is reported by name. "skip": it is reported,
+            counted and replaced by the next. Evaluation always stops: skipping an image would change the numbers.
+        bands: Meaning of a fourth band in TIFF and JPEG 2000 files: "rgb": not part of the picture (near infrared),
+            dropped; "alpha": transparency. Without it, such files are rejected.
+        white_level: Value of white in 16-bit files, e.g. 4095 for 12-bit data (default: 65535).
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self.on_bad_image, self.global_batch = on_bad_image, global_batch
         self.reading = reading_settings(bands, white_level)
         self._summary: dict[str, Any] | None = None
-        self._told: set[str] = set()  # stages at whose start it was said
+        self._told: set[str] = set()  # stages at whose start it was reported
         self._files: dict[str, Files] = {}
         self._training: TrainingSet | None = None
         self._resumed: dict[str, Any] = {}
@@ -190,7 +190,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         global_batch = self.batch_size * world
         if len(data) < (global_batch if self.drop_last else world):
             raise ValueError(
-                f"{len(data)} training samples fill no batch of {self.batch_size} on {world} device(s). Lower "
+                f"{len(data)} training samples do not fill a batch of {self.batch_size} on {world} device(s). Lower "
                 "batch_size, set drop_last to false, or set samples_per_epoch to show each image several times."
             )
         self._check_resumed()
@@ -262,7 +262,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         different = [key for key, value in self._resumed.items() if key in now and now[key] != value]
         if different:
             changes = ", ".join(f"{key} was {self._resumed[key]} and is {now[key]}" for key in different)
-            raise ValueError(f"The run cannot be resumed: {changes}. Set it back, or begin anew from its weights.")
+            raise ValueError(
+                f"The run cannot be resumed: {changes}. Change it back, or start a new run from its weights."
+            )
 
     def _check_global_batch(self, world: int) -> None:
         accumulated = getattr(self.trainer.lightning_module, "accumulate", 1) if self.trainer else 1
@@ -272,8 +274,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
                 accumulated > 1
             )
             rank_zero_warn(
-                f"This configuration was tuned at {self.global_batch} images a step (global_batch); {product} = {now}. "
-                "Change these until they agree, or expect other results."
+                f"This configuration was tuned at {self.global_batch} images per step (global_batch); {product} = "
+                f"{now}. Change these until they match, or expect different results."
             )
 
     def _description(self) -> dict[str, Any]:

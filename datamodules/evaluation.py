@@ -39,9 +39,9 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         mask: Distribution of the holes.
         size: Side of the images.
         resize: "shorter": shorter side to ``size``; "direct": to a square; "none". A centre crop follows in each case.
-        seed: Of the masks.
-        limit: Only the first so many images.
-        repeats: Holes an image; sample i shows image i modulo the number of images.
+        seed: Seed for the masks.
+        limit: Use only the first N images.
+        repeats: Holes per image; sample i shows image i modulo the number of images.
     """
 
     def __init__(
@@ -99,13 +99,11 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         file = os.path.join(self.mask.root, file)
         if placed is None:
             raise ValueError(
-                f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: another "
-                "shape, so the hole would move. Give masks of the images' size, or of their square crop."
+                f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: with a different "
+                "shape, the hole would move. Give masks of the images' size, or of their square crop."
             )
         if not placed.any():
-            raise ValueError(
-                f"{file}: its hole lies outside of the {self.size}x{self.size} that are cropped from {image}."
-            )
+            raise ValueError(f"{file}: its hole lies outside the {self.size}x{self.size} crop of {image}.")
         return placed
 
     def fingerprint(self) -> dict[str, Any]:

@@ -16,15 +16,15 @@ class ImageFolder(InpaintingDataModule):
     """Every image below ``root``, at any depth, of any format.
 
     The splits are, whichever comes first: the lists train.txt, val.txt, test.txt in ``lists`` (or in ``root``), one
-    path below ``root`` a line; the subfolders train, val, test; a seeded share of the files by name.
+    path below ``root`` per line; the subfolders train, val, test; a seeded share of the files by name.
 
     Args:
         root: The folder.
         mask: Distribution of the holes in training.
         lists: Folder of the split lists, where it is not ``root``.
-        val_share: Of all images, where the folder has no split of its own; at least one image.
+        val_share: Fraction of all images if the folder has no split; at least one image.
         test_share: The same for the test split.
-        split_seed: Of these shares.
+        split_seed: Seed for these splits.
         data: Arguments of :class:`InpaintingDataModule`.
     """
 
@@ -66,7 +66,7 @@ class ImageFolder(InpaintingDataModule):
     def _listed(self, folder: Path, split: Split) -> Files:
         path = folder / f"{split}.txt"
         if not path.is_file():
-            raise ValueError(f"{folder} has no list {split}.txt. Write one path a line, below {self.root}.")
+            raise ValueError(f"{folder} has no list {split}.txt. Write one path per line, below {self.root}.")
         names = read_list(path, self.root)
         for name in (names[0], names[-1]):
             if not (self.root / name).is_file():

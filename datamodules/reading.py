@@ -49,10 +49,10 @@ def read_image(
     Args:
         path: The file. Its content decides the format, not its name.
         max_pixels: Larger images are refused by their header, before memory is taken.
-        background: RGB behind transparent pixels; white unless told.
+        background: RGB behind transparent pixels (default: white).
         bands: What bands beside the colours of a TIFF or JPEG 2000 file are: "rgb": no part of the picture (near
             infrared), left out; "alpha": transparency. Without it such a file is refused.
-        white_level: The value that is white in files of 16 bits, such as 4095 if they hold 12; 65535 unless told.
+        white_level: Value of white in 16-bit files, e.g. 4095 for 12-bit data (default: 65535).
 
     Raises:
         UnreadableImageError: A ValueError naming the file: missing, empty, truncated, corrupt, too large, no image.
@@ -62,7 +62,7 @@ def read_image(
     jpeg = content.startswith(_START_OF_JPEG)
     if jpeg and content.endswith(_ZEROS) and not content.rstrip(b"\0").endswith(_END_OF_JPEG):
         # A copy that broke off after the space was reserved; Pillow would fill the rest with grey without a word.
-        raise UnreadableImageError(f"{name}: truncated, the rest of it is zeros. Fetch it again or remove it.")
+        raise UnreadableImageError(f"{name}: truncated, the rest is zeros. Fetch it again or remove it.")
     whole = jpeg and _END_OF_JPEG in content[-64:]
     if whole and (size := _plain_jpeg(content)) is not None and size[0] * size[1] <= max_pixels:
         pixels = _decode_jpeg(content, size, 1)

@@ -18,13 +18,13 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
     """A permutation keyed by (seed, epoch), dealt to the ranks card by card, that can start inside an epoch.
 
     It yields (epoch, sample index), so that the data set's draws are keyed by both wherever its worker was started.
-    Every index comes exactly once an epoch; with ``drop_last`` the end of the permutation that fills no global batch
+    Every index occurs exactly once per epoch; with ``drop_last`` the end of the permutation that fills no global batch
     (batch_size x world) is left out, other indices in every epoch; without it only what does not divide among ranks.
     One rank with batches of 2B and two ranks with batches of B see the same global batches.
 
     Args:
         samples: Number of samples in the data set.
-        batch_size: Of one rank.
+        batch_size: Batch size per rank.
         start: (epoch, batches of it that are done): where a run resumes. Other epochs begin at their beginning.
     """
 
@@ -101,7 +101,7 @@ def worker_threads(worker: int) -> None:
 
 def _outlive_signals() -> None:
     """SLURM, a closed terminal and Ctrl-C reach every process of a job; a worker that dies of it takes the run with it
-    before the run can save. So a worker heeds SIGTERM from its parent alone, and the others not at all."""
+    before the run can save. So a worker reacts to SIGTERM only from its parent, and ignores the others."""
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
     signals = {getattr(signal, name) for name in names if hasattr(signal, name)}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -1,4 +1,4 @@
-"""What a data set holds, said before it is used: files, those left out, depth, bands, range, what two splits share."""
+"""Summary of a data set, reported before it is used: files, skipped files, depth, bands, range, overlap of splits."""
 
 import hashlib
 import io
@@ -74,7 +74,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
     said = [f"data: {images} images; {kinds}{of}; values {ranges} (a sample of {summary['ranges_of']})"]
     if summary["left_out"]:
         beside = ", ".join(f"{count:,} {kind}" for kind, count in summary["left_out"].items())
-        said.append(f"data: files left out: {beside}")
+        said.append(f"data: files skipped: {beside}")
     if bad := summary["unreadable"]:
         said.append(f"data: {len(bad)} of {summary['looked_at']} files cannot be read; the first: {bad[0]}")
     for bits, (_, high, white) in summary["ranges"].items():
@@ -83,12 +83,12 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
             scale = f" Set white_level to {2**bits_used - 1} to scale them." if white == 65535 and high > 255 else ""
             said.append(
                 f"data: dark: the highest value in files of {bits} is {high:,} of {white:,} ({bits_used} bits). Such "
-                f"pictures have higher dB than those of the full range.{scale}"
+                f"pictures have a higher PSNR than full-range ones.{scale}"
             )
     for split, found in summary["also_trained_on"].items():
         if found["names"]:
             some = ", ".join(found["names"][:NAMED]) + (", ..." if found["count"] > NAMED else "")
-            said.append(f"data: {found['count']:,} {split} images are trained on too ({found['compared']}): {some}")
+            said.append(f"data: {found['count']:,} {split} images are also trained on ({found['compared']}): {some}")
     return said
 
 
@@ -162,7 +162,7 @@ def _header(path: str, size: int, changed: int) -> tuple[str, int]:
 
 @lru_cache(maxsize=4096)
 def _values(path: str, size: int, changed: int, reading: tuple[tuple[str, Any], ...]) -> tuple[int, int, int]:
-    pixels = read_image(path, **dict(reading))  # what cannot be used is said by name
+    pixels = read_image(path, **dict(reading))  # unusable files are reported by name
     with open_regular(path) as file:
         content = file.read()
     with Image.open(io.BytesIO(content)) as image:

@@ -23,8 +23,8 @@ class TrainingSet(Dataset[InpaintingBatch]):
         mask: Distribution of the holes.
         transform: From pixels of any size to pixels of ``size``.
         size: Side of the samples.
-        seed: Of every draw.
-        samples: An epoch's; more than there are files shows each several times, cropped and masked anew.
+        seed: Seed for all draws.
+        samples: Samples per epoch; beyond the number of files, each is used several times with new crops and masks.
         on_bad_image: "stop": an unreadable image ends the run. "skip": it is named once, counted, and the next file
             that can be read stands in for it, with the same draws.
     """
@@ -65,8 +65,8 @@ class TrainingSet(Dataset[InpaintingBatch]):
                 return self.files.read(candidate), self.files.name(candidate)
             except UnreadableImageError as error:
                 if self.on_bad_image == "stop":
-                    raise UnreadableImageError(f"{error} To train without it, set on_bad_image to skip.") from None
+                    raise UnreadableImageError(f"{error} To skip it, set on_bad_image to skip.") from None
                 if not self.unreadable[candidate]:
                     self.unreadable[candidate] = 1
-                    warnings.warn(f"{error} Skipped: the next image stands in for it.")
+                    warnings.warn(f"{error} Skipped: replaced by the next image.")
         raise UnreadableImageError(f"{self.files.root}: none of {len(self.files)} images can be read.")

@@ -1,4 +1,4 @@
-"""lit-inpaint: a dispatcher that imports nothing heavy, so that help answers at once."""
+"""lit-inpaint: a dispatcher without heavy imports, so that help is instant."""
 
 import dis
 import importlib.util
@@ -10,7 +10,7 @@ from pathlib import Path
 HELP = """\
 lit-inpaint: train, sweep and compare image inpainting methods on equal terms.
 
-Begin here
+Getting started
   lit-inpaint fit --config quickstart          train a small DeepFillV2 on photographs that need no download
   lit-inpaint inpaint --method Telea --image photo.jpg --mask mask.png --out filled.png
   lit-inpaint methods                          every method: year, paper, parameters, weights
@@ -19,8 +19,8 @@ Begin here
 
 A config or protocol is looked up in the current folder, then among those installed: `quickstart` and
 `deepfillv2/places2.yaml` both work. `lit-inpaint COMMAND --help` explains one command.
-Mistakes are one line and exit code 2; LIT_INPAINT_TRACEBACK=1 shows where they come from. A traceback without it is
-a fault of lit-inpaint: please report it.
+User errors are reported in one line with exit code 2; set LIT_INPAINT_TRACEBACK=1 for their traceback. A traceback
+without it is a bug in lit-inpaint: please report it.
 """
 
 COMMANDS = {  # name: (module with main(argv), one line of help); the order is that of --help
@@ -28,27 +28,33 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "fit": ("experiments.train.cli", "train a method; --print_config shows every setting"),
         "validate": ("experiments.train.cli", "evaluate a checkpoint on the validation images"),
         "test": ("experiments.train.cli", "evaluate a checkpoint on the test images"),
-        "predict": ("experiments.train.cli", "complete the test images of a data set, a PNG each"),
+        "predict": ("experiments.train.cli", "complete the test images of a data set as PNGs"),
         "sweep": ("experiments.sweep.command", "train over a search space in W&B's schema, offline and resumable"),
         "runs": (
             "experiments.run.listing",
-            "the runs of a folder: status, speed, best metric, how to resume",
+            "list the runs in a folder: status, speed, best metric, how to resume",
         ),
-        "assemble": ("experiments.weights.assemble", "stages that were trained apart (ICT, DSI) as one checkpoint"),
+        "assemble": (
+            "experiments.weights.assemble",
+            "combine separately trained stages (ICT, DSI) into one checkpoint",
+        ),
     },
     "Compare": {
-        "benchmark": ("experiments.evaluate.benchmark", "methods and checkpoints under one protocol: a record each"),
-        "compare": ("experiments.compare.command", "records and training curves as one page, Markdown, CSV, LaTeX"),
-        "vote": ("experiments.vote.command", "ask people which completion looks more real, for a column of votes"),
+        "benchmark": ("experiments.evaluate.benchmark", "evaluate methods and checkpoints under one protocol"),
+        "compare": (
+            "experiments.compare.command",
+            "show records and training curves as one page, Markdown, CSV, LaTeX",
+        ),
+        "vote": ("experiments.vote.command", "run a preference study: which completion looks more real?"),
         "methods": (
             "experiments.catalogue.methods",
-            "every method; NAME: one in full; NAME --memory: what a step takes",
+            "list all methods; NAME: one in full; NAME --memory: memory of a step",
         ),
     },
     "Use": {
-        "inpaint": ("experiments.inpaint.command", "fill the holes of your own file or folder"),
-        "app": ("experiments.app.command", "a page on which you paint the hole and compare methods"),
-        "export": ("experiments.weights.export", "a checkpoint as ONNX or safetensors, checked"),
+        "inpaint": ("experiments.inpaint.command", "fill the holes in your own images"),
+        "app": ("experiments.app.command", "open a page to paint holes and compare methods"),
+        "export": ("experiments.weights.export", "export a checkpoint to ONNX or safetensors and verify it"),
         "import-weights": ("experiments.weights.imports", "turn a paper's released weights into a checkpoint"),
     },
     "Data": {
@@ -69,7 +75,7 @@ def help_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command; ends the process with its exit code. Without ``argv`` the process is ours, its path as well."""
+    """Run one command and exit with its code. Without ``argv``, the process and its path are ours."""
     if argv is None:
         current_folder_last()
         argv = sys.argv[1:]
@@ -100,11 +106,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def is_mistake(error: Exception) -> bool:
-    """Whether an error is said to the user: OSError always, ValueError if a ``raise`` of ours or of a plugin says it,
-    and what OmegaConf says of an interpolation, which only a configuration has.
+    """Whether an error is a user error: OSError always, ValueError if raised by our code or a plugin,
+    and OmegaConf's errors about interpolations, which only occur in configurations.
 
-    A ValueError out of NumPy, torch or Lightning, or out of an expression such as ``int("")``, was not meant for
-    anybody: it is a fault of this program, and its traceback is shown.
+    A ValueError from NumPy, torch or Lightning, or from an expression such as ``int("")``, is a bug in this
+    program, and its traceback is shown.
     """
     if isinstance(error, OSError) or type(error).__module__.startswith("omegaconf."):
         return True
@@ -130,7 +136,7 @@ def _is_ours(file: str) -> bool:
 
 
 def with_file(message: str, argv: list[str]) -> str:
-    """Name the YAML in which a mistake stands, unless it is named already or an option of the command line is wrong."""
+    """Name the YAML that contains the error, unless it is already named or a command-line option is wrong."""
     words = [value for word in argv for value in (word, word.partition("=")[2]) if value]
     files = [Path(word) for word in words if word.endswith((".yaml", ".yml")) and Path(word).is_file()]
     said = set(re.findall(r"\w{3,}", message))
@@ -143,7 +149,7 @@ def with_file(message: str, argv: list[str]) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says; one out of a DataLoader's worker carries its traceback, which ends in the reason."""
+    """Message of an error; one from a DataLoader worker carries its traceback, which ends with the reason."""
     name = type(error).__name__
     return str(error).rpartition(f"{name}: ")[2] if str(error).startswith(f"Caught {name} in") else str(error)
 
@@ -155,7 +161,7 @@ def fail(message: str) -> None:
 
 
 def current_folder_last() -> None:
-    """Put the current folder last on the path, so that a user's ``masks.py`` or ``experiments/`` hides nothing.
+    """Put the current folder last on the path, so that a user's ``masks.py`` or ``experiments/`` does not shadow ours.
 
     Child processes of every kind (ranks, workers, spawned ones, fork servers) inherit PYTHONSAFEPATH, which is ``-P``.
     """
@@ -172,7 +178,7 @@ def current_folder_last() -> None:
 
 
 def _check_own_packages() -> None:
-    """Name a file that hides one of our packages all the same: one in a folder of PYTHONPATH."""
+    """Report a file on PYTHONPATH that still shadows one of our packages."""
     home = Path(__file__).resolve().parents[1]
     for name in ("masks", "datamodules", "lit_inpaint"):
         found = importlib.util.find_spec(name)

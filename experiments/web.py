@@ -1,4 +1,4 @@
-"""Who may ask the pages that `app` and `vote` serve: their own users, and no other site through a user's browser."""
+"""Access checks for the pages of `app` and `vote`: only their own users, no other site through a user's browser."""
 
 import ipaddress
 import socket
@@ -18,10 +18,10 @@ def is_loopback(host: str) -> bool:
 
 
 def refusal(host: str | None, origin: str | None, local: bool) -> str | None:
-    """Why a request must not be answered; None if it may be.
+    """Why a request is rejected; None if it is allowed.
 
     A foreign page cannot choose the Host of a request except by a name of its own that it points at this machine (DNS
-    rebinding), and cannot hide its Origin. ``local``: the server listens on loopback alone.
+    rebinding), and cannot hide its Origin. ``local``: the server only listens on loopback.
 
     >>> refusal("127.0.0.1:7860", None, True), refusal("127.0.0.1:7860", "http://127.0.0.1:7860", True)
     (None, None)

@@ -62,7 +62,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content; remembered while size and time of change stay the same."""
+    """SHA-256 of a file's content, cached while its size and modification time stay the same."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 

@@ -41,12 +41,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             full = shutil.disk_usage(path.parent).free < 2**20 if path.parent.is_dir() else False
             number = getattr(error, "errno", None) or (errno.ENOSPC if full else errno.EIO)
             reason = os.strerror(number) if full else getattr(error, "strerror", None) or str(error)
-            raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is whole.") from error
+            raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is intact.") from error
 
     def load_checkpoint(
         self, path: Any, map_location: Any = lambda storage, loc: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Tensors and plain values, unless told otherwise: no code of the file is run."""
+        """Load tensors and plain values by default: no code in the file is run."""
         if "://" in str(path):
             return super().load_checkpoint(path, map_location, weights_only=weights_only is not False)
         checkpoint = read_tensors(Path(path), map_location, weights_only is not False)
@@ -95,7 +95,7 @@ def check_bits(path: Path) -> bool:
     ``torch.load`` ignores them: a flipped bit in a tensor loads as another number.
 
     Raises:
-        ValueError: There is no such file, or it is damaged; names the whole checkpoints beside it.
+        ValueError: There is no such file, or it is damaged; lists the intact checkpoints beside it.
     """
     if not path.is_file():
         raise ValueError(f"There is no checkpoint {path}.")
@@ -107,7 +107,7 @@ def check_bits(path: Path) -> bool:
 
 
 def tell_unchecked(path: Path) -> None:
-    rank_zero_warn(f"{path} has a format without checksums: damage to its numbers would go unnoticed.")
+    rank_zero_warn(f"{path} has a format without checksums: damaged values would go unnoticed.")
 
 
 @cache
@@ -172,7 +172,7 @@ def _others(path: Path) -> str:
             continue
         found.append((step, other.name))
     names = [f"{name} (step {step})" for step, name in sorted(found, reverse=True)]
-    return f" Whole ones in {path.parent}: {', '.join(names)}." if names else ""
+    return f" Intact checkpoints in {path.parent}: {', '.join(names)}." if names else ""
 
 
 def first_line(error: Exception) -> str:
@@ -187,5 +187,5 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        reason = f"Nothing can be written into {folder}: {error.strerror}"
+        reason = f"{folder} is not writable: {error.strerror}"
         raise OSError(error.errno, f"{reason}. Set trainer.default_root_dir to a folder of yours.") from None

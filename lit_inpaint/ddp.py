@@ -1,4 +1,4 @@
-"""What several processes, or half precision, do to a method, said before they start."""
+"""Check a method for distributed and half-precision training before it starts."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
     if trainer.precision == "16-mixed" and getattr(module, "clip_norm", None) is not None:
         raise ValueError(
             "precision is 16-mixed and clip_norm is set, but float16 gradients are scaled up when they are clipped. "
-            "Set trainer.precision to bf16-mixed, or leave clip_norm out."
+            "Set trainer.precision to bf16-mixed, or remove clip_norm."
         )
     strategy: Any = trainer.strategy
     if getattr(strategy, "_ddp_kwargs", {}).get("static_graph"):
         raise ValueError(
-            "static_graph is set, but the networks of a method step in turn, and with it their gradients are wrong. "
-            "Leave it out: strategy ddp_find_unused_parameters_true."
+            "static_graph gives wrong gradients, because the networks of a method are updated in turn. "
+            "Use strategy ddp_find_unused_parameters_true instead."
         )
     if trainer.world_size > 1 and getattr(strategy, "_layer_sync", None) is None and (names := batch_norms(module)):
         rank_zero_warn(

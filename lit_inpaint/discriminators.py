@@ -14,7 +14,7 @@ from lit_inpaint.layers.tf_same import Conv2dSame, Padding
 class SpectralNormConv2d(Conv2dSame):
     """SAME convolution whose kernel is divided by an estimate of its largest singular value (Miyato et al. 2018).
 
-    As in the code of DeepFill v2: the kernel as an (out, in * k * k) matrix W, one power iteration a forward pass,
+    As in the code of DeepFill v2: the kernel as an (out, in * k * k) matrix W, one power iteration per forward pass,
     ``v = normalise(u W)``, ``u = normalise(v W^T)``, ``sigma = v W^T u^T``. Nothing is detached: the gradient of
     ``W / sigma`` goes through sigma and through both iterates (torch's own spectral norm detaches u and v; the two
     agree once the iteration has converged). ``u`` is stored at every forward pass in training mode, of the
@@ -74,7 +74,7 @@ class SNPatchGAN(nn.Module):
 class FixedVectorSpectralConv2d(nn.Conv2d):
     """Convolution whose kernel is divided by its largest singular value as ``torch.nn.utils.spectral_norm`` does it.
 
-    One power iteration a forward pass in training mode, evaluation with the stored pair; u and v count as constants in
+    One power iteration per forward pass in training mode, evaluation with the stored pair; u and v are constants in
     the gradient (in :class:`SpectralNormConv2d`, which follows TensorFlow code, they do not). Float32 under autocast.
     """
 

@@ -62,7 +62,7 @@ def load_method(
     elif (name := str(name_or_checkpoint)) in classes:
         if classes[name].trainable or classes[name].imports or classes[name].stages:
             raise ValueError(
-                f"{name} has trained parameters: give the path of one of its checkpoints, not the name alone."
+                f"{name} has trained parameters: give the path of one of its checkpoints instead of its name."
             )
         method = classes[name]()
     else:
@@ -90,8 +90,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     kinds = {"method": str, "state_dict": dict, "hyper_parameters": dict}
     if not isinstance(checkpoint, dict) or any(not isinstance(checkpoint.get(k), v) for k, v in kinds.items()):
         raise ValueError(
-            f"{path} is not a checkpoint of a method trained here. `lit-inpaint import-weights` turns the released "
-            "weights of a paper into one."
+            f"{path} is not a checkpoint written by lit-inpaint. Use `lit-inpaint import-weights` to convert the "
+            "released weights of a paper."
         )
     return checkpoint
 
@@ -109,7 +109,7 @@ def _from_checkpoint(
     checkpoint = read_checkpoint(path)
     name = checkpoint["method"]
     if name not in classes:
-        raise ValueError(f"{path} holds a {name}, which is not known here. Import the module that defines it first.")
+        raise ValueError(f"{path} holds a {name}, which is unknown. Import the module that defines it first.")
     spec = {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}
     try:
         method: InpaintingModule = _instantiate(classes[name], spec)
@@ -188,7 +188,9 @@ def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
             label = label or method
         label = re.sub(r"[^\w.\-+ ]", "_", label)
         if label in labels.values() or label.startswith("_") or not label.strip("."):
-            raise ValueError(f"'{label}' is taken, starts with _ or is no name; call it otherwise: LABEL={method}.")
+            raise ValueError(
+                f"'{label}' is taken, starts with _ or is not a valid name; choose another: LABEL={method}."
+            )
         if method in labels:
             raise ValueError(f"{method} is given twice.")
         labels[method] = label

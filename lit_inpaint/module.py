@@ -52,7 +52,7 @@ class InpaintingModule(Stage, ABC):
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         """The paper's network(s): (B, 3, H, W) with 0 in the hole and (B, 1, H, W) in, the whole image in [-1, 1] out.
 
-        ``generators``: one an image, on the CPU; what is random is drawn from them alone where they are given.
+        ``generators``: one per image, on the CPU; if given, all random draws come from them.
         """
 
     def predict(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
@@ -200,5 +200,5 @@ def parameter_counts(module: nn.Module) -> dict[str, int]:
 
 
 def keyed_generators(seed: int, names: Sequence[str], number: int) -> list[torch.Generator]:
-    """One CPU generator an image, keyed by (seed, image name, sample number)."""
+    """One CPU generator per image, keyed by (seed, image name, sample number)."""
     return [torch.Generator().manual_seed(key(seed, name, number)) for name in names]

@@ -157,7 +157,7 @@ class Stage(L.LightningModule):
             named = ", ".join(f"{name} {value.item():g}" for name, value in summed.items() if not value.isfinite())
             raise NonFiniteLossError(
                 f"{said} at step {self.trainer.global_step} (epoch {self.current_epoch}), in the update of "
-                f"{' and '.join(networks)}{named and f' ({named})'}; this update was not made. "
+                f"{' and '.join(networks)}{named and f' ({named})'}; this update was skipped. "
                 "Lower the learning rate, set clip_norm, or set non_finite to skip."
             )
         return False

@@ -25,7 +25,7 @@ def whole(path: Path, overwrite: bool = True, flush: bool = False, part: Path | 
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
         if not overwrite and os.path.lexists(path):
-            raise ValueError(f"{path} has appeared meanwhile; give another --out, or --overwrite.")
+            raise ValueError(f"{path} was created meanwhile; give another --out, or --overwrite.")
         part.replace(path)
         if flush:
             _flush_names(path.parent)

@@ -53,7 +53,7 @@ def find_class(path: str) -> type[MaskGenerator]:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise  # the module is there; what it imports is not
     if not (isinstance(found, type) and issubclass(found, MaskGenerator)):
-        raise ValueError(f"{path!r} is no mask generator. {nearest(last, masks.__all__)}")
+        raise ValueError(f"{path!r} is not a mask generator. {nearest(last, masks.__all__)}")
     return found
 
 

@@ -13,7 +13,7 @@ from masks.shapes import integer, proportion
 
 @dataclass(frozen=True)
 class Mixture(MaskGenerator):
-    """One of ``generators``, drawn anew for every mask.
+    """One of ``generators``, drawn for every mask.
 
     Args:
         weights: How often each is drawn, relative to the others; equally often by default.
@@ -29,7 +29,7 @@ class Mixture(MaskGenerator):
         if not self.generators or len(weights) != len(self.generators) or min(weights) < 0 or sum(weights) == 0:
             raise ValueError(
                 f"Mixture got {len(self.generators)} generators and the weights {list(weights)}; "
-                "expected one weight a generator, none negative, one above 0 at least."
+                "expected one weight per generator, none negative, at least one above 0."
             )
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
@@ -40,7 +40,7 @@ class Mixture(MaskGenerator):
 
 @dataclass(frozen=True)
 class AreaBounded(MaskGenerator):
-    """Masks of ``generator`` whose hole share lies in (``low``, ``high``]; others are drawn anew.
+    """Masks of ``generator`` whose hole share lies in (``low``, ``high``]; others are redrawn.
 
     The buckets of Liu et al. 2018 are (0.01, 0.1], (0.1, 0.2], ... (0.5, 0.6].
 
@@ -71,7 +71,7 @@ class AreaBounded(MaskGenerator):
         raise ValueError(
             f"AreaBounded: none of {self.tries} masks of {self.generator} at {height}x{width} has a hole share in "
             f"({self.low:g}, {self.high:g}]; they have {shares.min():.3f} to {shares.max():.3f}, mean "
-            f"{shares.mean():.3f}. Take a bucket within these, another generator, or more tries."
+            f"{shares.mean():.3f}. Choose a bucket within these, another generator, or more tries."
         )
 
 
@@ -131,8 +131,8 @@ class Augmented(MaskGenerator):
             if 0 < cv2.countNonZero(mask) < mask.size:  # the hole may have been moved out of the image
                 return mask
         raise ValueError(
-            f"{self}: 100 masks at {height}x{width} were nothing but hole or had none. Look at the masks before "
-            "they are augmented (lit-inpaint masks show or measure): is white what you say it is?"
+            f"{self}: 100 masks at {height}x{width} had only hole or none. Look at the masks before "
+            "augmentation (lit-inpaint masks show or measure): does white mean what you stated?"
         )
 
     def _draw(self, height: int, width: int, rng: np.random.Generator) -> Mask:

@@ -18,7 +18,7 @@ Values = TypeVar("Values", Tensor, NDArray[Any])
 
 
 class InpaintingBatch(NamedTuple):
-    """What every data module yields. ``image`` (B, 3, H, W), ``mask`` (B, 1, H, W), ``name`` one string an image."""
+    """What every data module yields. ``image`` (B, 3, H, W), ``mask`` (B, 1, H, W), ``name`` one string per image."""
 
     image: Tensor
     mask: Tensor
@@ -112,7 +112,7 @@ def check_image(image: Tensor, name: str = "image") -> None:
         )
     low, high = torch.stack(image.aminmax()).tolist()  # one wait for a GPU, not two
     if low != low:
-        raise ValueError(f"{name} has pixels that are no number (NaN); expected values in [-1, 1].")
+        raise ValueError(f"{name} has NaN pixels; expected values in [-1, 1].")
     if not (low >= -1 and high <= 1):
         raise ValueError(
             f"{name} has values in [{low:g}, {high:g}]; expected [-1, 1]. For values in [0, 255]: x / 127.5 - 1; clamp "
@@ -129,7 +129,7 @@ def check_mask(mask: Tensor, image: Tensor) -> None:
     if not bool(((mask == 0) | (mask == 1)).all()):
         low, high = mask.amin().item(), mask.amax().item()
         raise ValueError(
-            f"mask has values in [{low:g}, {high:g}] beside 0 (known) and 1 (hole). "
+            f"mask has values in [{low:g}, {high:g}]; expected 0 (known) and 1 (hole). "
             "Divide an 8-bit mask by 255 and threshold it."
         )
 

@@ -48,9 +48,11 @@ def check_reading(white: str, threshold: int | None, alpha: str | None) -> None:
         ValueError: Saying what is allowed.
     """
     if white not in ("hole", "known"):
-        raise ValueError(f"white is {white!r}; expected 'hole' or 'known', what white pixels of a mask file are.")
+        raise ValueError(f"white is {white!r}; expected 'hole' or 'known', the meaning of white in a mask file.")
     if threshold is not None and not 1 <= threshold <= 255:
-        raise ValueError(f"threshold is {threshold}; expected a grey value from 1 to 255 from which a pixel is white.")
+        raise ValueError(
+            f"threshold is {threshold}; expected a grey value from 1 to 255 from which a pixel counts as white."
+        )
     if alpha not in (None, "opaque", "transparent"):
         raise ValueError(f"alpha is {alpha!r}; expected 'opaque' or 'transparent', the side that is the hole.")
 
@@ -59,7 +61,7 @@ def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDAr
     """Which of (H, W) values of any depth are white; without a threshold, what is neither 0 nor white is refused."""
     low, high, deep = values.min(), values.max(), values.dtype != np.uint8
     if not (np.isfinite(low) and np.isfinite(high) and low >= 0):
-        raise ValueError(f"{path}: has pixels that are negative or no number; expected 0 and 255. Save it as PNG.")
+        raise ValueError(f"{path}: has negative or NaN pixels; expected 0 and 255. Save it as PNG.")
     white = 1 if high == 1 else (65535 if deep and high > 255 else 255)
     soft = (values != 0) & (values != white)
     if not soft.any():
@@ -67,13 +69,14 @@ def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDAr
     grey = f"{soft.mean():.2%} of its pixels are grey ({values[soft].min():g} to {values[soft].max():g})"
     if deep and not (255 < high <= 65535 or high <= 1):
         raise ValueError(
-            f"{path}: {grey} in a file of {values.dtype}, whose white is not known; expected 0 and one of 1, 255, "
+            f"{path}: {grey} in a file of {values.dtype}, whose white value is unknown; expected 0 and one of 1, 255, "
             "65535. Save it as a PNG of 8 bits."
         )
     if threshold is None:
         raise ValueError(
-            f"{path}: {grey}, neither black (0) nor white ({white:g}): a resized or JPEG mask? Say from which value on "
-            "a pixel is white, threshold=128 (--mask-threshold 128 on the command line), or save it in two colours."
+            f"{path}: {grey}, neither black (0) nor white ({white:g}): a resized or JPEG mask? State from "
+            "which value a pixel counts as white, threshold=128 (--mask-threshold 128 on the command line), or save "
+            "it in two colours."
         )
     scale = (255 if high <= 1 else 1 / 257) if deep else 1
     is_white = values * scale >= threshold
@@ -94,21 +97,21 @@ def _read(path: str | os.PathLike[str], want_alpha: bool) -> tuple[NDArray[Any],
             with open_regular(path) as content, Image.open(content) as file:
                 channels = _channels(file, content)
     except UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture. Give the mask as PNG, black and white.") from None
+        raise ValueError(f"{path}: not a picture. Save the mask as a black and white PNG.") from None
     except Exception as error:  # a broken file: decoders raise SyntaxError, struct.error, zlib.error and others
-        raise ValueError(f"{path}: cannot be read as a mask ({error}). Save it anew as PNG.") from error
+        raise ValueError(f"{path}: cannot be read as a mask ({error}). Save it again as PNG.") from error
     if channels.shape[2] in (2, 4):
         opacity = channels[..., -1]
         if want_alpha:
             return opacity, True
         if opacity.min() < np.iinfo(opacity.dtype).max:
             raise ValueError(
-                f"{path}: has transparent pixels. Say which side of the alpha channel is the hole, alpha='opaque' or "
+                f"{path}: has transparent pixels. State which side of the alpha channel is the hole, alpha='opaque' or "
                 "'transparent' (--mask-alpha opaque or --mask-alpha transparent on the command line)."
             )
         channels = channels[..., :-1]
     if (channels[..., 1:] != channels[..., :1]).any():
-        raise ValueError(f"{path}: is a coloured picture, not a mask. Did image and mask change places?")
+        raise ValueError(f"{path}: is a colour picture, not a mask. Are image and mask swapped?")
     return channels[..., 0], False
 
 

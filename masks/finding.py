@@ -52,11 +52,11 @@ def find_images(root: Where, *masks: Where, what: str = "images", left_out: Coun
                     others[suffix or "without suffix"] += 1
     if not found:
         beside = f"{others.total()} other files" if others else "no file at all"
-        looked = f"{beside}, looked in every subfolder for {' '.join(SUFFIXES)}"
+        looked = f"{beside}, searched all subfolders for {' '.join(SUFFIXES)}"
         raise ValueError(f"{root}: a folder without {what} ({looked}).")
     left = without_masks(sorted(found), root, *masks)
     if not left:
-        raise ValueError(f"{root}: a folder without {what}: its {len(found)} pictures are masks of others.")
+        raise ValueError(f"{root}: a folder without {what}: its {len(found)} pictures are masks of other images.")
     if left_out is not None:
         left_out.update(others)
         left_out.update({"masks": len(found) - len(left)} if len(left) < len(found) else {})

@@ -41,7 +41,7 @@ class FixedSet:
             yield self.generator(self.height, self.width, keyed_rng(self.seed, "evaluation mask", index))
 
     def sha256(self) -> str:
-        """Of the masks' bits in order."""
+        """SHA-256 of the masks' bits in order."""
         digest = hashlib.sha256()
         for mask in self:
             digest.update(np.packbits(mask).tobytes())

@@ -43,7 +43,8 @@ class MaskFolder(MaskGenerator):
         pairing: "draw": any file, drawn with the rng. "name": the file with the image's name, ending apart, or with
             "_mask" and anything after it. "order": the file at the image's place; there must be as many. Of x.png and
             x_mask001.png in one folder the latter is the mask.
-        names: Text file with one mask a line, below the root: only these (``lit-inpaint masks measure`` writes such).
+        names: Text file with one mask per line, below the root, to use only these (``lit-inpaint masks measure``
+            writes such files).
         alpha: The side of an alpha channel that is the hole, "opaque" or "transparent"; without it such files are
             refused.
     """
@@ -87,12 +88,12 @@ class MaskFolder(MaskGenerator):
         if self.pairing != "draw":
             raise ValueError(
                 f"MaskFolder({self.root!r}) pairs masks with images by {self.pairing}, which evaluation sets do. "
-                "For training say pairing='draw'."
+                "For training, use pairing='draw'."
             )
         file = self.files[int(rng.integers(len(self.files)))]
         mask = resize_mask(self.read(file), height, width)
         if _refusing.get() and not mask.any():
-            raise ValueError(f"{Path(self.root) / file}: its hole vanishes in {height}x{width} pixels. Leave it out.")
+            raise ValueError(f"{Path(self.root) / file}: its hole vanishes in {height}x{width} pixels. Remove it.")
         return mask
 
     def pairs(self, images: Sequence[str], first: int | None = None) -> list[str]:
@@ -106,7 +107,7 @@ class MaskFolder(MaskGenerator):
             if len(self.files) not in (len(images), len(wanted)):
                 raise ValueError(
                     f"{self.root} holds {len(self.files)} masks for {len(images)} images; pairing by order needs as "
-                    "many of each. Remove what is too much or pair by name."
+                    "many of each. Remove the extra ones, or pair by name."
                 )
             return self.files[:first]
         found = pair_by_name(images, self.files)
@@ -118,7 +119,7 @@ class MaskFolder(MaskGenerator):
         if several := [image for image in wanted if len(found[image]) > 1]:
             raise ValueError(
                 f"{self.root} has {len(found[several[0]])} masks for {several[0]!r}: {', '.join(found[several[0]])}. "
-                "Leave one, or list those to take in a text file and give it as names."
+                "Keep one, or list those to use in a text file and pass it as names."
             )
         return [found[image][0] for image in wanted]
 
@@ -128,8 +129,8 @@ class MaskFolder(MaskGenerator):
         mask = read_mask(path, self.white, self.threshold, self.alpha)
         if _refusing.get() and not mask.any():
             raise ValueError(
-                f"{path}: every pixel of it is known, so there is nothing to fill. Check the file and what white, "
-                "threshold and alpha say, or leave it out."
+                f"{path}: every pixel is known, so there is nothing to fill. Check the file and the settings white, "
+                "threshold and alpha, or remove it."
             )
         return mask
 

@@ -13,7 +13,7 @@ def keyed_rng(seed: int, purpose: str, *key: int) -> np.random.Generator:
     """A generator that depends on its key alone: not on workers, ranks, batch size or what was drawn before.
 
     Args:
-        seed: Of the run (training) or of the protocol (evaluation).
+        seed: Seed of the run (training) or of the protocol (evaluation).
         purpose: What is drawn, so that masks, crops and flips of one sample are independent.
         key: Training: (epoch, sample index). Evaluation: (sample index,).
 

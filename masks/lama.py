@@ -144,7 +144,9 @@ class _LaMaEvaluation(MaskGenerator):
 
     def __post_init__(self) -> None:
         if self.size not in (256, 512):
-            raise ValueError(f"{type(self).__name__} got size={self.size}; LaMa published its laws at 256 and 512.")
+            raise ValueError(
+                f"{type(self).__name__} got size={self.size}; LaMa published its distributions at 256 and 512."
+            )
         if not 0 < self.cap <= 1:
             raise ValueError(f"{type(self).__name__} got cap={self.cap:g}; expected a share above 0, at most 1.")
 
@@ -170,7 +172,7 @@ class LaMaThin(_LaMaEvaluation):
 
     Args:
         size: 256 or 512, the published resolutions; others get the pixels in proportion.
-        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+        cap: Largest hole area; masks above it are redrawn. 1 disables the cap.
     """
 
     def law(self) -> MaskGenerator:
@@ -185,7 +187,7 @@ class LaMaMedium(_LaMaEvaluation):
 
     Args:
         size: 256 or 512, the published resolutions; others get the pixels in proportion.
-        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+        cap: Largest hole area; masks above it are redrawn. 1 disables the cap.
     """
 
     def law(self) -> MaskGenerator:
@@ -202,7 +204,7 @@ class LaMaThick(_LaMaEvaluation):
 
     Args:
         size: 256 or 512, the published resolutions; others get the pixels in proportion.
-        cap: Largest hole share; draws above it are drawn anew. 1 leaves the law uncapped.
+        cap: Largest hole area; masks above it are redrawn. 1 disables the cap.
     """
 
     def law(self) -> MaskGenerator:

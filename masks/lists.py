@@ -1,4 +1,4 @@
-"""Lists of files, one path a line, as people, editors and other programs write them."""
+"""Lists of files, one path per line, as people, editors and other programs write them."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def read_list(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> lis
     lines = [line.strip() for line in text.split("\n")]
     names = [line for line in lines if line and (line[0] != "#" or os.path.isfile(os.path.join(root, line)))]
     if not names:
-        raise ValueError(f"{path}: the list names no file. Write one path a line, below the data set's root.")
+        raise ValueError(f"{path}: the list names no file. Write one path per line, below the data set's root.")
     if _CLASS.fullmatch(names[0]):
         names = _settled(names, root, _without_class)
     if "\\" in text:

@@ -18,7 +18,7 @@ class NoiseBlobs(MaskGenerator):
 
     The official program enlarges 600x600 uniform values to 10,000x10,000 by Catmull-Rom cubics once, thresholds them
     and cuts 128x128 windows until one has 20-30 % hole. A window sees about 8x8 of the values, so only these are drawn
-    here; other image sizes get as many. GLCIC's ``places2_freeform`` weights were trained on such holes as well.
+    here; other image sizes get as many. GLCIC's ``places2_freeform`` weights were also trained on such holes.
 
     Args:
         low: Smallest hole share, excluded.

@@ -8,7 +8,7 @@ from io import BufferedReader
 _MOST_TEXT = 2**30  # bytes; the list of ImageNet has 60 million
 _KINDS = {
     stat.S_IFDIR: "a folder, not a file",
-    stat.S_IFIFO: "a named pipe (FIFO), which has no end that a reader could wait for",
+    stat.S_IFIFO: "a named pipe (FIFO), which has no end",
     stat.S_IFCHR: "a device, not a file",
     stat.S_IFBLK: "a device, not a file",
     stat.S_IFSOCK: "a socket, not a file",
@@ -33,7 +33,7 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> Buffe
         raise ValueError(_told(path, error)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{os.fspath(path)}: is no longer the file that it was. Give the path of a file.")
+        raise ValueError(f"{os.fspath(path)}: was replaced while it was opened. Give the path of a file.")
     return os.fdopen(descriptor, "rb")
 
 
@@ -59,7 +59,7 @@ def _told(path: str | os.PathLike[str], error: Exception) -> str:
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """A text file as people's editors leave it: UTF-8 with or without a byte-order mark, or UTF-16 with one, as
-    PowerShell's ``>`` writes. A name that is no UTF-8 keeps its bytes, as Python's own file names do.
+    PowerShell's ``>`` writes. A name that is not UTF-8 keeps its bytes, as Python's own file names do.
 
     Raises:
         ValueError: Naming the file: not to be opened, or no text.
@@ -70,7 +70,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         text = content.decode("utf-16") if utf16 else content.decode("utf-8-sig", "surrogateescape")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{os.fspath(path)}: is no text ({error.reason}). Save it as UTF-8.") from error
+        raise ValueError(f"{os.fspath(path)}: is not text ({error.reason}). Save it as UTF-8.") from error
     if "\0" in text:
-        raise ValueError(f"{os.fspath(path)}: is no text, it holds NUL. Save it as UTF-8.")
+        raise ValueError(f"{os.fspath(path)}: is not text, it contains NUL. Save it as UTF-8.")
     return text

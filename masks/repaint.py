@@ -13,7 +13,7 @@ Phase = Literal["odd", "even"]
 
 def _first(keep: str) -> int:
     if keep not in ("odd", "even"):
-        raise ValueError(f"keep is {keep!r}; expected 'odd' or 'even': the rows, counted from 0, that stay known.")
+        raise ValueError(f"keep is {keep!r}; expected 'odd' or 'even': which rows, counted from 0, stay known.")
     return int(keep == "odd")
 
 

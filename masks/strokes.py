@@ -127,10 +127,10 @@ def radian_chains(
     Args:
         times: Fewest and most chains.
         angles: Angles are 0.01 + {0, 1, ... angles - 1} radians, mirrored in every other chain; at most 6.
-        length: Of a segment, in pixels.
+        length: Length of a segment in pixels.
         brush: Width of a segment, in pixels.
         scale: Factor for both.
-        clipped: Whether a chain stops at the border or goes on outside.
+        clipped: Whether a chain stops at the border or continues outside.
     """
     starts = rng.random((integer(rng.random(), *times), 3)).tolist()
     segments = [1 + int(5 * u) for _, _, u in starts]

@@ -92,7 +92,7 @@ def small_batches(arguments: dict[str, Any], count: int) -> Any:
 
 
 def gradients(case: str, device: str, callbacks: list[L.Callback], precision: Any = "32-true") -> list[Any]:
-    """Of every optimiser step of ``case``, on the CPU; the weights never change.
+    """Gradients of every optimiser step of ``case``, on the CPU; the weights never change.
 
     BatchNorm is in eval mode: over two images and one pixel it turns the last bit into a tenth of the gradient.
     """

@@ -42,7 +42,7 @@ _KEPT = 8
 def shape(
     x: float, y: float, rx: float, ry: float, colour: tuple[float, float, float] = (0, 0, 0), **more: float
 ) -> list[float]:
-    """One row of ``paint``: an opaque, hard, flat, upright ellipse unless told otherwise."""
+    """One row of ``paint``: an opaque, hard, flat, upright ellipse by default."""
     row = _PLAIN.copy()
     row[:4] = x, y, rx, ry
     row[_RED : _RED + 3] = colour
@@ -220,7 +220,7 @@ def paint(
 
 @_compiled
 def develop(image: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Add a film's grain, four bits of ``words`` a pixel, and round: (3, size, size) to (size, size, 3)."""
+    """Add a film's grain, four bits of ``words`` per pixel, and round: (3, size, size) to (size, size, 3)."""
     size = image.shape[1]
     levels = np.empty((size, size, 3), np.uint8)
     for row in range(size):

@@ -1,1 +1,1 @@
-"""`lit-inpaint app`: a page on which one paints the hole and compares methods."""
+"""`lit-inpaint app`: a web page to paint holes and compare methods."""

@@ -1,4 +1,4 @@
-"""``lit-inpaint app``: what its arguments are; the page is :mod:`experiments.app.page`."""
+"""``lit-inpaint app``: the arguments; the page is :mod:`experiments.app.page`."""
 
 import argparse
 import os
@@ -11,18 +11,28 @@ from lit_inpaint.load import method_classes
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint app",
-        description="A page on this machine: load a photograph, paint the hole, draw guide lines, compare methods.",
+        description="A local web page to load a photograph, paint the hole, draw guide lines and compare methods.",
         epilog="Needs gradio: pip install 'lit-inpaint[app]'.",
     )
-    p.add_argument("--methods", nargs="+", metavar="M", help="class names and checkpoints to choose from; all classics")
-    p.add_argument("--host", default="127.0.0.1", help="this machine alone unless told; 0.0.0.0 is every network")
-    p.add_argument("--port", type=int, help="the first free one from 7860 on")
-    p.add_argument("--password", help="asked for at the page (user 'lit'); LIT_INPAINT_PASSWORD does not show in ps")
-    p.add_argument("--max-upload-mb", type=int, default=50, help="larger uploads are refused while they come in")
     p.add_argument(
-        "--max-total-mb", type=int, default=2000, help="of all photographs and results; they are kept 6 hours"
+        "--methods",
+        nargs="+",
+        metavar="M",
+        help="class names and checkpoints to choose from (default: all classical methods)",
     )
-    p.add_argument("--queue", type=int, default=8, help="runs that may wait; one runs at a time")
+    p.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only); 0.0.0.0: all networks"
+    )
+    p.add_argument("--port", type=int, help="default: the first free port from 7860")
+    p.add_argument("--password", help="for user 'lit'; unlike this option, LIT_INPAINT_PASSWORD is not visible in ps")
+    p.add_argument("--max-upload-mb", type=int, default=50, help="larger uploads are rejected")
+    p.add_argument(
+        "--max-total-mb",
+        type=int,
+        default=2000,
+        help="limit for all photographs and results, which are kept for 6 hours",
+    )
+    p.add_argument("--queue", type=int, default=8, help="number of runs that may wait; one runs at a time")
     p.add_argument("--device", default=None, help="cpu, cuda, ...")
     return p
 
@@ -34,8 +44,8 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--host {a.host} opens the page to other machines; give --password as well.")
     if not 1 <= a.max_upload_mb <= a.max_total_mb:
         raise ValueError(
-            f"--max-upload-mb is {a.max_upload_mb} and --max-total-mb {a.max_total_mb}; expected 1 or more, and the "
-            "first at most the second."
+            f"--max-upload-mb is {a.max_upload_mb} and --max-total-mb {a.max_total_mb}; expected 1 or more, and "
+            "max-upload-mb at most max-total-mb."
         )
     try:
         import gradio  # noqa: F401
@@ -50,7 +60,7 @@ def main(argv: list[str]) -> int:
     with own_folder() as folder:
         limits = a.max_upload_mb, a.max_total_mb
         page = serve(methods, str(folder), device, a.host, a.port, password, *limits, a.queue)
-        print(f"lit-inpaint: {page.url} (Ctrl-C ends it)", flush=True)
+        print(f"lit-inpaint: {page.url} (press Ctrl-C to stop)", flush=True)
         try:
             page.wait()
         finally:
@@ -60,7 +70,7 @@ def main(argv: list[str]) -> int:
 
 
 def offered(given: list[str] | None, device: str) -> dict[str, str]:
-    """{label: what load_method takes}; every checkpoint is loaded once, so that a broken one is told now."""
+    """{label: what load_method takes}; every checkpoint is loaded once, so that a broken one is reported now."""
     from lit_inpaint.load import label_methods, load_method
 
     classes = method_classes()

@@ -1,4 +1,4 @@
-"""Where the page keeps photographs while it runs: a folder that is gone when its process is."""
+"""The temporary folder for photographs, removed together with its process."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "lit-inpaint-app-"
-KEPT = 6 * 3600  # seconds from a file's upload or writing to its removal
+KEPT = 6 * 3600  # lifetime of a file in seconds
 ENDS = [
     getattr(signal, name)
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
@@ -23,9 +23,9 @@ ENDS = [
 
 @contextlib.contextmanager
 def own_folder() -> Iterator[Path]:
-    """A temporary folder, removed at every end but SIGKILL's; what a killed process left is removed at the next start.
+    """A temporary folder, removed on every exit but SIGKILL; the next start removes leftovers of a killed process.
 
-    A living process holds a lock (flock) on its folder, which the kernel drops with it.
+    A running process holds a lock (flock) on its folder, which the kernel releases with it.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         _remove_if_left(left)
@@ -46,7 +46,7 @@ def _exit_on(number: int, frame: Any) -> None:
 
 
 def finish() -> None:
-    """From here on no signal interrupts the end."""
+    """From here on, no signal interrupts the cleanup."""
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -73,7 +73,7 @@ def _remove_if_left(folder: Path) -> None:
 
 
 def used(folder: Path) -> int:
-    """Bytes of all files, once those that are too old are removed."""
+    """Total bytes after removing expired files."""
     total, now = 0, time.time()
     for place, _, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,4 @@
-"""What a browser may send and how the page's answers may be used, decided before anything of a request is parsed."""
+"""Limits on requests and security headers on responses, applied before a request is parsed."""
 
 import re
 import time
@@ -16,7 +16,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-TRIES, PERIOD = 10, 60.0  # wrong passwords, from wherever they come, and seconds
+TRIES, PERIOD = 10, 60.0  # wrong passwords from any address, and seconds
 FILES = re.compile(r"/(file|proxy)[=/]|/stream/")
 ELSEWHERE = re.compile(r"/file=(/*\w+:|//)|/proxy=", re.IGNORECASE)  # Gradio would fetch these from the network
 OF_A_FILE = "default-src 'none'; sandbox"
@@ -32,14 +32,14 @@ class TooLarge(Exception):
 
 
 class Guard:
-    """ASGI. ``most``: bytes of one body; ``total``: of all that lies in ``folder``; ``local``: see ``refusal``."""
+    """ASGI. ``most``: bytes per request body; ``total``: bytes in ``folder``; ``local``: see ``refusal``."""
 
     def __init__(
         self, app: Callable[..., Awaitable[None]], folder: Path, most: int, total: int, local: bool = True
     ) -> None:
         self.app, self.folder, self.most, self.total, self.local = app, folder, most, total, local
-        self.coming = 0  # bytes of uploads that are under way
-        self.wrong: deque[float] = deque()  # when passwords were tried that were not right
+        self.coming = 0  # bytes of uploads in progress
+        self.wrong: deque[float] = deque()  # times of wrong passwords
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":  # Gradio's page opens none
@@ -53,7 +53,7 @@ class Guard:
         if why := refusal(headers.get("host"), headers.get("origin"), self.local):
             await _refuse(send, 403, why)
         elif ELSEWHERE.search(path):
-            await _refuse(send, 403, "Files of this page alone are served.")
+            await _refuse(send, 403, "Only this page's own files are served.")
         elif scope["method"] == "POST" and path.rstrip("/") == "/login":
             await self._login(scope, receive, send)
         elif scope["method"] == "POST" and path.rstrip("/").endswith("/upload"):
@@ -62,7 +62,7 @@ class Guard:
             await self._limited(scope, receive, send)
 
     async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A try counts before it is known to be right: many at once do not slip through."""
+        """Attempts count before they are checked, so that many at once cannot slip through."""
         now = time.monotonic()
         while self.wrong and now - self.wrong[0] > PERIOD:
             self.wrong.popleft()
@@ -91,7 +91,7 @@ class Guard:
             self.coming -= expected
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 413 to a body of more than ``most`` bytes, by its header, or when so many have come."""
+        """Answer 413 to a body of more than ``most`` bytes, by its header or once that many have arrived."""
         stated = Headers(scope=scope).get("content-length", "0")
         if not stated.isdigit() or int(stated) > self.most:
             await _refuse(send, 413, self._too_large)
@@ -119,14 +119,14 @@ class Guard:
 
     @property
     def _too_large(self) -> str:
-        return f"larger than {self.most // 2**20} MB, which is the most that is taken"
+        return f"larger than {self.most // 2**20} MB, the upload limit"
 
 
-LATER = "They are removed after six hours, or when the page is started anew."
+LATER = "They are removed after six hours, or when the page restarts."
 
 
 def _with_policy(send: Send, of_a_file: bool) -> Send:
-    """Whatever is uploaded is a download and runs nothing, should a browser open it; <img> shows it all the same."""
+    """Serve uploads as inert downloads, should a browser open them; <img> still shows them."""
 
     async def with_policy(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

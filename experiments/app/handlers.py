@@ -1,4 +1,4 @@
-"""What the page does when something is loaded, painted, chosen or asked for."""
+"""Event handlers of the page."""
 
 import tempfile
 import threading
@@ -19,10 +19,10 @@ from masks.files import read_mask, resize_mask, write_mask
 
 
 class Page:
-    """The handlers, and the server once it is started."""
+    """The handlers, and the server once it has started."""
 
     def __init__(self, methods: dict[str, str], folder: str, device: str, total: int = 2000 * 2**20) -> None:
-        """``total``: bytes that the folder may hold."""
+        """``total``: maximum bytes in the folder."""
         self.methods, self.folder, self.device, self.total = methods, folder, device, total
         self.worker = Worker()
         self.server: gr.Blocks
@@ -55,7 +55,7 @@ class Page:
         if hole.shape != (session.height, session.width):
             return None, (
                 f"The mask is {hole.shape[1]}x{hole.shape[0]}, the photograph {session.width}x{session.height}; they "
-                "must have one size. Resize the mask with nearest neighbour."
+                "must have the same size. Resize the mask with nearest neighbour."
             )
         session.uploaded = str(Path(session.folder) / "uploaded.png")
         write_mask(hole, session.uploaded)
@@ -63,7 +63,7 @@ class Page:
         return {"hole": data_url(shown, "PNG")}, f"The mask covers {hole.mean():.1%}; it can be edited."
 
     def hole(self, session: Session, drawn: str) -> np.ndarray:
-        """The painted hole at the size of the photograph; where an uploaded mask was not edited, its own pixels."""
+        """The painted hole at the photograph's size; unedited parts of an uploaded mask keep their pixels."""
         painted = resize_mask(layer(drawn, session.shown), session.height, session.width)
         if session.uploaded is None:
             return painted
@@ -86,7 +86,7 @@ class Page:
         self, session: Session | None, drawn: str, lines: str, chosen: list[str], seed: float, samples: float,
         tile: float, request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-        """Lines of progress, then pictures, as they come."""
+        """Yield progress lines, then pictures, as they arrive."""
         keep = gr.skip()
         if session is None or session.image is None:
             yield "Load a photograph first.", keep, keep, keep, keep
@@ -142,7 +142,7 @@ class Page:
         return Task(image, str(folder / "hole.png"), guide, str(folder), methods, self.device, seed, samples, tile)
 
     def cancel(self, request: gr.Request) -> str:
-        return "cancelled" if self.worker.cancel(str(request.session_hash)) else "nothing of yours is running"
+        return "cancelled" if self.worker.cancel(str(request.session_hash)) else "you have no active run"
 
     def compare(self, session: Session | None, left: str | None, right: str | None) -> Any:
         if session is None or not left or not right:

@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's components, the editor, and the events that tie them to the handlers."""
+"""Layout of the page: Gradio's components, the editor, and their events."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What one tab of the page has loaded, and how pictures and messages go between it and the browser."""
+"""State of one browser tab, and its exchange of pictures and messages with the browser."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ MOST_DRAWN = 20_000_000  # characters of a painted layer
 
 @dataclass
 class Session:
-    """What one browser tab has loaded. ``uploaded`` is a mask file's hole at full size."""
+    """State of one browser tab. ``uploaded`` is a mask file's hole at full size."""
 
     folder: str
     image: str | None = None
@@ -27,13 +27,13 @@ class Session:
 
 
 def said(error: Exception) -> str:
-    """A message without the page's own folder in it."""
+    """A message without the path of the page's folder."""
     text = " ".join(str(error).split())
     return text.replace(f"{tempfile.gettempdir()}{os.sep}", "")
 
 
 def named(error: Exception, file: str) -> str:
-    """An error about an uploaded file, by its name alone."""
+    """An error about an uploaded file, with only its name."""
     return " ".join(str(error).split()).replace(file, Path(file).name)
 
 
@@ -44,16 +44,16 @@ def data_url(pixels: np.ndarray, kind: str) -> str:
 
 
 def layer(drawn: str, shape: tuple[int, int]) -> np.ndarray:
-    """A painted layer, (H, W) of 0 and 1; nothing is trusted that a browser sends.
+    """A painted layer, (H, W) of 0 and 1. Data from the browser is not trusted.
 
     Raises:
-        ValueError: It is no PNG of the preview's size.
+        ValueError: It is not a PNG of the preview's size.
     """
     if not drawn:
         return np.zeros(shape, np.uint8)
     start = "data:image/png;base64,"
     if not isinstance(drawn, str) or not drawn.startswith(start) or len(drawn) > MOST_DRAWN:
-        raise ValueError("the painted layer is no PNG that this page made; load the photograph again.")
+        raise ValueError("the painted layer is not a PNG made by this page; load the photograph again.")
     try:
         image = Image.open(io.BytesIO(base64.b64decode(drawn[len(start) :], validate=True)), formats=["PNG"])
         if image.size != shape[::-1]:

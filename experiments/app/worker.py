@@ -1,4 +1,4 @@
-"""A process that completes images: it can be killed in the middle of a slow method, and its memory goes with it."""
+"""A separate process that completes images, so that a slow method can be killed and its memory freed."""
 
 import multiprocessing
 import threading
@@ -25,7 +25,7 @@ PREVIEW = 1280  # pixels of the longer side of what the page shows
 
 @dataclass(frozen=True)
 class Task:
-    """Files in and out of one run of the page."""
+    """Input and output files of one run."""
 
     image: str
     hole: str
@@ -42,7 +42,7 @@ Message = dict[str, Any]  # "said": a line; or "label", "file", "preview": one c
 
 
 class Worker:
-    """One process for all runs, one run at a time; started when it is needed and again after a cancel."""
+    """One process for all runs, one at a time; started on demand and restarted after a cancel."""
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
@@ -84,14 +84,18 @@ class Worker:
         except (EOFError, OSError):
             process.join()
             finished, self._process = True, None
-            killed = "cancelled" if getattr(process, "cancelled", False) else "the process ended; was memory short?"
+            killed = (
+                "cancelled"
+                if getattr(process, "cancelled", False)
+                else "the process ended unexpectedly; it may have run out of memory"
+            )
             yield {"error": killed}
         finally:
-            if not finished:  # whoever asked is gone
+            if not finished:  # the client is gone
                 process.kill()
 
     def cancel(self, owner: str) -> bool:
-        """End the run of ``owner`` now; False if none is his."""
+        """Cancel the active run of ``owner``; False if they have none."""
         if self.owner != owner or self._process is None:
             return False
         self._process.cancelled = True
@@ -157,7 +161,7 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
             name = f"{label}{f'-{number}' if count > 1 else ''}"
             file = write_png(result, Path(task.folder), f"{name}.png")
             preview = write_png(small(result), Path(task.folder), f"{name}.preview.png")
-            lines = ", the lines are not used" if task.lines and not guides else ""
+            lines = ", guide lines ignored" if task.lines and not guides else ""
             said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
             yield {"label": name, "file": str(file), "preview": str(preview), "said": said}
 

@@ -1,1 +1,1 @@
-"""What there is: `methods`, `masks`, docstrings and the memory of a training step."""
+"""Catalogue commands: `methods`, `masks`, docstrings and the memory of a training step."""

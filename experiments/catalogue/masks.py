@@ -33,7 +33,7 @@ _MASK = (
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the three commands; the exit status. A mistake raises ValueError, which the command line says."""
+    """Run one of the three commands and return the exit status. User errors raise ValueError."""
     arguments = _parser().parse_args(argv)
     return int(arguments.command(arguments))
 
@@ -42,17 +42,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lit-inpaint masks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="write | show | measure")
 
-    write = commands.add_parser("write", help="write a fixed set of masks and its recipe", description=_write.__doc__)
+    write = commands.add_parser("write", help="write a fixed set of masks with its recipe", description=_write.__doc__)
     write.add_argument("mask", help=f"{_MASK}; or the {RECIPE} of a set")
     write.add_argument("--out", type=Path, required=True, help="new folder; an existing one is never overwritten")
-    write.add_argument("--seed", type=int, help="default 0, or the recipe's")
-    write.add_argument("--count", type=int, help="default 100, or the recipe's")
+    write.add_argument("--seed", type=int, help="default: 0, or the recipe's")
+    write.add_argument("--count", type=int, help="default: 100, or the recipe's")
     write.add_argument(
-        "--size", type=_size, help="pixels, 256 or 321x481 (height x width); default 256, or the recipe's"
+        "--size", type=_size, help="pixels, 256 or 321x481 (height x width); default: 256, or the recipe's"
     )
     write.set_defaults(command=_write)
 
-    show = commands.add_parser("show", help="one picture of many masks", description=_show.__doc__)
+    show = commands.add_parser("show", help="show masks in one picture", description=_show.__doc__)
     show.add_argument("mask", help=f"{_MASK}; or a folder of mask files")
     show.add_argument("--out", type=Path, required=True, help="PNG to write")
     show.add_argument("--seed", type=int, default=0)
@@ -65,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
 
     measure = commands.add_parser("measure", help="sort mask files by hole area", description=_measure.__doc__)
     measure.add_argument("folder", type=Path)
-    measure.add_argument("--lists", type=Path, help="new folder for one list of files a bucket")
+    measure.add_argument("--lists", type=Path, help="new folder for one file list per bucket")
     measure.add_argument(
         "--border",
         type=float,
         default=50 / 512,
-        help="a hole nearer to a side of the image than this share of the shorter side touches the border; default "
+        help="a hole closer to the border than this fraction of the shorter side touches it; default "
         "50 pixels of 512, as Liu et al. 2018",
     )
     _add_reading(measure)
@@ -80,16 +80,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--white", "--mask-white", choices=("hole", "known"), default="hole", help="what white pixels of files are"
+        "--white",
+        "--mask-white",
+        choices=("hole", "known"),
+        default="hole",
+        help="meaning of white pixels in mask files",
     )
     parser.add_argument(
-        "--threshold", "--mask-threshold", type=int, help="grey value from which a pixel is white; else grey is refused"
+        "--threshold",
+        "--mask-threshold",
+        type=int,
+        help="grey value from which a pixel counts as white; without it, grey is rejected",
     )
     parser.add_argument(
         "--alpha",
         "--mask-alpha",
         choices=("opaque", "transparent"),
-        help="the side of an alpha channel that is the hole; else such files are refused",
+        help="side of an alpha channel that is the hole; without it, such files are rejected",
     )
 
 
@@ -98,7 +105,7 @@ def _size(text: str) -> tuple[int, int]:
     try:
         return int(height), int(width or height)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; say 256, or 321x481 for height x width") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give 256, or 321x481 for height x width") from None
 
 
 def recipe_of(mask: str) -> dict[str, Any]:
@@ -110,13 +117,13 @@ def recipe_of(mask: str) -> dict[str, Any]:
             raise ValueError(f"{mask!r} is not YAML. Give {_MASK}.") from error
     if not mask.endswith((".yaml", ".yml")) and mask not in (names := _yaml_names()):
         if "." not in mask and mask not in masks.__all__:
-            raise ValueError(f"{mask!r} is no mask generator. {nearest(mask, [*masks.__all__, *names])}")
+            raise ValueError(f"{mask!r} is not a mask generator. {nearest(mask, [*masks.__all__, *names])}")
         find_class(mask)
         return {"mask": mask}
     path = find_yaml(mask, "masks")
     config = read_yaml(path)
     if not {"class_path", "mask"} & set(config):
-        raise ValueError(f"{path} holds neither class_path nor mask. Give {_MASK}, or the {RECIPE} of a set.")
+        raise ValueError(f"{path} contains neither class_path nor mask. Give {_MASK}, or the {RECIPE} of a set.")
     return config if "mask" in config else {"mask": config}
 
 
@@ -137,7 +144,7 @@ def _write(arguments: argparse.Namespace) -> int:
     fixed = FixedSet.from_recipe(recipe)
     digest = fixed.write(arguments.out)
     print(f"{fixed.count} masks of {fixed.generator}, {fixed.height}x{fixed.width}, seed {fixed.seed}: {arguments.out}")
-    print(f"sha256 of their bits: {digest}")
+    print(f"SHA-256 of the masks: {digest}")
     if "sha256" in given and fixed.recipe() == {name: given[name] for name in fixed.recipe()}:
         if digest != given["sha256"]:
             print(f"These are not the masks of {arguments.mask}, whose sha256 is {given['sha256']}.", file=sys.stderr)
@@ -179,7 +186,7 @@ def contact_sheet(drawn: Iterable[Mask], columns: int = 8, tile: int = 128) -> I
         size = (max(1, round(mask.shape[1] * factor)), max(1, round(mask.shape[0] * factor)))
         tiles.append(cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_AREA if factor < 1 else 0))
     if not tiles:
-        raise ValueError("There is no mask to show. Ask for a count of at least 1.")
+        raise ValueError("no masks to show; give a count of at least 1.")
     columns = max(1, min(columns, len(tiles)))
     rows = -(-len(tiles) // columns)
     cell_width, cell_height = tile + 4, tile + 16
@@ -196,8 +203,8 @@ def contact_sheet(drawn: Iterable[Mask], columns: int = 8, tile: int = 128) -> I
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    """Count mask files by hole area (the buckets of Liu et al. 2018) and by contact with the border, and write one list
-    of files a bucket for MaskFolder's argument names."""
+    """Count mask files by hole area (the buckets of Liu et al. 2018) and by contact with the border, and write one file
+    list per bucket for MaskFolder's argument ``names``."""
     if arguments.lists and arguments.lists.exists():
         raise ValueError(f"{arguments.lists} exists; lists are never overwritten. Choose another folder.")
     names = find_images(arguments.folder, what="masks")
@@ -213,17 +220,17 @@ def _measure(arguments: argparse.Namespace) -> int:
     print(f"{len(shares)} masks, hole {np.mean(shares):.1%} on average, {min(shares):.1%} to {max(shares):.1%}")
     empty, full = sum(share == 0 for share in shares), sum(share == 1 for share in shares)
     if empty or full:
-        print(f"{empty} have no hole, {full} are nothing but hole.")
+        print(f"{empty} have no hole, {full} consist of hole only.")
     if np.median(shares) > 0.6:
         other = "known" if arguments.white == "hole" else "hole"
-        print(f"Most of the area is hole in most files; if that is the part to keep, say --white {other}.")
+        print(f"Most of the area is hole in most files; if that is the part to keep, pass --white {other}.")
     if arguments.lists:
         _write_lists(arguments.lists, found)
     return 0
 
 
 def _write_lists(folder: Path, found: dict[tuple[int, bool], list[str]]) -> None:
-    """All at once: a kill leaves no folder that the next call would refuse."""
+    """Write all at once: a kill leaves no folder that blocks the next call."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.part-", dir=folder.parent) as beside:
         part = Path(beside) / folder.name
@@ -242,7 +249,7 @@ def _read(folder: Path, names: Iterable[str], arguments: argparse.Namespace) -> 
 
 
 def touches_border(mask: Mask, border: float) -> bool:
-    """Whether a hole pixel lies nearer to a side than ``border``, a share of the shorter side; 1 pixel at least."""
+    """Whether a hole pixel is closer to a side than ``border``, a fraction of the shorter side; at least 1 pixel."""
     margin = max(1, round(border * min(mask.shape)))
     return int(mask.sum()) > int(mask[margin:-margin, margin:-margin].sum())
 

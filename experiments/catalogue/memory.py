@@ -1,4 +1,4 @@
-"""What one training step takes: parameters, optimiser state, and the peak measured in fresh processes."""
+"""Memory of a training step: parameters, optimiser state, and the peak measured in fresh processes."""
 
 import logging
 import multiprocessing
@@ -25,7 +25,7 @@ MIB = 2**20
 
 
 def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterator[str]:
-    """Lines about a training step on ``batch`` and on twice as many images.
+    """Report on a training step with ``batch`` images and with twice as many.
 
     Args:
         pairs: Arguments of the class as KEY=VALUE.
@@ -35,7 +35,7 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
     if issubclass(cls, InpaintingModule) and not cls.trainable:
         raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
     if size < 1 or batch < 1:
-        raise ValueError(f"--size is {size} and --batch-size is {batch}; both begin at 1.")
+        raise ValueError(f"--size is {size} and --batch-size is {batch}; both must be at least 1.")
     names = [base.__name__ for base in cls.__mro__]
     arguments = dict(key_value(pair) for pair in renamed.words(names, pairs))
     try:
@@ -53,10 +53,10 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
     yield "  optimiser state  " + ", ".join(f"{name} {mib(size)}" for name, size in large["optimisers"].items())
     for images, measured in ((batch, small), (2 * batch, large)):
         yield f"  peak, batch {images:<4} {mib(measured['peak'])}"
-    yield f"  an image         {mib(image)}, and {mib(small['peak'] - batch * image)} whatever the batch"
+    yield f"  per image        {mib(image)}, plus {mib(small['peak'] - batch * image)} independent of the batch"
     yield f"({large['how']})"
     if large["idle"]:
-        yield f"Not in these numbers: {', '.join(large['idle'])} made no step in the first {BATCHES} batches."
+        yield f"Not included: {', '.join(large['idle'])} made no step in the first {BATCHES} batches."
 
 
 def mib(size: float) -> str:
@@ -70,8 +70,8 @@ def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, 
             return pool.submit(measure, cls, arguments, size, batch).result()
         except BrokenProcessPool:
             raise ValueError(
-                f"the process that measured {batch} images of {size}x{size} was killed, most likely for want of "
-                "memory. Give a smaller --size or --batch-size, or arguments that make the networks smaller."
+                f"the process that measured {batch} images of {size}x{size} was killed, most likely because memory "
+                "ran out. Give a smaller --size or --batch-size, or arguments that make the networks smaller."
             ) from None
 
 
@@ -83,10 +83,10 @@ class _StopWhenAllHaveStepped(L.Callback):
 
 
 def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:
-    """Train the first batches and say what they took; to be called in a process of its own.
+    """Train the first batches and return their memory; call it in a separate process.
 
     Returns:
-        ``peak``: bytes above those of the process before it made the networks. ``optimisers``: bytes of state by name.
+        ``peak``: bytes beyond those before the networks were built. ``optimisers``: bytes of state by name.
         ``idle``: networks that made no step. ``device``, ``how``: in words.
     """
     warnings.simplefilter("ignore")
@@ -105,7 +105,7 @@ def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) 
     )  # fmt: skip
     trainer.fit(method, DataLoader(samples, batch))  # type: ignore[arg-type]
     peak = torch.cuda.max_memory_allocated() if cuda else resident_peak() - before
-    how = "torch.cuda.max_memory_allocated" if cuda else "resident memory of a fresh process above that of its imports"
+    how = "torch.cuda.max_memory_allocated" if cuda else "resident memory of a fresh process beyond its imports"
     names = [_networks_of(optimizer, method) for optimizer in trainer.optimizers]
     idle = [name for name, optimizer in zip(names, trainer.optimizers, strict=True) if not optimizer.state]
     optimisers = {}
@@ -122,7 +122,7 @@ def _networks_of(optimizer: torch.optim.Optimizer, method: Stage) -> str:
 
 
 def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Of the state after a step; one without a step so far makes it on gradients of zero."""
+    """Size of the state after a step; an optimiser without one takes it on zero gradients."""
     if not optimizer.state:
         for parameter in (p for group in optimizer.param_groups for p in group["params"]):
             parameter.grad = torch.zeros_like(parameter)

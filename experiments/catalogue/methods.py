@@ -1,4 +1,4 @@
-"""``lit-inpaint methods``: what there is to train and to compare with, one method in full, and the memory it takes."""
+"""``lit-inpaint methods``: list all methods, show one in full, measure its memory."""
 
 import argparse
 import inspect
@@ -22,7 +22,7 @@ from masks.nearest import nearest
 
 
 def describe() -> list[dict[str, Any]]:
-    """One row a method, oldest first; networks counted on the meta device, so that nothing is allocated."""
+    """One row per method, oldest first; networks are counted on the meta device, without allocating memory."""
     rows = [_describe(getattr(methods, name)) for name in methods.__all__]
     return sorted(rows, key=lambda row: (row["year"], row["name"]))
 
@@ -70,7 +70,7 @@ def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
 
 def trained_by(row: dict[str, Any]) -> str:
     if row["stages"]:
-        return f"put together from {', '.join(row['stages'])}"
+        return f"assembled from {', '.join(row['stages'])}"
     if row["trainable"]:
         return "trained by fit"
     return "released weights, not trained" if row["imports"] else "nothing to train"
@@ -89,7 +89,7 @@ def list_all(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
             yield from wrap(line, width, " " * 6, " " * 8)
     yield ""
     yield from wrap(
-        "Numbers are parameters; needs: backbones that published training stands on; reads: import-weights; writes: "
+        "Numbers are parameter counts; needs: backbones used in published training; reads: import-weights; writes: "
         "export. `lit-inpaint methods NAME` shows one in full, `--memory` beside it measures a training step.",
         width,
     )
@@ -137,15 +137,15 @@ def where(need: str) -> str:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="lit-inpaint methods",
-        description="Every method, oldest first; one in full; the memory that a training step of it takes.",
+        description="List all methods, oldest first, show one in full, or measure the memory of its training step.",
         epilog="Example: lit-inpaint methods AOTGAN --memory --size 256 style_weight=0 perceptual_weight=0",
     )
-    parser.add_argument("name", nargs="?", help="class name of a method or of one of its stages")
+    parser.add_argument("name", nargs="?", help="class name of a method or one of its stages")
     parser.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the class, for --memory")
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--memory", action="store_true", help="parameters, optimiser bytes, measured peak an image")
+    parser.add_argument("--memory", action="store_true", help="parameters, optimiser state, measured peak per image")
     parser.add_argument("--size", type=int, default=256, help="side of the images, for --memory (256)")
-    parser.add_argument("--batch-size", type=int, default=2, help="images; twice as many are measured as well (2)")
+    parser.add_argument("--batch-size", type=int, default=2, help="batch size; twice the size is measured as well (2)")
     a = parser.parse_intermixed_args(argv)
     known = classes()
     if a.name and a.name not in known:

@@ -1,1 +1,1 @@
-"""`lit-inpaint compare`: records and training curves as one page, Markdown, CSV, LaTeX."""
+"""`lit-inpaint compare`: show records and training curves as one page, Markdown, CSV, LaTeX."""

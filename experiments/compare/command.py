@@ -1,4 +1,4 @@
-"""``lit-inpaint compare``: what its arguments are, what it reads and what it writes."""
+"""``lit-inpaint compare``: arguments, inputs and outputs."""
 
 import argparse
 import sys
@@ -20,19 +20,28 @@ from experiments.run.curves import History
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint compare",
-        description="One page from the records of benchmarks and the curves of training runs, with Markdown, CSV and "
-        "LaTeX beside it. Numbers of different protocols never share a column.",
+        description="Combine benchmark records and training curves into one page, with Markdown, CSV and LaTeX beside "
+        "it. Results of different protocols never share a column.",
     )
-    p.add_argument("folders", nargs="*", type=Path, help="outputs of benchmark and run folders of fit, at any depth")
-    p.add_argument("--out", type=Path, default=Path("compare.html"), help="the page; the other files take its name")
-    p.add_argument("--note", action="append", default=[], help="a line for the banner of the page; may be repeated")
-    p.add_argument("--wandb", metavar="ENTITY/PROJECT", help="runs of this project as well, by the public API")
-    p.add_argument("--wandb-workspace", action="store_true", help="save the charts as a workspace of that project, too")
+    p.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        help="output folders of benchmark and run folders of fit, searched at any depth",
+    )
+    p.add_argument(
+        "--out", type=Path, default=Path("compare.html"), help="page to write; the other files share its name"
+    )
+    p.add_argument("--note", action="append", default=[], help="line to show in the page's banner; may be repeated")
+    p.add_argument(
+        "--wandb", metavar="ENTITY/PROJECT", help="also show the runs of this project, read through the public API"
+    )
+    p.add_argument("--wandb-workspace", action="store_true", help="also save the charts as a workspace of that project")
     return p
 
 
 def main(argv: list[str]) -> int:
-    """Write the page and the tables; 0 when done. What cannot be compared raises ValueError, one line."""
+    """Write the page and the tables; return 0. Raises a one-line ValueError for what cannot be compared."""
     arguments = parser().parse_args(argv)
     notes: list[str] = []
     records, runs = read_folders(arguments.folders)
@@ -55,7 +64,7 @@ def main(argv: list[str]) -> int:
 
 
 def add_project(project: str, records: Sequence[Record], runs: list[History], save: bool) -> list[str]:
-    """Add the runs of a W&B project to ``runs``; a line for the banner where it could not be read.
+    """Add the runs of a W&B project to ``runs``; return a banner line if it could not be read.
 
     Raises:
         ValueError: It could not be read and there is nothing else to compare.
@@ -76,7 +85,7 @@ def add_project(project: str, records: Sequence[Record], runs: list[History], sa
 
 
 def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
-    """What all records of a page say of themselves, and that too few images make no result."""
+    """Notes shared by all records of a page, and a warning about too few images."""
     said = [record.remark for record in records]
     notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
     photographs = max((table.photographs for table in tables), default=LEAST)
@@ -86,9 +95,9 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
 
 
 def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path) -> list[Path]:
-    """The page, .md, .csv, .tex and, where papers are quoted, .published.csv.
+    """Write the page, .md, .csv, .tex and, if papers are quoted, .published.csv.
 
-    The page comes first: by it the other files are known as ours, also after a kill between two of them.
+    The page is written first: it identifies the other files as ours, even after a kill between two of them.
     """
     files = {".html": render(tables, runs, notes, validation_tables(runs))}
     if tables:
@@ -99,7 +108,7 @@ def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str]
     page = out.with_suffix(".html")
     taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]
     if taken and not (page.is_file() and "lit-inpaint comparison" in page.read_text("utf-8", "replace")):
-        raise ValueError(f"{taken[0]} exists, and not beside an earlier page of compare; give another --out.")
+        raise ValueError(f"{taken[0]} exists and was not written by compare; give another --out.")
     for suffix, content in files.items():
         write_text(out.with_suffix(suffix), content)
     return [out.with_suffix(suffix) for suffix in sorted(files, key=".html".__eq__)]  # the page is named last

@@ -1,4 +1,4 @@
-"""What a method costs: the columns beside the metrics, on the screen, in Markdown, CSV and LaTeX, and on the page."""
+"""Cost columns beside the metrics, on the screen, in Markdown, CSV and LaTeX, and on the page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ class Cost:
     """One column. Less is better.
 
     Args:
-        name: Of the CSV column.
-        heading: Of the column in a table.
+        name: Name of the CSV column.
+        heading: Heading of the column in a table.
         unit: What the number counts, in words: the axis of a chart.
         about: One sentence for readers of the page.
-        read: The number of a record; None where it is unknown.
-        write: The number as text, with its unit where the heading lacks it.
+        read: Value from a record; None if unknown.
+        write: Value as text, with its unit unless the heading has it.
     """
 
     name: str

@@ -18,7 +18,7 @@ _SEED_AND_PLACE = {  # what two configs may differ in and still be one method
 
 
 def make_tables(records: Sequence[Record], runs: Sequence[History] = ()) -> list[Table]:
-    """One table a protocol, in the order of their names."""
+    """One table per protocol, sorted by name."""
     refuse_mixed(records)
     by_hash: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.protocol.name, r.label)):
@@ -27,7 +27,7 @@ def make_tables(records: Sequence[Record], runs: Sequence[History] = ()) -> list
 
 
 def validation_tables(runs: Sequence[History]) -> list[Table]:
-    """What the last validation of each run gave, one table a hash of ``val``: other images give other numbers."""
+    """Results of each run's last validation, one table per hash of ``val``."""
     by_hash: dict[str, list[Record]] = {}
     for run in runs:
         last = {key.removeprefix("val/"): curve[-1] for key, curve in run.curves.items() if key.startswith("val/")}
@@ -65,7 +65,7 @@ def _without_copies(records: Sequence[Record]) -> list[Record]:
 
 
 def run_of(record: Record, runs: Sequence[History]) -> History | None:
-    """The training run that a record's checkpoint came out of: by its path, or by its name where folders were moved."""
+    """The training run of a record's checkpoint: by path, or by name if folders were moved."""
     path = record.method.run
     if not path:
         return None
@@ -89,7 +89,7 @@ def group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list
     """Records that differ only in seed belong together.
 
     Equal method, networks, weights, images seen and adaptation, different seeds, and equal configs once the seed is
-    taken out; where a run's config is not at hand, equal labels once a trailing 'seed 3' is taken out.
+    taken out; if a run's config is not available, equal labels once a trailing 'seed 3' is taken out.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -105,7 +105,7 @@ def group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list
 
 
 def _config_of(record: Record, runs: Sequence[History]) -> dict[str, object]:
-    """The config of the run behind a record, else its facts; empty where neither is at hand."""
+    """The config of a record's run, else its facts; empty if neither is available."""
     run, path = run_of(record, runs), record.method.run
     if run is None and path and Path(path).is_dir():
         run = Run(Path(path)).history
@@ -113,7 +113,7 @@ def _config_of(record: Record, runs: Sequence[History]) -> dict[str, object]:
 
 
 def without_seed(config: dict[str, object]) -> str:
-    """A config as text, without the seed and without where it logs: equal texts differ in nothing but the seed."""
+    """A config as text, without the seed and without where it logs: equal texts differ only in the seed."""
 
     def strip(value: object) -> object:
         if isinstance(value, dict):
@@ -140,7 +140,7 @@ def _row(records: list[Record], metrics: Sequence[str]) -> Row:
 
 
 def _place(metric: str, row: Row) -> tuple[bool, float, str]:
-    """Sorts the best of a metric first and what has no number last."""
+    """Sort key: the best first, missing values last."""
     mean, higher = row.cells[metric].mean, higher_is_better(metric)
     if higher is None:
         return mean is None, 0.0, row.label
@@ -148,7 +148,7 @@ def _place(metric: str, row: Row) -> tuple[bool, float, str]:
 
 
 def _make_labels_unique(rows: Sequence[Row]) -> None:
-    """Rows of one label get what tells them apart: seed, weights, images seen, else the folder."""
+    """Disambiguate rows with the same label by seed, weights, images seen, or folder."""
     for label in {row.label for row in rows}:
         same = [row for row in rows if row.label == label]
         if len(same) == 1:

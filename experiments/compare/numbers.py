@@ -1,4 +1,4 @@
-"""How numbers are written, in every table and on the page."""
+"""Number formatting for all tables and the page."""
 
 import math
 
@@ -15,7 +15,7 @@ def number(metric: str, value: float, signed: bool = False) -> str:
 
 
 def titled(metric: str) -> str:
-    """What a column's number is called in prose, before its definition.
+    """Display name of a column, shown before its definition.
 
     >>> titled("psnr_hole"), titled("mystery")
     ('PSNR in the hole, dB. ', '')
@@ -47,5 +47,5 @@ def millions(count: float | None) -> str:
 
 
 def arrow(metric: str) -> str:
-    """Which way is better; empty where nothing defines it."""
+    """Arrow for the better direction; empty if undefined."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better(metric)]

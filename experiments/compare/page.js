@@ -235,7 +235,7 @@
       return button;
     }));
     const shown = withKey.filter((run) => !hiddenRuns.has(run.index));
-    if (!shown.length) return empty(holder, withKey.length ? "Every run is switched off." : "No run logged a curve on images_seen.");
+    if (!shown.length) return empty(holder, withKey.length ? "All runs are hidden." : "No run logged a curve on images_seen.");
     const lines = shown.map((run) => ({ ...run, points: one("[data-smooth]").checked ? smoothed(run.curves[key]) : run.curves[key] }));
     const height = holder.clientWidth < 560 ? 300 : 380;
     const { svg, width } = frame(holder, `${key} over images seen`, height);

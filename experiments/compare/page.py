@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds its style, script, numbers and pictures, and asks the network for nothing."""
+"""The page: one self-contained HTML file with style, script, numbers and pictures that works offline."""
 
 import re
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def render(
         tables: Measured under benchmark protocols.
         runs: Training runs, for their curves.
         notes: Lines of the banner.
-        validation: Tables of what the runs' last validation gave, one a hash of ``val``.
+        validation: Tables of what the runs' last validation gave, one per hash of ``val``.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -88,7 +88,7 @@ def heading(tables: Sequence[Table], runs: Sequence[History]) -> str:
 
 
 def facts(table: Table) -> list[tuple[str, str]]:
-    """What stands under the heading of a table."""
+    """Subtitle of a table."""
     d = table.protocol.definition
     how = ", shorter side resized" if d.get("resize") == "shorter" else ""
     said = {
@@ -103,7 +103,7 @@ def facts(table: Table) -> list[tuple[str, str]]:
 
 
 def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
-    """A definition as lines of (path, value); what has more than 12 entries says how many and how it begins."""
+    """A definition as (path, value) lines; entries beyond 12 are summarised."""
     if isinstance(value, dict) and (len(value) <= 12 or any(isinstance(v, dict) for v in value.values())):
         return [line for key, v in value.items() for line in flatten(v, f"{path}.{key}" if path else str(key))]
     if isinstance(value, dict):
@@ -116,7 +116,7 @@ def flatten(value: object, path: str = "") -> list[tuple[str, str]]:
 
 
 def behind(record: Record) -> list[tuple[str, str]]:
-    """What stands behind a record's numbers: its method, the machine, remarks."""
+    """Provenance of a record: its method, the machine, remarks."""
     method = [(path, words) for path, words in flatten(asdict(record.method)) if words not in ("None", "")]
     rest = {"device": record.device, "versions": record.versions, "adaptation": record.adaptation, "note": record.note}
     return [*method, *(line for key, value in rest.items() if value for line in flatten(value, key))]
@@ -131,14 +131,14 @@ def anchor(name: str) -> str:
 
 
 def _colours(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, int]:
-    """One colour a method over the whole page; a run has that of the row that came out of it."""
+    """One colour per method across the page; a run has the colour of its row."""
     labels = [row.label for table in tables for row in table.rows]
     labels += [run.label for run in runs if run.folder not in _rows_of_runs(tables, runs)]
     return {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
 
 
 def _rows_of_runs(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, str]:
-    """The label of the row that came out of each run's folder."""
+    """Label of the row that belongs to each run's folder."""
     found: dict[str, str] = {}
     for table in tables:
         for row in table.rows:
@@ -159,7 +159,7 @@ def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, object]:
 
 
 def _chart_runs(tables: Sequence[Table], runs: Sequence[History], colours: dict[str, int]) -> list[dict[str, object]]:
-    """Curves by key. ``val/`` keys carry the hash of their protocol where the runs do not share one."""
+    """Curves by key. ``val/`` keys carry the hash of their protocol if the runs have different ones."""
     rows = _rows_of_runs(tables, runs)
     several = len({run.val_hash for run in runs}) > 1
     charts: list[dict[str, object]] = []
@@ -179,7 +179,7 @@ def _short(value: float) -> float:
 
 
 def thin(curve: Curve, points: int = CURVE_POINTS) -> Curve:
-    """At most ``points`` points, each the mean of equally many neighbours, so that no spike is invented."""
+    """At most ``points`` points, each the mean of equally many neighbours."""
     if len(curve) <= points:
         return curve
     parts = np.array_split(np.array(curve), points)

@@ -1,4 +1,4 @@
-"""Thumbnails of what the methods made, small enough for one page, and how much the methods disagree on each image."""
+"""Thumbnails of the completions, small enough for one page, and the disagreement of methods on each image."""
 
 import base64
 import io
@@ -35,10 +35,10 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
 
     Args:
         budget: Bytes of page that the pictures may take. When not all fit, thumbnails shrink from 256 to 160 pixels
-            first, then images are left out, the least disputed first.
+            first, then images are dropped, those with the least disagreement first.
 
     Returns:
-        The images, and a line that says what was shrunk or left out.
+        The images, and a line that reports what was shrunk or dropped.
     """
     made = {str(i): _files(folder) for i, row in enumerate(table.rows) if (folder := _folder(row)) is not None}
     record = next((r for row in table.rows for r in row.records if r.picture_folder()), None)

@@ -1,4 +1,4 @@
-"""Read what runs and benchmarks left on disk: records with their votes, training curves."""
+"""Read the outputs of runs and benchmarks: records with their votes, training curves."""
 
 import os
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[History]]:
     """Every record and every training run at or under ``folders``; a folder given twice counts once.
 
     Raises:
-        ValueError: If a folder is missing, holds neither, or holds a file that is not what its name says.
+        ValueError: If a folder is missing, holds neither, or holds an invalid file.
     """
     records: dict[Path, Record] = {}
     runs: dict[Path, History] = {}
@@ -41,7 +41,7 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[History]]:
 
 
 def _with_votes(record: Record) -> Record:
-    """With the column of votes where there is one."""
+    """A record with its column of votes, if there is one."""
     if record.votes_path.is_file():
         record.metrics["votes"] = read_column(record.votes_path)
     return record

@@ -20,14 +20,14 @@ def refuse_mixed(records: Sequence[Record]) -> None:
             parts = differences(other.protocol.definition, record.protocol.definition)
             shown = "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more" if len(parts) > 3 else "")
             raise ValueError(
-                f"protocol '{name}' stands for two things: {other.hash[:8]} in {other.source} and {record.hash[:8]} in "
-                f"{record.source}. They differ in {shown or 'nothing that the records tell'}. Their numbers do not "
-                "belong in one column: benchmark both under one protocol, or make a page of each."
+                f"protocol '{name}' has two definitions: {other.hash[:8]} in {other.source} and {record.hash[:8]} in "
+                f"{record.source}. They differ in {shown or 'nothing that the records state'}. Their numbers cannot "
+                "share a column: benchmark both under one protocol, or make a page for each."
             )
 
 
 def differences(a: object, b: object, path: str = "") -> list[str]:
-    """Which parts of two definitions differ, as 'path: this and that'.
+    """Differences between two definitions, as 'path: this and that'.
 
     >>> differences({"size": 256, "mask": {"seed": 0}}, {"size": 256, "mask": {"seed": 1}})
     ['mask.seed: 0 and 1']

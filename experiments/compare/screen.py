@@ -16,7 +16,7 @@ def gains(table: Table, baseline: str, width: int = 80) -> RichTable:
 
 
 def _fitted(name: str, grid: Grid, width: int) -> RichTable:
-    """Without columns that have no number. Too wide for the screen, it leaves the intervals to the file, then wraps."""
+    """Table without empty columns. If it is too wide, it drops the intervals, then wraps."""
     shown = RichTable(title=name, title_justify="left")
     kept = [i for i in range(len(grid.head)) if i == 0 or any(row[i] not in ("-", "n/a", "") for row in grid.rows)]
     columns = [[grid.head[i], *(row[i].replace(" [", "\n[") for row in grid.rows)] for i in kept]
@@ -32,5 +32,5 @@ def _fitted(name: str, grid: Grid, width: int) -> RichTable:
 
 
 def _width(columns: list[list[str]]) -> int:
-    """Of a table with its borders."""
+    """Width of a table including its borders."""
     return sum(max(len(line) for cell in column for line in cell.split("\n")) + 3 for column in columns) + 1

@@ -9,7 +9,7 @@ from experiments.compare.table import Table
 
 
 def measured(tables: Sequence[Table]) -> str:
-    """One line a number (protocol, row, metric): what a program reads."""
+    """One line per value (protocol, row, metric)."""
     lines: list[dict[str, object]] = []
     for table in tables:
         for row in table.rows:
@@ -42,7 +42,7 @@ def measured(tables: Sequence[Table]) -> str:
 
 
 def published(tables: Sequence[Table]) -> str | None:
-    """The reference rows, in a file of their own so that no program averages them with measured ones."""
+    """The reference rows, in a separate file so that programs do not mix them with measured ones."""
     lines: list[dict[str, object]] = [
         {"protocol": t.name, "hash": t.hash, "label": p.label, "metric": metric, "value": value, "source": p.source}
         for t in tables

@@ -1,4 +1,4 @@
-"""One table: a protocol, its metrics, a row per method, the best of each column and what cannot be told from it."""
+"""One table: a protocol, its metrics, a row per method, the best of each column and ties with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Row:
         return _each_once([record.remark for record in self.records])
 
     def cost(self, cost: Cost) -> float | None:
-        """Mean over the seeds that say it."""
+        """Mean over the seeds that report it."""
         given = [number for record in self.records if (number := cost.read(record)) is not None]
         return None if not given else given[0] if len(set(given)) == 1 else float(np.mean(given))
 
@@ -81,7 +81,7 @@ class Table:
 
     @property
     def costs(self) -> list[Cost]:
-        """Those of which any row has a number."""
+        """Columns with a value in any row."""
         return [cost for cost in COSTS if any(row.cost(cost) is not None for row in self.rows)]
 
     @property
@@ -91,7 +91,7 @@ class Table:
 
     @property
     def photographs(self) -> int:
-        """How many different ones: a protocol may put several holes into each."""
+        """Number of distinct images: a protocol may use several holes per image."""
         listed = self.protocol.definition.get("images")
         count = (listed.get("count") if "sha256" in listed else len(listed)) if isinstance(listed, Mapping) else None
         return int(count or self.images)
@@ -124,7 +124,7 @@ def definitions_of(records: Sequence[Record]) -> dict[str, str]:
 
 
 def cell_of(records: Sequence[Record], name: str) -> Cell:
-    """The record's own numbers; over several seeds the mean of their means, and the deviation between them."""
+    """The record's own values, or over several seeds the mean of their means and the deviation between them."""
     found = [record.metrics[name] for record in records if name in record.metrics]
     means = [metric.mean for metric in found if metric.mean is not None]
     refusal = next((record.not_applicable for record in records if record.not_applicable), None)
@@ -148,7 +148,7 @@ def _why_missing(found: Sequence[MetricResult]) -> str:
 
 
 def _mean_by_key(seeds: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """Mean over the seeds of each image or bucket for which all of them have a number."""
+    """Mean over the seeds, for each image or bucket defined in all of them."""
     numbers = {key: [seed.get(key) for seed in seeds] for key in seeds[0]}
     known = {key: [v for v in values if v is not None] for key, values in numbers.items()}
     return {key: float(np.mean(values)) for key, values in known.items() if len(values) == len(seeds)}
@@ -161,8 +161,8 @@ def _each_once(sentences: Sequence[str | None]) -> str | None:
 def rank(metric: str, cells: Sequence[Cell]) -> None:
     """Mark the best cell, and as tied those whose paired difference to it has a 95 % interval that holds 0.
 
-    Only cells over all of the protocol's images compete: a method that was stopped half-way did not do the same work.
-    Nothing is best where nothing defines which end of the scale is better.
+    Only cells over all of the protocol's images compete: a method that was stopped half-way is not comparable.
+    Nothing is marked if the direction of the metric is undefined.
     """
     full = max((c.n + c.left_out for c in cells if c.mean is not None), default=0)
     ranked = [c for c in cells if c.mean is not None and c.n + c.left_out == full]

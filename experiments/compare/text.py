@@ -1,4 +1,4 @@
-"""Tables as text: one renderer for Markdown, LaTeX and the screen, which differ in how they write marks."""
+"""Tables as text: one renderer for Markdown, LaTeX and the screen."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from experiments.records.intervals import FEW, paired_difference
 
 @dataclass(frozen=True)
 class Style:
-    """How one format writes names, marks and gaps.
+    """How a format writes names, marks and missing values.
 
     Args:
         intervals: With the 95 % interval behind each mean.
@@ -50,7 +50,7 @@ def measured(table: Table, style: Style) -> Grid:
 
 
 def differences(table: Table, baseline: str, style: Style) -> Grid:
-    """What each method gains over the baseline: mean over the images that both have, with its 95 % interval."""
+    """Paired difference of each method to the baseline: mean over common images with its 95 % interval."""
     base = next(row for row in table.rows if row.label == baseline)
     rows = []
     for row in table.rows:
@@ -61,7 +61,7 @@ def differences(table: Table, baseline: str, style: Style) -> Grid:
 
 
 def published(table: Table, style: Style) -> Grid:
-    """What papers printed, with its source."""
+    """Published values with their source."""
     rows = table.protocol.published
     names = list(dict.fromkeys([*table.metrics, *(name for row in rows for name in row.metrics)]))
     names = [name for name in names if any(name in row.metrics for row in rows)]
@@ -104,7 +104,7 @@ def _difference(name: str, cell: Cell, base: Cell) -> str:
 
 
 def markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
-    """One table a protocol; published rows in a table of their own."""
+    """One table per protocol; published rows in a separate table."""
     parts = [f"> {_md(note)}" for note in notes]
     for table in tables:
         parts += [f"## {_md(title(table))}", _md_table(measured(table, MARKDOWN)), *_md_published(table)]
@@ -116,7 +116,7 @@ def markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 
 
 def report(table: Table, baseline: str | None = None) -> str:
-    """What `benchmark` leaves of one protocol: means with intervals, differences to the baseline, remarks."""
+    """Output of `benchmark` for one protocol: means with intervals, differences to the baseline, remarks."""
     parts = [f"# {_md(title(table))}", table.protocol.about, "Mean [95 % bootstrap interval over the images]."]
     parts.append(_md_table(measured(table, WITH_INTERVALS)))
     if baseline:
@@ -150,7 +150,7 @@ def _md(text: str) -> str:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    """One booktabs table a protocol; best bold, tied underlined, published rows below a rule of their own."""
+    """One booktabs table per protocol; best bold, tied underlined, published rows below a separate rule."""
     return "\n".join(_latex_table(table) for table in tables)
 
 

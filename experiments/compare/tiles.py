@@ -11,7 +11,7 @@ from masks.area import bucket_of
 
 
 def families(tables: Sequence[Table]) -> dict[str, list[Table]]:
-    """Protocols that differ in their masks alone: of one name up to the last - (repaint-half), else up to _ or /."""
+    """Protocols that differ only in their masks: the same name up to the last - (repaint-half), else up to _ or /."""
     found: dict[str, list[Table]] = {}
     for table in tables:
         family = re.split(r"-(?!.*-)" if "-" in table.name else r"[_/](?!.*[_/])", table.name)[0]
@@ -28,7 +28,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileMap:
-    """Methods down, masks or buckets across, one grid a metric. Each column has a scale of its own."""
+    """Methods down, masks or buckets across, one grid per metric. Each column has its own scale."""
 
     title: str
     columns: list[str]
@@ -60,7 +60,7 @@ def _printed(tables: Sequence[Table]) -> dict[str, list[tuple[str, list[str]]]]:
 
 
 def map_of_areas(table: Table) -> TileMap | None:
-    """Each column is one bucket of hole area of one protocol; None where the images fill fewer than two."""
+    """Each column is one bucket of hole area of one protocol; None if the images fill fewer than two."""
     cells = [(row, metric, cell) for row in table.rows for metric, cell in row.cells.items()]
     buckets = sorted({bucket for _, _, cell in cells for bucket in cell.buckets})
     grids = {}

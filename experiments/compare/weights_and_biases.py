@@ -1,4 +1,4 @@
-"""Training runs out of W&B through its public API, and the page's charts as a W&B workspace."""
+"""Training runs from W&B through its public API, and the page's charts as a W&B workspace."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def read_project(project: str, known: Iterable[str] = ()) -> list[History]:
 
     Args:
         project: As in the address of its page.
-        known: Ids of runs that are at hand as folders; they are not read twice.
+        known: Ids of runs already read from folders; they are skipped.
 
     Raises:
         ValueError: ``project`` is not written ENTITY/PROJECT.
@@ -35,7 +35,7 @@ def read_project(project: str, known: Iterable[str] = ()) -> list[History]:
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise Unreachable(
-            f"W&B project {project} could not be read, so its runs are left out ({reason}). Check the network, the "
+            f"W&B project {project} could not be read, so its runs are skipped ({reason}). Check the network, the "
             "name and WANDB_API_KEY."
         ) from None
 
@@ -68,7 +68,7 @@ def save_workspace(project: str, runs: Sequence[History]) -> str:
 
 
 def workspace(project: str, runs: Sequence[History]) -> Any:
-    """Validation, losses and panels in a section each; every curve on images_seen; runs of one method as one group."""
+    """One section each for validation, losses and panels; all curves over images_seen; runs grouped by method."""
     try:
         import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as workspaces

@@ -1,4 +1,4 @@
-"""``lit-inpaint benchmark``: methods and checkpoints under one protocol, a record each."""
+"""``lit-inpaint benchmark``: evaluate methods and checkpoints under one protocol."""
 
 import argparse
 import multiprocessing
@@ -39,30 +39,38 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint benchmark",
         description="Evaluate methods under a protocol. Safe to interrupt: run the same command again to resume.",
-        epilog="Records, pictures and journals lie in --out; `lit-inpaint compare OUT` makes a page of them.",
+        epilog="Records, pictures and journals are written to --out; `lit-inpaint compare OUT` turns them into a page.",
     )
-    p.add_argument("protocol", help="the name of an installed protocol (repaint, center_hole, ...) or a YAML file")
+    p.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
     p.add_argument(
         "--methods", nargs="+", required=True, metavar="M", help="class name, checkpoint or LABEL=checkpoint"
     )
-    p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may hold earlier ones")
-    p.add_argument("--images", type=Path, help="measure on every image below this folder, not on the protocol's data")
+    p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may contain earlier ones")
+    p.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")
     p.add_argument(
-        "--mask-folder", type=Path, help="the authors' mask files (white = known), for protocols that name them"
+        "--mask-folder", type=Path, help="folder with the authors' mask files, for protocols that support it"
     )
-    p.add_argument("--mask-white", choices=["hole", "known"], default="known", help="what white is in --mask-folder")
-    p.add_argument("--mask-threshold", type=int, help="grey value (1-255) from which a pixel of --mask-folder is white")
+    p.add_argument("--mask-white", choices=["hole", "known"], default="known", help="meaning of white in --mask-folder")
     p.add_argument(
-        "--mask-alpha", choices=["opaque", "transparent"], help="the side of an alpha channel in it that is the hole"
+        "--mask-threshold", type=int, help="grey value (1-255) from which a pixel of --mask-folder counts as white"
     )
-    p.add_argument("--bands", choices=["rgb", "alpha"], help="what a fourth band of TIFF images is; else it is refused")
-    p.add_argument("--white-level", type=int, help="value that is white in 16-bit images, such as 4095 for 12 bits")
-    p.add_argument("--masks", nargs="+", metavar="MASK", help="only these masks of a protocol that has several")
-    p.add_argument("--limit", type=int, help="only the first so many images; another protocol, with another hash")
-    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
-    p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...: one process each")
+    p.add_argument(
+        "--mask-alpha",
+        choices=["opaque", "transparent"],
+        help="side of an alpha channel in --mask-folder that is the hole",
+    )
+    p.add_argument(
+        "--bands",
+        choices=["rgb", "alpha"],
+        help="meaning of a fourth band in TIFF images; without it, such images are rejected",
+    )
+    p.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
+    p.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
+    p.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
+    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
+    p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...; one process per device")
     p.add_argument("--batch-size", type=int, default=1)
-    p.add_argument("--baseline", help="label of the method to which all others are paired")
+    p.add_argument("--baseline", help="label of the method for paired differences")
     return p
 
 
@@ -76,7 +84,7 @@ def main(argv: list[str]) -> int:
         protocols = _only(protocols, a.masks, a.protocol)
     methods = label_methods(a.methods, a.weights)
     if a.baseline and a.baseline not in methods.values():
-        raise ValueError(f"--baseline {a.baseline} is none of the methods. {nearest(a.baseline, methods.values())}")
+        raise ValueError(f"--baseline {a.baseline} is not one of the methods. {nearest(a.baseline, methods.values())}")
     settings = settings_of(a, MAY_CHANGE)
     jobs = [
         Job(method, label, protocol, a.out, a.weights, a.batch_size, settings)
@@ -126,7 +134,7 @@ def _show(protocol: Protocol, records: list[Record], out: Path, baseline: str | 
 
 
 def run(jobs: list[Job], devices: list[str], console: Console) -> list[Record]:
-    """Every job, in order on one device or shared out among one process a device; progress with time left."""
+    """Run all jobs, in order on one device or distributed over one process per device, with progress and time left."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
         task = progress.add_task("images", total=sum(len(job.protocol.images) for job in jobs))

@@ -1,4 +1,4 @@
-"""One method under one protocol, with the places of what it writes."""
+"""One method under one protocol, with the paths of its outputs."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,10 +12,10 @@ from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does: a method (class name or checkpoint) under a protocol, into an output folder.
+    """A job for one process: a method (class name or checkpoint) under a protocol, with an output folder.
 
     Args:
-        settings: What else was parsed and may change a result.
+        settings: All other parsed arguments that can change a result.
     """
 
     method: str
@@ -60,6 +60,6 @@ class Job:
         return {name: metric(name) for name in self.protocol.metrics if name not in self.left_out}
 
     def identity(self) -> dict[str, Any]:
-        """A journal with another identity belongs to something else and is begun anew."""
+        """A journal with a different identity is discarded and restarted."""
         given = {"protocol": self.protocol.hash, "batch_size": self.batch_size, "settings": self.settings}
         return given | self.source().identity() | {"left_out": sorted(self.left_out)}

@@ -1,7 +1,7 @@
 """One method under one protocol, image by image, so that a killed evaluation resumes where it stopped.
 
-Every finished batch is one write to a journal: its images' values, times and adaptations. The record is computed from
-the journal alone, so an interrupted evaluation ends in the same numbers as an uninterrupted one.
+Every finished batch is one write to a journal: its images' values, times and adaptations. The record is computed only
+from the journal, so an interrupted evaluation gives the same numbers as an uninterrupted one.
 """
 
 import io
@@ -28,7 +28,7 @@ from masks.convention import InpaintingBatch, erase, to_pixels
 
 
 def finished(job: Job, journal: Journal) -> Record | None:
-    """The record of a job that is done and has numbers; a failed one is tried again."""
+    """The record of a finished, successful job; failed ones are retried."""
     if len(journal.rows) < len(job.protocol.images):
         return None
     try:
@@ -36,16 +36,16 @@ def finished(job: Job, journal: Journal) -> Record | None:
     except NewerFormatError:
         raise
     except ValueError as error:
-        print(f"lit-inpaint: {job.record_path} is written again from its journal: {error}", file=sys.stderr)
+        print(f"lit-inpaint: {job.record_path} is rewritten from its journal: {error}", file=sys.stderr)
         return None
     return None if record.not_applicable else record
 
 
 def evaluate(job: Job, device: str = "cpu", advance: Callable[[int], None] = lambda done: None) -> Record:
-    """Run a job, or what is left of it. What fails becomes a record that says why, and never an exception.
+    """Run a job, or the rest of it. A failure becomes a record with its reason, never an exception.
 
     Args:
-        advance: Called with the number of images that are done.
+        advance: Called with the number of finished images.
     """
     journal = Journal(job) if job.record_path.is_file() else None
     if journal and (record := finished(job, journal)):
@@ -153,7 +153,7 @@ def _keep_all_features(job: Job, completed: Tensor, truth: Tensor, indices: rang
 
 
 def _keep_features(job: Job, features: Features, prediction: Tensor, target: Tensor, indices: range) -> None:
-    """Features of each image, once; those of the truth serve every method."""
+    """Features of each image, computed once; those of the ground truth are shared by all methods."""
     own, truth = job.features_folder(features), job.truth_features_folder(features)
     missing = [i for i, index in enumerate(indices) if not (truth / f"{index}.npy").is_file()]
     found = features.extract(torch.cat([prediction, target[missing]])).cpu().numpy()

@@ -1,23 +1,23 @@
-"""Evaluation protocols: what is measured, on which images and holes, and the hash that stands for all of it.
+"""Evaluation protocols: images, holes, metrics, and the hash that identifies them.
 
 A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
 
-    name: repaint                   # a protocol with ``masks`` becomes one protocol a mask: repaint-wide, ...
+    name: repaint                   # a protocol with ``masks`` becomes one protocol per mask: repaint-wide, ...
     about: One line.
     data: {class_path: SamplePhotos, init_args: {...}}   # a data module; without it ``--images FOLDER`` is needed
     split: test
     size: 256
     resize: shorter                 # shorter | direct | none; a centre crop follows
-    limit: 100                      # the first so many images
+    limit: 100                      # the first N images
     mask: {class_path: masks.Wide}  # or masks: {wide: {class_path: ..., folder: thick, published: [...]}, ...}
     mask_seed: 0
     metrics: [psnr, lpips_alex]
     measured: composite             # or raw: the network's output, known pixels not pasted back
     round_to_8_bits: true
-    samples: 1                      # completions an image; the first is measured, all serve diversity_lpips
-    seed: 0                         # of what a method draws
-    bands: rgb                      # a fourth band of TIFF files is left out; alpha: it is transparency
-    white_level: 4095               # white in files of 16 bits
+    samples: 1                      # completions per image; the first is measured, all are used for diversity_lpips
+    seed: 0                         # seed of the method's random draws
+    bands: rgb                      # drop a fourth band in TIFF files; alpha: it is transparency
+    white_level: 4095               # value of white in 16-bit files
     published: [{label: LaMa, metrics: {lpips_alex: 0.045}, source: "RePaint, Table 1"}]
 """
 
@@ -44,14 +44,14 @@ from masks.folder import roots_of
 from masks.generator import MaskGenerator
 from masks.nearest import nearest
 
-LISTED = 1000  # images: longer lists stand in a definition as one hash
+LISTED = 1000  # images: longer lists are stored in a definition as one hash
 OTHER_DRAWS = "published, other mask draws"
 SAME_MASKS = "published, the authors' mask files"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One protocol, ready to be run. ``published`` are reference rows; they are no part of the hash."""
+    """One protocol, ready to run. ``published`` are reference rows, not part of the hash."""
 
     name: str
     images: EvaluationSet
@@ -69,7 +69,7 @@ class Protocol:
 
     @cached_property
     def definition(self) -> dict[str, Any]:
-        """All that two equal numbers must have equal, in plain values."""
+        """Everything that comparable numbers must share, in plain values."""
         return define(self._fingerprint, self.metrics, self.measured, self.round_to_8_bits, self.samples, self.seed)
 
     @property
@@ -82,7 +82,7 @@ class Protocol:
         return f"{self.name}-{self.hash[:8]}"
 
     def described(self) -> ProtocolFacts:
-        """What a record says of its protocol."""
+        """The protocol as stored in a record."""
         mask = _without_path(self.images.mask)
         about = self.about, self.images.summary, mask, self.published
         return ProtocolFacts(self.name, self.hash, self.definition, *about)
@@ -96,8 +96,8 @@ def define(
     samples: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The definition behind a hash: the data's fingerprint, what is done to the images, each metric's own words."""
-    # The law of the masks is told beside the definition: their bits are in it, and a folder's path must not be.
+    """The hashed definition: the data's fingerprint, the processing of images, each metric's definition."""
+    # The mask distribution is stored beside the definition, which holds the masks' bits and must not hold a path.
     data = {key: value for key, value in fingerprint.items() if key != "mask"}
     for key in ("images", "masks"):
         if len(data[key]) > LISTED:
@@ -114,14 +114,14 @@ def define(
 
 
 def _without_path(mask: MaskGenerator) -> str:
-    """The law of the masks in words; of a folder of files only its last name."""
+    """The mask distribution as text; for a folder of files only its last path component."""
     return re.sub(r"root='[^']*[/\\\\]([^'/\\\\]*)'", r"root='\1'", repr(mask))
 
 
 def protocol_hash(
     datamodule: InpaintingDataModule, split: Literal["val", "test"], metrics: Sequence[str]
 ) -> tuple[str, dict[str, Any]]:
-    """Hash and definition of what ``fit`` validates under: composites rounded to 8 bits, one completion an image."""
+    """Hash and definition of what ``fit`` validates under: composites rounded to 8 bits, one completion per image."""
     found = define(datamodule.evaluation_set(split).fingerprint(), metrics)
     return hash_of(found), found
 
@@ -144,13 +144,13 @@ def load_protocols(
     reading: dict[str, Any] | None = None,
     image_reading: dict[str, Any] | None = None,
 ) -> list[Protocol]:
-    """The protocols of one YAML, one a mask.
+    """The protocols of one YAML, one per mask.
 
     Args:
         name: A path, or the name of an installed protocol.
-        images: Every image below this folder is measured on, instead of the protocol's own data.
-        mask_folder: Of the authors' mask files (white = known), in the subfolders that the protocol names.
-        limit: Only the first so many images.
+        images: Use all images below this folder instead of the protocol's data.
+        mask_folder: Folder with the authors' mask files, in the subfolders that the protocol lists.
+        limit: Use only the first N images.
         reading: How the files of ``mask_folder`` are read, as :class:`masks.MaskFolder` takes it, where white is not
             "known".
         image_reading: How the images are read, bands and white_level of :func:`datamodules.reading.read_image`, instead
@@ -222,7 +222,9 @@ def _protocol(
         module: InpaintingDataModule = instantiate(InpaintingDataModule, spec)
         data = module.evaluation_set(config.get("split", "test"))
     else:
-        raise ValueError(f"protocol {config['name']} brings no images: give --images FOLDER. {config.get('about', '')}")
+        raise ValueError(
+            f"protocol {config['name']} comes without images: give --images FOLDER. {config.get('about', '')}"
+        )
     label, about = SAME_MASKS if mask_folder else OTHER_DRAWS, config.get("about", "")
     if images is not None:
         label, about = f"{label}, on the paper's own images", f"{about} Measured on the folder given as --images."
@@ -244,7 +246,7 @@ def _protocol(
 
 
 def _expanded(value: Any, path: Path) -> Any:
-    """``$LIT_INPAINT_DATA/faces`` with the variable's value in it."""
+    """``$LIT_INPAINT_DATA/faces`` with the variable expanded."""
     expanded = os.path.expandvars(value) if isinstance(value, str) else value
     if isinstance(expanded, str) and "$" in expanded:
         raise ValueError(f"{path} needs the environment variable in {value}: set it, or give --images FOLDER.")

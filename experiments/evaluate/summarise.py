@@ -54,9 +54,9 @@ def _result(
 ) -> MetricResult:
     result = MetricResult(definition(name))
     if name in left_out:
-        result.reason = left_out[name].partition(":")[0]  # what to do about it was told on the screen
+        result.reason = left_out[name].partition(":")[0]  # the remedy was printed on the screen
     elif name not in whole:
-        result.reason = "n/a: the method gives one completion an image"
+        result.reason = "n/a: the method gives one completion per image"
     else:
         result.mean, result.n = whole[name]
         result.left_out, result.few = len(rows) - result.n, result.n < FEW
@@ -70,7 +70,7 @@ def _result(
 
 
 def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
-    """The numbers of a set of images; features are read once for all metrics that stand on them."""
+    """Set metrics; features are read once for all metrics that use them."""
     out: Numbers = {}
     metrics = [metric(name) for name in names]
     for features in dict.fromkeys(m.features for m in metrics if m.features):

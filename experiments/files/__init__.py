@@ -1,1 +1,1 @@
-"""Files of the user: written atomically, read with their errors named, found by name."""
+"""User files: atomic writes, reads with clear errors, lookup by name."""

@@ -1,4 +1,4 @@
-"""Where a configuration or protocol named on the command line lies."""
+"""Find configurations and protocols named on the command line."""
 
 from pathlib import Path
 
@@ -23,4 +23,4 @@ def find_yaml(name: str, folder: str = "") -> Path:
                 return found
     installed = sorted(str(p.relative_to(INSTALLED)) for p in (INSTALLED / folder).rglob("*.yaml"))
     hint = nearest(f"{name.removesuffix('.yaml')}.yaml", installed, cutoff=0.4)
-    raise ValueError(f"there is no file '{name}' here, nor a configuration of that name. {hint}")
+    raise ValueError(f"there is no file and no configuration '{name}'. {hint}")

@@ -13,7 +13,7 @@ def key_value(pair: str) -> tuple[str, Any]:
     """
     key, equals, value = pair.partition("=")
     if not equals:
-        raise ValueError(f"'{pair}' is no argument; write KEY=VALUE, e.g. width=32.")
+        raise ValueError(f"'{pair}' is not an argument; write KEY=VALUE, e.g. width=32.")
     try:
         return key, yaml.safe_load(value)
     except Exception as error:  # whatever PyYAML's constructors raise

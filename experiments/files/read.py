@@ -1,4 +1,4 @@
-"""YAML and JSON that somebody else may have written: whatever is wrong with a file is one line with its name."""
+"""Read YAML and JSON; any error is one line that names the file."""
 
 import json
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ Plain = dict[str, Any]  # a mapping as JSON and YAML hold it
 
 @contextmanager
 def said_by(path: Path) -> Iterator[None]:
-    """What is wrong with what a file says names the file; a value of another kind is the file's fault, too.
+    """Add the file's name to errors about its content, including values of the wrong type.
 
-    For blocks that do nothing but interpret the file.
+    Use it only around code that interprets the file.
     """
     try:
         yield
@@ -28,7 +28,7 @@ def said_by(path: Path) -> Iterator[None]:
             raise
         raise ValueError(f"{path}: {error}") from error
     except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ValueError(f"{path} holds something unexpected ({type(error).__name__}: {error}).") from error
+        raise ValueError(f"{path} has unexpected content ({type(error).__name__}: {error}).") from error
 
 
 def read_yaml(path: Path) -> Plain:

@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and what is named after an image never outside its folder."""
+"""Write files atomically, and files named after images never outside their folder."""
 
 import io
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ def write_bytes(path: Path, content: bytes, flush: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Records, tables, the state of a run: flushed to the disk."""
+    """Write text atomically, flushed to disk."""
     with whole(path, flush=True) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -27,7 +27,7 @@ def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, 
 
     Args:
         flush: Wait for the disk.
-        options: Of Pillow's PNG writer: compress_level, icc_profile, exif, dpi.
+        options: Options of Pillow's PNG writer: compress_level, icc_profile, exif, dpi.
 
     Raises:
         ValueError: ``name`` leads out of ``folder``.
@@ -40,14 +40,16 @@ def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, 
 
 
 def below(folder: Path, name: str) -> Path:
-    """The file called ``name`` in ``folder``, in a subfolder of it too, and nowhere else.
+    """Path of ``name`` in ``folder`` or its subfolders, never outside.
 
     Raises:
         ValueError: ``name`` is absolute, has ``..`` in it, or a link leads elsewhere.
     """
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{name!r} is no name below {folder}. Name files by their path in the data set, without '..'.")
+        raise ValueError(
+            f"{name!r} is not a path below {folder}. Name files by their path in the data set, without '..'."
+        )
     target = folder / path
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{target} would lie outside {folder}, through a link; remove the link.")
@@ -70,7 +72,7 @@ def key_of(name: str) -> str:
 
 
 def refuse_equal_keys(names: Iterable[str]) -> None:
-    """Outputs are called after an image without its suffix: two of one name would replace each other.
+    """Outputs are named after images without suffix, so two images with the same stem would collide.
 
     Raises:
         ValueError: Naming both.
@@ -78,4 +80,4 @@ def refuse_equal_keys(names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if (other := seen.setdefault(key_of(name), name)) is not name:
-            raise ValueError(f"{other} and {name} would have one name in the output; rename one or leave it out.")
+            raise ValueError(f"{other} and {name} would have the same name in the output; rename or remove one.")

@@ -1,4 +1,4 @@
-"""``lit-inpaint inpaint``: fill the holes of one's own files, at any size; interrupted, it resumes where it stopped."""
+"""``lit-inpaint inpaint``: fill the holes in the user's files, at any size. Resumes when interrupted."""
 
 import argparse
 import multiprocessing
@@ -40,38 +40,46 @@ MAY_CHANGE = (
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint inpaint",
-        description="Fill the holes of an image, or of every image of a folder. Known pixels come back untouched.",
-        epilog="Masks of a folder are paired by file name (x.png or x_mask001.png for x.jpg) or by order; one mask "
-        "file serves all.",
+        description="Fill the holes in an image, or in all images of a folder. Known pixels stay unchanged.",
+        epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
+        "mask file is used for all images.",
     )
-    p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or the path of a checkpoint")
+    p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or a checkpoint")
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
     p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
     p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
     for name, what in known_guides().items():
         p.add_argument(f"--{name}", type=Path, help=f"a file or folder: {what}")
-    p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="what white means in the mask files")
+    p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="meaning of white in the mask files")
     p.add_argument(
-        "--mask-threshold", type=int, help="grey value (1-255) from which a pixel is white; without it grey is refused"
+        "--mask-threshold",
+        type=int,
+        help="grey value (1-255) from which a pixel counts as white; without it, grey is rejected",
     )
     p.add_argument(
         "--mask-alpha",
         choices=["opaque", "transparent"],
-        help="the side of an alpha channel that is the hole (in a guide: the line); without it such a mask is refused",
+        help="side of an alpha channel that is the hole (in a guide: the line); without it, such a mask is rejected",
     )
-    p.add_argument("--bands", choices=["rgb", "alpha"], help="what a fourth band of TIFF images is; else it is refused")
-    p.add_argument("--white-level", type=int, help="value that is white in 16-bit images, such as 4095 for 12 bits")
-    p.add_argument("--pairing", choices=["name", "order"], default="name", help="of the masks of a folder with images")
-    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
-    p.add_argument("--samples", type=int, default=1, help="completions an image, for methods that can give several")
-    p.add_argument("--seed", type=int, default=0, help="of what a method draws; with the image's name it keys a result")
+    p.add_argument(
+        "--bands",
+        choices=["rgb", "alpha"],
+        help="meaning of a fourth band in TIFF images; without it, such images are rejected",
+    )
+    p.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
+    p.add_argument(
+        "--pairing", choices=["name", "order"], default="name", help="how masks in a folder are matched with images"
+    )
+    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
+    p.add_argument("--samples", type=int, default=1, help="completions per image, for diverse methods")
+    p.add_argument("--seed", type=int, default=0, help="seed of the random draws; combined with the image's name")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    p.add_argument("--workers", type=int, default=1, help="processes that complete images, each with the method")
+    p.add_argument("--workers", type=int, default=1, help="number of processes, each with its own copy of the method")
     p.add_argument(
         "--tile",
         type=int,
         default=TILE,
-        help="larger images are completed in windows of at most this side around their holes; 0: as a whole",
+        help="complete larger images in windows of at most this side around their holes; 0: always whole images",
     )
     p.add_argument("--overwrite", action="store_true", help="replace existing output files")
     return p
@@ -100,7 +108,7 @@ def main(argv: list[str]) -> int:
 
 @dataclass
 class Run:
-    """The arguments of a call and its output folder: what the journal knows a run by."""
+    """The arguments of a call and its output folder, by which the journal identifies a run."""
 
     arguments: argparse.Namespace
     out: Path
@@ -116,7 +124,7 @@ class Run:
 
 @dataclass
 class Done:
-    """What became of one image: a line, and whether it failed."""
+    """Result of one image: a line, and whether it failed."""
 
     pair: Pair
     said: str
@@ -130,7 +138,7 @@ def _one(method: InpaintingModule, pair: Pair, run: Run) -> int:
             done = fill_file(method, pair, run)
         except UnfillableError as error:
             raise ValueError(f"{shown(pair.image)}: {error.reason}") from error
-        refuse_existing([pair], run.arguments.overwrite)  # what has appeared meanwhile
+        refuse_existing([pair], run.arguments.overwrite)  # files created meanwhile
         place(pair)
     _tell(done)
     return 0
@@ -146,7 +154,7 @@ def _all(method: InpaintingModule, pairs: list[Pair], run: Run) -> int:
             done = done if done.failed else _kept(done, journal, run.arguments.overwrite)
             failed += done.failed
             _tell(done)
-    before = f", {len(pairs) - len(left)} of them before" if len(left) < len(pairs) else ""
+    before = f", {len(pairs) - len(left)} of them earlier" if len(left) < len(pairs) else ""
     said = f"{len(pairs) - failed} of {len(pairs)} images filled{before}, in {shown(run.out)}"
     print(said + (f"; {failed} failed, see above" if failed else ""))
     return 1 if failed else 0
@@ -159,7 +167,7 @@ def _tell(done: Done) -> None:
 def _kept(done: Done, journal: Journal, overwrite: bool) -> Done:
     """Journal an image, then let its outputs take their names."""
     try:
-        refuse_existing([done.pair], overwrite, journal.rows)  # what has appeared meanwhile
+        refuse_existing([done.pair], overwrite, journal.rows)  # files created meanwhile
     except ValueError as error:
         return Done(done.pair, str(error), failed=True)
     journal.append([row_of(done.pair, waiting=True)])
@@ -218,7 +226,7 @@ def _attempt_in_worker(pair: Pair) -> Done:
 
 
 def _attempt(method: InpaintingModule, pair: Pair, run: Run) -> Done:
-    """What fails is a line about this image, and the next one is done."""
+    """Report an error as a line about this image, and continue with the next."""
     if pair.problem:
         return Done(pair, pair.problem, failed=True)
     try:
@@ -233,7 +241,7 @@ def _attempt(method: InpaintingModule, pair: Pair, run: Run) -> Done:
 
 
 def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
-    """Complete one file, its outputs staged, and say what was done."""
+    """Complete one file, stage its outputs, and describe what was done."""
     a = run.arguments
     for target in pair.outputs:
         refuse_outside(target, run.out)
@@ -270,13 +278,13 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
 
 
 def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, a: argparse.Namespace) -> np.ndarray:
-    """A mask or a guide of the size of the image."""
+    """A mask or guide at the size of the image."""
     drawn = read_mask(path, white, a.mask_threshold, a.mask_alpha)
     if drawn.shape == pixels.shape[:2]:
         return drawn
-    turned = drawn.shape[::-1] == pixels.shape[:2] and "turned as its EXIF says" in conversions(image)
-    what = "Draw it on the image as it is shown" if turned else "Resize the mask with nearest neighbour"
+    turned = drawn.shape[::-1] == pixels.shape[:2] and "rotated by its EXIF" in conversions(image)
+    what = "Draw it on the image as displayed" if turned else "Resize the mask with nearest neighbour"
     raise ValueError(
         f"{shown(path)} is {drawn.shape[1]}x{drawn.shape[0]}, {shown(image)} {pixels.shape[1]}x{pixels.shape[0]}; "
-        f"they must have one size. {what}."
+        f"they must have the same size. {what}."
     )

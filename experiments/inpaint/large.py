@@ -1,4 +1,4 @@
-"""Images of any size through a method: windows around the holes, and what they will take of memory."""
+"""Complete images of any size: windows around the holes, and their memory."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,14 +30,14 @@ IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and writ
 
 @dataclass(frozen=True)
 class Window:
-    """``box`` is what the method sees; the hole pixels of ``core`` are kept and known from then on."""
+    """``box`` is the method's input; the hole pixels of ``core`` are kept and known from then on."""
 
     box: Box
     core: Box
 
 
 def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
-    """Windows of at most ``tile`` a side that cover the hole of (H, W); the whole image at once if it fits, or at 0.
+    """Windows of at most ``tile`` pixels per side that cover the hole (H, W); the whole image if it fits, or at 0.
 
     A hole with its context is one window where it fits, small holes that lie together share one, and a hole that is
     larger than a window is covered by cores of half its side.
@@ -73,7 +73,7 @@ def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
 
 
 def windows_of(method: InpaintingModule, hole: Pixels, tile: int) -> list[Window]:
-    """:func:`plan` for a method, whose fixed size is the least that a window may have."""
+    """:func:`plan` for a method, whose fixed size is the minimum size of a window."""
     return plan(hole, tile, max(LEAST, method.fixed_size or 0))
 
 
@@ -107,11 +107,11 @@ def complete(
 ) -> Pixels:
     """One completion of (H, W, 3) uint8 with the hole (H, W), 1 = hole; known pixels come back bit for bit.
 
-    Of several windows the one that sees most known pixels is next, and what it filled is known to the others.
+    The window with the most known pixels is next, and its filled pixels are known to the others.
 
     Args:
-        name: Together with ``seed`` and ``number`` it keys what a diverse method draws.
-        guides: Of those in ``guided_by`` of the method, (H, W), 0 or 1.
+        name: Keys the random draws of a diverse method, together with ``seed`` and ``number``.
+        guides: Those listed in ``guided_by`` of the method, (H, W), 0 or 1.
     """
     result, remaining = pixels.copy(), hole.copy()
     windows = windows_of(method, hole, tile) if hole.any() else []
@@ -128,7 +128,7 @@ def complete(
             beside: dict[str, Any] = {key: guide.to(method.device).float() for key, guide in drawn.items()}
             filled = method(image, mask, **beside, **method.draws(seed, [place], number))[0]
             if not bool(filled.isfinite().all()):
-                raise ValueError(f"{type(method).__name__} gave pixels that are not finite; nothing was written.")
+                raise ValueError(f"{type(method).__name__} returned non-finite pixels; nothing was written.")
             completed = to_pixels(filled)
             kept = np.zeros_like(remaining[part])
             top, left = window.box[:2]
@@ -148,8 +148,8 @@ def _slices(box: Box) -> tuple[slice, slice]:
 
 
 def estimate(method: InpaintingModule, windows: list[Window], height: int, width: int) -> int:
-    """Bytes that completing an image takes beside the weights, to about a third: networks are probed on two small
-    squares (or at their fixed size) and their peak is continued with the area, attention with its square."""
+    """Estimated bytes for completing an image, without weights, to about a third: networks are probed on two small
+    squares (or at their fixed size), and their peak is extrapolated with the area, attention with its square."""
     area = max(((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in windows), default=0)
     return int(IMAGE_BYTES * height * width + _window_bytes(method, area))
 
@@ -165,10 +165,10 @@ def _window_bytes(method: InpaintingModule, area: int) -> float:
 
 
 def refuse_too_large(method: InpaintingModule, hole: Pixels, tile: int) -> str | None:
-    """Say what a large image will take; None for one under four megapixels that is cut into windows.
+    """Estimated memory of a large image, as text; None for windowed images under four megapixels.
 
     Raises:
-        ValueError: It is more than there is.
+        ValueError: It exceeds the available memory.
     """
     height, width = hole.shape
     if height * width < 4_000_000 and (tile or height * width <= TILE**2):
@@ -184,7 +184,7 @@ def refuse_too_large(method: InpaintingModule, hole: Pixels, tile: int) -> str |
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that are free on the device; None where the system does not tell."""
+    """Free bytes on the device; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     with suppress(OSError, StopIteration):

@@ -1,4 +1,4 @@
-"""What an image file holds beside 8-bit RGB pixels: what reading it changed, and what its completion keeps."""
+"""Image metadata: conversions made on reading, and metadata kept in the completion."""
 
 import math
 from pathlib import Path
@@ -17,29 +17,29 @@ _LAYOUT |= {700, 33723, 34377, 34675}  # XMP, IPTC, Photoshop's and the colour p
 
 
 def conversions(path: Path, bands: Bands | None = None) -> list[str]:
-    """What reading a file as 8-bit RGB did to it, in words; ``bands`` as it was read."""
+    """Describe the conversions of a file to 8-bit RGB; ``bands`` as it was read."""
     with open_regular(path) as file, Image.open(file) as image:
         mode, deep, frames = image.mode, deep_colours(image), getattr(image, "n_frames", 1)
         said = [f"first of {frames} frames"] if frames > 1 and image.format != "MPO" else []
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            said.append("turned as its EXIF says")
+            said.append("rotated by its EXIF")
         if mode.startswith("I"):
             said.append("16 bits scaled to 8")
         elif deep:
-            said.append("16 bits a channel reduced to 8")
+            said.append("16 bits per channel reduced to 8")
         if not mode.startswith(("I", "RGB", "LA")):
             said.append(f"{_WORDS.get(mode, mode)} to RGB")
         if bands == "rgb" and (extra := extra_bands(image)):
             said.append(f"{extra} left out")
         elif image.has_transparency_data:
-            said.append("transparency laid over white")
+            said.append("transparency composited over white")
     return said
 
 
 def kept(path: Path, width: int, height: int) -> tuple[dict[str, Any], list[str]]:
-    """Options of Pillow's PNG writer that keep the ICC profile, EXIF and resolution; and what is left out, in words.
+    """Options of Pillow's PNG writer that keep the ICC profile, EXIF and resolution, and what is dropped.
 
-    EXIF says upright, as the pixels are, and has no thumbnail: that would still show what was filled.
+    EXIF is set to upright, like the pixels, and loses its thumbnail, which would still show the erased content.
     """
     options: dict[str, Any] = {}
     said: list[str] = []
@@ -47,16 +47,16 @@ def kept(path: Path, width: int, height: int) -> tuple[dict[str, Any], list[str]
         if profile := image.info.get("icc_profile"):
             space = profile[16:20].decode("latin-1").strip()
             if profile[36:40] != b"acsp":
-                said.append("its damaged colour profile left out")
+                said.append("damaged colour profile dropped")
             elif space != "RGB":
-                said.append(f"its {space} colour profile left out")
+                said.append(f"{space} colour profile dropped")
             else:
                 options["icc_profile"] = profile
         try:
             if exif := _exif(image, width, height):
                 options["exif"] = exif
         except Exception:  # broken in as many ways as there are cameras
-            said.append("its damaged EXIF left out")
+            said.append("damaged EXIF dropped")
         resolution = image.info.get("dpi")
         if isinstance(resolution, tuple) and all(math.isfinite(x) and 0 < x < 1e6 for x in resolution):
             options["dpi"] = tuple(map(float, resolution))

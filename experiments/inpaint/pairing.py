@@ -13,8 +13,8 @@ from masks.finding import SUFFIXES, find_images, masks_beside, pair_by_name, wit
 
 @dataclass(frozen=True)
 class Pair:
-    """One image to complete. ``name`` is its path below the folder, ``outputs`` one file a sample; ``problem`` says why
-    it cannot be done."""
+    """One image to complete. ``name`` is its path below the folder, ``outputs`` one file per sample; ``problem`` is the
+    reason why it cannot be completed."""
 
     name: str
     image: Path
@@ -25,7 +25,7 @@ class Pair:
 
 
 def shown(path: object) -> str:
-    """A name for a terminal: what is not printable (or no character at all) is written as its code.
+    """A name for a terminal: characters that are not printable (or invalid) are escaped.
 
     >>> print(shown(Path("a\\nb")))
     a\\nb
@@ -41,13 +41,13 @@ def find_pairs(
     guides: Mapping[str, Path] | None = None,
     pairing: Literal["name", "order"] = "name",
 ) -> list[Pair]:
-    """Every job of a call; one image file gives one pair, a folder, a pattern or several files give many.
+    """All jobs of a call; one image file gives one pair, a folder, a pattern or several files give many.
 
-    Masks among the images are no images: a mask file, a folder of masks below that of the images, and in a shared
+    Masks among the images are excluded: a mask file, a folder of masks below that of the images, and in a shared
     folder x_mask001.png beside x.png. The same goes for the guides of a method (sketches), given by name.
 
     Raises:
-        ValueError: There is nothing to do, or what is asked for contradicts itself.
+        ValueError: There is nothing to do, or the arguments contradict each other.
     """
     guides = guides or {}
     for path in (mask, *guides.values()):
@@ -57,7 +57,7 @@ def find_pairs(
     if single:
         image = Path(images[0])
         if folder := next((path for path in (mask, *guides.values()) if path.is_dir()), None):
-            raise ValueError(f"{shown(folder)} is a folder, {shown(image)} one image: name the file.")
+            raise ValueError(f"{shown(folder)} is a folder, but {shown(image)} is one image: give the mask file.")
         target = out / f"{image.stem}.png" if out.is_dir() else out
         if target.suffix.lower() != ".png":
             raise ValueError(f"--out {shown(out)} must end in .png: other formats would change the known pixels.")
@@ -65,7 +65,7 @@ def find_pairs(
     root, found = _named(images, out)
     names = without_masks(found, root, mask, *guides.values())
     if not names:
-        raise ValueError(f"the {len(found)} images of {shown(root)} are masks by their names; give the images as well.")
+        raise ValueError(f"the {len(found)} images of {shown(root)} have the names of masks; give the images as well.")
     masks = _partners(names, mask, "mask", pairing)
     drawn = {what: _partners(names, path, what, pairing) for what, path in guides.items()}
     pairs = []
@@ -79,7 +79,7 @@ def find_pairs(
     if all(pair.problem for pair in pairs):
         raise ValueError(
             f"{pairs[0].problem} None of the {len(pairs)} images can be filled. Masks are matched by name: photo.jpg "
-            "needs photo.png or photo_mask.png; --pairing order takes them in the order of their names."
+            "needs photo.png or photo_mask.png; --pairing order matches them in sorted order."
         )
     counts = Counter(file for pair in pairs for file in pair.outputs)
     if twice := next((file for file, count in counts.items() if count > 1), None):
@@ -113,7 +113,7 @@ def _named(images: Sequence[str], out: Path) -> tuple[Path, list[str]]:
         names = find_images(root)
         if out.resolve() != root.resolve() and out.resolve().is_relative_to(root.resolve()):
             earlier = out.resolve().relative_to(root.resolve()).as_posix() + "/"
-            names = [name for name in names if not name.startswith(earlier)]  # what was written before is no input
+            names = [name for name in names if not name.startswith(earlier)]  # earlier outputs are not inputs
         return root, names
     files: list[str] = []
     for given in images:
@@ -125,7 +125,7 @@ def _named(images: Sequence[str], out: Path) -> tuple[Path, list[str]]:
             raise ValueError(f"there is no file or folder {shown(given)}, and no image matches it as a pattern.")
         files += matches
     if folder := next((file for file in files if Path(file).is_dir()), None):
-        raise ValueError(f"{shown(folder)} is a folder among other inputs; give one folder, or files alone.")
+        raise ValueError(f"{shown(folder)} is a folder among other inputs; give one folder, or only files.")
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files]))
     return root, sorted({Path(os.path.abspath(file)).relative_to(root).as_posix() for file in files})
 
@@ -133,7 +133,7 @@ def _named(images: Sequence[str], out: Path) -> tuple[Path, list[str]]:
 def _partners(
     names: Sequence[str], given: Path, what: str, pairing: Literal["name", "order"]
 ) -> dict[str, tuple[Path | None, str | None]]:
-    """The mask or guide of each image, or why it has none. One file serves all."""
+    """The mask or guide of each image, or the reason why it has none. A single file is used for all."""
     if not given.is_dir():
         return dict.fromkeys(names, (given, None))
     files = find_images(given, what=f"{what}s")
@@ -148,7 +148,7 @@ def _partners(
         problem = None if own else f"{shown(given)} holds no {what} for {shown(name)}."
         if len(own) > 1:
             problem = (
-                f"{shown(given)} holds {len(own)} {what}s for {shown(name)}: {', '.join(map(shown, own))}. Leave one."
+                f"{shown(given)} holds {len(own)} {what}s for {shown(name)}: {', '.join(map(shown, own))}. Keep one."
             )
         partners[name] = (given / own[0] if len(own) == 1 else None, problem)
     return partners

@@ -1,4 +1,4 @@
-"""Pictures that take their names only once a journal has them: a restart knows its own files from a user's."""
+"""Pictures get their final names only after they are journalled, so that a restart recognises its own files."""
 
 import hashlib
 import os
@@ -11,14 +11,14 @@ from experiments.run.journal import Row
 
 
 def staged(output: Path) -> Path:
-    """Where a picture waits, beside its place, until it is journalled; always the same, so that a restart reuses it."""
+    """Temporary path of a picture until it is journalled; always the same, so that a restart reuses it."""
     digest = hashlib.sha256(os.fsencode(output.name)).hexdigest()  # room beside a name of 255 bytes
     return output.with_name(f".{digest[:32]}.part{output.suffix[:8]}")
 
 
 @contextmanager
 def staging(pairs: Iterable[Pair]) -> Iterator[None]:
-    """Whatever still waits at the end is removed, also what a killed process left."""
+    """Remove remaining temporary files at the end, including those of a killed process."""
     try:
         yield
     finally:
@@ -33,7 +33,7 @@ def place(pair: Pair) -> None:
 
 
 def row_of(pair: Pair, waiting: bool = False) -> Row:
-    """What a journal knows of an image: if one of its files is changed or gone, it is done again.
+    """The journal's entry of an image; the image is redone if one of its files is changed or missing.
 
     Args:
         waiting: Its outputs are staged. A file keeps its size and time when it takes its name: a row that is written
@@ -44,10 +44,10 @@ def row_of(pair: Pair, waiting: bool = False) -> Row:
 
 
 def refuse_existing(pairs: Sequence[Pair], overwrite: bool, rows: dict[str, Row] | None = None) -> None:
-    """Nothing is replaced without being asked for, but what ``rows`` of a journal say was written for the same inputs.
+    """Never replace files unasked, except those that ``rows`` of a journal list as written for the same inputs.
 
     Raises:
-        ValueError: Naming the first file that is there.
+        ValueError: Naming the first existing file.
     """
     existing = [
         file for pair in pairs for file in pair.outputs

@@ -1,4 +1,4 @@
-"""Records on disk: JSON that is checked when it is written and when it is read."""
+"""Records on disk: JSON that is validated on write and on read."""
 
 import json
 import math
@@ -19,7 +19,7 @@ class NewerFormatError(ValueError):
 
 
 def text_of(record: Record) -> str:
-    """The JSON of a record. A key that 0.1.0 did not have is written only where it says something."""
+    """The JSON of a record. Keys that 0.1.0 did not have are only written if they carry information."""
     content = asdict(record)
     del content["path"]
     for part, key in ((content["protocol"], "data"), (content, "network_calls")):
@@ -29,7 +29,7 @@ def text_of(record: Record) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a checked record whole: a kill leaves the old file or the new one.
+    """Write a validated record atomically.
 
     Raises:
         ValueError: The record contradicts itself, or holds a value of another type.
@@ -41,11 +41,11 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """A checked record: its hash is recomputed from its definition, its means and intervals from its values.
+    """Read and validate a record: its hash against its definition, its means and intervals against its values.
 
     Raises:
         NewerFormatError: It was written by a newer version.
-        ValueError: The file is no record, of another format, or contradicts itself.
+        ValueError: The file is not a record, has another format, or is inconsistent.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def read_record(path: Path) -> Record:
             record.path = path
             return record
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no record of a benchmark ({_reason(error)}); delete it and run again.") from error
+        raise ValueError(f"{path} is not a benchmark record ({_reason(error)}); delete it and run again.") from error
     raise NewerFormatError(f"{path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
 
 
@@ -65,7 +65,7 @@ def read_column(path: Path) -> MetricResult:
     """The column of votes that `lit-inpaint vote --result` wrote.
 
     Raises:
-        ValueError: The file is no such column, or its mean is not that of its values.
+        ValueError: The file is not such a column, or its mean does not match its values.
     """
     try:
         metric = _COLUMN.validate_json(path.read_bytes())
@@ -74,11 +74,11 @@ def read_column(path: Path) -> MetricResult:
             raise ValueError(f"the mean of its {metric.n} images, {metric.mean}, is not that of its values")
         return metric
     except ValueError as error:
-        raise ValueError(f"{path} is no column of votes ({_reason(error)}); `vote --result` writes it anew.") from error
+        raise ValueError(f"{path} is not a column of votes ({_reason(error)}); `vote --result` rewrites it.") from error
 
 
 def write_column(metric: MetricResult, path: Path) -> None:
-    """What people said of one method, beside its record."""
+    """Path of a method's votes, beside its record."""
     write_text(path, json.dumps(asdict(metric), indent=1, allow_nan=False) + "\n")
 
 

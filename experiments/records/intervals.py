@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-FEW = 50  # images: an interval on fewer is marked
-LEAST = 20  # images: on fewer there is none
+FEW = 50  # images: with fewer, an interval is marked
+LEAST = 20  # images: with fewer, there is no interval
 
 
 def mean_interval(values: ArrayLike, resamples: int = 2000) -> tuple[float, float] | None:

@@ -17,12 +17,12 @@ FORMAT = 1
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _OPEN = ConfigDict(
     strict=True, extra="ignore", allow_inf_nan=False
-)  # 0.1 took unknown keys here, so they are no damage
+)  # 0.1 accepted unknown keys here, so they are not damage
 
 
 @dataclass(kw_only=True)
 class PublishedRow:
-    """One reference row out of a paper, its numbers as printed. It never ranks with measured ones."""
+    """One reference row from a paper, with its published values. It is never ranked with measured ones."""
 
     label: str = ""
     metrics: dict[str, float | int | str]
@@ -32,14 +32,14 @@ class PublishedRow:
 
 @dataclass
 class ProtocolFacts:
-    """What a record says of its protocol.
+    """The protocol as stored in a record.
 
     Args:
-        hash: That of ``definition``.
+        hash: Hash of ``definition``.
         definition: Everything that two comparable numbers share.
-        data: What the data set holds (:func:`datamodules.summary.summarise`); None in records of 0.1.0.
-        mask: The law of the masks, in words.
-        published: Reference rows; no part of the hash.
+        data: Summary of the data set (:func:`datamodules.summary.summarise`); None in records of 0.1.0.
+        mask: The mask distribution, as text.
+        published: Reference rows; not part of the hash.
     """
 
     name: str
@@ -54,13 +54,13 @@ class ProtocolFacts:
 
 @dataclass(kw_only=True)
 class MethodFacts:
-    """What a record says of its method.
+    """The method as stored in a record.
 
     Args:
         name: Its class.
         weights: "raw", "ema" or "none".
-        parameters: Of each network; None if unknown.
-        images_seen: In training.
+        parameters: Number of parameters per network; None if unknown.
+        images_seen: Images seen in training.
         run: The folder of the training run.
     """
 
@@ -78,7 +78,7 @@ class MethodFacts:
 
 @dataclass
 class Bucket:
-    """The mean over the ``n`` images whose share of hole lies in one range."""
+    """Mean over the ``n`` images whose hole area lies in one range."""
 
     mean: float | None
     n: int
@@ -92,13 +92,13 @@ class MetricResult:
     Args:
         definition: Name, version and formula.
         values: One value per image, None where undefined; empty for a metric of the whole set.
-        mean: Of the defined values, or the number of the set; None if there is none.
+        mean: Mean of the defined values, or the set's single value; None if there is none.
         interval: 95 % bootstrap interval of the mean; None under 20 values.
-        n: Images that the number stands on.
+        n: Number of images.
         left_out: Images on which it is undefined.
-        few: Under 50 images.
-        reason: Why there is no number.
-        buckets: By share of hole, "0.1-0.2": above 0.1, at most 0.2.
+        few: Fewer than 50 images.
+        reason: Why there is no value.
+        buckets: By hole area, "0.1-0.2": above 0.1, at most 0.2.
     """
 
     definition: str
@@ -115,19 +115,19 @@ class MetricResult:
 
 @dataclass
 class Record:
-    """Everything that stands behind one row of a table. Images are keyed by their path in the data set, without suffix.
+    """Everything about one row of a table. Images are keyed by their path in the data set, without suffix.
 
     Args:
-        hole_share: Of each image.
-        seconds_per_image: Median over the images, transfers and metrics left out.
-        peak_memory_bytes: Of the device; of the process where the device is the CPU.
-        adaptation: What was done to images that the network cannot take as they are.
-        not_applicable: Why the method has no numbers here.
-        note: Anything else that a reader of the table must know.
+        hole_share: Hole area of each image.
+        seconds_per_image: Median over the images, without transfers and metrics.
+        peak_memory_bytes: Peak of the device, or of the process on a CPU.
+        adaptation: How images were adapted to sizes the network accepts.
+        not_applicable: Why the method has no values here.
+        note: Further notes for readers of the table.
         network_calls: Forward and backward passes per image, for all its completions: the median over the images. None
             in records of 0.1.0.
 
-    ``path`` is the file that it was read from, no part of what is written.
+    ``path`` is the file it was read from, and is not written.
     """
 
     protocol: ProtocolFacts
@@ -156,7 +156,7 @@ class Record:
 
     @property
     def remark(self) -> str | None:
-        """The note without what the cells of a table say already ('fid left out: ...')."""
+        """The note without what table cells already show ('fid left out: ...')."""
         told = tuple(f"{name} left out:" for name in self.metrics)
         return "; ".join(part for part in (self.note or "").split("; ") if not part.startswith(told)) or None
 
@@ -166,7 +166,7 @@ class Record:
 
     @property
     def votes_path(self) -> Path:
-        """Where `lit-inpaint vote --result` leaves what people said of this method."""
+        """Path where `lit-inpaint vote --result` stores the votes on this method."""
         assert self.path is not None
         return self.path.parents[2] / "votes" / self.path.parent.name / self.path.name
 
@@ -178,7 +178,7 @@ class Record:
         return folder if folder.is_dir() else None
 
     def check(self) -> None:
-        """Refuse a record that contradicts itself; called before it is written and after it is read."""
+        """Reject an inconsistent record; called before writing and after reading."""
         if self.format != FORMAT:
             raise ValueError(f"record has format {self.format!r}; this version reads {FORMAT}. Benchmark it again.")
         if (found := hash_of(self.protocol.definition)) != self.protocol.hash:
@@ -189,7 +189,7 @@ class Record:
                 self._check_buckets(name, metric)
 
     def _check_metric(self, name: str, metric: MetricResult) -> None:
-        """Count, mean and interval are those of the values."""
+        """Check count, mean and interval against the values."""
         defined = [v for v in metric.values.values() if v is not None]
         if len(defined) != metric.n or len(metric.values) != metric.n + metric.left_out:
             raise ValueError(f"{name} says {metric.n} + {metric.left_out} images, its values {len(metric.values)}.")
@@ -214,7 +214,7 @@ class Record:
 
 
 def close(a: float | None, b: float | None, slack: float = 0.0) -> bool:
-    """Equal but for the last digits, or both None."""
+    """Equal up to rounding, or both None."""
     return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=slack + 1e-12)
 
 

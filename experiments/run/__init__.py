@@ -1,4 +1,4 @@
-"""One training run and its folder: its identity, its lock, what is newest in it, the command that resumes it."""
+"""One training run and its folder: identity, lock, newest files, and the command that resumes it."""
 
 from experiments.run.folder import Run
 from experiments.run.identity import Identity

@@ -1,4 +1,4 @@
-"""What a training run left in its folder: facts, configuration, and the curves of all its starts joined."""
+"""Read a run folder: facts, configuration, and the joined curves of all starts."""
 
 import contextlib
 import csv
@@ -47,7 +47,7 @@ class History:
 def read_history(folder: Path) -> History:
     """The newest config of a run folder and the joined segments of its metrics.
 
-    What is damaged is left out and named in the run's note; a run whose config cannot be read still has its curves.
+    Damaged parts are skipped and reported in the run's note; a run with an unreadable config still has its curves.
     """
     damage: list[str] = []
     config = renamed.configuration(_newest(folder, CONFIG, read_yaml, damage))
@@ -67,19 +67,19 @@ def _newest(folder: Path, kind: Numbered, read: Callable[[Path], Plain], damage:
 
 
 def read_segments(folder: Path, damage: list[str] | None = None) -> list[list[dict[str, float]]]:
-    """The rows that each start of a run logged, in the order of the starts; what is damaged is told in ``damage``."""
+    """The rows that each start of a run logged, in the order of the starts; damage is reported in ``damage``."""
     damage = [] if damage is None else damage
     method = _newest(folder, FACTS, read_json, []).get("method")
     return present_keys([_read_csv(path, damage) for path in METRICS.all(folder)], method)
 
 
 def present_keys(segments: Sequence[list[dict[str, float]]], method: str | None) -> list[list[dict[str, float]]]:
-    """Rows under the keys of today, so that a curve continues across a rename."""
+    """Rows under current keys, so that curves continue across a rename."""
     return [[{renamed.logged(key, method): value for key, value in row.items()} for row in rows] for rows in segments]
 
 
 def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
-    """The rows of one segment, numbers only. A torn last line is no damage: a kill left it, or it is being written."""
+    """The rows of one segment, numbers only. A torn last line is not damage: it is from a kill, or being written."""
     try:
         *lines, last = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -87,7 +87,7 @@ def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
         return []
     keys, *found = [_cells(line) for line in lines] or [[]]
     if (lines or last) and (not keys or "step" not in keys):
-        damage.append(f"{path} has a damaged first line and is left out")
+        damage.append(f"{path} has a damaged first line and is skipped")
         return []
     rows, bad = [], []
     for number, cells in enumerate(found, 2):
@@ -103,7 +103,7 @@ def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
 
 
 def _cells(line: bytes) -> list[str] | None:
-    """The cells of one line, each by itself: a stray quote must not swallow the lines after it."""
+    """The cells of one line, parsed separately so that a stray quote cannot swallow later lines."""
     try:
         text = line.decode().rstrip("\r")
         return None if "\0" in text else next(csv.reader([text]), None)
@@ -112,7 +112,7 @@ def _cells(line: bytes) -> list[str] | None:
 
 
 def last_logged(folder: Path, key: str) -> float | None:
-    """The last value of the last start, as it was logged: a curve leaves out what is not finite."""
+    """The last logged value of the last start, including non-finite ones, which curves omit."""
     present = renamed.logged(key, _newest(folder, FACTS, read_json, []).get("method"))
     for path in reversed(METRICS.all(folder)):
         rows = csv.DictReader(path.read_text(encoding="utf-8", errors="replace").splitlines())
@@ -123,7 +123,7 @@ def last_logged(folder: Path, key: str) -> float | None:
 
 
 def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str, Curve], str | None]:
-    """One curve a key on images_seen. Where two segments overlap, the later one holds: it is what was trained on.
+    """One curve per key over images_seen. Where two segments overlap, the later one wins.
 
     >>> first = [{"images_seen": 8, "train/loss": 3.0}, {"images_seen": 16, "train/loss": 2.0}]
     >>> join_segments([first, [{"images_seen": 16, "train/loss": 1.0}]])
@@ -139,7 +139,7 @@ def join_segments(segments: Sequence[list[dict[str, float]]]) -> tuple[dict[str,
 
 
 def surviving(segments: Sequence[list[dict[str, float]]]) -> tuple[list[tuple[float, dict[str, float]]], int]:
-    """The rows that belong to what was trained on, each with its images_seen, and how many segments had none."""
+    """The rows of the final trajectory with their images_seen, and the number of segments without any."""
     joined: list[tuple[float, dict[str, float]]] = []
     lost = 0
     for rows in segments:
@@ -152,7 +152,7 @@ def surviving(segments: Sequence[list[dict[str, float]]]) -> tuple[list[tuple[fl
 
 
 def _place_on_images_seen(rows: list[dict[str, float]]) -> list[tuple[float, dict[str, float]]]:
-    """Rows that log no images_seen of their own (validation) take it from the rows around them, by step."""
+    """Rows without images_seen (validation) take it from neighbouring rows, by step."""
     known = sorted({(row["step"], row["images_seen"]) for row in rows if "step" in row and "images_seen" in row})
     steps, seen = [k[0] for k in known], [k[1] for k in known]
     placed = []

@@ -1,4 +1,4 @@
-"""A run folder: who writes into it, what is newest in it, how its run is doing, and the command that resumes it."""
+"""A run folder: lock, newest files, status, and the command that resumes the run."""
 
 import contextlib
 import json
@@ -22,10 +22,10 @@ SILENCE = 600.0  # seconds, after which a run on another machine counts as crash
 
 
 class Run:
-    """One run. Reading needs no lock; ``begin`` and ``resume`` take it, ``release`` gives it back.
+    """One run. Reading needs no lock; ``begin`` and ``resume`` acquire it, ``release`` releases it.
 
-    Files of a restart are numbered (config-1.yaml, run-1.json, metrics-1.csv): their numbers, and the start and step
-    that a checkpoint records, say which is the newest. A file's time does not: a copy changes it.
+    Files of a restart are numbered (config-1.yaml, run-1.json, metrics-1.csv): these numbers, and the start and step
+    recorded in a checkpoint, determine the newest. File times do not, since copying changes them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,11 +40,11 @@ class Run:
         marked = folder is not None and any((folder / mark).is_file() for mark in (FACTS.name, STATUS, LOCK))
         return cls(folder) if folder is not None and marked else None
 
-    # ---- what is there: read anew at every call ----------------------------------------------------------------------
+    # ---- what is there: read on every call ----------------------------------------------------------------------
 
     @property
     def exists(self) -> bool:
-        """Whether a run was ever begun here."""
+        """Whether a run was ever started here."""
         numbered = any(kind.all(self.folder) for kind in (CONFIG, FACTS, METRICS))
         return numbered or (self.folder / STATUS).is_file() or bool(self.checkpoints)
 
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def history(self) -> History:
-        """Configuration, facts and curves; damaged files are left out and named in its note."""
+        """Configuration, facts and curves; damaged files are skipped and reported in its note."""
         return read_history(self.folder)
 
     @property
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The newest last.ckpt, by the start and the step it records; of a run without one, the newest checkpoint."""
+        """The newest last.ckpt, by its recorded start and step, or else the newest checkpoint."""
         found = [path for path in self.checkpoints if path.name.startswith("last")] or self.checkpoints
         return max(found, key=_start_and_step) if len(found) > 1 else next(iter(found), None)
 
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def status(self) -> tuple[str, str | None]:
-        """What the run says of itself and why; a run that was killed is told by its process or its silence."""
+        """State of the run and the reason; a killed run is detected by its process or its silence."""
         path = self.folder / STATUS
         if not path.is_file():
             return "unknown", None
@@ -118,7 +118,7 @@ class Run:
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def keep_config(self, text: str) -> int:
-        """Save the configuration of this start; how many there were before."""
+        """Save the configuration of this start; return the number of earlier ones."""
         starts = len(self.configs)
         write_text(CONFIG.next(self.folder), text)
         return starts
@@ -127,13 +127,13 @@ class Run:
         write_text(FACTS.next(self.folder), json.dumps(facts, indent=1) + "\n")
 
     def keep_status(self, state: str, error: str | None, **facts: object) -> None:
-        """How the run is doing, and which process says so."""
+        """Write the status of the run and its process."""
         process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
         said = {"state": state, "error": error, **facts, "command": self.command, **process}
         write_text(self.folder / STATUS, json.dumps(said, indent=1) + "\n")
 
     def next_free(self) -> "Run":
-        """This folder if no run was begun in it, else name-1, name-2, ..., the first that is missing or empty."""
+        """This folder if it holds no run, else name-1, name-2, ..., the first that is missing or empty."""
         if not self.exists:
             return self
         numbered = (self.folder.with_name(f"{self.folder.name}-{n}") for n in range(1, 1_000_000))
@@ -141,7 +141,7 @@ class Run:
 
     @classmethod
     def begin(cls, folder: Path) -> "Run":
-        """Lock a folder in which no run was begun yet (see :meth:`next_free`).
+        """Lock a folder without a run (see :meth:`next_free`).
 
         Raises:
             ValueError: If another process writes there, or has done so in the meantime.
@@ -150,12 +150,14 @@ class Run:
         run._take()
         if run.exists:
             run.release()
-            raise ValueError(f"another run has begun in {folder} just now; start again to get a folder of its own.")
+            raise ValueError(
+                f"another run has just started in {folder}; run the command again to get a separate folder."
+            )
         return run
 
     @classmethod
     def resume(cls, folder: Path) -> "Run":
-        """Lock a run's own folder, remove what killed processes left half-written, and settle its W&B id.
+        """Lock the run's folder, remove partial files of killed processes, and settle its W&B id.
 
         The caller has compared identities before (:meth:`experiments.run.Identity.check`): nothing is written until
         a resume is accepted.
@@ -181,7 +183,7 @@ class Run:
             self._lock = None
 
     def _keep_or_renew_wandb_id(self, before: Plain) -> None:
-        """A renamed folder keeps its W&B run; a copy gets one of its own. Either is said."""
+        """A renamed folder keeps its W&B run; a copy gets a new one. Both are reported."""
         path, here, old = self.folder / WANDB_ID, self.folder.resolve(), self.wandb_id
         there = Path(before.get("folder", here))
         if old is None or there == here or before.get("inode") == list(Lock.inode(self.folder)):
@@ -189,18 +191,18 @@ class Run:
         if Run(there).wandb_id == old:
             new = uuid.uuid4().hex[:8]
             write_text(path, new + "\n")
-            tell(f"{self.folder} is a copy of {there}: its W&B run is {new} from now on, not {old}.")
+            tell(f"{self.folder} is a copy of {there}: it now uses W&B run {new}, not {old}.")
         else:
             tell(f"{self.folder} was {there} before: it keeps its W&B run {old}. If it is a copy, delete {path} first.")
 
 
 def tell(text: str) -> None:
-    """Something that the user should know, beside the logs."""
+    """Print a notice for the user, apart from the logs."""
     print(text, file=sys.stderr, flush=True)
 
 
 def _start_and_step(path: Path) -> tuple[int, int]:
-    """(-1, -1) of a file that cannot be read: whoever loads it says why."""
+    """(-1, -1) for an unreadable file; loading it reports the reason."""
     import torch
 
     with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""What a run is: everything in its configuration that changes training, the images and the masks it is trained on."""
+"""Identity of a run: all settings that affect training, and its training images and masks."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from masks.generator import MaskGenerator
 if TYPE_CHECKING:  # slow to import; `runs` and a sweep's workers do without
     from lightning import LightningDataModule, Trainer
 
-MAY_CHANGE = (  # from one start of a run to the next; whatever is not named here may not
+MAY_CHANGE = (  # from one start of a run to the next; everything else must not
     "__*", "ckpt_path", "init_from", "weights", "config", "subcommand", "optimizer", "lr_scheduler",
     # its length
     "trainer.max_*", "trainer.min_*",
@@ -35,7 +35,7 @@ MAY_CHANGE = (  # from one start of a run to the next; whatever is not named her
     "data.init_args.eval_*", "data.init_args.limit_eval", "model.init_args.validation*", "trainer.inference_mode",
     "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.limit_predict_batches",
     "trainer.val_check_interval", "trainer.check_val_every_n_epoch", "trainer.num_sanity_val_steps",
-    # what to do about a bad image or loss: so far there was none that was stopped at
+    # the policy for a bad image or loss: the run has not stopped at one so far
     "data.init_args.on_bad_image", "model.init_args.non_finite",
 )  # fmt: skip
 PATHS = (
@@ -57,7 +57,7 @@ def may_change(key: str) -> bool:
 @dataclass(frozen=True)
 class Identity:
     """Equal identities train alike. ``facts`` are plain values by dotted key, as one writes them on the command line;
-    callbacks and plugins are told by the name of their class."""
+    callbacks and plugins are represented by their class name."""
 
     facts: Plain
 
@@ -76,7 +76,7 @@ class Identity:
         return cls({key: value for key, value in facts.items() if not may_change(key)})
 
     def check(self, checkpoint: Plain, path: Path | str) -> str | None:
-        """Compare with what ``checkpoint`` was trained as; what could not be compared, in one line, or None.
+        """Compare with the identity in ``checkpoint``; return one line about what could not be compared, or None.
 
         Raises:
             ValueError: Naming every difference with both values.
@@ -91,12 +91,12 @@ class Identity:
         ]
         if different:
             raise ValueError(
-                f"{path} cannot be resumed: {'; '.join(different)}. Set it back, or start a new run with these "
+                f"{path} cannot be resumed: {'; '.join(different)}. Change it back, or start a new run with these "
                 "weights: --init_from instead of --ckpt_path."
             )
         groups = sorted({".".join(key.split(".")[:3]) for key in unknown})
         return (
-            f"{path} is of an earlier version; it does not record, and so not compared are: {', '.join(groups)}."
+            f"{path} was written by an earlier version; not recorded and therefore not compared: {', '.join(groups)}."
             if groups
             else None
         )
@@ -123,7 +123,7 @@ def _flat(key: str, value: object) -> Iterator[tuple[str, Any]]:
 
 
 def _mask_files(mask: object) -> Iterator[str]:
-    """The files that a distribution of masks draws from, however deep it holds them."""
+    """The files used by a mask distribution, at any nesting depth."""
     if isinstance(mask, MaskFolder):
         yield from mask.files
     elif isinstance(mask, MaskGenerator):
@@ -153,7 +153,7 @@ def _shown(facts: Plain, key: str) -> str:
 
 
 def _of_0_1_0(checkpoint: Plain) -> Plain:
-    """What a checkpoint of version 0.1.0 says of its data: seed, drop_last, global batch."""
+    """What a checkpoint of version 0.1.0 records about its data: seed, drop_last, global batch."""
     states = (v for v in checkpoint.values() if isinstance(v, dict) and {"global_batch", "drop_last", "seed"} <= set(v))
     state = next(states, None)
     if state is None:

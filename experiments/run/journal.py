@@ -1,4 +1,4 @@
-"""The journal from which a killed job resumes: what is finished is not done again."""
+"""The journal from which a killed job resumes, without repeating finished work."""
 
 import argparse
 import fcntl
@@ -20,9 +20,9 @@ Row = dict[str, Any]
 
 
 def settings_of(arguments: argparse.Namespace, may_change: Collection[str]) -> dict[str, Any]:
-    """All that was parsed, less what may change between two calls that do one job.
+    """All parsed arguments except those that may change when a job resumes.
 
-    A flag that is added later counts until somebody puts it on the list: forgotten, it costs time and no wrong result.
+    New flags count until they are added to the list: a forgotten one costs time but never gives a wrong result.
     """
     unknown = set(may_change) - set(vars(arguments))
     assert not unknown, f"no such arguments: {unknown}"
@@ -44,10 +44,10 @@ class Journaled(Structural):
 
 
 class Journal:
-    """Lines of JSON: the identity of the job, then one line an image. Only whole batches count.
+    """Lines of JSON: the identity of the job, then one line per image. Only complete batches count.
 
-    Each line carries its checksum. A torn end, a torn line in the middle, a block of NULs or a flipped bit costs the
-    lines that it touches: they are named, left out when the file is next written, and their images done again.
+    Each line carries its checksum. A torn end, a torn line in the middle, a block of NULs or a flipped bit affects only
+    the lines that it touches: they are reported, dropped when the file is next written, and their images redone.
     """
 
     def __init__(self, job: Journaled) -> None:
@@ -72,7 +72,7 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the journal alone. Whatever in it is damaged or belongs to another job is left out from now on."""
+        """Lock the journal. Damaged lines and those of another job are discarded."""
         with ExitStack() as stack:
             self._file = stack.enter_context(_locked(self.path))
             self._read()  # another process may have written meanwhile
@@ -89,8 +89,8 @@ class Journal:
     def _tell_damage(self) -> None:
         shown, more = self._damaged[:5], len(self._damaged) - 5
         lines = f"line{'s' * (len(self._damaged) > 1)} {', '.join(map(str, shown))}{f' and {more} more' * (more > 0)}"
-        lost = "what they held is done again" if self._ours else "it is begun anew"
-        print(f"lit-inpaint: {self.path}: {lines} damaged and left out; {lost}.", file=sys.stderr)
+        lost = "the lost items will be redone" if self._ours else "it starts over"
+        print(f"lit-inpaint: {self.path}: {lines} damaged and skipped; {lost}.", file=sys.stderr)
 
     def append(self, rows: list[Row]) -> None:
         self._write(rows)
@@ -103,7 +103,7 @@ class Journal:
                 content = content[self._file.write(content) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}; what is done so far is kept", str(self.path)) from None
+            raise OSError(error.errno, f"{error.strerror}; finished work is kept", str(self.path)) from None
 
 
 def _line(row: dict[str, Any]) -> bytes:
@@ -112,7 +112,7 @@ def _line(row: dict[str, Any]) -> bytes:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None if it is damaged."""
+    """Parse a line; None if it is damaged."""
     try:
         row = json.loads(line)
         crc = row.pop("crc32", None)
@@ -123,16 +123,16 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[RawIOBase]:
-    """A file at whose end nobody else writes.
+    """A file opened for exclusive appending.
 
     Raises:
-        ValueError: Somebody does.
+        ValueError: Another process is writing to it.
     """
     with open(path, "ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another process is writing {path}; wait or give another --out.") from None
+            raise ValueError(f"another process is writing {path}; wait, or give another --out.") from None
         if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
-            raise ValueError(f"another process has just written {path}; start again.")
+            raise ValueError(f"another process has just written {path}; run the command again.")
         yield file

@@ -1,4 +1,4 @@
-"""``lit-inpaint runs DIR``: every run below a folder, how it does, and the command that resumes it."""
+"""``lit-inpaint runs DIR``: every run below a folder, its status, and the command that resumes it."""
 
 import argparse
 import json
@@ -17,8 +17,8 @@ SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
 
 @dataclass(frozen=True)
 class Line:
-    """One run. ``last``, ``best``, ``best_at`` are of ``metric``; ``best`` is None where nothing defines which end of
-    the scale is better. ``resume`` is None while it runs or without a config."""
+    """One run. ``last``, ``best``, ``best_at`` are of ``metric``; ``best`` is None if the direction of the
+    metric is undefined. ``resume`` is None while it runs or without a config."""
 
     folder: str
     status: str
@@ -36,10 +36,10 @@ class Line:
 
 def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(prog="lit-inpaint runs", description=__doc__)
-    p.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="searched at any depth; runs unless told")
-    shown = "key whose best value is shown (the last, where nothing defines what is better); val/psnr_hole if logged"
+    p.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="searched at any depth (default: runs)")
+    shown = "key whose best value is shown, or the last if its direction is unknown (default: val/psnr_hole if logged)"
     p.add_argument("--metric", help=shown)
-    p.add_argument("--json", action="store_true", help="one JSON list for programs")
+    p.add_argument("--json", action="store_true", help="print a JSON list")
     arguments = p.parse_args(argv)
     if not arguments.folder.is_dir():
         raise ValueError(f"{arguments.folder} is not a folder; give the folder that holds the runs.")
@@ -92,7 +92,7 @@ def describe(folder: Path, metric: str | None = None) -> Line:
 
 
 def text(line: Line) -> str:
-    """One line, or two where there is something to resume."""
+    """One line, or two if the run can be resumed."""
     parts = [f"{line.folder}  {line.status}" + (f" ({line.why})" if line.why else ""), line.method]
     parts += [f"seed {line.seed}"] if line.seed is not None else []
     parts += [f"{line.images_seen} images"]

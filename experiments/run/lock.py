@@ -1,4 +1,4 @@
-"""A run folder has one writer: a second start of the same run is refused."""
+"""A run folder has one writer: a second start of the same run is rejected."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ _HELD: set[int] = set()
 
 
 def _let_go_in_child() -> None:
-    """A DataLoader's worker outlives a killed run by seconds; with the descriptor it would hold the lock for it."""
+    """A DataLoader worker outlives a killed run by seconds; if it inherited the descriptor, it would keep the lock."""
     for descriptor in _HELD:
         os.close(descriptor)
     _HELD.clear()
@@ -25,9 +25,9 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class Lock:
-    """An advisory lock (flock) on ``.lock`` of a run folder: the kernel drops it when its process ends, however.
+    """An advisory lock (flock) on ``.lock`` of a run folder: the kernel releases it when its process ends.
 
-    The file says who holds it, and which folder it lay in: a copied folder is told from a renamed one by that.
+    The file records its holder and its folder, which distinguishes a copied folder from a renamed one.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -35,7 +35,7 @@ class Lock:
 
     @classmethod
     def take(cls, folder: Path) -> tuple["Lock", Plain]:
-        """The lock, and what its file said before.
+        """The lock, and the previous content of its file.
 
         Raises:
             ValueError: If a living process holds it.
@@ -50,10 +50,14 @@ class Lock:
             os.close(descriptor)
             holder = _holder(path)
             raise ValueError(
-                f"{holder} is writing into {folder}. Wait for its end, or give another --trainer.default_root_dir."
+                f"{holder} is writing into {folder}. Wait until it ends, or give another --trainer.default_root_dir."
             ) from None
         except OSError as error:
-            print(f"{folder} cannot be locked ({error.strerror}): do not start it twice.", file=sys.stderr, flush=True)
+            print(
+                f"{folder} cannot be locked ({error.strerror}): make sure not to start it twice.",
+                file=sys.stderr,
+                flush=True,
+            )
         _HELD.add(descriptor)
         process = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
         said = json.dumps(process | {"folder": str(folder.resolve()), "inode": cls.inode(folder)}) + "\n"
@@ -63,7 +67,7 @@ class Lock:
 
     @staticmethod
     def inode(folder: Path) -> list[int]:
-        """What a rename keeps and a copy does not."""
+        """Properties that a rename keeps and a copy does not."""
         status = folder.stat()
         return [status.st_dev, status.st_ino]
 
@@ -74,8 +78,8 @@ class Lock:
 
 
 def _holder(path: Path) -> str:
-    """Who holds a lock: it writes its number a moment after it took it, until then the file names nobody or the last
-    one."""
+    """Holder of a lock. It writes its number just after acquiring it; until then the file names nobody or the previous
+    holder."""
     for _ in range(20):
         said = _read(path)
         number, here = said.get("pid"), said.get("machine") == machine()

@@ -1,4 +1,4 @@
-"""One folder a run, in which nothing is ever overwritten: config, metrics, W&B, checkpoints, run.json."""
+"""One folder per run, in which nothing is ever overwritten: config, metrics, W&B, checkpoints, run.json."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from experiments.files.write import write_text
 from experiments.run.curves import read_segments, surviving
 from experiments.run.names import METRICS, WANDB_ID
 
-REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, some hundred bytes a row
+REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, a few hundred bytes per row
 
 
 class _Segment(ExperimentWriter):
@@ -28,7 +28,7 @@ class _Segment(ExperimentWriter):
         self.metrics_file_path = str(METRICS.next(Path(log_dir)))
 
     def _check_log_dir_exists(self) -> None:
-        """Lightning warns here that it will delete the rows of the run that it continues; a segment deletes nothing."""
+        """Skip Lightning's warning about deleting rows of the resumed run; a segment deletes nothing."""
 
     def save(self) -> None:
         try:
@@ -37,7 +37,7 @@ class _Segment(ExperimentWriter):
             raise OSError(error.errno, error.strerror, self.metrics_file_path) from error
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """For a new column. Lightning writes over the file in place: a kill there would lose all rows so far."""
+        """Rewrite the file for a new column. Lightning overwrites it in place: a kill there would lose all rows."""
         text, path = io.StringIO(), Path(self.metrics_file_path)
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -50,7 +50,7 @@ class _Segment(ExperimentWriter):
 class SegmentedCSVLogger(CSVLogger):
     """metrics.csv in the run folder; a restart writes metrics-1.csv, metrics-2.csv, ... beside it.
 
-    Every row is written when it is logged: a kill loses none, and a sweep reads them while the run goes on.
+    Every row is written when it is logged: a kill loses none, and a sweep can read them during the run.
     """
 
     def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 1) -> None:
@@ -63,20 +63,20 @@ class SegmentedCSVLogger(CSVLogger):
         return super().experiment
 
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml and run.json say it all."""
+        """Log nothing: config.yaml and run.json hold everything."""
 
 
 class RunWandbLogger(WandbLogger):
-    """W&B, offline unless WANDB_MODE says otherwise; one id over all restarts of a run folder; never ends a run.
+    """W&B, offline unless WANDB_MODE is set; one id for all restarts of a run folder; never ends a run.
 
-    A kill takes what W&B's service has not written yet. A restart logs the last rows before its checkpoint once more;
-    they, and those of steps that are trained a second time, carry ``replayed`` 1.
+    A kill loses what W&B's service has not written yet. A restart logs the last rows before its checkpoint again;
+    these rows, and those of steps that are trained twice, carry ``replayed`` 1.
 
     Args:
         save_dir: The run folder; ``wandb sync <run folder>/wandb/offline-run-*`` uploads it later.
         project: On W&B.
         group: Runs of one sweep share it.
-        log_model: Upload checkpoints as well.
+        log_model: Also upload checkpoints.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class RunWandbLogger(WandbLogger):
 
 
 def unreachable(url: str) -> str | None:
-    """Why nothing answers at ``url`` within three seconds; None if something does."""
+    """Why ``url`` does not respond within three seconds; None if it does."""
     try:
         urllib.request.urlopen(url, timeout=3).close()
     except urllib.error.HTTPError as error:

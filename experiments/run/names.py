@@ -11,7 +11,7 @@ CHECKPOINTS, LOCK, STATUS, WANDB_ID = "checkpoints", ".lock", "status.json", "wa
 
 
 class Numbered(NamedTuple):
-    """A file that every start of a run writes anew: config.yaml, config-1.yaml, config-2.yaml, ..."""
+    """A file that every start of a run writes under a new number: config.yaml, config-1.yaml, config-2.yaml, ..."""
 
     stem: str
     suffix: str

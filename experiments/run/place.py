@@ -1,4 +1,4 @@
-"""Where a start of ``fit`` writes: a saved configuration names no folder, so that it means the one that it lies in."""
+"""Output folder of ``fit``: a saved configuration contains no folder, so it refers to the one it is in."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def moved(value: Any, old: str, new: str) -> Any:
 
 
 def to_save(resolved: Plain, written: Plain | None) -> str:
-    """The text of config.yaml: interpolations as they were ``written``, no folder and no checkpoint of its own."""
+    """The text of config.yaml: interpolations as ``written``, without folder and checkpoint."""
     root = resolved["trainer"].pop("default_root_dir", None)
     if root is not None:
         moved(resolved["trainer"], str(root), ROOT)
@@ -55,7 +55,7 @@ def _interpolated(resolved: Any, written: Any) -> Any:
 
 
 def read_saved(path: Path, folder: Path) -> Plain:
-    """A saved configuration, set into the run folder that it lies in; version 0.1.0 wrote the folder's name into it.
+    """A saved configuration, resolved to the run folder it is in; version 0.1.0 stored the folder's name.
 
     Raises:
         ValueError: If the file is not a YAML mapping.

@@ -1,4 +1,4 @@
-"""Whether a process is still the one that it was, on the machine where its number means something."""
+"""Detect PID reuse: is the process that wrote a file still alive on this machine?"""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ def machine() -> str:
 
 
 def born(pid: int) -> str | None:
-    """When a living process began, so that a number used again is told apart; None if there is none.
+    """Start time of a running process, to detect a reused PID; None if there is none.
 
     >>> born(os.getpid()) == born(os.getpid()) is not None
     True
@@ -28,7 +28,7 @@ def born(pid: int) -> str | None:
     except OSError:
         if Path("/proc/self/stat").exists():
             return None
-    try:  # no /proc: the number has to do
+    try:  # no /proc: only the PID is known
         os.kill(pid, 0)
     except ProcessLookupError:
         return None

@@ -1,4 +1,4 @@
-"""``lit-inpaint sweep``: its arguments, the workers it starts, the page it keeps up to date."""
+"""``lit-inpaint sweep``: arguments, workers and the page."""
 
 import argparse
 import os
@@ -26,35 +26,37 @@ PAGE_EVERY = 30.0  # seconds, while trials end
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint sweep",
-        description="Train over a search space written in W&B's sweep schema, offline, with Optuna. The same command "
-        "again resumes it; on another machine with the same --out or --storage it helps.",
+        description="Train over a search space in W&B's sweep schema, offline, with Optuna. Run the same command again "
+        "to resume, or on another machine with the same --out or --storage to join.",
     )
-    p.add_argument("sweep", help="a YAML; installed ones by name, as in narrow_vs_wide")
-    p.add_argument("--out", type=Path, help="folder of trials, page and journal; runs/sweeps/<name> unless told")
-    p.add_argument("--workers", type=int, default=1, help="trials at a time on this machine; 0 only writes the page")
-    p.add_argument("--trials", type=int, help="trials in all; run_cap of the file unless told")
-    p.add_argument("--seed", type=int, help="of what random and bayes draw; another one for every file unless told")
-    p.add_argument("--storage", help="database URL in place of <out>/journal.log, such as postgresql://...")
+    p.add_argument("sweep", help="a YAML file, or the name of a built-in sweep such as narrow_vs_wide")
+    p.add_argument("--out", type=Path, help="folder for trials, page and journal (default: runs/sweeps/<name>)")
+    p.add_argument(
+        "--workers", type=int, default=1, help="number of parallel trials on this machine; 0 only writes the page"
+    )
+    p.add_argument("--trials", type=int, help="total number of trials (default: run_cap of the file)")
+    p.add_argument("--seed", type=int, help="seed for random and bayes (default: derived from the file)")
+    p.add_argument("--storage", help="database URL to use instead of <out>/journal.log, e.g. postgresql://...")
     p.add_argument(
         "--submitit",
         nargs="+",
         metavar="KEY=VALUE",
-        help="hand the workers to a cluster through submitit: cluster=slurm timeout_min=600 gpus_per_node=1 ...",
+        help="submit the workers to a cluster through submitit: cluster=slurm timeout_min=600 gpus_per_node=1 ...",
     )
     p.add_argument("--work", action="store_true", help=argparse.SUPPRESS)  # this process is a worker
     return p
 
 
 def main(argv: list[str]) -> int:
-    """0 when the budget is met and a trial is complete, 1 when it is not or none is."""
+    """0 if the budget is met and a trial is complete, else 1."""
     arguments = parser().parse_args(argv)
     sweep = read_sweep(find_yaml(arguments.sweep, "sweeps"))
     budget = sweep.budget(arguments.trials)
     if arguments.workers < 0:
-        raise ValueError(f"--workers is {arguments.workers}; expected 1 or more, or 0 to write the page alone.")
+        raise ValueError(f"--workers is {arguments.workers}; expected 1 or more, or 0 to only write the page.")
     if arguments.seed is not None and (arguments.seed < 0 or sweep.method == "grid"):
         raise ValueError(
-            f"--seed is {arguments.seed}; expected 0 or more, and method random or bayes: a grid draws nothing."
+            f"--seed is {arguments.seed}; expected 0 or more, and method random or bayes: a grid has no random draws."
         )
     out = (arguments.out or Path("runs/sweeps") / sweep.name).absolute()
     try:
@@ -87,11 +89,11 @@ def worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> 
 
 
 def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path) -> None:
-    """Start the workers, say which trials end, and end the workers with this process, whatever ends it."""
+    """Start the workers, report finished trials, and stop the workers when this process ends for any reason."""
     from experiments.sweep.worker import GRACE, end_with_parent, exit_on, stop
 
     signal.signal(signal.SIGTERM, exit_on)
-    ledger.give_back_of_the_dead()
+    ledger.reclaim_from_dead_workers()
     told = {trial.number for trial in ledger.trials() if trial.state.is_finished()}
     workers: list[subprocess.Popen[bytes]] = []
     written = 0.0
@@ -112,7 +114,7 @@ def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path
     finally:
         for worker in workers:
             stop(worker, 2 * GRACE)  # it stops its trial first
-    ledger.give_back_of_the_dead()
+    ledger.reclaim_from_dead_workers()
     killed = sum(worker.returncode != 0 for worker in workers)
     if killed:
         print(f"{killed} of {number} workers died; the others took over their trials.", file=sys.stderr)
@@ -121,7 +123,7 @@ def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path
 
 
 def environments(number: int) -> list[dict[str, str]]:
-    """One a worker; the GPUs of this machine are shared out, so that a trial's DDP stays on its worker's."""
+    """One environment per worker; GPUs are divided, so that a trial's DDP stays on its worker's GPUs."""
     gpus = visible_gpus()
     if not gpus or number == 1:
         return [dict(os.environ)] * number
@@ -141,7 +143,7 @@ def visible_gpus() -> list[str]:
 
 
 def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[str]) -> int:
-    """Hand the workers to submitit and return; they end when the budget is met."""
+    """Submit the workers through submitit and return; they end when the budget is met."""
     try:
         import submitit
     except ImportError:
@@ -151,7 +153,7 @@ def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[st
     executor.update_parameters(**{key: int(v) if v.isdigit() else v for key, v in pairs.items()})
     jobs = [executor.submit(submitit.helpers.CommandFunction(list(command))) for _ in range(number)]
     print(f"{len(jobs)} workers submitted: {', '.join(job.job_id for job in jobs)}. Their logs: {out / 'submitit'}")
-    print(f"The page, at any time: {page_command(command[5], out)}")
+    print(f"To update the page: {page_command(command[5], out)}")
     return 0
 
 
@@ -165,7 +167,7 @@ def line(trial: "FrozenTrial", ledger: "Ledger") -> str:
 
     name = f"trial {trial.number}"
     if lost(trial):
-        return f"{name} lost: {why_lost(trial)}; its place in the budget is free again"
+        return f"{name} lost: {why_lost(trial)}; its slot in the budget is free again"
     state = trial.state.name.lower()
     if trial.value is not None:
         best = ledger.best()

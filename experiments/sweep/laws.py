@@ -1,4 +1,4 @@
-"""The distributions of W&B's sweep files: what each must say, and what a trial draws from it."""
+"""The distributions of W&B's sweep files: required keys, and sampling."""
 
 import itertools
 import json
@@ -57,7 +57,7 @@ def whole_number(value: object, where: str, least: int) -> int:
 
 
 def read_law(name: str, spec: object, method: str) -> Law:
-    """The distribution of one parameter written out; which it is follows from the keys where W&B says so."""
+    """The full distribution of one parameter, inferred from its keys as in W&B."""
     if not isinstance(spec, dict):
         raise ValueError(
             f"parameter {name}: expected value, values, min and max, or nested parameters, given {spec!r}."
@@ -122,12 +122,12 @@ def text(value: object) -> str:
 
 
 def choices(values: Sequence[object]) -> list[str]:
-    """Values as Optuna keeps them, which takes plain ones only; a value given twice is one choice."""
+    """Values in Optuna's plain form; duplicates are one choice."""
     return list(dict.fromkeys(map(text, values)))
 
 
 def distinct(spec: Law) -> list[Any]:
-    """The values of a grid's parameter: one given twice, or two that a command line cannot tell apart, are one.
+    """The values of a grid's parameter: duplicates, or values that are equal on the command line, count once.
 
     >>> distinct({"values": [1, 2, 1, "2", None]})
     [1, 2, None]
@@ -139,7 +139,7 @@ def distinct(spec: Law) -> list[Any]:
 
 
 def draw(trial: "Trial", parameters: Mapping[str, Law]) -> Drawn:
-    """One value a parameter; ``trial`` is Optuna's. Laws that Optuna lacks are inverse distribution functions."""
+    """One value per parameter; ``trial`` is Optuna's. Laws that Optuna lacks are inverse distribution functions."""
     return {name: _draw(trial, name, spec) for name, spec in parameters.items()}
 
 

@@ -1,7 +1,7 @@
-"""Who runs which trial: a budget that is met exactly, however many workers there are and however they end.
+"""Assign trials to workers: the budget is met exactly for any number of workers and any failures.
 
 Every worker sees the same trials, numbered by the storage. A trial counts unless it is *lost*: its worker died or was
-stopped, so that its place in the budget is free again. A new trial may run if fewer than ``budget`` trials of a lower
+stopped, so its slot in the budget is free again. A new trial may run if fewer than ``budget`` trials of a lower
 number count; that needs no lock, because numbers are given in order and a trial is signed in the write that makes it.
 """
 
@@ -22,14 +22,14 @@ from experiments.sweep.laws import Drawn, choices, draw, text
 from experiments.sweep.space import Sweep
 from experiments.sweep.storage import DAMAGED, open_storage
 
-BEAT = 15.0  # seconds between signs of life
-SILENCE = 180.0  # after so many a worker of another machine is taken for dead
+BEAT = 15.0  # seconds between heartbeats
+SILENCE = 180.0  # seconds after which a worker on another machine counts as dead
 WAIT = 0.2
 
 
 class Ledger:
     def __init__(self, sweep: Sweep, place: str, budget: int, seed: int | None = None) -> None:
-        """``seed``: of what trials draw; of the file's name and content unless told, kept with the trials."""
+        """``seed``: seed of the trials' draws, stored with the trials (default: from the file's name and content)."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.budget = sweep, budget
         self.storage = open_storage(place, sweep.name, sweep.maximize)
@@ -65,7 +65,7 @@ class Ledger:
         return sorted(self.study.get_trials(deepcopy=False), key=lambda trial: trial.number)
 
     def held(self) -> list[FrozenTrial]:
-        """The trials that count: running, or finished by themselves."""
+        """The trials that count: running, or finished regularly."""
         return [trial for trial in self.trials() if not lost(trial)]
 
     def best(self) -> FrozenTrial | None:
@@ -87,9 +87,9 @@ class Ledger:
     # ---- one trial -------------------------------------------------------------------------------------------------
 
     def claim(self) -> tuple[optuna.Trial, Drawn] | None:
-        """The next trial and what it draws; None when the budget is met. Waits while others may still lose theirs."""
+        """The next trial and its parameters; None when the budget is met. Waits while others may still lose theirs."""
         while True:
-            self.give_back_of_the_dead()
+            self.reclaim_from_dead_workers()
             held = self.held()
             if not self._enough(held):
                 trial = self._sign()
@@ -103,14 +103,14 @@ class Ledger:
             time.sleep(WAIT)
 
     def _sign(self) -> optuna.Trial:
-        """A running trial that bears its worker's name from the first write on."""
+        """A running trial, signed by its worker from the first write on."""
         signature = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid()), "beat": time.time()}
         template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=signature)
         study = self.storage.get_study_id_from_name(self.study.study_name)
         return optuna.Trial(self.study, self.storage.create_new_trial(study, template_trial=template))
 
     def _drawn(self, trial: optuna.Trial) -> Drawn:
-        # Each place in the budget has a seed of its own: a lost trial is drawn again as it was. TPE learns from the
+        # Each slot in the budget has its own seed: a lost trial is redrawn identically. TPE learns from the
         # trials so far and is seeded by the number of the trial.
         if self.sweep.method == "random":
             taken = {other.user_attrs.get("place", other.number) for other in self._below(trial)}
@@ -125,16 +125,16 @@ class Ledger:
         return int(np.random.SeedSequence([self.study.user_attrs["seed"], place]).generate_state(1)[0])
 
     def _below(self, trial: optuna.Trial) -> list[FrozenTrial]:
-        """The trials of a lower number that count, once all of these have what they drew."""
+        """The counting trials with a lower number, once all of them have their parameters."""
         while True:
             below = [other for other in self.held() if other.number < trial.number]
             if all("drawn" in other.user_attrs for other in below):
                 return below
-            self.give_back_of_the_dead()
+            self.reclaim_from_dead_workers()
             time.sleep(WAIT)
 
     def _point(self, trial: optuna.Trial) -> Drawn:
-        """The first point of the grid that no trial of a lower number holds."""
+        """The first grid point not taken by a trial with a lower number."""
         taken = {json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in self._below(trial)}
         point = next(p for p in self.sweep.grid() if json.dumps(p, sort_keys=True) not in taken)
         for name, spec in self.sweep.parameters.items():  # recorded as if drawn, for the importance of each
@@ -144,7 +144,7 @@ class Ledger:
         return point
 
     def finish(self, number: int, state: TrialState, value: float | None = None, **facts: Any) -> bool:
-        """Enter how a trial ended; False if it had been given to the lost meanwhile."""
+        """Record the end of a trial; False if it was declared lost meanwhile."""
         try:
             for key, fact in facts.items():
                 self.storage.set_trial_user_attr(self._id(number), key, fact)
@@ -159,19 +159,19 @@ class Ledger:
         return int(self.storage.get_trial_id_from_study_id_trial_number(study, number))
 
     def lose(self, number: int, why: str) -> bool:
-        """Fail a trial that its worker cannot finish; its place in the budget is free again."""
+        """Fail a trial that its worker cannot finish; its slot in the budget is free again."""
         return self.finish(number, TrialState.FAIL, lost=why)
 
     def beat(self, trial: optuna.Trial) -> bool:
-        """A sign of life; False if the trial is no longer this worker's."""
+        """Send a heartbeat; False if the trial no longer belongs to this worker."""
         try:
             trial.set_user_attr("beat", time.time())
             return True
         except RuntimeError:
             return False
 
-    def give_back_of_the_dead(self) -> None:
-        """Lose the running trials whose worker is gone, and end what it left running on this machine."""
+    def reclaim_from_dead_workers(self) -> None:
+        """Declare trials of dead workers lost, and end their remaining processes on this machine."""
         for trial in self.trials():
             signed = trial.user_attrs
             if trial.state.is_finished():
@@ -188,7 +188,7 @@ class Ledger:
 
 
 def lost(trial: FrozenTrial) -> bool:
-    """Given back, or finished without what it drew: a damaged journal said it."""
+    """Lost, or finished without its parameters because the journal was damaged."""
     failed = trial.state == TrialState.FAIL and "lost" in trial.user_attrs
     return failed or (trial.state.is_finished() and "drawn" not in trial.user_attrs)
 

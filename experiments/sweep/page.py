@@ -1,4 +1,4 @@
-"""What a sweep leaves: trials.csv, best.yaml, and a page that holds its script and asks the network for nothing."""
+"""Outputs of a sweep: trials.csv, best.yaml, and a self-contained page that works offline."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ COLOURS = {"COMPLETE": "#2f6fb3", "PRUNED": "#cf6a24", "FAIL": "#b8405e", "RUNNI
 
 
 def write(ledger: Ledger, out: Path) -> list[Path]:
-    """trials.csv, best.yaml if a trial is complete, sweep.html; each whole or not at all."""
+    """Write trials.csv, best.yaml if a trial is complete, and sweep.html, each atomically."""
     files = {out / "trials.csv": table(ledger)}
     best = ledger.best()
     config = best_config(best, out) if best else None
@@ -39,7 +39,7 @@ def write(ledger: Ledger, out: Path) -> list[Path]:
 
 
 def best_config(best: FrozenTrial, out: Path) -> str | None:
-    """The configuration of the best trial as it was parsed, with a run folder of its own; None if it lies elsewhere."""
+    """The parsed configuration of the best trial with its own run folder; None if it is elsewhere."""
     folder = best.user_attrs.get("folder", "")
     configs = Run(Path(folder)).configs if folder else []
     if not configs:
@@ -130,7 +130,7 @@ def history(ledger: Ledger) -> go.Figure:
 
 
 def parallel(ledger: Ledger) -> go.Figure | None:
-    """One line a complete trial through its values, coloured by the metric; what never varies has no axis.
+    """One line per complete trial through its values, coloured by the metric; constant parameters have no axis.
 
     Plotly's own parallel coordinates want WebGL and ``eval``; lines want neither.
     """
@@ -203,7 +203,7 @@ def importances(ledger: Ledger) -> tuple[dict[str, float], str]:
     """Share of each parameter in the variance of the metric (fANOVA, Hutter et al. 2014), or why there is none."""
     complete = [t for t in ledger.held() if t.state == TrialState.COMPLETE]
     if len(complete) < 4 or len({t.value for t in complete}) < 2:
-        return {}, "fewer than four complete trials, or all of one value"
+        return {}, "fewer than four complete trials, or all with the same value"
     study = optuna.create_study(direction=ledger.study.direction)
     study.add_trials([_plain(trial) for trial in complete])
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
@@ -214,7 +214,7 @@ def importances(ledger: Ledger) -> tuple[dict[str, float], str]:
 
 
 def _plain(trial: FrozenTrial) -> FrozenTrial:
-    """The trial without what pruning reported: a storage in memory wants finite numbers alone."""
+    """The trial without intermediate values: the in-memory storage accepts only finite numbers."""
     return optuna.trial.create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
 
 

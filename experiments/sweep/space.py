@@ -44,10 +44,10 @@ class Sweep:
             yield dict(zip(self.parameters, point, strict=True))
 
     def budget(self, trials: int | None) -> int:
-        """Trials in all: as the command line says, else run_cap, else the whole grid.
+        """Total number of trials: from the command line, else run_cap, else the whole grid.
 
         Raises:
-            ValueError: Nothing says when to stop, or fewer than one are asked for.
+            ValueError: There is no limit, or it is below one.
         """
         if trials is not None and trials < 1:
             raise ValueError(
@@ -98,7 +98,7 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
     if not parameters:
         raise ValueError(f"{path.name}: parameters is empty; name what the sweep varies.")
     if len(parameters) < len(given):
-        raise ValueError(f"{path.name}: a parameter is given twice, nested and with dots.")
+        raise ValueError(f"{path.name}: a parameter is given twice, nested and dotted.")
     return Sweep(
         name=path.stem,
         method=method,

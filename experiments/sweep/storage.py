@@ -1,6 +1,6 @@
 """Where a sweep's trials are kept: a database, or Optuna's journal file, which here survives a torn line.
 
-Optuna's own raises on every later open once a line is torn, and the next line is written behind the torn one.
+Optuna's own journal fails on every later open once a line is torn, and appends after the torn line.
 """
 
 import json
@@ -17,7 +17,7 @@ from experiments.files.write import write_bytes
 from masks.atomic import whole
 
 CREATE_STUDY, CREATE_TRIAL = 0, 4  # op_code of Optuna's journal
-DAMAGED = "what the journal said of it is damaged"
+DAMAGED = "its entry in the journal is damaged"
 
 
 def open_storage(place: str, study: str, maximize: bool) -> Any:
@@ -30,7 +30,7 @@ def open_storage(place: str, study: str, maximize: bool) -> Any:
 
 
 class WholeLines(JournalFileBackend):
-    """A journal of whole lines: a torn end is cut off before anything is written behind it."""
+    """A journal of complete lines: a torn end is cut off before appending."""
 
     def __init__(self, place: str) -> None:
         self._place, self._own_lock = Path(place), JournalFileSymlinkLock(place, grace_period=10)
@@ -56,10 +56,10 @@ class WholeLines(JournalFileBackend):
             self._own_lock.release()
 
     def repair(self, study: str, maximize: bool) -> None:
-        """Leave damaged lines out, say which, and keep the file as it was beside the repaired one.
+        """Drop and report damaged lines, and keep the original file beside the repaired one.
 
-        Trials are numbered by their order in the file: a lost one keeps its place, so that what other lines say of it
-        and of later ones still holds. What a line said that is lost is done again.
+        Trials are numbered by their order in the file: a lost one keeps its place, so that references
+        to it and to later ones stay valid. The work of a lost line is redone.
         """
         self._own_lock.acquire()
         try:
@@ -74,7 +74,7 @@ class WholeLines(JournalFileBackend):
                 with whole(self._place, flush=True) as part:
                     part.write_bytes(b"".join(line + b"\n" for line in lines))
                 told = ", ".join(map(str, damaged[:5])) + (f" and {len(damaged) - 5} more" * (len(damaged) > 5))
-                print(f"lit-inpaint: {self._place}: damaged lines left out: {told}; kept in {kept}.", file=sys.stderr)
+                print(f"lit-inpaint: {self._place}: damaged lines skipped: {told}; kept in {kept}.", file=sys.stderr)
             elif tail:
                 os.truncate(self._place, len(content) - len(tail))
                 print(f"lit-inpaint: {self._place}: a torn last line was cut off.", file=sys.stderr)
@@ -83,7 +83,7 @@ class WholeLines(JournalFileBackend):
 
 
 def _end_of_lines(file: Any) -> int:
-    """Where the last whole line ends."""
+    """End of the last complete line."""
     end: int = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - 65536)
@@ -103,7 +103,7 @@ def _operation(line: bytes) -> dict[str, Any] | None:
 
 
 def _with_places(found: list[tuple[bytes, dict[str, Any] | None]], study: dict[str, Any], path: Path) -> list[bytes]:
-    """The whole lines, and in the place of lost ones the study and the trials that later lines presuppose."""
+    """The intact lines, with the study and the trials that later lines require in place of lost ones."""
     lines: list[bytes] = []
     spot: int | None = None  # where the last damaged line stood
     trials, studied = 0, False
@@ -115,7 +115,7 @@ def _with_places(found: list[tuple[bytes, dict[str, Any] | None]], study: dict[s
         presupposed = int(operation.get("trial_id", -1)) + 1
         if (code != CREATE_STUDY and not studied) or presupposed > trials:
             if spot is None:
-                raise ValueError(f"{path} lacks its beginning; move it away, and the sweep begins anew.")
+                raise ValueError(f"{path} is missing its beginning; move it away to start the sweep over.")
             lost = [] if studied else [{"op_code": CREATE_STUDY, **study}]
             began = datetime.now(UTC).isoformat()
             lost += [{"op_code": CREATE_TRIAL, "study_id": 0, "datetime_start": began}] * (presupposed - trials)

@@ -20,13 +20,13 @@ ENV = "/usr/bin/env"
 
 
 def read_command(given: object, program: object) -> list[str]:
-    """The words of a sweep's file with its program in them, W&B's default where it has none.
+    """The command of a sweep file with its program filled in, or W&B's default.
 
     Raises:
-        ValueError: A macro is unknown, or nothing takes what a trial draws.
+        ValueError: A macro is unknown, or the command does not take the parameters.
     """
     if given is not None and not isinstance(given, list):
-        raise ValueError(f'command must be a list of words, as in [lit-inpaint, fit, "${{args}}"], given {given!r}.')
+        raise ValueError(f'command must be a list of words such as [lit-inpaint, fit, "${{args}}"], given {given!r}.')
     words = [str(word) for word in given or DEFAULT]
     if "${program}" in words and not program:
         raise ValueError("program is missing: the command names ${program}, as W&B's own does where none is given.")
@@ -47,7 +47,7 @@ def read_command(given: object, program: object) -> list[str]:
 
 
 def fill(command: Sequence[str], drawn: Mapping[str, object], folder: Path) -> list[str]:
-    """The words of one trial: what it draws, and its own folder as one more argument behind them."""
+    """The command of one trial: its parameters, and its folder as the last argument."""
     words: list[str] = []
     behind: list[str] = []
     own = {FOLDER: str(folder)}

@@ -1,4 +1,4 @@
-"""One worker: takes trials until the budget is met, runs each as a process of its own, reports what it validates."""
+"""One worker: takes trials until the budget is met, runs each in a separate process, reports validations."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ GRACE = 60.0  # from SIGTERM, upon which a run saves its checkpoint, to SIGKILL
 
 
 def work(ledger: Ledger, out: Path) -> None:
-    """Run trials until none is left. SIGTERM and Ctrl-C end the trial in hand and give its place back."""
+    """Run trials until none is left. SIGTERM and Ctrl-C end the current trial and free its slot."""
     signal.signal(signal.SIGTERM, exit_on)
     while (claimed := ledger.claim()) is not None:
         trial, drawn = claimed
@@ -74,7 +74,7 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
 
 
 def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes], folder: Path) -> str:
-    """Until the process ends, report each validation; "ended", "pruned", or "lost" if another worker took it over."""
+    """Report each validation until the process ends; "ended", "pruned", or "lost" if another worker took it over."""
     reported, beaten, read, run = 0, time.monotonic(), 0, Run(folder)
     while True:
         running = process.poll() is None
@@ -106,7 +106,7 @@ def exit_on(number: int, frame: FrameType | None) -> None:
 
 
 def end_with_parent() -> None:
-    """Linux sends SIGTERM when the worker dies, even of SIGKILL; elsewhere the next worker ends the trial."""
+    """On Linux, receive SIGTERM when the worker dies, even by SIGKILL; elsewhere the next worker ends the trial."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

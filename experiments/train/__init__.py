@@ -1,1 +1,1 @@
-"""fit, validate, test, predict, and what goes before them: data lists, the quickstart."""
+"""fit, validate, test, predict, the preparation of data lists, and the quickstart."""

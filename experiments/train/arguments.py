@@ -1,4 +1,4 @@
-"""The command line before it is parsed: names of configurations, saved runs, and what a checkpoint says of them."""
+"""The command line before it is parsed: names of configurations, saved runs, and values from checkpoints."""
 
 import argparse
 import ast
@@ -18,10 +18,10 @@ from lit_inpaint.load import described, hyper_parameters, read_checkpoint, stage
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:
-    """Put what a checkpoint says of the model, and of its run folder, before what the user says.
+    """Insert the checkpoint's model and run folder before the user's arguments.
 
-    ``argv`` begins with the subcommand. The words of the user stay as they are, but for names of installed YAMLs and
-    what W&B's agent writes as Python does.
+    ``argv`` begins with the subcommand. The user's arguments are unchanged, except for names of built-in YAMLs and
+    values that W&B's agent writes in Python syntax.
     """
     command, *words = argv
     words = [installed(renamed.class_paths(of_agent(word))) for word in words]
@@ -38,7 +38,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
 
 
 def options() -> argparse.ArgumentParser:
-    """The options that say something of others; without a value they are left to the parser of the subcommand."""
+    """Options that affect others; without a value they are left to the subcommand's parser."""
     parser = argparse.ArgumentParser(add_help=False)  # takes the abbreviations that the subcommand's takes
     parser.add_argument("--trainer", nargs="?")  # no abbreviation of what follows
     parser.add_argument("--ckpt_path", nargs="?")
@@ -48,14 +48,14 @@ def options() -> argparse.ArgumentParser:
 
 
 def said_by_weights(path: Path) -> Plain:
-    """``init_from``: the class, and the arguments that weights belong to."""
+    """``init_from``: the class, and the arguments that define the network."""
     saved = read_checkpoint(path)
     cls = stage_classes().get(saved["method"])
     if cls is None:
         return {}
     arguments = cls.function_arguments(hyper_parameters(saved))
     if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):
-        rank_zero_info(f"{path} brings its weights and what belongs to them: {told}")
+        rank_zero_info(f"{path} provides the weights and the arguments that belong to them: {told}")
     return {"model": described(cls, arguments, path)}
 
 
@@ -64,7 +64,7 @@ def said_by_checkpoint(path: Path, command: str) -> Plain:
     saved = read_checkpoint(path)
     cls = stage_classes().get(saved["method"])
     if cls is None:
-        raise ValueError(f"{path} holds a {saved['method']}, which is not known here. Import its module first.")
+        raise ValueError(f"{path} holds a {saved['method']}, which is unknown. Import its module first.")
     said: Plain = {"model": described(cls, hyper_parameters(saved), path)}
     if command == "fit" and (run := Run.of(path)):
         said["trainer"] = {"default_root_dir": str(run.folder)}
@@ -72,10 +72,10 @@ def said_by_checkpoint(path: Path, command: str) -> Plain:
 
 
 def installed(word: str) -> str:
-    """An option's YAML (--data data/imagenet.yaml), looked up among the installed ones unless it lies here.
+    """An option's YAML (--data data/imagenet.yaml), looked up among the built-in ones unless it exists here.
 
     Raises:
-        ValueError: It is nowhere, or no YAML.
+        ValueError: It does not exist, or is not YAML.
     """
     name, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
     if not value.endswith(".yaml"):
@@ -90,8 +90,8 @@ def config_text(value: str, fitting: bool) -> str:
 
     Args:
         value: A path here or among the installed configurations, with or without its suffix, or JSON.
-        fitting: Otherwise a saved configuration brings no logger and no callback: an evaluation adds nothing to the
-            curves of a training.
+        fitting: If False, loggers and callbacks of a saved configuration are dropped: an evaluation must not add to
+            the curves of a training run.
     """
     if value.lstrip().startswith("{"):
         return value
@@ -106,7 +106,7 @@ def config_text(value: str, fitting: bool) -> str:
 
 
 def of_agent(word: str) -> str:
-    """What W&B's agent writes as Python does, as YAML.
+    """Convert Python syntax from W&B's agent to YAML.
 
     >>> of_agent("--model.init_args.clip_norm=None"), of_agent("{'flip': True, 'root': None}")
     ('--model.init_args.clip_norm=null', '{"flip": true, "root": null}')

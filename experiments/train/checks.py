@@ -1,4 +1,4 @@
-"""What Lightning would refuse with a traceback, or in the middle of a run: one line before it begins."""
+"""Check for errors that Lightning would report with a traceback or in the middle of a run."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ LOGGED = {"step", "epoch", "images_seen", "images_per_second", "data_wait", "gen
 
 
 def check_flags(trainer: Namespace, model: LightningModule) -> None:
-    """Refuse flags of Trainer that are for automatic optimisation, naming the argument of the method that does it.
+    """Reject Trainer flags for automatic optimisation, and name the corresponding argument of the method.
 
     Raises:
         ValueError: ``trainer`` is the configuration's part of that name.
@@ -36,7 +36,7 @@ def check_flags(trainer: Namespace, model: LightningModule) -> None:
 
 
 def check_monitors(callbacks: Iterable[Callback], model: LightningModule) -> None:
-    """Refuse callbacks that wait for a value that the method never logs.
+    """Reject callbacks that monitor a value the method never logs.
 
     Raises:
         ValueError: Naming what can be monitored.
@@ -59,23 +59,23 @@ def check_monitors(callbacks: Iterable[Callback], model: LightningModule) -> Non
         shown = sorted(name for name in known if name.startswith("val/"))
         raise ValueError(
             f"{type(callback).__name__} monitors {key!r}, which {type(model).__name__} never logs. "
-            f"{nearest(key, shown)} Of training: train/... as metrics.csv names them."
+            f"{nearest(key, shown)} For training: train/... as in metrics.csv."
         )
 
 
 def explained(error: Exception) -> str | None:
-    """A mistake in the settings that Lightning tells by an exception of its own, in one line; None of any other."""
+    """One line for a settings error that Lightning reports as an exception; None for any other."""
     said = " ".join(str(error).split())
     if isinstance(error, ModuleNotFoundError):
         return f"a package is missing: {said}" + ("" if "pip install" in said else f". pip install {error.name}")
     if type(error).__name__ == "MisconfigurationException":
         device = re.search("can not run on your system|available on this machine|requested gpu", said)
-        return f"{said} Set trainer.accelerator and trainer.devices to what there is, or to auto." if device else said
+        return f"{said} Set trainer.accelerator and trainer.devices to available ones, or to auto." if device else said
     return said if said.startswith("Early stopping conditioned on metric") else package_missing(said)
 
 
 def package_missing(message: str) -> str | None:
-    """The class and the package, out of jsonargparse's account of a class that could not be made; None of any other.
+    """Class and missing package from jsonargparse's instantiation error; None for any other error.
 
     >>> package_missing("- Problem with given class_path 'a.B': No module named 'b'. Try `pip install b`\\n- Expected")
     "B needs a package that is not here: No module named 'b'. Try `pip install b`"
@@ -84,4 +84,4 @@ def package_missing(message: str) -> str | None:
     *_, problem = ["", *re.findall(r"Problem with given class_path '([\w.]+'.*?)(?: - Expected| Given value|$)", said)]
     path, _, reason = problem.partition("': ")
     wanted = re.search(r"pip install|No module named", reason)
-    return f"{path.rpartition('.')[2]} needs a package that is not here: {reason}" if wanted else None
+    return f"{path.rpartition('.')[2]} needs a package that is not installed: {reason}" if wanted else None

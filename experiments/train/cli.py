@@ -58,7 +58,7 @@ class InpaintCLI(LightningCLI):
             type=str,
             default="ema",
             choices=["ema", "raw"],
-            help="evaluate the averaged weights where the checkpoint has them, or the raw ones",
+            help="evaluate the EMA weights if the checkpoint has them, or the raw ones",
         )
 
     def _parse_ckpt_path(self) -> None:
@@ -84,9 +84,7 @@ class InpaintCLI(LightningCLI):
         if asked in {"last", "auto"}:
             config.ckpt_path = str(Run(Path(trainer.default_root_dir)).checkpoint or "") or None
             if asked == "last" and config.ckpt_path is None:
-                raise ValueError(
-                    f"{trainer.default_root_dir} holds no checkpoint; --ckpt_path auto begins without one."
-                )
+                raise ValueError(f"{trainer.default_root_dir} holds no checkpoint; --ckpt_path auto starts a new run.")
         if self.config.subcommand == "fit" and not trainer.fast_dev_run:
             self._choose_folder(config, asked)
         elif self.config.subcommand == "fit":  # a trial leaves no trace; Lightning's own ModelCheckpoint would
@@ -102,7 +100,7 @@ class InpaintCLI(LightningCLI):
             raise Mistake(str(error)) from error
 
     def _choose_folder(self, config: Namespace, asked: str | None) -> None:
-        """A resumed run stays in its folder; a new one takes the next free name, for all that is named after it."""
+        """A resumed run stays in its folder; a new one takes the next free name, also for derived paths."""
         run = Run(Path(config.trainer.default_root_dir))
         checkpoint = config.get("ckpt_path")
         own = checkpoint and Path(checkpoint).resolve().is_relative_to(run.folder.resolve())
@@ -110,10 +108,10 @@ class InpaintCLI(LightningCLI):
         if not is_first_process():
             return
         if self.resumes and not checkpoint:
-            tell(f"{run.folder} holds no checkpoint: the run begins anew in it.")
+            tell(f"{run.folder} holds no checkpoint: the run starts over in it.")
         elif not self.resumes and run.exists:
             free = run.next_free()
-            tell(f"{run.folder} holds a run already: this one is written to {free.folder}. To resume the other:")
+            tell(f"{run.folder} already holds a run: this one is written to {free.folder}. To resume the other:")
             tell(f"  {run.command}" if run.command else "  it has no configuration")
             moved(config.trainer, str(config.trainer.default_root_dir), str(free.folder))
 
@@ -125,7 +123,7 @@ class InpaintCLI(LightningCLI):
                 load_weights(self.model, Path(config.init_from))
 
     def before_fit(self) -> None:
-        """What can be refused is, before a logger creates its first file and before there are other processes."""
+        """Run all checks before a logger creates its first file and before other processes start."""
         config, trainer = self.config.fit, self.trainer
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         check_flags(config.trainer, self.model)
@@ -177,7 +175,7 @@ def _watch_present_keys(callbacks: Any, method: str) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this is rank 0 of all nodes, before Lightning knows: nobody else chooses a folder."""
+    """Whether this is global rank 0, before Lightning knows it: only rank 0 chooses a folder."""
     ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 

@@ -1,4 +1,4 @@
-"""What a run says of itself: config.yaml, run.json, and the same facts for every logger."""
+"""Metadata of a run: config.yaml, run.json, and the same facts for every logger."""
 
 import copy
 import os
@@ -76,10 +76,10 @@ class RunRecord(L.Callback):
 
 
 def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:
-    """Hash of what this fit validates on, and how many samples that is; None where there is none.
+    """Hash of the validation samples of this fit, and their number; None without validation.
 
-    Of a part (``limit_val_batches``, a number or a share; ``overfit_batches``) the hash covers that part alone, and
-    of a loader of the user's own, what that loader reads.
+    Of a part (``limit_val_batches``, a number or a share; ``overfit_batches``) the hash covers only that part, and
+    for a custom loader, what that loader reads.
     """
     from experiments.evaluate.protocol import define
     from experiments.records.record import hash_of

@@ -1,4 +1,4 @@
-"""What a checkpoint brings into a fit: its weights (``init_from``), or a run whose class and arguments stay."""
+"""Start from a checkpoint: its weights only (``init_from``), or resume with the same class and arguments."""
 
 import inspect
 import json
@@ -12,10 +12,10 @@ from lit_inpaint.stage import Stage
 
 
 def load_weights(model: Stage, path: Path) -> None:
-    """``init_from``: weights only, strictly; optimisers, schedules and counters begin anew.
+    """``init_from``: weights only, strictly; optimisers, schedules and counters start fresh.
 
     Raises:
-        ValueError: They are of another class, of another function (another ``variant``, say), or do not fit.
+        ValueError: They belong to another class or network (e.g. another ``variant``), or do not fit.
     """
     checkpoint = read_checkpoint(path)
     cls = stage_classes().get(checkpoint["method"])
@@ -27,7 +27,7 @@ def load_weights(model: Stage, path: Path) -> None:
         if key in model.hparams and json.dumps(model.hparams[key], default=str) != json.dumps(saved, default=str):
             raise ValueError(
                 f"model.init_args.{key} is {model.hparams[key]!r}, but the weights of {path} were made with {saved!r}: "
-                "another function. Leave it out, so that it is taken from the checkpoint."
+                "a different network. Omit it to use the checkpoint's value."
             )
     refuse_unfit(checkpoint["state_dict"], model.state_dict(), path, type(model).__name__)
     model.load_state_dict(checkpoint["state_dict"])

@@ -1,4 +1,4 @@
-"""The parser of fit, validate, test and predict: a mistake is one line that names what is allowed."""
+"""The parser of fit, validate, test and predict: errors are one line that names what is allowed."""
 
 import inspect
 import re
@@ -27,18 +27,18 @@ set_loader(MODE, lambda text: _load(renamed.class_paths(text)), get_loader_excep
 
 
 class Mistake(ValueError):
-    """A user's mistake, said in one line."""
+    """A user error, reported in one line."""
 
 
 class FindConfig(ActionConfigFile):
-    """``--config``: installed configurations by name, and saved ones set into their run folder."""
+    """``--config``: built-in configurations by name, and saved ones resolved to their run folder."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         super().__call__(parser, cfg, config_text(values, parser.fitting), option_string)  # type: ignore[no-untyped-call]
 
 
 class Parser(LightningArgumentParser):
-    """Says the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines.
+    """Reports the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines.
 
     ``written`` is the configuration of a subcommand before its interpolations are resolved: a saved one keeps them.
     """

@@ -1,4 +1,4 @@
-"""What ``lit-inpaint predict`` leaves: one PNG an image."""
+"""Outputs of ``lit-inpaint predict``: one PNG per image."""
 
 import json
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ class WritePredictions(BasePredictionWriter):
     """Write every completed image to ``folder``, under its name in the data set.
 
     Args:
-        folder: New or empty, so that nothing is overwritten; or what a killed call with the same weights and images has
-            left, which is written anew.
+        folder: New or empty, so that nothing is overwritten; or left by a killed call with the same weights and images,
+            whose images are written again.
     """
 
     def __init__(self, folder: str = "predictions") -> None:
@@ -76,12 +76,12 @@ class WritePredictions(BasePredictionWriter):
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether nothing lies in it but what a kill left half-written."""
+    """Whether it contains only partial files of a killed call."""
     return folder.is_dir() and all(fnmatchcase(path.name, ".*.part*") for path in folder.iterdir())
 
 
 def _read(path: Path) -> Any:
-    """None where there is no such file, or no JSON in it."""
+    """None if the file is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -15,7 +15,7 @@ from masks.regular import read_text
 
 SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
 
-OTHER = "Any other folder, a part of a data set too, needs no preparation: use ImageFolder."
+OTHER = "Any other folder, including part of a data set, needs no preparation: use ImageFolder."
 
 
 def published() -> dict[str, type[PublishedData]]:
@@ -39,12 +39,12 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("name", metavar="NAME", help=", ".join(sets))
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder that holds the images")
-    parser.add_argument("--split", help="its name, see below; the first one unless told")
+    parser.add_argument("--split", help="name of the split, see below (default: the first)")
     parser.add_argument(
-        "--lists", type=Path, metavar="DIR", help="folder with the authors' lists, where a split needs them"
+        "--lists", type=Path, metavar="DIR", help="folder with the authors' lists, if the split needs them"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write, unless ROOT/splits/SPLIT")
-    parser.add_argument("--read-all", action="store_true", help=f"read every image, not {SAMPLE} of each part")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write the lists (default: ROOT/splits/SPLIT)")
+    parser.add_argument("--read-all", action="store_true", help=f"decode all images instead of {SAMPLE} per part")
     args = parser.parse_args(argv)
 
     if args.name not in sets:
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
         if len(names) != cls.SPLITS[split].counts[part]
     ]
     if wrong:
-        raise ValueError(f"{args.root} is not the whole of {args.name}: {'; '.join(wrong)}. {cls.WHERE} {OTHER}")
+        raise ValueError(f"{args.root} is incomplete for {args.name}: {'; '.join(wrong)}. {cls.WHERE} {OTHER}")
     sizes: Counter[str] = Counter()
     for names in parts.values():
         sizes += _read(args.root, names, args.read_all)
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
 
 
 def _read(root: Path, names: Sequence[str], read_all: bool) -> Counter[str]:
-    """Sizes of the images; every unreadable one is named before the command ends."""
+    """Sizes of the images; all unreadable ones are reported."""
     step = 1 if read_all else max(1, len(names) // SAMPLE)
     sizes: Counter[str] = Counter()
     bad: list[str] = []
@@ -103,7 +103,7 @@ def _read(root: Path, names: Sequence[str], read_all: bool) -> Counter[str]:
 
 
 def _write(out: Path, parts: dict[str, list[str]], title: str) -> None:
-    """All three lists or none: written beside, then moved. Lists that say something else are left alone."""
+    """Write all three lists or none. Existing lists with other content are never replaced."""
     texts = {part: f"# {title}\n" + "".join(f"{name}\n" for name in names) for part, names in parts.items()}
     for part, text in texts.items():
         if (file := out / f"{part}.txt").is_file() and read_text(file) != text:

@@ -1,4 +1,4 @@
-"""``make quickstart``: train, test and compare, with the commands that one would type."""
+"""``make quickstart``: train, test and compare with the regular commands."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def main() -> None:
     if RUN.exists():
         earlier = next_free(RUN)
         RUN.rename(earlier)
-        print(f"The run of before is now {earlier}.")
+        print(f"The previous run is now in {earlier}.")
     run("fit", "--config", "quickstart")
     checkpoint = Run(RUN).checkpoint
     run("test", "--config", "quickstart", "--ckpt_path", str(checkpoint))
@@ -42,7 +42,7 @@ def main() -> None:
         "Telea",
     )
     run("compare", str(RUN), "--out", str(RUN / "compare.html"))
-    print(f"\nThat took {(time.perf_counter() - start) / 60:.1f} minutes. Open {RUN / 'compare.html'}", flush=True)
+    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes. Open {RUN / 'compare.html'}", flush=True)
 
 
 if __name__ == "__main__":

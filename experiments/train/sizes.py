@@ -1,4 +1,4 @@
-"""Images that a network cannot take: one line instead of torch's traceback."""
+"""Report image sizes that a network does not support, instead of torch's traceback."""
 
 import re
 from types import TracebackType
@@ -14,12 +14,12 @@ _ABOUT_SIZES = re.compile("size|shape|per channel|dimension|padding", re.IGNOREC
 
 
 def check_size(model: LightningModule, data: object) -> None:
-    """Send one batch through the networks that complete images, on the meta device, which computes shapes alone.
+    """Send one batch through the networks that complete images, on the meta device, which only computes shapes.
 
-    Sampling methods have too many passes for that; what they and the discriminators cannot take, the first batch says.
+    Sampling methods need too many passes for that; for them and for discriminators, the first batch reveals errors.
 
     Raises:
-        ValueError: The networks cannot take images, or batches, of the data's size.
+        ValueError: The networks do not support images or batches of this size.
     """
     size, batch = getattr(data, "image_size", None), getattr(data, "batch_size", None)
     if (
@@ -40,7 +40,7 @@ def check_size(model: LightningModule, data: object) -> None:
 
 
 def refused_size(error: Exception) -> str | None:
-    """What the first batch of a training says by an error of torch about sizes; None of any other error."""
+    """Message for a torch size error in the first training batch; None for any other error."""
     place: TracebackType | None = error.__traceback__
     while place is not None:
         local = place.tb_frame.f_locals

@@ -1,4 +1,4 @@
-"""How a run is doing, written by the run itself into status.json, which `lit-inpaint runs` reads."""
+"""Status of a run, written to status.json and read by `lit-inpaint runs`."""
 
 import contextlib
 import signal
@@ -12,14 +12,14 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from experiments.run import Run
 from experiments.run.folder import tell
 
-BEAT = 30.0  # seconds between signs of life
+BEAT = 30.0  # seconds between heartbeats
 
 
 class Status(L.Callback):
     """status.json of the run folder: running, finished, stopped (a signal, a limit) or crashed, and why.
 
-    Finished is a run that reached the steps or epochs asked for; any other end is said with its reason, its step and
-    the command that resumes. A run that is killed cannot say so; its process number or its silence does.
+    A run is finished if it reached the requested steps or epochs; any other end is reported with its reason, step and
+    resume command. A killed run is detected by its PID or its silence.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Status(L.Callback):
             tell(f"Stopped by {reason}. To resume:\n{Run(Path(trainer.default_root_dir)).command}")
         elif not self._trained:
             limits = f"max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}"
-            tell(f"Nothing was left to train at step {trainer.global_step} ({limits}); raise --trainer.max_steps.")
+            tell(f"Nothing left to train at step {trainer.global_step} ({limits}); raise --trainer.max_steps.")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if trainer.state.fn != "fit":
@@ -73,7 +73,7 @@ class Status(L.Callback):
 
 
 def why_it_ended(trainer: L.Trainer) -> str | None:
-    """What ended a fit before the steps or epochs asked for; None if these were reached."""
+    """What ended a fit before the requested steps or epochs; None if they were reached."""
     progress: Any = trainer.fit_loop.epoch_progress.current
     epochs, most = progress.processed, trainer.max_epochs
     if -1 < trainer.max_steps <= trainer.global_step or (most is not None and -1 < most <= epochs):

@@ -1,4 +1,4 @@
-"""``lit-inpaint vote``: ask people which completion looks more real, and make a column of their answers."""
+"""``lit-inpaint vote``: ask people which completion looks more real, and turn the answers into a column."""
 
 import argparse
 from pathlib import Path
@@ -15,15 +15,17 @@ def parser() -> argparse.ArgumentParser:
         prog="lit-inpaint vote",
         description="A page on this machine that shows two completions of one image and asks which looks more real. "
         "Answers are in OUT/votes as soon as they are given; the same command resumes.",
-        epilog="lit-inpaint vote OUT --reference M --result writes the column that `lit-inpaint compare OUT` shows.",
+        epilog="lit-inpaint vote OUT --reference M --result writes the column shown by `lit-inpaint compare OUT`.",
     )
     p.add_argument("out", type=Path, help="output folder of `lit-inpaint benchmark`")
-    p.add_argument("--reference", required=True, metavar="LABEL", help="every other method is shown beside this one")
-    p.add_argument("--against", nargs="+", metavar="LABEL", help="only these; all others of the protocol")
-    p.add_argument("--protocol", metavar="NAME", help="if the folder holds several")
-    p.add_argument("--pairs", type=int, help="at most so many pairs a rater, drawn for each; each is asked twice")
+    p.add_argument("--reference", required=True, metavar="LABEL", help="method that all others are compared with")
+    p.add_argument(
+        "--against", nargs="+", metavar="LABEL", help="methods to compare (default: all others of the protocol)"
+    )
+    p.add_argument("--protocol", metavar="NAME", help="needed if the folder holds several")
+    p.add_argument("--pairs", type=int, help="maximum number of pairs per rater, drawn at random; each is shown twice")
     p.add_argument("--port", type=int, default=7870)
-    p.add_argument("--result", action="store_true", help="no page: what the answers so far say")
+    p.add_argument("--result", action="store_true", help="evaluate the answers so far instead of serving the page")
     return p
 
 
@@ -40,7 +42,9 @@ def main(argv: list[str]) -> int:
     from experiments.vote.page import serve
 
     server = serve(study, store, a.port, a.pairs)
-    print(f"lit-inpaint: http://127.0.0.1:{server.server_port} asks about {len(study.pairs)} pairs (Ctrl-C ends it)")
+    print(
+        f"lit-inpaint: http://127.0.0.1:{server.server_port} asks about {len(study.pairs)} pairs (press Ctrl-C to stop)"
+    )
     try:
         server.serve_forever()
     finally:
@@ -50,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 
 def write_result(study: Study, store: Store) -> str:
-    """Write a file a method for ``compare`` and return the table as Markdown."""
+    """Write one file per method for ``compare`` and return the table as Markdown."""
     raters = store.raters()
     left_out = {r.name: r for r in raters if r.consistency is None or r.consistency < CONSISTENT}
     lines = [

@@ -1,4 +1,4 @@
-"""The rater's page: forms and pictures alone, no script, this machine alone."""
+"""The rater's page: only forms and pictures, no script, local access only."""
 
 import html
 import re
@@ -68,9 +68,9 @@ class RaterPage(BaseHTTPRequestHandler):
             if self.store.answer(self._token(), int(form["position"][:9]), form["choice"] == "left"):
                 self._go_on()
             else:
-                self._say(404, "This question was not asked of you.")
+                self._say(404, "You were not asked this question.")
         else:
-            self._say(400, "This is no form of the page.")
+            self._say(400, "This form is not from this page.")
 
     # ---- pages -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class RaterPage(BaseHTTPRequestHandler):
     def _picture(self, position: int, side: str) -> None:
         found = self.store.question(self._token(), position)
         if found is None:
-            self._say(404, "This question was not asked of you.")
+            self._say(404, "You were not asked this question.")
             return
         question = found[2]
         label = question.rival if question.left == (side == "left") else self.study.reference

@@ -1,4 +1,4 @@
-"""From votes to a column: the share that prefers a method to the reference, and two kinds of interval."""
+"""Turn votes into a column: the percentage that prefers a method to the reference, with two kinds of interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ RESAMPLES = 2000
 
 @dataclass
 class Votes:
-    """The votes about one rival, as (images, raters) tables of how many there were and how many it won."""
+    """The votes about one rival, as (images, raters) tables of votes and wins."""
 
     all: Sequence[Vote]
 
@@ -46,7 +46,7 @@ def binomial(votes: Votes) -> tuple[float, float]:
 
 
 def interval(votes: Votes, resamples: int = RESAMPLES) -> tuple[float, float] | None:
-    """95 % of the mean over images, images and raters drawn anew with replacement; None under 20 images."""
+    """95 % bootstrap interval of the mean, resampling images and raters; None under 20 images."""
     images, raters = votes.count.shape
     if images < LEAST:
         return None
@@ -62,13 +62,13 @@ def interval(votes: Votes, resamples: int = RESAMPLES) -> tuple[float, float] | 
 
 
 def column(votes: Votes, reference: str, is_reference: bool = False, raters: int = 0) -> MetricResult:
-    """What a record shows under ``votes``."""
+    """The ``votes`` entry of a record."""
     definition = (
         f"votes 1.0: % of the votes that find the method more real than {reference}; mean over images, interval over "
         "images and raters"
     )
     if is_reference:
-        return MetricResult(definition, reason="the others were voted on against it")
+        return MetricResult(definition, reason="the reference; the others are compared with it")
     if not votes.all:
         return MetricResult(definition, reason="no votes of a consistent rater")
     shares = votes.shares

@@ -1,4 +1,4 @@
-"""Raters, questions and answers in one SQLite file: an answer is on the disk before the page goes on."""
+"""Raters, questions and answers in one SQLite file: an answer is on disk before the page continues."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.vote.study import Question, Study
 from masks.atomic import whole
 
-CONSISTENT = 0.75  # RePaint: raters under this share of equal answers to equal pairs are left out
+CONSISTENT = 0.75  # RePaint: raters with fewer equal answers to repeated pairs are excluded
 
 SCHEMA = """
 create table if not exists study (hash text, reference text);
@@ -34,7 +34,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class Rater:
-    """``consistency``: share of the pairs answered twice that were answered alike; None without any."""
+    """``consistency``: fraction of repeated pairs with equal answers; None without any."""
 
     id: int
     name: str
@@ -50,20 +50,20 @@ class Store:
         try:
             if damage := _damage(path):
                 kept = _salvage(path)
-                print(f"lit-inpaint: {path} is damaged ({damage}): goes on with what can be read; kept in {kept}.")
+                print(f"lit-inpaint: {path} is damaged ({damage}): continuing with what can be read; kept in {kept}.")
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             self._db.execute("pragma synchronous = full")
             self._db.executescript(SCHEMA)
             known = self._db.execute("select hash, reference from study").fetchone()
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} is no file of answers ({error}); move it away.") from error
+            raise ValueError(f"{path} is not a file of answers ({error}); move it away.") from error
         if known is None:
             self._db.execute("insert into study values (?, ?)", (study.hash, study.reference))
         elif known != (study.hash, study.reference):
             raise ValueError(f"{path} holds answers about other images (protocol {known[0][:8]}); move it away.")
 
     def begin(self, name: str, study: Study, pairs: int | None) -> str:
-        """A new rater with his questions; returns the token that his browser shows from now on."""
+        """Add a rater with their questions; return the token for their browser."""
         token, seed = secrets.token_urlsafe(16), secrets.randbits(63)
         with self._lock, self._db:  # all of it or nothing, if the disk is full
             self._db.execute("begin")
@@ -96,7 +96,7 @@ class Store:
             return self._db.execute("select 1 from rater where token = ?", (token,)).fetchone() is not None
 
     def answer(self, token: str, position: int, left: bool) -> bool:
-        """Keep an answer; the first one to a question counts. False for a question that was not asked."""
+        """Store an answer; the first one per question counts. False for a question that was not asked."""
         found = self.question(token, position)
         if found is None:
             return False
@@ -113,7 +113,7 @@ class Store:
             return [Vote(r, rival, image, bool(p)) for r, rival, image, p in self._db.execute(sql)]
 
     def raters(self) -> list[Rater]:
-        """Everybody who began, with his consistency."""
+        """Every rater and their self-consistency."""
         twice: dict[int, list[bool]] = {}
         first: dict[tuple[int, str, str], bool] = {}
         for vote in self.votes():
@@ -132,7 +132,7 @@ class Store:
 
 
 def _damage(path: Path) -> str | None:
-    """What SQLite finds wrong with the pages of a file that exists."""
+    """Damage that SQLite finds in an existing file."""
     if not path.is_file() or not path.stat().st_size:
         return None
     with closing(sqlite3.connect(path)) as file:
@@ -146,7 +146,7 @@ def _damage(path: Path) -> str | None:
 
 
 def _salvage(path: Path) -> Path:
-    """Put a whole file of what can still be read in the place of a damaged one, which is kept beside it."""
+    """Replace a damaged file by an intact one with what can still be read; the damaged file is kept."""
     kept = path.with_name(f"{path.name}.damaged")
     content = path.read_bytes()
     # SQLite reads nothing of a file that is shorter than its header says: zeros stand for the pages that are cut off.

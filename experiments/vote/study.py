@@ -1,4 +1,4 @@
-"""What is asked: pairs of completions of one image, in random order, on random sides, each twice."""
+"""The questions: pairs of completions of one image, in random order, on random sides, each twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from experiments.records.record import Record
 
 @dataclass(frozen=True)
 class Question:
-    """One showing of a pair: ``left`` says whether the rival stands on the left."""
+    """One presentation of a pair; ``left``: whether the rival is on the left."""
 
     rival: str
     image: str
@@ -76,12 +76,12 @@ def make_study(
         raise ValueError("the records have different protocol hashes; their images and holes differ. Benchmark again.")
     images = tuple(sorted(set.intersection(*(_completed(found[label]) for label in wanted))))
     if not images:
-        raise ValueError(f"there is no image that all of {', '.join(wanted)} have completed.")
+        raise ValueError(f"no image was completed by all of {', '.join(wanted)}.")
     return Study(reference, {label: found[label] for label in wanted}, images)
 
 
 def _completed(record: Record) -> set[str]:
-    """The images of which a method's pictures are at hand."""
+    """The images for which a method's pictures exist."""
     folder = record.picture_folder()
     assert folder is not None
     return {p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.png") if p.is_file()}

@@ -1,13 +1,13 @@
-"""``lit-inpaint assemble``: the stages of a method, trained apart, as one checkpoint that completes images.
+"""``lit-inpaint assemble``: combine separately trained stages of a method into one checkpoint.
 
-A method takes part by three things:
+A method supports this through three things:
 
 * ``stages: ClassVar[dict[str, type[Stage]]]``, e.g. ``{"transformer": Transformer, "upsampler": Upsampler}``: the
   names are the flags of the command, in the order in which the stages are trained;
 * ``arguments_of(checkpoints)``, a classmethod: the constructor's arguments from the checkpoints by flag; it raises a
-  ValueError where two stages do not belong together (another palette, another codebook);
+  ValueError if two stages do not belong together (another palette, another codebook);
 * its networks have the names that they have in the stages: a tensor of the method is the tensor of the same name in the
-  first stage that has it, averaged where that checkpoint has an average.
+  first stage that has it, the EMA if that checkpoint has one.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from masks.nearest import nearest
 def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint assemble",
-        description="Put the stages of a method, trained apart, together: one checkpoint for inpaint and benchmark.",
+        description="Combine the separately trained stages of a method into one checkpoint for inpaint and benchmark.",
         epilog="`lit-inpaint assemble METHOD --help` shows the stages of a method, a flag each.",
     )
     p.add_argument("method", help="class name: " + ", ".join(_assembled()))
@@ -38,7 +38,7 @@ def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
         p.add_argument(f"--{name}", type=Path, required=True, help=f"a checkpoint of {stage.__name__}")
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     p.add_argument(
-        "--weights", choices=("ema", "raw"), default="ema", help="averaged weights where there are any, or raw"
+        "--weights", choices=("ema", "raw"), default="ema", help="EMA weights if there are any, or raw weights"
     )
     return p
 
@@ -49,11 +49,11 @@ def main(argv: list[str]) -> int:
     if name not in methods:
         if not argv or argv[0] in ("-h", "--help"):
             parser(None).parse_args(argv)
-        raise ValueError(f"'{name}' is no method of several stages. {nearest(name, methods)}")
+        raise ValueError(f"'{name}' is not a method with several stages. {nearest(name, methods)}")
     cls = methods[name]
     a = parser(cls).parse_intermixed_args(argv)
     if a.out.exists():
-        raise ValueError(f"{a.out} exists and is not replaced; give another --out, or delete it.")
+        raise ValueError(f"{a.out} exists and is never overwritten; give another --out, or delete it.")
     given = dict(key_value(pair) for pair in a.arguments)
     checkpoint = assemble(cls, {stage: getattr(a, stage) for stage in cls.stages}, given, a.weights)
     AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
@@ -67,15 +67,15 @@ def main(argv: list[str]) -> int:
 def assemble(
     cls: type[InpaintingModule], paths: dict[str, Path], given: dict[str, Any], weights: str = "ema"
 ) -> dict[str, Any]:
-    """The content of the assembled checkpoint; ``stages`` in it says which files, by content, went in.
+    """The content of the assembled checkpoint; its ``stages`` identifies the source files by content.
 
     Args:
         paths: Checkpoints by the names in ``cls.stages``.
         given: Further arguments of the constructor.
-        weights: "ema" takes averaged weights where a stage has them, "raw" never does.
+        weights: "ema" uses EMA weights if a stage has them, "raw" never does.
 
     Raises:
-        ValueError: A file is of another class, or its arguments or shapes do not suit the method.
+        ValueError: A file is of another class, or its arguments or shapes do not match the method.
     """
     checkpoints: dict[str, dict[str, Any]] = {}
     for name, stage in cls.stages.items():
@@ -87,7 +87,7 @@ def assemble(
     for key in given:
         if key in arguments:
             raise ValueError(
-                f"{key} is {arguments[key]!r} by the checkpoints and cannot be given; train that stage anew."
+                f"{key} is {arguments[key]!r} in the checkpoints and cannot be changed; retrain that stage."
             )
     try:
         with torch.device("meta"):

@@ -31,16 +31,16 @@ class Whole(nn.Module):
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lit-inpaint export",
-        description="Write a method for other programs: onnx and safetensors for feed-forward networks, checked "
-        "against the original before they are kept; official for the published program of its variant to load.",
+        description="Export a method for other programs: onnx and safetensors for feed-forward networks, verified "
+        "against the original before they are kept; official for the published program of its variant.",
         epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'. `lit-inpaint methods NAME` lists the "
         "layouts that official writes.",
     )
     p.add_argument("checkpoint", type=Path)
     p.add_argument("--format", choices=["onnx", "safetensors", "official"], required=True)
-    p.add_argument("--out", type=Path, help="the checkpoint's name with the format's ending")
-    p.add_argument("--size", type=int, default=512, help="side of the square that an ONNX file takes")
-    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="averaged or raw weights of a checkpoint")
+    p.add_argument("--out", type=Path, help="file to write (default: the checkpoint's name with the format's suffix)")
+    p.add_argument("--size", type=int, default=512, help="image size of the ONNX model")
+    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
     p.add_argument("--overwrite", action="store_true")
     return p
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"{out} exists; give another --out, or --overwrite.")
     method = load_method(a.checkpoint, a.weights)
     if a.format != "official" and (method.diverse or not method.averaged):
-        raise ValueError(f"{type(method).__name__} is no feed-forward network; only such methods are exported.")
+        raise ValueError(f"{type(method).__name__} is not a feed-forward network; only those can be exported.")
     with whole(out, a.overwrite) as part:
         if a.format == "onnx":
             write = write_onnx(method, part, a.size)
@@ -66,7 +66,7 @@ def write_onnx(method: InpaintingModule, path: Path, size: int) -> str:
     """``image`` (1, 3, S, S) in [-1, 1] and ``mask`` (1, 1, S, S), 1 = hole, in; ``completed`` out.
 
     Raises:
-        ValueError: The size does not suit, an operation cannot be exported, or the outputs differ.
+        ValueError: The size is not supported, an operation cannot be exported, or the outputs differ.
     """
     try:
         import onnxruntime
@@ -112,7 +112,7 @@ def write_safetensors(method: InpaintingModule, path: Path) -> str:
     with safe_open(path, "pt") as file:
         same = set(file.keys()) == set(state) and all(torch.equal(file.get_tensor(k), v) for k, v in state.items())
     if not same:
-        raise ValueError(f"{path} does not hold what was written; is the disk full?")
+        raise ValueError(f"{path} does not contain what was written; the disk may be full.")
     return f"{len(state)} tensors of {', '.join(method.averaged)} of {type(method).__name__}, equal to the original"
 
 
@@ -124,7 +124,7 @@ def write_official(method: InpaintingModule, path: Path) -> str:
     """
     name = type(method).__name__
     if not type(method).exports:
-        raise ValueError(f"there is no published layout of {name} to write; safetensors holds its networks.")
+        raise ValueError(f"{name} has no published layout; use safetensors instead.")
     module = weights_module(type(method))
     state = module.export(method)
     arrays = any(isinstance(value, np.ndarray) for value in state.values())

@@ -1,4 +1,4 @@
-"""``lit-inpaint import-weights``: the released weights of a paper as a checkpoint of ours."""
+"""``lit-inpaint import-weights``: convert a paper's released weights to a checkpoint."""
 
 import argparse
 import importlib
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "file",
         type=Path,
-        help="the released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
+        help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     for name, settings in reader_options().items():
@@ -54,21 +54,21 @@ def main(argv: list[str]) -> int:
     try:
         found = reader.detect(state) if isinstance(state, dict) else None
     except FOREIGN as error:
-        raise ValueError(f"{a.file} is none of the formats that {a.method} reads ({first_line(error)}).") from error
+        raise ValueError(f"{a.file} has none of the formats that {a.method} reads ({first_line(error)}).") from error
     if found is None:
         names = ", ".join(map(str, list(state)[:3])) if isinstance(state, dict) else type(state).__name__
         raise ValueError(
-            f"{a.file} is none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
+            f"{a.file} has none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
         )
     options = {name: given for name in reader_options() if (given := getattr(a, name)) is not None}
     if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
-        raise ValueError(f"{a.method} has no {unused[0]}; leave --{unused[0]} out.")
+        raise ValueError(f"{a.method} has no {unused[0]}; omit --{unused[0]}.")
     try:
         converted: dict[str, Any] = reader.convert(state, found, **options)
     except FOREIGN as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise ValueError(f"{a.file} begins like {a.method} in the format '{found}', but is not ({reason}).") from error
+        raise ValueError(f"{a.file} looks like {a.method} in the format '{found}' but is not ({reason}).") from error
     method = converted["method"]  # or a stage of it
     checkpoint = {
         "method": method,
@@ -102,7 +102,7 @@ def weights_module(cls: type) -> ModuleType:
 
 
 def read_plain(path: Path) -> Any:
-    """Tensors and plain values only; no code of the file is run."""
+    """Load tensors and plain values only; no code in the file is run."""
     if tensorflow_checkpoint.is_checkpoint(path):
         return tensorflow_checkpoint.read(path)
     if not path.is_file():
@@ -124,7 +124,7 @@ def read_plain(path: Path) -> Any:
         except UnpicklingError:  # an object beside the tensors
             content, skipped = restricted_pickle.load(path)
             if skipped:
-                print(f"{path}: left out the objects of {', '.join(skipped)}; nothing of them was run.")
+                print(f"{path}: skipped the objects of {', '.join(skipped)}; none of their code was run.")
         if not checked:
             tell_unchecked(path)
         return content
@@ -132,16 +132,16 @@ def read_plain(path: Path) -> Any:
         if isinstance(error, ValueError | OSError) and str(path) in str(error):
             raise
         raise ValueError(
-            f"{path} cannot be read as tensors and plain values ({first_line(error)}); nothing in it was run."
+            f"{path} cannot be read as tensors and plain values ({first_line(error)}); none of its code was run."
         ) from error
 
 
 def check(cls: type[Stage], checkpoint: dict[str, Any], path: Path) -> None:
-    """Every tensor has its place and its size before anything is written."""
+    """Check that every tensor has a place and the right size before anything is written."""
     with torch.device("meta"):
         own = cls(**checkpoint["hyper_parameters"]).state_dict()
     given = checkpoint["state_dict"]
-    # A released generator comes without its discriminator: that one begins anew.
+    # A released generator comes without its discriminator: it starts from scratch.
     missing = [name for name in own if name not in given]
     if missing and not any(name.startswith(cls.averaged) for name in missing):
         torch.manual_seed(0)

@@ -17,7 +17,7 @@ class Compile(L.Callback):
 
     Args:
         networks: Attributes of the method; None for those that evaluation uses, as far as they can be compiled.
-        backend: Of ``torch.compile``.
+        backend: Backend of ``torch.compile``.
     """
 
     def __init__(self, networks: Sequence[str] | None = None, backend: str = "inductor") -> None:
@@ -40,7 +40,7 @@ class Compile(L.Callback):
             )
         if not chosen:
             reasons = ", ".join(f"{network}: {reason}" for network, reason in kept_out.items())
-            raise ValueError(f"Compile: {name} has no network to compile ({reasons}). Leave the callback out.")
+            raise ValueError(f"Compile: {name} has no network to compile ({reasons}). Remove the callback.")
         for network in chosen:
             getattr(pl_module, network).compile(backend=self.backend)
         rank_zero_info(f"compiling {', '.join(chosen)} of {name}: the first batches take minutes")

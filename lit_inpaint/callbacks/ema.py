@@ -18,12 +18,12 @@ class EMA(L.Callback):
     discriminator too, and under manual optimisation counts steps so that an even period never fires.
 
     Args:
-        decay: Of the average, per update of the generator.
+        decay: Decay of the average, per update of the generator.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"decay is {decay:g}; expected 0 <= decay < 1, 0.999 for runs of some 10,000 updates.")
+            raise ValueError(f"decay is {decay:g}; expected 0 <= decay < 1, 0.999 for runs of about 10,000 updates.")
         self.decay = decay
         self.average: dict[str, nn.Module] = {}
         self._restored: dict[str, dict[str, torch.Tensor]] | None = None
@@ -32,7 +32,7 @@ class EMA(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not isinstance(pl_module, Stage):
             raise ValueError(
-                f"EMA averages the networks that a Stage names in `averaged`; {type(pl_module).__name__} is none."
+                f"EMA averages the networks listed in `averaged` of a Stage; {type(pl_module).__name__} is not a Stage."
             )
         self.average = {
             name: copy.deepcopy(getattr(pl_module, name)).requires_grad_(False) for name in pl_module.averaged

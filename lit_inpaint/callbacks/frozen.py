@@ -18,7 +18,7 @@ class FrozenRank(L.Callback):
     A process that is stopped, swapped out, or on a machine that is gone leaves the others inside an all-reduce until
     the process group's timeout, 30 minutes by default, whose message names nobody. Here each process counts in a file
     of its own below the run folder, which all must see, and watches the others' from a thread. A process that is busy
-    (a long validation) goes on counting; one that hangs inside Python while its threads live is left to that timeout.
+    (a long validation) keeps counting; one that hangs inside Python while its threads live is left to that timeout.
 
     Args:
         seconds: From the last sign of life to the end of the run.
@@ -56,7 +56,7 @@ class FrozenRank(L.Callback):
                 elif path not in heard or heard[path][0] != said:
                     heard[path] = (said, now)
                 elif now - heard[path][1] > self.seconds:
-                    _end(trainer, module, f"rank {path.name} has given no sign of life for {self.seconds:g} s")
+                    _end(trainer, module, f"rank {path.name} has not responded for {self.seconds:g} s")
         with contextlib.suppress(OSError):
             (folder / str(rank)).unlink()
             folder.rmdir()
@@ -77,7 +77,7 @@ def _read(path: Path) -> str:
 
 def _end(trainer: L.Trainer, module: L.LightningModule, reason: str) -> None:
     """The main thread is inside an all-reduce and hears no exception: say why, end this process and its children."""
-    print(f"{reason}: the run ends. Its last checkpoint is whole; resume from it.", file=sys.stderr, flush=True)
+    print(f"{reason}: the run ends. Its last checkpoint is intact; resume from it.", file=sys.stderr, flush=True)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "on_frozen_rank"):
             callback.on_frozen_rank(trainer, module, reason)

@@ -1,4 +1,4 @@
-"""Whether a run is well: discriminator margin, gradient norms, memory."""
+"""Early signs of a failing run: discriminator margin, gradient norms, memory."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from lit_inpaint.stage import Stage
 
 
 class Health(L.Callback):
-    """Log what tells early that a run goes wrong; speed and data wait are :class:`Throughput`'s.
+    """Log early signs of a failing run; :class:`Throughput` logs speed and data wait.
 
     * ``health/margin``: mean logit of real minus mean logit of fake images, over the discriminators of a batch. It
-      falls to 0 where a discriminator learns nothing and grows without bound where the generator has lost. What the
-      discriminator says before a sigmoid or a hinge, so its scale is the method's. Logged for methods whose training
+      falls to 0 where a discriminator learns nothing and grows without bound where the generator has lost. It is
+      measured before a sigmoid or a hinge, so its scale depends on the method. Logged for methods whose training
       step calls :meth:`Stage.note_margin`.
-    * ``health/gradient/<network>``: norm of the gradient with which the network stepped, after clipping. Measured in
-      batches that are logged and in the network's first after one, since not every network steps in every batch.
-    * ``health/memory_gib``: most memory the device has held so far; on a CPU, that of the process.
+    * ``health/gradient/<network>``: gradient norm of the network's update, after clipping. Measured in
+      logged batches and in the network's first update after one, since not every network is updated in every batch.
+    * ``health/memory_gib``: peak memory of the device so far; on a CPU, of the process.
 
-    A loss that is not finite is named, with its step, by the ``non_finite`` policy of the method.
+    Non-finite losses are reported with their step by the ``non_finite`` policy of the method.
     """
 
     def __init__(self) -> None:

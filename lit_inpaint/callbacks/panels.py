@@ -24,11 +24,11 @@ _RAMP = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 
 
 
 class Panels(L.Callback):
-    """After each validation, complete the same images and show them: one PNG a step, and W&B's ``val/panels``.
+    """After each validation, complete the same images and show them: one PNG per step, and W&B's ``val/panels``.
 
     The images are spread evenly over the validation set and never change; W&B's own step is not ours, so the step
-    stands in every caption. The network of the validation is used, averaged where :class:`EMA` averages. What goes
-    wrong here is said once and stops nothing.
+    stands in every caption. The network of the validation is used, averaged where :class:`EMA` averages. Errors
+    are reported once and never stop training.
 
     Args:
         samples: Images shown.
@@ -70,10 +70,10 @@ class Panels(L.Callback):
                 try:
                     logger.log_image("val/panels", [Image.fromarray(row) for row in rows], caption=captions)
                 except Exception as error:
-                    self._warn(f"{type(logger).__name__} did not take the panel", error)
+                    self._warn(f"{type(logger).__name__} rejected the panel", error)
 
     def _rows(self, trainer: L.Trainer, module: InpaintingModule) -> tuple[list[NDArray[np.uint8]], list[str]]:
-        """One strip of pictures and one caption an image."""
+        """One strip of pictures and one caption per image."""
         loader: Any = trainer.val_dataloaders
         dataset = (loader[0] if isinstance(loader, list | tuple) else loader).dataset
         indices = np.unique(np.linspace(0, len(dataset) - 1, self.samples).round().astype(int)).tolist()
@@ -94,7 +94,7 @@ class Panels(L.Callback):
         if what not in self._said:
             self._said.add(what)
             rank_zero_warn(
-                f"Panels: {what} ({type(error).__name__}: {' '.join(str(error).split())[:160]}); training goes on."
+                f"Panels: {what} ({type(error).__name__}: {' '.join(str(error).split())[:160]}); training continues."
             )
 
 

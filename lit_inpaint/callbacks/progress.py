@@ -40,7 +40,7 @@ class StepProgressBar(RichProgressBar):
         self._begun = (trainer.global_step, time.perf_counter())
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Lightning resets its bar here; the bar of a run goes on."""
+        """Lightning resets its bar here; the bar of a run continues."""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,4 +1,4 @@
-"""A run that is told to stop saves and ends; one that resumes makes up for what the stop cut off."""
+"""Save and exit on a stop signal; on resume, log and validate what the stop prevented."""
 
 import os
 import signal
@@ -20,20 +20,20 @@ from lit_inpaint.stage import Stage
 
 
 class Restart(Checkpoint):
-    """Stop on a signal without loss, and resume without a trace.
+    """Stop on a signal without losing work, and resume seamlessly.
 
     * SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU finish the batch, write ``last.ckpt``, print the
       command that resumes, and end the process with 128 + signal (143, 130, ...). A second signal waits for the save.
       Lightning acts inside the handler, in the middle of a step, or ends with 0 or without a checkpoint. All ranks
       stop after the same batch. A signal that was ignored before (SIGHUP under nohup) stays so. Under SLURM, SIGUSR1
-      (``#SBATCH --signal=SIGUSR1@90``) requeues the job as well.
-    * A checkpoint is written before the values of its batch are logged and before the validation that is due after it.
-      Lightning skips both when it resumes; here they are logged and made first, so the curves have no gap.
-    * The end of a run is saved, also if its last step is no multiple of the period. ``last.ckpt`` is one file, the
-      newest of its run. ``max_time`` is the time of one start, not of all.
-    * A folder that cannot be written is an error before the first batch, not at the first checkpoint.
+      (``#SBATCH --signal=SIGUSR1@90``) also requeues the job.
+    * A checkpoint is written before the values of its batch are logged and before the validation that follows.
+      Lightning loses both on resume; here they are logged and repeated first, so the curves have no gap.
+    * The end of a run is saved even if its last step is not a multiple of the interval. ``last.ckpt`` is one file, the
+      newest of its run. ``max_time`` limits a single start, not the total.
+    * A folder that is not writable is an error before the first batch, not at the first checkpoint.
 
-    ``command`` says what resumes the run; the command line sets it.
+    ``command`` resumes the run; it is set by the command line.
     """
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class Restart(Checkpoint):
         self._cut_off |= {"log": False, "validate": False}
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Nothing was left to train; what its last step had still to do is made up here."""
+        """Nothing is left to train; finish what is pending from the last step."""
         self._make_up(trainer)
 
     def on_train_batch_start(

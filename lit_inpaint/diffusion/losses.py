@@ -9,12 +9,12 @@ from lit_inpaint.diffusion.schedules import Diffusion, spread
 
 
 def simple_loss(epsilon: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the predicted noise, one value an image, (B,). Ho et al. 2020, equation 14."""
+    """Mean squared error of the predicted noise, one value per image, (B,). Ho et al. 2020, equation 14."""
     return (epsilon - noise).square().mean((1, 2, 3))
 
 
 def vlb_term(diffusion: Diffusion, x_0: Tensor, x_t: Tensor, t: Tensor, epsilon: Tensor, v: Tensor) -> Tensor:
-    """One term of the variational bound, in bits a dimension, (B,). Nichol & Dhariwal 2021, section 3.1.
+    """One term of the variational bound, in bits per dimension, (B,). Nichol & Dhariwal 2021, section 3.1.
 
     KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)); at t = 0 the discretised negative log-likelihood. Gradient reaches
     ``v`` alone: the mean is detached, and x_0 is not clipped.

@@ -42,8 +42,8 @@ class Diffusion:
 
     Args:
         betas: Variance of each noising step, (T,) float64.
-        timesteps: What the network is told at each index, (T,): after respacing still the index in the process that it
-            was trained on.
+        timesteps: The timestep passed to the network at each index, (T,). After respacing, it is still the index in
+            the process that the network was trained on.
     """
 
     betas: Tensor
@@ -56,7 +56,7 @@ class Diffusion:
         """The process that a network is trained on. Always on the CPU: one number of a table is used at a time.
 
         Args:
-            rescale_timesteps: Tell the network t * 1000 / T (improved-diffusion).
+            rescale_timesteps: Pass t * 1000 / T to the network (improved-diffusion).
         """
         timesteps = torch.arange(steps, device="cpu")
         return cls(
@@ -125,7 +125,7 @@ class Diffusion:
         return torch.sqrt(1 - self.abar)
 
     def on(self, device: torch.device) -> "Diffusion":
-        """The same tables, computed on the CPU, on a device: moved once, for steps that take one entry an image."""
+        """The same tables, computed on the CPU, on a device: moved once, for steps that take one entry per image."""
         if device.type == "cpu":
             return self
         if device not in self._moved:
@@ -144,7 +144,7 @@ class Diffusion:
         return spread(here.sqrt_abar, t, x_0) * x_0 + spread(here.sqrt_1_minus_abar, t, x_0) * noise
 
     def respaced(self, steps: int, rule: Literal["even", "stride"] = "even") -> "Diffusion":
-        """The same process in fewer steps: betas are recomputed from abar, the network is told the original index.
+        """The same process in fewer steps: betas are recomputed from abar, the network gets the original index.
 
         Args:
             rule: "even" (guided-diffusion's '250'; RePaint): both ends are kept, the stride is fractional. "stride"

@@ -260,7 +260,7 @@ class UNet(nn.Module):
         """``x`` (B, in_channels, H, W), ``t`` (B,) original timesteps, ``label`` (B,) class numbers."""
         if (label is None) != (self.num_classes is None):
             raise ValueError(
-                f"label is {label} for {self.num_classes} classes; give one an image if there are classes."
+                f"label is {label} for {self.num_classes} classes; give one per image if there are classes."
             )
         recompute = self.use_checkpoint and torch.is_grad_enabled()
         embedding = timestep_embedding(t, self.model_channels, self.variant)

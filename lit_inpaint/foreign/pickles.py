@@ -29,7 +29,7 @@ class _Fixed:
 
     def __call__(self, *arguments: Any) -> Any:
         if self.function is None:
-            raise pickle.UnpicklingError("it makes a storage outside of a tensor")
+            raise pickle.UnpicklingError("it creates a storage outside a tensor")
         return self.function(*arguments)
 
     def __setattr__(self, name: str, value: Any) -> None:

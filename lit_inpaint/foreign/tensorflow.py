@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     if not index.is_file():
         raise ValueError(f"there is no file {index}.")
     if index.stat().st_size > _MOST_INDEX:
-        raise ValueError(f"{index} has {index.stat().st_size} bytes; no index of a checkpoint is so large.")
+        raise ValueError(f"{index} has {index.stat().st_size} bytes; too large for a checkpoint index.")
     try:
         entries = dict(_table(index.read_bytes()))
         header = _message(entries.pop(b""))
@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         shards = _number(header.get(1, 1))
         return dict(_tensors(prefix, entries, shards))
     except (IndexError, KeyError, struct.error, UnicodeDecodeError, OverflowError) as error:
-        raise ValueError(f"{index} is no index of a TensorFlow checkpoint, or it is damaged.") from error
+        raise ValueError(f"{index} is not an index of a TensorFlow checkpoint, or it is damaged.") from error
     except ValueError as error:
         raise ValueError(f"{index}: {error}.") from error
 
@@ -75,7 +75,7 @@ def _tensors(prefix: str, entries: dict[bytes, bytes], shards: int) -> Iterator[
     for key, value in entries.items():
         entry, name = _message(value), key.decode()
         if 7 in entry:
-            raise ValueError(f"{name} is stored in slices, which are not read")
+            raise ValueError(f"{name} is stored in slices, which are not supported")
         kind = _TYPES.get(_number(entry.get(1, 0)))
         if kind is None:
             continue
@@ -94,7 +94,7 @@ def _tensors(prefix: str, entries: dict[bytes, bytes], shards: int) -> Iterator[
             expected *= length
         if expected != size or len(data) != size:
             raise ValueError(
-                f"{name} of shape {shape} has {len(data)} bytes instead of {expected}; the data is cut off or damaged"
+                f"{name} of shape {shape} has {len(data)} bytes instead of {expected}; the data is truncated or damaged"
             )
         if _masked(_crc32c(np.ascontiguousarray(data))) != entry.get(6, 0):
             raise ValueError(f"the checksum of {name} is wrong; the data is damaged")
@@ -106,7 +106,7 @@ def _tensors(prefix: str, entries: dict[bytes, bytes], shards: int) -> Iterator[
 
 def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     if len(content) < _FOOTER or struct.unpack("<Q", content[-8:])[0] != _MAGIC:
-        raise ValueError("it does not end as an index of a TensorFlow checkpoint does")
+        raise ValueError("it does not end like an index of a TensorFlow checkpoint")
     _, at = _handle(content, len(content) - _FOOTER)  # of the metaindex
     total = 0
     for _, handle in _block(content, *_handle(content, at)[0]):
@@ -175,7 +175,7 @@ def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
         else:
             raise ValueError("a message in it has a field of an unknown kind")
         if at > len(content):
-            raise ValueError("a message in it is cut off")
+            raise ValueError("a message in it is truncated")
         yield field, value
 
 
@@ -192,7 +192,7 @@ def _repeated(content: int | bytes, field: int) -> list[int | bytes]:
 
 def _number(value: int | bytes) -> int:
     if not isinstance(value, int) or value >= 2**63:
-        raise ValueError("a size in it is no number, or negative")
+        raise ValueError("a size in it is not a number, or is negative")
     return value
 
 

@@ -27,7 +27,7 @@ def read(path: Path) -> Any:
     try:
         return _Reader(path.read_bytes()).value()
     except (struct.error, UnicodeDecodeError, TypeError) as error:
-        raise ValueError(f"{path} is no file of Torch7, or it is cut off or damaged.") from error
+        raise ValueError(f"{path} is not a Torch7 file, or it is truncated or damaged.") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}.") from error
 
@@ -91,7 +91,9 @@ class _Reader:
         if kind == _BOOLEAN:
             return bool(self._int())
         if kind not in (_TABLE, _TORCH):
-            raise ValueError("it holds a function, which is not read" if 6 <= kind <= 8 else "it is no file of Torch7")
+            raise ValueError(
+                "it contains a function, which is not supported" if 6 <= kind <= 8 else "it is not a Torch7 file"
+            )
         index = self._int()
         if index in self.seen:
             return self.seen[index]
@@ -145,7 +147,7 @@ class _Reader:
         for size, stride in zip(sizes, strides, strict=True):  # Python's integers: nothing overflows
             count, last = count * size, last + (size - 1) * stride
         if not isinstance(storage, Tensor) or min(sizes) < 1 or min(strides) < 0 or offset < 0:
-            raise ValueError("a tensor in it has sizes that cannot be")
+            raise ValueError("a tensor in it has impossible sizes")
         if last >= len(storage) or count > len(storage):
             raise ValueError("a tensor in it reaches beyond its storage")
         return storage.as_strided(sizes, strides, offset).clone()
@@ -161,6 +163,6 @@ class _Reader:
 
     def _take(self, count: int) -> bytes:
         if not 0 <= count <= len(self.content) - self.at:
-            raise ValueError("it is cut off or damaged, or no file of Torch7")
+            raise ValueError("it is truncated or damaged, or not a Torch7 file")
         self.at += count
         return self.content[self.at - count : self.at]

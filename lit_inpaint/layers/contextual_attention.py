@@ -1,9 +1,9 @@
 """Contextual attention (Yu et al., "Generative Image Inpainting with Contextual Attention", CVPR 2018, section 4.1).
 
 Every 3x3 patch of a half-size copy of the features is compared with every other one, and the 4x4 patches that belong
-to the best matches are pasted over each other. Written with patches this is a convolution with 9C taps a pair and a
+to the best matches are pasted over each other. Written with patches this is a convolution with 9C taps per pair and a
 transposed one with 16C. Both are sums over patch positions that move the query and the key together, that is, sums
-along diagonals of a (query, key) matrix. So it is enough to multiply single pixels (C taps a pair to match, 4C to
+along diagonals of a (query, key) matrix. So it is enough to multiply single pixels (C taps per pair to match, 4C to
 paste) and to add shifted copies of the matrix, which is what this file does: equal to the official code up to rounding,
 for a fifth of its multiplications.
 """

@@ -1,4 +1,4 @@
-"""Partial convolution (Liu et al. 2018, section 3.1): a convolution that is told which of its inputs are known."""
+"""Partial convolution (Liu et al. 2018, section 3.1): a convolution over the known inputs only."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,8 +14,8 @@ class PartialConv2d(nn.Conv2d):
     """x' = W^T (X * M) sum(1) / sum(M) + b where the window holds a known value, else 0; M' = 1 where it holds one.
 
     The paper's mask has as many channels as the features. All channels that come from one source share one mask, so
-    the layer takes one single-channel mask a source and weighs its count by the source's channels: the same numbers at
-    the price of one average pooling. The zero padding at the border of the image counts as hole, as in the authors'
+    the layer takes one single-channel mask per source and weights its count by the source's channels: the same result
+    for the cost of one average pooling. The zero padding at the border of the image counts as hole, as in the authors'
     layer. The state_dict is that of ``nn.Conv2d``.
 
     Args:
@@ -40,14 +40,14 @@ class PartialConv2d(nn.Conv2d):
         """Convolve what is known.
 
         Args:
-            features: One (B, C_i, H, W) a source, sum of C_i = in_channels; more than one where a decoder meets a skip.
-            masks: One (B, 1, H, W) a source, **1 = known**.
+            features: One (B, C_i, H, W) per source, sum of C_i = in_channels; several where a decoder has a skip.
+            masks: One (B, 1, H, W) per source, **1 = known**.
 
         Returns:
             Features (B, out_channels, H', W') and their mask (B, 1, H', W'), 1 = known.
         """
         kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
-        with torch.no_grad():  # in float32: a count of 9216 is no bf16 number
+        with torch.no_grad():  # in float32: bf16 cannot represent a count of 9216
             known = sum(
                 F.avg_pool2d(mask.float(), kernel, stride, padding) * (x.shape[1] / self.in_channels)
                 for x, mask in zip(features, masks, strict=True)

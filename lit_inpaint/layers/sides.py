@@ -10,8 +10,8 @@ def check_sides(
     ``exactly``).
 
     Args:
-        network: Who says so, for the message.
-        otherwise: What else one can do than to change the images.
+        network: Name for the message.
+        otherwise: Alternative to changing the images.
 
     >>> import torch
     >>> check_sides(torch.zeros(1, 3, 8, 64), "the discriminator", least=24)
@@ -20,7 +20,7 @@ def check_sides(
     """
     height, width = image.shape[-2:]
     if min(height, width) < least:
-        problem, advice = f"needs at least {least} pixels a side", "Enlarge it"
+        problem, advice = f"needs at least {least} pixels per side", "Enlarge it"
     elif height % multiple or width % multiple:
         problem, advice = f"needs sides that are multiples of {multiple}", "Pad or resize it"
     elif exactly and (height, width) != (exactly, exactly):

@@ -31,7 +31,7 @@ class VGGFeatures:
         self._network: nn.Sequential | None = None
 
     def __call__(self, image: Tensor) -> list[Tensor]:
-        """Image (B, 3, H, W), RGB in **[0, 1]**, to one feature map a layer."""
+        """Image (B, 3, H, W), RGB in **[0, 1]**, to one feature map per layer."""
         if self._network is None:
             self._network = self._load()
         if next(self._network.parameters()).device != image.device:

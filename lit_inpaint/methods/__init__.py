@@ -1,4 +1,4 @@
-"""One folder a paper; the names in ``__all__`` are those of the command line (``--method Telea``)."""
+"""One folder per paper; the names in ``__all__`` are those of the command line (``--method Telea``)."""
 
 from lit_inpaint.methods.aotgan.method import AOTGAN
 from lit_inpaint.methods.bertalmio.method import Bertalmio

@@ -20,7 +20,7 @@ class Quantity:
     Args:
         title: Its name in prose.
         higher_is_better: Which end of the scale wins; None where neither does.
-        unit: Of the number: "dB", "%".
+        unit: Unit of the value: "dB", "%".
         decimals: Digits after the point in tables.
     """
 

@@ -103,12 +103,12 @@ def refusal(metric: Defined, images: int, dimensions: int | None = None) -> str 
     P-IDS and U-IDS ask for n >= 2d: 4096 images with Inception features.
 
     Args:
-        dimensions: Of the features, where they are not those of the definition.
+        dimensions: Dimensions of the features, if they differ from the definition.
     """
     if dimensions is None:
         dimensions = metric.features.dimensions if metric.features else 0
     minimum = max(metric.least, metric.least_per_dimension * dimensions)
-    return None if images >= minimum else f"{metric.__name__} needs at least {minimum} images, there are {images}"
+    return None if images >= minimum else f"{metric.__name__} needs at least {minimum} images, given {images}"
 
 
 def from_features(metrics: Sequence[Defined], fake: Rows, real: Rows) -> dict[str, float]:
@@ -125,7 +125,7 @@ class InceptionMetrics(Metric):
     """fid, p_ids and u_ids over all processes; ``compute`` returns {name: number}, nan for what is refused.
 
     Args:
-        names: Of "fid", "p_ids", "u_ids".
+        names: Any of "fid", "p_ids", "u_ids".
         features: From images (B, 3, H, W) in [-1, 1] to (B, d).
     """
 

@@ -1,4 +1,4 @@
-"""From one value an image to the number of a table, exact on any number of processes."""
+"""From one value per image to the number of a table, exact on any number of processes."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ class ImageMean(Metric):
     ``UnrepeatedDistributedSampler``: a padding sampler would count some twice).
 
     Args:
-        name: Of a metric with one value an image, as :func:`lit_inpaint.metrics.metric` takes it.
+        name: Name of a per-image metric, as accepted by :func:`lit_inpaint.metrics.metric`.
         round_first: Round both images to 8 bits, as what is measured would be stored.
     """
 

@@ -1,7 +1,7 @@
 """Metrics that compare pixel with pixel.
 
 Every function takes ``prediction`` and ``target`` (B, 3, H, W) in [-1, 1] and ``mask`` (B, 1, H, W), 1 = hole, and
-returns one value an image, (B,), nan where it is undefined. Formulas are written for images in [0, 1]. Other ranges,
+returns one value per image, (B,), nan where it is undefined. Formulas are written for images in [0, 1]. Other ranges,
 integers, NaN and shapes that do not fit are refused; images in [0, 1] cannot be told from bright ones in [-1, 1].
 """
 

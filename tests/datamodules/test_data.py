@@ -149,7 +149,7 @@ def _png(width: int, height: int) -> bytes:
         (b"hello, I am a text", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (_jpeg()[:2000], r"truncated"),
-        (_jpeg()[:2000] + bytes(3000), "the rest of it is zeros"),
+        (_jpeg()[:2000] + bytes(3000), "the rest is zeros"),
         (_jpeg()[:40], r"Fetch it again"),
         (_png(300, 200)[:60], r"truncated|broken|Fetch it again"),
         (_png(10_000, 10_000), r"10000x10000 is too large; at most 80,000,000 pixels"),
@@ -338,7 +338,7 @@ def test_evaluation_shows_every_sample_once(samples: int, world: int):
 
 def test_too_few_samples_for_a_batch_are_refused_with_what_to_do(photos: Path):
     data = ImageFolder(photos, Noise(), image_size=16, batch_size=16, num_workers=0)
-    with pytest.raises(ValueError, match="7 training samples fill no batch of 16 on 1 device"):
+    with pytest.raises(ValueError, match="7 training samples do not fill a batch of 16 on 1 device"):
         data.train_dataloader()
     data = ImageFolder(photos, Noise(), image_size=16, batch_size=16, num_workers=0, drop_last=False)
     assert [len(batch.name) for batch in data.train_dataloader()] == [7]

@@ -64,7 +64,7 @@ def test_other_formats_and_numbers_of_bands(tmp_path: Path):
 def test_deep_bands_one_after_another_which_pillow_misreads_are_refused(tmp_path: Path):
     planes = TWELVE.transpose(2, 0, 1)
     tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
-    with pytest.raises(UnreadableImageError, match=r"a\.tif: holds bands of 16 bits one after another"):
+    with pytest.raises(UnreadableImageError, match=r"a\.tif: holds bands of 16 bits stored one after another"):
         read_image(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "b.tif", RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
     np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), RGB)
@@ -142,7 +142,7 @@ def test_benchmark_and_inpaint_take_the_settings(tmp_path: Path, monkeypatch: py
         with pytest.raises(SystemExit) as end:
             main([*command, out])
         said = " ".join(" ".join(capsys.readouterr()).split())
-        assert end.value.code in (1, 2) and "Set bands to rgb (leave it out) or alpha" in said
+        assert end.value.code in (1, 2) and "Set bands to rgb (drop the band) or alpha" in said
         with pytest.raises(SystemExit) as end:
             main([*command, out, "--bands", "rgb", "--overwrite"][: None if out == "a.png" else -1])
         said = capsys.readouterr().out

@@ -87,7 +87,7 @@ def test_regular_files_open_through_links_and_texts_come_as_editors_save_them(tm
         assert read_text(tmp_path / "link.txt") == "größe\r\n"
     refuse_irregular(tmp_path / "link.txt")
     (tmp_path / "a.txt").write_bytes("größe".encode("utf-16-le"))
-    with pytest.raises(ValueError, match=r"a\.txt: is no text"):
+    with pytest.raises(ValueError, match=r"a\.txt: is not text"):
         read_text(tmp_path / "a.txt")
     (tmp_path / "a.txt").write_bytes(b"gr\xf6\xdfe")
     assert read_text(tmp_path / "a.txt") == os.fsdecode(b"gr\xf6\xdfe")

@@ -39,7 +39,7 @@ def test_files_that_are_left_out_are_counted_by_suffix(tmp_path: Path):
     found = folder(tmp_path / "in").summary()
     assert found["images"] == {"train": 4, "val": 1, "test": 1}
     assert found["left_out"] == {".heic": 6, "without suffix": 6} and found["kinds"] == {"L, 8 bits": 6}
-    assert "data: files left out: 6 .heic, 6 without suffix" in lines(found)
+    assert "data: files skipped: 6 .heic, 6 without suffix" in lines(found)
     for split in ("train", "val", "test"):
         shutil.copytree(tmp_path / "in", tmp_path / "parts" / split)
     assert folder(tmp_path / "parts").summary()["left_out"][".heic"] == 6
@@ -70,7 +70,7 @@ def test_images_that_are_trained_on_and_evaluated_are_named_by_content_or_by_pat
     found = folder(tmp_path / "a").summary()
     assert found["also_trained_on"]["test"] == {"compared": "by content", "count": 1, "names": ["test/copy.png"]}
     assert found["also_trained_on"]["val"]["count"] == 0
-    assert "data: 1 test images are trained on too (by content): test/copy.png" in lines(found)
+    assert "data: 1 test images are also trained on (by content): test/copy.png" in lines(found)
     train, test = (
         Files(tmp_path / "a", names) for names in (["train/1.png", "train/2.png"], ["test/copy.png", "train/1.png"])
     )
@@ -126,6 +126,6 @@ def test_it_stands_in_run_json_and_in_the_record(
     assert json.loads(Path("r/run.json").read_text())["data"]["left_out"] == {".heic": 1}
     Path("own.yaml").write_text("{name: own, size: 32, metrics: [psnr], mask: {class_path: masks.CenterRectangle}}")
     assert benchmark.main(["own.yaml", "--images", "in", "--methods", "Telea", "--out", "out"]) == 0
-    assert "data: files left out: 1 .heic" in capsys.readouterr().out
+    assert "data: files skipped: 1 .heic" in capsys.readouterr().out
     (record,) = Path("out/records").rglob("*.json")
     assert json.loads(record.read_text())["protocol"]["data"]["left_out"] == {".heic": 1}

@@ -182,7 +182,7 @@ def test_one_failing_method_does_not_stop_the_others(photos: Path, tmp_path: Pat
     assert found["NavierStokes"].not_applicable == "failed: RuntimeError: out of ideas"
     assert found["NavierStokes"].metrics == {}
     assert found["Telea"].metrics["psnr"].n == 3
-    broken = False  # mended, it goes on after the image that was done
+    broken = False  # fixed, it resumes after the finished image
     assert run(*arguments) == 0
     found = {key.rpartition("/")[2]: record for key, record in records(tmp_path).items()}
     assert found["NavierStokes"].not_applicable is None and found["NavierStokes"].metrics["psnr"].n == 3
@@ -214,7 +214,7 @@ def test_a_metric_without_its_backbone_is_left_out_and_the_record_says_so(
         ({}, ["--methods", "DeepFillV2"], "give the path of one of its checkpoints"),
         ({}, ["--methods", "none.ckpt"], "no checkpoint none.ckpt"),
         ({}, ["--methods", "Telea", "Telea"], "'Telea' is taken|given twice"),
-        ({}, ["--baseline", "Harmonic"], "is none of the methods"),
+        ({}, ["--baseline", "Harmonic"], "is not one of the methods"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_anything_is_written(
@@ -290,7 +290,7 @@ def test_whatever_changes_a_number_changes_the_hash_and_compare_refuses(
     assert len({base.hash, *hashes.values()}) == 9, hashes
     for other in different.values():
         said = [Record(p.described(), a_method()) for p in (base, other)]
-        with pytest.raises(ValueError, match="stands for two things"):
+        with pytest.raises(ValueError, match="has two definitions"):
             refuse_mixed(said)
 
 
@@ -419,7 +419,7 @@ def test_diversity_is_of_all_samples_and_the_first_is_measured(
     monkeypatch.setattr(source, "load_method", load_method)
     assert run(plain, "--images", photos, "--limit", 2, "--methods", "Telea", "--out", tmp_path / "telea") == 0
     (record,) = records(tmp_path / "telea").values()
-    assert record.metrics["diversity_lpips"].reason == "n/a: the method gives one completion an image"
+    assert record.metrics["diversity_lpips"].reason == "n/a: the method gives one completion per image"
 
 
 def test_set_metrics_stand_on_features_kept_once_an_image(
@@ -446,7 +446,7 @@ def test_set_metrics_stand_on_features_kept_once_an_image(
     )
     assert record.metrics["fid"].mean == pytest.approx(inception.frechet_distance(fake, real), rel=1e-3)
     assert (record.metrics["fid"].n, record.metrics["fid"].interval) == (8, None)
-    assert record.metrics["u_ids"].reason == "u_ids needs at least 4096 images, there are 8"
+    assert record.metrics["u_ids"].reason == "u_ids needs at least 4096 images, given 8"
 
 
 def test_a_metric_that_is_defined_is_in_the_record_and_in_every_table_without_another_list(
@@ -495,7 +495,7 @@ def test_a_metric_that_is_defined_is_in_the_record_and_in_every_table_without_an
     few = write_protocol(tmp_path, metrics=["worst_pixel", "colour_match"])
     assert run(few, "--images", photos, "--limit", 2, "--methods", "Telea", "--out", tmp_path / "few") == 0
     (record,) = records(tmp_path / "few").values()
-    assert record.metrics["colour_match"].reason == "colour_match needs at least 3 images, there are 2"
+    assert record.metrics["colour_match"].reason == "colour_match needs at least 3 images, given 2"
 
 
 def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
@@ -612,7 +612,7 @@ def test_a_record_that_was_changed_is_refused_with_its_name(
         inner = inner[key]
     inner[place[-1]] = value
     path.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match=rf"r\.json is no record of a benchmark \(.*{said}"):
+    with pytest.raises(ValueError, match=rf"r\.json is not a benchmark record \(.*{said}"):
         read_record(path)
 
 

@@ -114,7 +114,7 @@ def test_a_missing_package_is_named_before_training(capsys: pytest.CaptureFixtur
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed here")
     line = refused(capsys, *SMALL, "--config", f"loggers/{logger}")
-    assert "Logger needs a package that is not here" in line and package in line and "pip install" in line
+    assert "Logger needs a package that is not installed" in line and package in line and "pip install" in line
 
 
 def test_a_mistake_that_a_worker_finds_is_told_without_its_traceback():
@@ -159,7 +159,7 @@ def test_a_folder_without_images_is_one_line(capsys: pytest.CaptureFixture[str])
         (lambda: Path("x.png").unlink(), ["x.png"]),
         (lambda: Path("x.png").write_bytes(b""), ["x.png"]),
         (lambda: Path("x.png").write_bytes(Path("x.png").read_bytes()[:60]), ["x.png"]),
-        (lambda: mask("m.png", size=(30, 32)), ["30x32", "40x32", "one size"]),
+        (lambda: mask("m.png", size=(30, 32)), ["30x32", "40x32", "the same size"]),
         (lambda: mask("m.png", grey=True), ["%", "--mask-threshold"]),
     ],
 )

@@ -95,7 +95,7 @@ def test_one_protocol_name_with_two_hashes_is_refused_and_the_difference_is_name
     other = {**DEFINITION, "seed": 1}
     write_record(tmp_path / "b", "LaMa", {"psnr": spread(25)}, protocol={"definition": other})
     with pytest.raises(
-        ValueError, match=rf"'wide' stands for two things: {HASH[:8]} .* {hash_of(other)[:8]} .* seed: 0 and 1\."
+        ValueError, match=rf"'wide' has two definitions: {HASH[:8]} .* {hash_of(other)[:8]} .* seed: 0 and 1\."
     ):
         main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")])
     assert not list(tmp_path.glob("page*"))
@@ -142,7 +142,7 @@ def test_masks_of_several_words_share_the_heat_map_of_their_family(tmp_path: Pat
 def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
     path = write_record(tmp_path, "Telea", {"psnr": spread(24)})
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"Telea\.json is no record"):
+    with pytest.raises(ValueError, match=r"Telea\.json is not a benchmark record"):
         read_folders([tmp_path])
 
 
@@ -327,7 +327,7 @@ def test_an_unreachable_wandb_is_one_line_and_the_folders_are_compared(
     assert main([str(tmp_path), "--wandb", "lab/inpainting", "--out", str(tmp_path / "page.html")]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-inpaint: ")]
     assert [line.split(" (")[0] for line in said] == [
-        "lit-inpaint: W&B project lab/inpainting could not be read, so its runs are left out"
+        "lit-inpaint: W&B project lab/inpainting could not be read, so its runs are skipped"
     ]
     assert "could not be read" in (tmp_path / "page.html").read_text()
 

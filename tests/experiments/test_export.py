@@ -137,7 +137,11 @@ def test_what_a_published_program_has_no_place_for_is_refused(tmp_path: Path):
     for name, arguments, said in (
         ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}, "no published program"),
         ("PartialConv", {"levels": 4, "width": 8}, "pixels unit"),
-        ("ContextEncoder", {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16}, "128 px alone"),
+        (
+            "ContextEncoder",
+            {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16},
+            "only has region centre at 128 px",
+        ),
         ("Telea", {}, "no published layout"),
         ("DeepFillV2", {"width": 4, "discriminator_width": 2}, "NAME.npz"),
     ):

@@ -157,7 +157,7 @@ def test_assemble_takes_no_argument_that_a_stage_has(tmp_path: Path) -> None:
         stage.palette.copy_(torch.zeros(4, 3))
     files = [save(transformer, tmp_path / "t.ckpt"), save(upsampler, tmp_path / "u.ckpt")]
     argv = ["ICT", "--transformer", str(files[0]), "--upsampler", str(files[1]), "--out", str(tmp_path / "ict.ckpt")]
-    with pytest.raises(ValueError, match="layers is 1 by the checkpoints and cannot be given"):
+    with pytest.raises(ValueError, match="layers is 1 in the checkpoints and cannot be changed"):
         assemble.main([*argv, "layers=2"])
     assert assemble.main(argv) == 0
     assert load_method(tmp_path / "ict.ckpt").hparams["layers"] == 1

@@ -143,11 +143,11 @@ ODD_IMAGES: dict[str, Callable[[], bytes]] = {
     "bytes after its end": lambda: PNG + b"<script>" * 100,
 }
 SAYS = {
-    "RGBA": "transparency laid over white",
+    "RGBA": "transparency composited over white",
     "16 bits": "16 bits scaled to 8",
-    "48 bits": "16 bits a channel reduced to 8",
+    "48 bits": "16 bits per channel reduced to 8",
     "palette": "palette to RGB",
-    "transparent palette": "palette to RGB, transparency laid over white",
+    "transparent palette": "palette to RGB, transparency composited over white",
     "grey": "grey to RGB",
     "animated.gif": "first of 3 frames",
     "CMYK.jpg": "CMYK",
@@ -211,7 +211,7 @@ def test_a_profile_of_other_colours_and_damaged_tags_are_left_out_and_said(capsy
     profile[16:20] = b"CMYK"
     photo(1, mode="CMYK").save("cmyk.jpg", icc_profile=bytes(profile))
     photo(1).save("odd.png", icc_profile=b"no profile", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
-    for name, words in {"cmyk.jpg": "CMYK to RGB, its CMYK colour profile left out", "odd.png": "damaged"}.items():
+    for name, words in {"cmyk.jpg": "CMYK to RGB, CMYK colour profile dropped", "odd.png": "damaged"}.items():
         assert call("--method", "Telea", "--image", name, "--mask", "m.png", "--out", f"{name}.out.png") == 0
         assert words in capsys.readouterr().out
         with Image.open(f"{name}.out.png") as filled:
@@ -222,10 +222,10 @@ def test_a_turned_photograph_is_filled_upright_and_a_mask_drawn_on_the_unturned_
     prepare({})
     photo(1, (32, 40)).save("x.jpg", exif=exif(6))
     assert call("--method", "Telea", "--image", "x.jpg", "--mask", "m.png", "--out", "o.png") == 0
-    assert "turned as its EXIF says" in capsys.readouterr().out and Image.open("o.png").size == (40, 32)
+    assert "rotated by its EXIF" in capsys.readouterr().out and Image.open("o.png").size == (40, 32)
     write_mask(hole((32, 40)), "m.png")
     assert call("--method", "Telea", "--image", "x.jpg", "--mask", "m.png", "--out", "p.png") == 2
-    assert "Draw it on the image as it is shown" in capsys.readouterr().err
+    assert "Draw it on the image as displayed" in capsys.readouterr().err
 
 
 BAD_MASKS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -393,13 +393,13 @@ def test_what_was_interrupted_goes_on_and_an_edited_image_is_done_again(monkeypa
     assert len(times) == 3
     monkeypatch.setattr(inpaint, "fill_file", fill)
     assert call(*command) == 0
-    assert "5 of 5 images filled, 3 of them before" in capsys.readouterr().out
+    assert "5 of 5 images filled, 3 of them earlier" in capsys.readouterr().out
     assert all((Path("out") / name).stat().st_mtime_ns == time for name, time in times.items())
     assert call("--method", "PatchMatch", "--image", "in", "--mask", "m.png", "--out", "whole") == 0
     assert all((Path("whole") / f"{i}.png").read_bytes() == (Path("out") / f"{i}.png").read_bytes() for i in range(5))
     photo(9).save("in/0.png")
     assert call(*command) == 2 and "0.png exists" in capsys.readouterr().err
-    assert call(*command, "--overwrite") == 0 and "4 of them before" in capsys.readouterr().out
+    assert call(*command, "--overwrite") == 0 and "4 of them earlier" in capsys.readouterr().out
 
 
 @pytest.mark.slow

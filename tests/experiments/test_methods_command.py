@@ -95,7 +95,7 @@ def test_stages_of_a_method_are_listed_with_it_with_what_they_need_and_can_be_sh
     (row,) = [row for row in describe() if row["name"] == "GLCIC"]
     assert row["needs"] == ["vgg16"]
     head, *_ = list_all([row], 80)
-    assert head == "2017  GLCIC           put together from PriorStage"
+    assert head == "2017  GLCIC           assembled from PriorStage"
     text = printed(capsys, "PriorStage")
     assert "width = 4" in text and "transformer                       10" in text and "needs    vgg16" in text
 
@@ -139,5 +139,5 @@ def test_memory_refuses_what_has_no_training_step_and_arguments_that_do_not_exis
         list(report(AOTGAN, ["widht=8"], 64, 1))
     with pytest.raises(ValueError, match="write KEY=VALUE"):
         list(report(PartialConv, ["levels"], 64, 1))
-    with pytest.raises(ValueError, match="both begin at 1"):
+    with pytest.raises(ValueError, match="both must be at least 1"):
         list(report(DDPM, [], 64, 0))

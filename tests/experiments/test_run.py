@@ -115,7 +115,7 @@ def test_a_config_of_version_0_1_0_with_its_folder_in_it_resumes_after_a_rename(
     capsys.readouterr()
     resume = ["fit", "--config", "moved/config.yaml", "--ckpt_path", "last"]
     assert fit(root=None, settings=resume, steps=3) == 0
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "does not record" in line]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "therefore not compared" in line]
     assert "data.init_args.mask" in line and "training images" in line
     assert not Path("run").exists() and step_of(Path("moved/checkpoints/last.ckpt")) == 3
     line = refused("--data.init_args.seed", "5", "--ckpt_path", "moved/checkpoints/step=1.ckpt", root="moved")
@@ -137,7 +137,7 @@ def test_a_new_fit_in_a_folder_that_holds_a_run_takes_the_next_free_name(capsys:
     before = contents(Path("run"))
     assert fit(*NO_WANDB, steps=3) == 0
     said = capsys.readouterr().err
-    assert "run holds a run already: this one is written to run-1" in said
+    assert "run already holds a run: this one is written to run-1" in said
     assert "--ckpt_path run/checkpoints/last.ckpt" in said
     assert contents(Path("run")) == before and step_of(Path("run-1/checkpoints/last.ckpt")) == 3
     settings = ["validate", "--config", "run/config.yaml", "--ckpt_path", "last", "--trainer.limit_val_batches", "1"]
@@ -341,7 +341,7 @@ def test_finished_means_that_the_steps_were_reached_and_max_time_is_that_of_one_
     assert status()["state"] == "finished" and status()["step"] == last
     capsys.readouterr()
     assert fit(*NO_WANDB, "--ckpt_path", "last", steps=last) == 0
-    assert f"Nothing was left to train at step {last}" in capsys.readouterr().err
+    assert f"Nothing left to train at step {last}" in capsys.readouterr().err
 
 
 class Stop(L.Callback):

@@ -185,7 +185,7 @@ def trained_until_step_3(folder: Path) -> dict[str, Any]:
 
 
 def refuses_to_go_on(folder: Path, target: Any, *arguments: Any) -> str:
-    """The one line that a run says which goes on from step 3 and cannot write."""
+    """The one line printed by a run that resumes from step 3 and cannot write."""
     process = processes.start(target, [*config(folder), "--ckpt_path", "last"], *arguments, folder=folder, log="2.txt")
     process.join(90)
     said = (folder / "2.txt").read_text()
@@ -197,7 +197,7 @@ def refuses_to_go_on(folder: Path, target: Any, *arguments: Any) -> str:
 def test_a_file_that_may_not_grow_ends_the_run_and_keeps_the_checkpoint_before_it(tmp_path: Path):
     before = trained_until_step_3(tmp_path)
     line = refuses_to_go_on(tmp_path, killing.with_file_limit, 1_000_000)  # a checkpoint has 2.3 MB
-    assert "run/checkpoints/step=6.ckpt" in line and "previous checkpoint is whole" in line
+    assert "run/checkpoints/step=6.ckpt" in line and "previous checkpoint is intact" in line
     assert killing.state(tmp_path) == before
 
 
@@ -299,7 +299,7 @@ def test_a_frozen_rank_ends_the_run_with_its_number(tmp_path: Path):
         ranks[0].join(60)
         said = (tmp_path / "log-0.txt").read_text()
         assert ranks[0].exitcode == 1, said[-3000:]
-        assert "rank 1 has given no sign of life for 3 s" in said
+        assert "rank 1 has not responded for 3 s" in said
         status = yaml.safe_load((tmp_path / "run/status.json").read_text())
         assert status["state"] == "crashed" and "rank 1" in status["error"]
     finally:

@@ -308,7 +308,7 @@ def test_nested_parameters_are_passed_as_the_mapping_that_wandb_makes_of_them(tm
     assert points[1] == {"model.init_args.clip_norm": 1.0, "model.init_args.width": 8, "x": 1}
     words = [sweep.arguments(point, tmp_path)[3:5] for point in points]
     assert words == [[f"--model={{'init_args': {{'clip_norm': {clip}, 'width': 8}}}}", "--x=1"] for clip in (None, 1.0)]
-    with pytest.raises(ValueError, match="given twice, nested and with dots"):
+    with pytest.raises(ValueError, match="given twice, nested and dotted"):
         read_sweep(write(tmp_path, GRID | {"parameters": nested | {"model.init_args.width": {"value": 4}}}))
 
 
@@ -411,7 +411,7 @@ def test_a_worker_of_another_machine_is_dead_when_it_is_silent(tmp_path: Path):
     for trial, beat in zip(trials, (time.time() - 30, time.time() - 3000), strict=True):
         trial.set_user_attr("machine", "elsewhere")
         trial.set_user_attr("beat", beat)
-    ledger.give_back_of_the_dead()
+    ledger.reclaim_from_dead_workers()
     assert [lost(trial) for trial in ledger.trials()] == [False, True]
     assert not ledger.finish(1, TrialState.COMPLETE, 1.0)  # too late: its place is taken
     with pytest.raises(ValueError, match="another search space"):
@@ -488,8 +488,8 @@ def test_24_trainings_survive_crashes_two_killed_workers_and_a_killed_sweep(tmp_
     for trial in held:
         folder = out / "trials" / f"{trial.number:04}"
         if trial.user_attrs["drawn"]["data.init_args.batch_size"] == 1000000:
-            assert trial.state == TrialState.FAIL and "fill no batch of 1000000" in trial.user_attrs["reason"]
-            assert "fill no batch" in (folder / "log.txt").read_text()
+            assert trial.state == TrialState.FAIL and "do not fill a batch of 1000000" in trial.user_attrs["reason"]
+            assert "do not fill a batch" in (folder / "log.txt").read_text()
         else:
             assert trial.state == TrialState.COMPLETE
             with (folder / "metrics.csv").open() as file:

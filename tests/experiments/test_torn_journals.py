@@ -85,7 +85,7 @@ def test_a_damaged_journal_ends_in_the_record_of_a_whole_one(
     capsys.readouterr()
     assert run(*arguments) == 0
     said = capsys.readouterr().err
-    assert f"{path}: line" in said and "damaged and left out" in said
+    assert f"{path}: line" in said and "damaged and skipped" in said
     assert without_cost(records(tmp_path / "out")) == before
     assert len(lines_of(path)) == len(whole)
     assert run(*arguments) == 0 and "damaged" not in capsys.readouterr().err
@@ -181,7 +181,7 @@ def test_a_flag_added_to_inpaint_makes_a_folder_be_filled_again(
     assert inpaint.main(arguments) == 0
     capsys.readouterr()
     assert inpaint.main([*arguments, "--device", "cpu"]) == 0
-    assert "8 of them before" in capsys.readouterr().out
+    assert "8 of them earlier" in capsys.readouterr().out
     with pytest.raises(ValueError, match="--overwrite to replace 8"):
         inpaint.main([*arguments, "--sharpness", "2"])
     assert inpaint.main([*arguments, "--sharpness", "2", "--overwrite"]) == 0
@@ -216,7 +216,7 @@ def test_a_sweep_lives_on_whichever_line_is_damaged(
         path = folder / "journal.log"
         path.write_bytes(b"".join([*lines[:number], *damaged, *rest]))
         ledger = open_ledger(folder)
-        assert f"{path}: damaged lines left out: {number + 1}" in capsys.readouterr().err
+        assert f"{path}: damaged lines skipped: {number + 1}" in capsys.readouterr().err
         assert path.with_name("journal.log.damaged").is_file()
         for trial in ledger.held():  # of a dead process: this test's is alive
             if not trial.state.is_finished():

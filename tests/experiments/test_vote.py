@@ -52,7 +52,7 @@ def test_known_preferences_come_back_as_percentages_and_an_inconsistent_rater_is
         main(["vote", str(tmp_path), "--reference", "RePaint", "--result"])
     assert not end.value.code
     said = capsys.readouterr().out
-    # "mostly" answers his second showing of six images the other way: 6 of 48 votes of LaMa lost, 0 + 3 of Telea's won.
+    # "mostly" answers the second showing of six images the other way: 6 of 48 votes of LaMa lost, 0 + 3 of Telea's won.
     lama = 100 * (3 * 12 + 12 - 6) / (4 * 48)
     telea = 100 * (3 * 6 + 6 - 3 + 3) / (4 * 48)
     assert f"| LaMa | {lama:.1f} [" in said and f"| Telea | {telea:.1f} [" in said and "| 192 | 24 |" in said
@@ -60,7 +60,7 @@ def test_known_preferences_come_back_as_percentages_and_an_inconsistent_rater_is
 
     assert compare([str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
     table = capsys.readouterr().out
-    assert "votes ↑" in table and f"{lama:.1f}" in table and "voted on against it" in table
+    assert "votes ↑" in table and f"{lama:.1f}" in table and "the others are compared with it" in table
     assert re.search(rf"wide,.*LaMa.*,votes,{lama}", (tmp_path / "page.csv").read_text())
 
 
@@ -235,7 +235,7 @@ def test_a_file_of_answers_about_other_images_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="other images"):
         Store(study.database, make_study(read_folders([tmp_path])[0], "LaMa"))
     study.database.write_bytes(b"no database at all, and longer than a header of SQLite" * 20)
-    with pytest.raises(ValueError, match="is no file of answers"):
+    with pytest.raises(ValueError, match="is not a file of answers"):
         Store(study.database, study)
     shutil.rmtree(tmp_path / "images" / "wide-5bc7d730" / "LaMa")
     with pytest.raises(ValueError, match="no pictures by 'LaMa'"):

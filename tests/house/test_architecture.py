@@ -132,6 +132,6 @@ def test_no_function_is_long_outside_networks_and_converters():
 
 
 def lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Of its body: the arguments and the docstring are there to be read, not to be followed."""
+    """Lines of its body, without arguments and docstring."""
     body = function.body[ast.get_docstring(function) is not None :]
     return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0

@@ -82,7 +82,7 @@ def test_resuming_from_a_damaged_checkpoint_names_it_and_the_whole_ones(
                 capsys, "fit", *(small if flag == "--init_from" else []), *data, *root, flag, f"{folder}/last.ckpt"
             )
             assert f"{folder / 'last.ckpt'} is damaged" in said, said
-            assert said.endswith(f"Whole ones in {folder}: step=12.ckpt (step 12), step=9.ckpt (step 9).")
+            assert said.endswith(f"Intact checkpoints in {folder}: step=12.ckpt (step 12), step=9.ckpt (step 9).")
     assert not (tmp_path / "run").exists()
 
 

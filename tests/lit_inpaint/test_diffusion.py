@@ -369,7 +369,7 @@ def test_validation_is_cheap_says_so_before_fit_and_leaves_the_published_sampler
 
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, callbacks=[First()], num_sanity_val_steps=1)
     run.fit(method, loader(), loader())
-    assert "3 network calls an image, 5 images: 15 calls each time" in said[0]
+    assert "3 network calls per image, 5 images: 15 calls per validation" in said[0]
     # Sanity: error of 4 images, 3 calls for 4; a training step; then 4 + 4 errors, 3 calls for 4 and 3 for 1.
     assert calls == [4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1]
     assert {"val/psnr", "val/simple", "train/loss", "train/simple", "train/vlb"} <= set(run.callback_metrics)
@@ -380,7 +380,7 @@ def test_validation_is_cheap_says_so_before_fit_and_leaves_the_published_sampler
     assert sum(calls) == 8 + 3 * 5
     method.sampler = DDNM(4)
     run.test(method, loader(), verbose=False)
-    assert "4 network calls an image; known pixels are pasted at the end" in capsys.readouterr().err
+    assert "4 network calls per image; known pixels are pasted at the end" in capsys.readouterr().err
     handle.remove()
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints load without running code; one written at 0.1.0 loads, goes on and gives the same next loss for good.
+"""Checkpoints load without running code; one written by 0.1.0 loads, resumes and gives the same next loss.
 
 tests/fixtures/golden_partial_conv.ckpt: ``killing.settings`` of PartialConv(levels=2, width=2) without VGG, two steps,
 seed 0, Lightning 2.6.6, torch 2.15.0.

@@ -349,7 +349,7 @@ def test_p_ids_and_u_ids_equal_a_direct_computation_on_stored_features():
 
 def test_set_metrics_refuse_too_few_images():
     images = torch.zeros(4, 3, 32, 32)
-    with pytest.raises(ValueError, match="fid needs at least 1000 images, there are 4"):
+    with pytest.raises(ValueError, match="fid needs at least 1000 images, given 4"):
         metrics.fid(images, images)
     with pytest.raises(ValueError, match="p_ids needs at least 4096 images"):
         metrics.p_ids(images, images)

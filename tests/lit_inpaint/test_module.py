@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path: Pat
     method = Scale(fail_at=2)
     saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_last=True)
     run = trainer(tmp_path, max_steps=4, callbacks=[saved], enable_checkpointing=True)
-    said = r"loss is nan at step 2 \(epoch 0\), in the update of generator \(pull nan\); this update was not made"
+    said = r"loss is nan at step 2 \(epoch 0\), in the update of generator \(pull nan\); this update was skipped"
     with pytest.raises(NonFiniteLossError, match=said):
         run.fit(method, images([0.0] * 4))
     last = read_checkpoint(tmp_path / "last.ckpt")  # of the step before

@@ -120,7 +120,7 @@ def test_a_logger_that_fails_is_named_once_and_training_goes_on(tmp_path: Path) 
     assert trainer.global_step == 4
     assert len(recorder.images) == 2  # the logger after the broken one has its panels
     told = [str(w.message) for w in said if "Panels" in str(w.message)]
-    assert told == ["Panels: Recorder did not take the panel (OSError: no network); training goes on."]
+    assert told == ["Panels: Recorder rejected the panel (OSError: no network); training continues."]
 
 
 def test_a_network_that_cannot_complete_the_samples_does_not_stop_training(tmp_path: Path) -> None:

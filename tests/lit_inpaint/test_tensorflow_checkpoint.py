@@ -74,7 +74,7 @@ def test_what_is_cut_off_missing_or_changed_is_refused_by_name(tmp_path: Path):
     index, data = folder / "snap-0.index", folder / "snap-0.data-00000-of-00001"
     whole, numbers = index.read_bytes(), data.read_bytes()
     data.write_bytes(numbers[:-10])
-    with pytest.raises(ValueError, match="cut off or damaged"):
+    with pytest.raises(ValueError, match="truncated or damaged"):
         read(folder)
     data.write_bytes(numbers[:5000] + b"\0\0\0\0" + numbers[5004:])
     with pytest.raises(ValueError, match=r"checksum of discriminator/\S+ is wrong"):
@@ -84,7 +84,7 @@ def test_what_is_cut_off_missing_or_changed_is_refused_by_name(tmp_path: Path):
         read(folder)
     data.write_bytes(numbers)
     index.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match="does not end as an index"):
+    with pytest.raises(ValueError, match="does not end like an index"):
         read(folder)
     index.write_bytes(whole[:100] + b"\xff" + whole[101:])
     with pytest.raises(ValueError, match="checksum of a block is wrong"):

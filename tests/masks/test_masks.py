@@ -505,11 +505,11 @@ def test_every_generator_of_the_package_is_tested_here() -> None:
         (lambda: CenterRectangle(height=128), "shares of the sides"),
         (lambda: RandomRectangle(0.5, 0.25), "0 < low <= high <= 1"),
         (lambda: GLCICRectangle(96, 300), "0 < low <= high <= size"),
-        (lambda: LaMaThick(384), "published its laws at 256 and 512"),
+        (lambda: LaMaThick(384), "published its distributions at 256 and 512"),
         (lambda: LaMaThick(cap=50), "share above 0, at most 1"),
         (lambda: LaMaBoxes(side=(250, 255)), "exceed 256 pixels"),
         (lambda: SuperResolve2x("first"), "expected 'odd' or 'even'"),  # type: ignore[arg-type]
-        (lambda: Mixture(()), "one weight a generator"),
+        (lambda: Mixture(()), "one weight per generator"),
         (lambda: Mixture((Half(),), (1, 2)), "1 generators and the weights"),
         (lambda: AreaBounded(Half(), 20, 30), "hole shares with 0 <= low < high <= 1"),
         (lambda: NoiseBlobs(0.3, 0.2), "low < high"),

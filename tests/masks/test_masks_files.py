@@ -73,7 +73,7 @@ def test_a_soft_mask_is_refused_with_its_share_and_the_option(tmp_path: Path) ->
 
 def test_what_is_no_mask_is_refused_by_name(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    with pytest.raises(ValueError, match=r"photo\.png: is a coloured picture.*change places"):
+    with pytest.raises(ValueError, match=r"photo\.png: is a colour picture.*swapped"):
         read_mask(save(colours, tmp_path / "photo.png"))
     clear = np.full((4, 4, 4), 255, np.uint8)
     clear[0, 0, 3] = 0
@@ -234,9 +234,9 @@ def test_measure_says_when_the_polarity_looks_wrong(tmp_path: Path, capsys: pyte
     mask[4:8] = 0
     write_mask(mask, tmp_path / "m.png")
     assert main(["measure", str(tmp_path)]) == 0
-    assert "say --white known" in capsys.readouterr().out
+    assert "pass --white known" in capsys.readouterr().out
     assert main(["measure", str(tmp_path), "--white", "known"]) == 0
-    assert "say --white" not in capsys.readouterr().out
+    assert "pass --white" not in capsys.readouterr().out
 
 
 def test_buckets_exclude_their_low_end() -> None:
@@ -251,8 +251,8 @@ def test_buckets_exclude_their_low_end() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "Narow", "--out", "x.png"], "'Narow' is no mask generator. Did you mean 'Narrow'?"),
-        (["write", "nowhere.yaml", "--out", "x"], "there is no file 'nowhere.yaml' here"),
+        (["show", "Narow", "--out", "x.png"], "'Narow' is not a mask generator. Did you mean 'Narrow'?"),
+        (["write", "nowhere.yaml", "--out", "x"], "there is no file and no configuration 'nowhere.yaml'"),
         (["measure", "nowhere"], "nowhere: no such folder"),
         (["write", "Half", "--out", "x", "--count", "0"], "at least one mask"),
     ],

@@ -123,9 +123,9 @@ def test_a_class_of_a_package_of_ones_own_is_shown_written_and_written_again():
         ("lama_thik_512", "Did you mean 'lama_thick_512'?"),
         ("masks.Narow", "Did you mean 'Narrow'?"),
         ("masks.lama.Narow", "Did you mean 'Narrow'?"),
-        ("no_such_lab.Stripe", "'no_such_lab.Stripe' is no mask generator"),
-        ("os.path.join", "'os.path.join' is no mask generator"),
-        ("masks.build.build", "'masks.build.build' is no mask generator"),
+        ("no_such_lab.Stripe", "'no_such_lab.Stripe' is not a mask generator"),
+        ("os.path.join", "'os.path.join' is not a mask generator"),
+        ("masks.build.build", "'masks.build.build' is not a mask generator"),
         (
             "{class_path: a_lab.stripes.Stripe, init_args: {row: 1}}",
             "Stripe has no argument 'row'. Did you mean 'rows'?",

@@ -112,7 +112,7 @@ COUPLED = {
 def gradients(
     case: str, role: Literal["ranks", "whole", "half"], rank: int = 0, **where: Any
 ) -> list[list[Tensor | None]]:
-    """Of every optimiser step of ``case``; in float64, with BatchNorm in eval mode, no dropout, fixed weights.
+    """Gradients of every optimiser step of ``case``, in float64 with BatchNorm in eval mode, no dropout, fixed weights.
 
     ``where``: arguments of the Trainer instead of the CPU's; the gradients are on the CPU whatever they say.
     """

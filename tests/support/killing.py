@@ -341,7 +341,7 @@ def digest(value: Any) -> str:
 
 
 def state(folder: Path) -> dict[str, str | int]:
-    """Hashes of all that training goes on from, in the last checkpoint of a run."""
+    """Hashes of all training state in the last checkpoint of a run."""
     content = torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)
     hashed = {name: digest(content[name]) for name in ("state_dict", "ema", "optimizer_states", "lr_schedulers")}
     counted = {name: content[name] for name in ("global_step", "epoch", "generator_updates", "skipped")}

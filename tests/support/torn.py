@@ -1,4 +1,4 @@
-"""Journals and tables that a crash damaged at a random place, each read by the command that goes on from it."""
+"""Journals and tables that a crash damaged at a random place, each read by the command that resumes from it."""
 
 import contextlib
 import io

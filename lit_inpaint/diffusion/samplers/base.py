@@ -109,7 +109,7 @@ class Denoiser:
 
 
 class Noise:
-    """Standard normal draws; from one CPU generator an image, so that an image's noise does not depend on its batch."""
+    """Standard normal draws from one CPU generator per image, so that an image's noise does not depend on its batch."""
 
     def __init__(self, generators: Sequence[torch.Generator] | None = None) -> None:
         self.generators = generators
@@ -118,7 +118,7 @@ class Noise:
         if self.generators is None:
             return torch.randn_like(like)
         if len(self.generators) != len(like):
-            raise ValueError(f"{len(self.generators)} generators for {len(like)} images; give one an image.")
+            raise ValueError(f"{len(self.generators)} generators for {len(like)} images; give one per image.")
         draws = torch.empty(like.shape, dtype=like.dtype, pin_memory=like.is_cuda)
         for draw, generator in zip(draws, self.generators, strict=True):
             draw.normal_(generator=generator)
@@ -164,7 +164,7 @@ class Sampler(ABC):
     @property
     @abstractmethod
     def network_calls(self) -> int:
-        """Forward and backward passes an image takes; the least where the algorithm decides as it goes."""
+        """Forward and backward passes per image; the minimum if the algorithm decides adaptively."""
 
     @abstractmethod
     def process(self, diffusion: Diffusion) -> Diffusion:
@@ -191,7 +191,7 @@ class Sampler(ABC):
             diffusion: The process that the network was trained on.
             known: Images in [-1, 1], (B, 3, H, W).
             mask: 1 = hole, (B, 1, H, W).
-            generators: One an image, on the CPU: the same samples for any batch size and device.
+            generators: One per image, on the CPU: the same samples for any batch size and device.
         """
         denoiser = Denoiser(network, self.process(diffusion), variance, self.clip, progress)
         with differentiable() if self.gradients else torch.no_grad():

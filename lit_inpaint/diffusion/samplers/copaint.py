@@ -93,7 +93,7 @@ class CoPaint(Sampler):
 
     Args:
         gradient_steps: G, at each index.
-        learning_rate: Of the first index; grows by ``learning_rate_growth`` an index.
+        learning_rate: Rate at the first index; grows by ``learning_rate_growth`` per index.
         regularisation: Weight of staying near the x_t of the last step, likewise (0.01, growth 1 for ImageNet).
     """
 
@@ -113,7 +113,7 @@ class CoPaint(Sampler):
 
     @property
     def network_calls(self) -> int:
-        """Without backtracking: 1 + G forward and G backward passes an index."""
+        """Without backtracking: 1 + G forward and G backward passes per index."""
         return reverse_steps(self.times) * (1 + 2 * self.gradient_steps)
 
     def process(self, diffusion: Diffusion) -> Diffusion:

@@ -52,7 +52,7 @@ class RePaint(Sampler):
     """Lugmayr et al. 2022. The published setting makes 2410 network calls.
 
     Args:
-        steps: Of the respaced process (T).
+        steps: Steps of the respaced process (T).
         jump_length: Steps of one jump back (j).
         resamples: Times that a stretch is walked (r); 1 is plain replacement.
     """

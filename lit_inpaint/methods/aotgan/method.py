@@ -19,7 +19,7 @@ _STYLE = (8, 17, 26, 31)  # relu2_2, relu3_4, relu4_4, relu5_2
 
 
 class AOTGAN(InpaintingModule):
-    """Blocks of dilated convolutions under a gate, against a discriminator that is told softly where the hole is.
+    """Blocks of dilated convolutions under a gate, against a discriminator trained with a softened mask.
 
     L1, style and perceptual losses compare the raw output with the truth; the discriminator sees the completed image.
     The networks are the same in all variants, the discriminator's labels are not. The released program labels real
@@ -39,7 +39,7 @@ class AOTGAN(InpaintingModule):
     The text of the paper was not at hand: its labels are those that the questions on the program cite from it, its
     betas mmagic's. In all variants the generator steps first and the discriminator then judges what it had made before,
     as in the program; mmagic steps the discriminator first. Real and completed images pass the discriminator together,
-    so its power iteration advances twice a step, not three times; :class:`Health` gets no margin of it, for its
+    so its power iteration advances twice per step, not three times; :class:`Health` gets no margin of it, for its
     labels differ from patch to patch. In bf16-mixed the gates, the last convolution with
     its tanh, spectral norm, Gram matrices and all losses stay in float32.
 
@@ -49,8 +49,8 @@ class AOTGAN(InpaintingModule):
         rates: Dilations in each block.
         discriminator_width: Channels of the discriminator's first convolution.
         variant: Whose labels and betas.
-        learning_rate: Of both Adams.
-        betas: Of both Adams; None for the variant's.
+        learning_rate: Learning rate of both Adams.
+        betas: Betas of both Adams; None for the variant's.
         adversarial_weight, style_weight, perceptual_weight: Beside the L1, whose weight is 1. Style and perceptual loss
             need VGG19; both 0 trains without it.
         optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.

@@ -24,7 +24,7 @@ class AOTBlock(nn.Module):
     mixed with the input by a gate that the input itself opens.
 
     Args:
-        channels: Of input and output; each transformation gives an equal share of them.
+        channels: Channels of input and output, divided equally among the transformations.
         rates: Dilation of each transformation.
     """
 

@@ -44,7 +44,7 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         rates = next(i for i in range(len(source) + 1) if f"{first.format(0, i)}.weight" not in source)
         if rates != 4:
             raise ValueError(
-                f"the file has {rates} dilated convolutions a block; AOTGAN reads those with 4 (1, 2, 4, 8)."
+                f"the file has {rates} dilated convolutions per block; AOTGAN reads those with 4 (1, 2, 4, 8)."
             )
         for ours, theirs in _generator(format, blocks).items():
             out |= {f"{ours}.{kind}": source[f"{theirs}.{kind}"] for kind in ("weight", "bias")}

@@ -20,11 +20,11 @@ class Bertalmio(ClassicalModule):
     Args:
         transport_steps: The paper's A: steps of transport in a round.
         diffusion_steps: The paper's B: steps of anisotropic diffusion that end it.
-        dt: Of both, for intensities in [0, 1]; stable up to 0.25.
+        dt: Step size of both, for intensities in [0, 1]; stable up to 0.25.
         rounds: At most so many.
         tolerance: An image is done when a round changes its hole by less on average, in [0, 1].
         ring: Pixels around the hole that the diffusion smooths as well (the result keeps the known ones).
-        smoothing_steps: Of the diffusion over the known pixels beforehand, against noise.
+        smoothing_steps: Diffusion steps over the known pixels beforehand, against noise.
         colour: Channels that evolve independently: the paper's "angles" (length of the RGB vector and the sines of its
             two angles), or "rgb".
     """

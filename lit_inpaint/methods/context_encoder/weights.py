@@ -93,7 +93,7 @@ def export(method: InpaintingModule) -> State:
     """
     region, size = method.hparams["region"], method.hparams["size"]
     if (region, size) != ("centre", 128):
-        raise ValueError(f"BoyuanJiang's program has region centre at 128 px alone; this one has {region} at {size}.")
+        raise ValueError(f"BoyuanJiang's program only has region centre at 128 px; this one has {region} at {size}.")
     kinds = nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d
     modules = [module for module in method.get_submodule("generator").modules() if isinstance(module, kinds)]
     out: dict[str, Tensor] = {}
@@ -104,7 +104,7 @@ def export(method: InpaintingModule) -> State:
             if norm or name == "weight":
                 out[f"main.{number}.{name}"] = value.detach().cpu().clone()
             elif value.abs().max() > 1e-3:
-                raise ValueError("a convolution has a bias, which BoyuanJiang's program has no place for.")
+                raise ValueError("a convolution has a bias, which BoyuanJiang's program does not support.")
         number += 1 if isinstance(following, nn.BatchNorm2d) else 2  # an activation has a number as well
     return {"state_dict": out}
 

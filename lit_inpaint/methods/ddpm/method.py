@@ -41,7 +41,7 @@ class DDPM(InpaintingModule):
     10,000 updates wants 0.999.
 
     :meth:`fill` pastes the known part at the end, as the paper's figures and metrics do; the official code does not.
-    What is random is drawn from one generator an image.
+    What is random is drawn from one generator per image.
 
     Args:
         image_size: Side of the images; larger ones are cropped around the hole or resized, which records say.
@@ -53,10 +53,11 @@ class DDPM(InpaintingModule):
         fixed_variance: The variance without ``learn_sigma``: beta ("fixed_large") or btilde ("fixed_small").
         conditional: The denoiser is also given the erased image and the mask (7 channels in): the conditional form of
             Palette and GLIDE, trained on the data module's holes; its default sampler is plain replacement.
-        num_classes: Of a class-conditional network (imported weights); ``label`` is the class, drawn an image if None.
+        num_classes: Classes of a class-conditional network (imported weights); ``label`` is the class, drawn for each
+            image if None.
         noise_schedule: "linear" (Ho et al.) or "cosine" (Nichol & Dhariwal).
         diffusion_steps: T of the process that is trained.
-        rescale_timesteps: Tell the network t * 1000 / T (improved-diffusion's models with T = 4000).
+        rescale_timesteps: Pass t * 1000 / T to the network (improved-diffusion's models with T = 4000).
         rescale_learned_sigmas: Weigh the variational term by T / 1000; the same at T = 1000.
         timestep_sampling: "loss-second-moment" draws timesteps by the size of recent losses.
         learning_rate: AdamW's rate: constant, without warm-up or weight decay.
@@ -193,8 +194,8 @@ class DDPM(InpaintingModule):
             )
         calls = self.validation_sampler.network_calls
         _say(
-            f"validation: {self.validation_sampler}, {calls} network calls an image, {self.validation_images} images: "
-            f"{calls * self.validation_images} calls each time"
+            f"validation: {self.validation_sampler}, {calls} network calls per image, {self.validation_images} images: "
+            f"{calls * self.validation_images} calls per validation"
         )
 
     # ---- inpainting ----------------------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ class DDPM(InpaintingModule):
         sampler = self.validation_sampler if cheap else self.sampler
         if sampler not in self._announced and not cheap:
             self._announced.add(sampler)
-            cost = f"{sampler.network_calls} network calls an image"
+            cost = f"{sampler.network_calls} network calls per image"
             _say(f"sampling: {sampler}, {cost}; known pixels are pasted at the end")
         label = self._labels(len(erased), generators)
 
@@ -279,7 +280,7 @@ class DDPM(InpaintingModule):
 def _published_multipliers(image_size: int) -> tuple[float, ...]:
     if image_size not in _CHANNEL_MULT:
         raise ValueError(
-            f"image_size {image_size} has no published channel_mult ({sorted(_CHANNEL_MULT)} have): give one."
+            f"image_size {image_size} has no published channel_mult ({sorted(_CHANNEL_MULT)} have one): give one."
         )
     return _CHANNEL_MULT[image_size]
 

@@ -110,7 +110,7 @@ def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any
     if in_channels not in (3, 7):
         raise ValueError(
             f"the network takes {in_channels} channels; expected 3 (x_t) or 7 (with erased image and mask). "
-            "guided-diffusion's upsamplers (6) complete no images."
+            "guided-diffusion's upsamplers (6) do not complete images."
         )
     channels = tensors["time_embed.0.weight"].shape[1]
     blocks = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("input_blocks."))

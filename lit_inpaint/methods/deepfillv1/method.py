@@ -32,11 +32,11 @@ class DeepFillV1(InpaintingModule):
         discriminator_width: Channels of the discriminators' first layer.
         size: Side of the training images, for the global discriminator. The generator takes any size.
         local_size: Side of the local discriminator's crop.
-        gamma: Of the discount.
+        gamma: Base of the discount.
         discriminator_updates: Discriminator batches before each generator batch.
         penalty_weight: lambda of the gradient penalty, restricted to the hole.
-        adversarial_weight, hole_weight, known_weight: Of the three generator losses.
-        coarse_weight: Of the coarse output within the last two.
+        adversarial_weight, hole_weight, known_weight: Weights of the three generator losses.
+        coarse_weight: Weight of the coarse output within the last two.
         learning_rate, betas: Adam's, for both optimisers.
     """
 

@@ -96,7 +96,7 @@ class Generator(nn.Module):
         self.allconv17 = layer(half, 3)
 
     def forward(self, erased: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Coarse and refined image, each (B, 3, H, W) in [-1, 1], the known part drawn anew.
+        """Coarse and refined image, each (B, 3, H, W) in [-1, 1], the known part regenerated.
 
         Args:
             erased: (B, 3, H, W) in [-1, 1] with 0 in the hole, H and W multiples of 8.
@@ -104,7 +104,7 @@ class Generator(nn.Module):
         """
         if self.variant == "mmagic" and min(mask.shape[-2:]) < 72:
             height, width = mask.shape[-2:]
-            raise ValueError(f"images are {height}x{width}; mmagic's padding mirrors 64 px, so take 72 px or more.")
+            raise ValueError(f"images are {height}x{width}; mmagic's padding mirrors 64 px, so use 72 px or more.")
         ones = torch.ones_like(mask)  # tells the border of the image from its padding
         coarse = self.coarse(torch.cat([erased, ones, mask], 1))
         # The gradient of the refined image reaches the coarse network: stop_gradient is commented out in the original.
@@ -158,7 +158,7 @@ def clipped(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Four strided 5x5 convolutions and a linear layer to one number an image, (B,): Wasserstein, so no sigmoid.
+    """Four strided 5x5 convolutions and a linear layer to one value per image, (B,): Wasserstein, so no sigmoid.
 
     Args:
         size: Side of the images; a multiple of 16.

@@ -60,7 +60,7 @@ def _network(weights: str, device: str) -> HED:
     """
     if not Path(weights).is_file():
         raise ValueError(
-            f"hed is {weights}, and there is no such file: network-bsds500.pytorch of sniklaus/pytorch-hed."
+            f"hed is {weights}, but there is no such file: network-bsds500.pytorch of sniklaus/pytorch-hed."
         )
     network = HED()
     try:

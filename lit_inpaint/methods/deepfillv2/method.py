@@ -37,9 +37,9 @@ class DeepFillV2(InpaintingModule):
         canny: Thresholds of these edges, which are Canny's.
         hed: File of the weights of HED, whose edges the paper takes; None for Canny's.
         variant: Whose program the generator computes: see :class:`Generator`. Imported weights set it.
-        learning_rate: Of both Adams.
-        betas: Of both Adams. The released code has (0.5, 0.999).
-        adversarial_weight: Of the hinge term beside the two L1 terms, whose weights are 1.
+        learning_rate: Learning rate of both Adams.
+        betas: Betas of both Adams. The released code has (0.5, 0.999).
+        adversarial_weight: Weight of the hinge term; the two L1 terms have weight 1.
         optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
     """
 

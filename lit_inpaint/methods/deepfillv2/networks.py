@@ -96,7 +96,7 @@ class Generator(nn.Module):
         self.allconv17 = last(wide // 4, 3, 3)
 
     def forward(self, erased: Tensor, mask: Tensor, sketch: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Coarse and refined image, each (B, 3, H, W) in [-1, 1], the known part drawn anew.
+        """Coarse and refined image, each (B, 3, H, W) in [-1, 1], the known part regenerated.
 
         Args:
             erased: (B, 3, H, W) in [-1, 1] with 0 in the hole, H and W multiples of 8.
@@ -107,7 +107,7 @@ class Generator(nn.Module):
             raise ValueError("a sketch was given to a network without a sketch channel. Train one with sketch=True.")
         if self.variant == "mmagic" and min(mask.shape[-2:]) < 72:
             height, width = mask.shape[-2:]
-            raise ValueError(f"images are {height}x{width}; mmagic's padding mirrors 64 px, so take 72 px or more.")
+            raise ValueError(f"images are {height}x{width}; mmagic's padding mirrors 64 px, so use 72 px or more.")
         lines = [torch.zeros_like(mask) if sketch is None else sketch * mask] if self.sketch else []
         coarse = self.coarse(torch.cat([erased, *lines, torch.ones_like(mask), mask], dim=1))
         pasted = composite(coarse, erased, mask)

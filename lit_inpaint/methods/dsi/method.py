@@ -80,7 +80,7 @@ class DSI(InpaintingModule):
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> NoReturn:
         raise ValueError(
-            "DSI is put together, not trained: fit DSIVQVAE, then DSIStructure and DSITexture on its checkpoint, then "
+            "DSI is assembled, not trained: fit DSIVQVAE, then DSIStructure and DSITexture on its checkpoint, then "
             "run lit-inpaint assemble DSI."
         )
 

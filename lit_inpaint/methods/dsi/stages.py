@@ -146,7 +146,7 @@ class GuidedStage(DSIStage):
 def load_vqvae(network: nn.Module, path: Path) -> None:
     """Weights of a checkpoint of DSIVQVAE, the averaged ones where it has them; no code of the file is run."""
     if not path.is_file():
-        raise ValueError(f"vqvae is {path}, which is no file; expected a checkpoint of DSIVQVAE.")
+        raise ValueError(f"vqvae is {path}, which is not a file; expected a checkpoint of DSIVQVAE.")
     checkpoint = read_tensors(path)
     method = checkpoint.get("method") if isinstance(checkpoint, dict) else None
     if method != "DSIVQVAE":
@@ -209,7 +209,7 @@ class DSIStructure(GuidedStage):
         return torch.optim.Adam(self.structure.parameters(), self.rate(1), fused=True)
 
     def rate(self, step: int) -> float:
-        """Of the Adam at a step, counted from 1 (train_structure_generator.py)."""
+        """Learning rate of Adam at a step, counted from 1 (train_structure_generator.py)."""
         rise, fall = step * self.warmup**-1.5, step**-0.35
         return self.learning_rate * self.structure_width**-0.5 * min(rise, fall)
 
@@ -245,9 +245,9 @@ class DSITexture(GuidedStage):
     times the structural and textural :func:`feature_loss` of the completed image.
 
     Args:
-        texture_width: Of :class:`Texture`.
+        texture_width: Width of :class:`Texture`.
         discriminator_width: Channels of the discriminator's first convolution.
-        adversarial_weight: Of the hinge term; 1 as published.
+        adversarial_weight: Weight of the hinge term; 1 as published.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("vqvae",)

@@ -98,12 +98,12 @@ class GatedResNet(nn.Module):
 
     Args:
         width: Channels in and out.
-        kernel: Of both convolutions.
-        dilation: Of the first.
+        kernel: Kernel size of both convolutions.
+        dilation: Dilation of the first.
         shift: See :class:`WNConv2d`.
         beside: Whether it takes the features of the other stream.
         condition: Channels of the condition; 0 for none.
-        heads: Of causal attention at its end; 0 for none.
+        heads: Heads of the causal attention at its end; 0 for none.
         dropout: Share of the residual that is zeroed in training.
     """
 
@@ -170,7 +170,7 @@ class PixelCNN(nn.Module):
         groups: Groups of blocks, each ending with one that attends (4).
         blocks: Blocks a group, for either stream (5).
         out_blocks: Blocks of 1x1 convolutions at the end (20).
-        heads: Of the attention.
+        heads: Attention heads.
         condition: Channels of the condition.
         channels: Length of a code.
         codes: Number of codes.

@@ -19,7 +19,7 @@ def structure_attention(structure: Tensor, *features: Tensor, sharpness: float =
     Args:
         structure: (B, C, h, w).
         features: Each (B, C', s h, s w); patches of s x s pixels move together, without overlap.
-        sharpness: Of the softmax.
+        sharpness: Sharpness of the softmax.
     """
     with torch.autocast(structure.device.type, enabled=False):
         batch, _, height, width = structure.shape
@@ -44,7 +44,7 @@ class Texture(nn.Module):
 
     Args:
         width: Channels of the first convolution before gating halves them (64).
-        channels: Of the structure.
+        channels: Channels of the structure.
     """
 
     def __init__(self, width: int = 64, channels: int = 64) -> None:

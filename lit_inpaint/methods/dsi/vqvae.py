@@ -46,13 +46,13 @@ class Codebook(nn.Module):
     """Vector quantisation whose codes are moving averages of the features they stand for (van den Oord et al. 2017).
 
     Both averages begin at 0 and are divided by ``1 - decay^updates``: TensorFlow 1's ``assign_moving_average``, which
-    the official code calls, corrects that bias unless told otherwise. So nothing is left of the initial codes after
+    the official code calls, corrects that bias by default. So nothing is left of the initial codes after
     the first update, and a code that no feature has chosen yet is the zero vector.
 
     Args:
         codes: Number of codes.
         channels: Length of one.
-        decay: Of the averages, an update.
+        decay: Decay of the averages per update.
         epsilon: Added to every size before it divides; the sizes keep their sum (Laplace smoothing).
     """
 
@@ -124,7 +124,7 @@ class VQVAE(nn.Module):
         blocks: Residual blocks a stack (2).
         channels: Length of a code (64).
         codes: Codes of each level (512).
-        decay: Of the codebooks' averages.
+        decay: Decay of the codebooks' averages.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
             continue
         binary = hole[0].cpu().numpy().astype(np.uint8) * 255
         pixels = cv2.copyMakeBorder(to_pixels(image), 3, 3, 3, 3, cv2.BORDER_REPLICATE)
-        # Beyond the border the hole goes on for Telea's fill and ends for the clone, which needs a rim to hold on to.
+        # Beyond the border the hole continues for Telea's fill and ends for the clone, which needs a rim.
         smooth = cv2.inpaint(pixels, cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_REPLICATE), 1, cv2.INPAINT_TELEA)
         binary = cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
         left, top, width, height = cv2.boundingRect(binary)

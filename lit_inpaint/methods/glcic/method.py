@@ -21,7 +21,7 @@ class GLCIC(InpaintingModule):
     Three phases, by batches trained (Algorithm 1): ``completion_steps`` of the completion network alone, then
     ``discriminator_steps`` of the discriminator alone, then both, discriminator first. The phase follows from
     ``trainer.global_step``, so a resumed run is in the right one. The discriminator's real image is cropped where a
-    second, independent mask lies: the masks of the batch rolled by one (with one image a batch there is no second
+    second, independent mask lies: the masks of the batch rolled by one (with one image per batch there is no second
     mask).
 
     The authors published the network and no training code, so the variants are the paper and two programs:

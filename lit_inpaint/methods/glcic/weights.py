@@ -120,9 +120,7 @@ def export(method: InpaintingModule) -> State:
     """
     variant = method.hparams["variant"]
     if variant == "paper":
-        raise ValueError(
-            "GLCIC of variant paper is the network of no published program; otenim and mmagic can be written."
-        )
+        raise ValueError("GLCIC of variant paper matches no published program; otenim and mmagic can be written.")
     mmagic = variant == "mmagic"
     out: dict[str, Tensor] = {}
     for index, name in enumerate(_MMAGIC if mmagic else _OTENIM):

@@ -29,8 +29,8 @@ class ICT(InpaintingModule):
 
     Args:
         size: Side of the images: the published models know 256; others are cropped around the hole or resized.
-        grid, layers, width, heads, colours: Of the transformer.
-        upsampler_width, upsampler_blocks: Of the upsampler.
+        grid, layers, width, heads, colours: Arguments of the transformer.
+        upsampler_width, upsampler_blocks: Arguments of the upsampler.
         top_k: Draw among the so many likeliest colours: 40 in the official ``run.py``; None draws among all.
         sampling: "raster", or "sample_all": all tokens from one call, independently (the official code's ablation).
     """

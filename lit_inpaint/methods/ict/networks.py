@@ -16,7 +16,7 @@ class Transformer(nn.Module):
         grid: Side of the square of tokens.
         layers: Blocks.
         width: Channels; a multiple of ``heads``.
-        heads: Of the attention.
+        heads: Attention heads.
         colours: Entries of the palette.
     """
 
@@ -42,7 +42,7 @@ class Transformer(nn.Module):
         Args:
             tokens: Indices in the palette, (B, grid^2), rows from top to bottom; in the hole any.
             hole: (B, grid^2), 1 where the token is unknown.
-            at: One position an image, (B,): logits there alone, (B, colours).
+            at: One position per image, (B,): logits there alone, (B, colours).
         """
         x = self.tok_emb(tokens) * (1 - hole[..., None].to(self.pos_emb.dtype)) + self.pos_emb
         for block in self.blocks:

@@ -113,7 +113,7 @@ def kmeans_palette(pixels: Tensor, colours: int) -> Tensor:
 def read_palette(path: Path, colours: int | None = None) -> Tensor:
     """Colours in [-1, 1] of a .npy (OpenAI's kmeans_centers.npy), or the palette of an ICTTransformer's checkpoint."""
     if not path.is_file():
-        raise ValueError(f"palette is {str(path)!r}, which is no file; expected kmeans, uniform, a .npy or a .ckpt.")
+        raise ValueError(f"palette is {str(path)!r}, which is not a file; expected kmeans, uniform, a .npy or a .ckpt.")
     if path.suffix == ".npy":
         try:
             clusters = np.load(path, allow_pickle=False)

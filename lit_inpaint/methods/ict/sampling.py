@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lit_inpaint.methods.ict.networks import Transformer
 
 Sampling = Literal["raster", "sample_all"]
-LONG = 100  # network calls from which on their number is said before they begin
+LONG = 100  # from this many network calls on, their number is printed first
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def sample_tokens(
 
     Args:
         top_k: Draw among the so many likeliest colours; 1 takes the likeliest, None draws among all.
-        generators: One an image. Position t takes the t-th uniform number of its image's generator and inverts the
+        generators: One per image. Position t takes the t-th uniform number of its image's generator and inverts the
             distribution with it, so that neither the batch nor the device changes what is drawn.
     """
     tokens, hole = torch.where(hole == 1, 0, tokens), hole.clone()
@@ -54,7 +54,7 @@ def sample_tokens(
     fewest, calls = min(counts, default=0), max(counts, default=0)
     everyone = torch.arange(len(tokens), device=tokens.device)
     if calls >= LONG:
-        print(f"ICT: {calls} network calls for {len(tokens)} image(s), one a token", file=sys.stderr, flush=True)
+        print(f"ICT: {calls} network calls for {len(tokens)} image(s), one per token", file=sys.stderr, flush=True)
     for n in tqdm(range(calls), disable=None if calls >= LONG else True, leave=False):
         active = everyone if n < fewest else (count > n).nonzero()[:, 0]  # for whose length the host of a GPU waits
         position = order[active, n]

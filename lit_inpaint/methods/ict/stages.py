@@ -31,7 +31,7 @@ class _Colours(Stage, ABC):
         self.register_buffer("palette", torch.full((colours, 3), torch.nan))  # not known yet
 
     def on_fit_start(self) -> None:
-        """Make the palette, unless a checkpoint brought one."""
+        """Compute the palette unless it came from a checkpoint."""
         if self.palette.isnan().any():
             datamodule = getattr(self.trainer, "datamodule", None)
             self.palette.copy_(make_palette(self._named, len(self.palette), self.grid, datamodule))
@@ -67,13 +67,13 @@ class ICTTransformer(_Colours):
         grid: Side of the square of tokens: 48 (FFHQ), 32 (ImageNet, Places2).
         layers: Blocks: 30 (FFHQ), 35.
         width: Channels: 512 (FFHQ, Places2), 1024 (ImageNet).
-        heads: Of the attention.
+        heads: Attention heads.
         colours: Entries of the palette.
         palette: "kmeans" (of the training images at the size of the grid), "uniform" (a lattice in RGB), the .npy of
             OpenAI's clusters, which the paper uses for all data sets, or the checkpoint of another stage.
         dynamic_weight: Divide by the number of unknown tokens instead.
         learning_rate: At its highest.
-        betas: Of AdamW.
+        betas: Betas of AdamW.
         warmup_steps: Batches of the rise: one epoch.
         decay_steps: Batches until the lowest rate: all of them.
         clip_norm: Largest norm of the gradient.
@@ -162,10 +162,10 @@ class ICTUpsampler(_Colours):
         colours: Entries of the palette.
         palette: As for :class:`ICTTransformer`, whose checkpoint it may be; both must have the same.
         prior_random_degree: Each token of training is one of the so many nearest colours, at random.
-        learning_rate: Of the upsampler's Adam.
-        discriminator_learning_rate: Of the discriminator's.
-        betas: Of both.
-        l1_weight, adversarial_weight, perceptual_weight, style_weight: Of the terms. Style and perceptual loss need
+        learning_rate: Learning rate of the upsampler's Adam.
+        discriminator_learning_rate: Learning rate of the discriminator's Adam.
+        betas: Betas of both.
+        l1_weight, adversarial_weight, perceptual_weight, style_weight: Loss weights. Style and perceptual loss need
             VGG19, which sees images in [0, 1] as they are, as officially; both 0 trains without it.
         optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
     """
@@ -238,7 +238,7 @@ class ICTUpsampler(_Colours):
         """The raw output in [0, 1], from the erased image and the true image's own tokens."""
         if tuple(batch.image.shape[-2:]) != (self.size, self.size):
             given = "x".join(map(str, batch.image.shape[-2:]))
-            raise ValueError(f"images are {given}, but size is {self.size}: set image_size of the data to it.")
+            raise ValueError(f"images are {given}, but size is {self.size}: set image_size of the data to match.")
         tokens = quantise(down_sample(batch.image, self.grid), self.palette, degree)
         prior = enlarge(tokens, self.palette, self.grid, self.size)
         return self.upsampler(erase((batch.image + 1) / 2, batch.mask, 1.0), prior)

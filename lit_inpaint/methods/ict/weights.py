@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lit_inpaint.methods.ict.palette import read_palette
 
-OPTIONS = {"palette": {"type": Path, "help": "ICT: kmeans_centers.npy, which belongs to the transformer's file"}}
+OPTIONS = {"palette": {"type": Path, "help": "ICT: kmeans_centers.npy of the transformer"}}
 
 
 def detect(state: Mapping[str, Any]) -> str | None:
@@ -28,7 +28,7 @@ def convert(state: Mapping[str, Any], format: str, palette: Path | None = None) 
     """Class arguments, state_dict and contract of the stage that the file holds.
 
     The causal masks (``blocks.N.attn.mask``) of the file are left out: the released models do not use them. The number
-    of heads is not to be seen in tensors; all released models have 8. The discriminator of the upsampler begins anew.
+    of heads is not visible in tensors; all released models have 8. The upsampler's discriminator starts from scratch.
 
     Args:
         format: One that :func:`detect` returns.

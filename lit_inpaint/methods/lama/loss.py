@@ -21,7 +21,7 @@ def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:
     gradients.
 
     Args:
-        logits: Of ``real``, computed outside autocast.
+        logits: Logits of ``real``, computed outside autocast.
         real: (B, C, H, W), requires gradients.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)

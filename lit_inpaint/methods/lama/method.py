@@ -46,15 +46,15 @@ class LaMa(InpaintingModule):
         discriminator_width: Channels of the discriminator's first convolution.
         variant: Whose losses.
         segmentation_weights: ``encoder_epoch_20.pth`` of CSAIL's ADE20k program, for the perceptual loss.
-        perceptual_weight: Of that loss (alpha); 0 trains without the file.
-        adversarial_weight: Of the generator's adversarial loss (kappa); the discriminator's own has weight 1.
-        feature_weight: Of feature matching (beta).
-        gradient_weight: Of R1 (gamma), at every step of the discriminator.
+        perceptual_weight: Weight of that loss (alpha); 0 trains without the file.
+        adversarial_weight: Weight of the generator's adversarial loss (kappa); the discriminator's has weight 1.
+        feature_weight: Weight of feature matching (beta).
+        gradient_weight: Weight of R1 (gamma), at every step of the discriminator.
         share_forward: Judge the images of the generator's own step, made before its update: one forward pass less, on
             other images than the published program shows its discriminator.
-        learning_rate, discriminator_learning_rate: Of the two Adams.
+        learning_rate, discriminator_learning_rate: Learning rates of the two Adams.
         clip_norm: Largest norm of the gradient of either network.
-        refinement_steps: Of Adam on the features, at inference, for sides above 724 px (Kulshreshtha et al. 2022: 15).
+        refinement_steps: Adam steps on the features at inference, above 724 px (Kulshreshtha et al. 2022: 15).
         optimisation: ``accumulate``, ``non_finite`` of :class:`Stage`.
     """
 

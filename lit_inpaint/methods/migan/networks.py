@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def channels(resolution: int) -> int:
-    """Of the features at one resolution: 64 at 512, doubled at every halving, at most 512."""
+    """Channels at one resolution: 64 at 512, doubled at every halving, at most 512."""
     return min(32768 // resolution, 512)
 
 

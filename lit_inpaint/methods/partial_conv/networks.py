@@ -31,7 +31,7 @@ class PConvUNet(nn.Module):
     Args:
         levels: 8 in the paper (512 px); public ports use 7 at 256 px. Sides must be multiples of 2^levels.
         width: Channels of the first layer; they double up to 8 * width.
-        variant: Of :class:`PartialConv2d`.
+        variant: Variant of :class:`PartialConv2d`.
     """
 
     def __init__(self, levels: int = 8, width: int = 64, variant: Variant = "paper") -> None:

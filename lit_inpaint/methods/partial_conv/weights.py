@@ -96,7 +96,7 @@ def export(method: InpaintingModule) -> State:
         state["generator.decoder.0.conv.weight"] = torch.cat([last[:, :-3], last[:, -3:][:, _BGR]], 1)[_BGR]
         state["generator.decoder.0.conv.bias"] = state["generator.decoder.0.conv.bias"][_BGR]
     elif state["generator.encoder.0.conv.bias"].any():
-        raise ValueError("the first layer has a bias, which naoto0804's program has no place for.")
+        raise ValueError("the first layer has a bias, which naoto0804's program does not support.")
     out: dict[str, Tensor] = {}
     for part, name in (("encoder", "enc"), ("decoder", "dec")):
         for i in range(levels):

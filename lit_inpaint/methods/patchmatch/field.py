@@ -138,7 +138,7 @@ def nearest_neighbour_field(
     allowed = np.zeros(source.shape[:2], bool)
     for image in (whole, allowed):
         if min(image.shape) <= 2 * radius:
-            raise ValueError(f"an image of {image.shape} holds no patch of {2 * radius + 1} pixels; lower radius.")
+            raise ValueError(f"an image of {image.shape} contains no patch of {2 * radius + 1} pixels; lower radius.")
         image[radius : image.shape[0] - radius, radius : image.shape[1] - radius] = True
     match = np.full((*whole.shape, 2), -1, np.int32)
     distance = np.full(whole.shape, -1, np.int32)

@@ -36,13 +36,13 @@ class PatchMatch(ClassicalModule):
     A batch on a GPU is completed at once, by other searches of the same energy: one seed gives another image there.
 
     Args:
-        radius: Of the patches in pixels, 3 is the paper's 7x7; smaller where no larger patch is known in full.
+        radius: Patch radius in pixels; 3 is the paper's 7x7. Smaller where no larger patch is fully known.
         rounds: Searches and votes at the finest level.
         rounds_per_level: So many more at each coarser level.
-        iterations: Of propagation and random search in a round.
+        iterations: Iterations of propagation and random search per round.
         border_weight: Votes of a patch weigh this to the power of minus the distance of its centre from the border of
             the hole in pixels (Wexler et al., equation 8).
-        seed: Of the random search where no generators are given; the same for each image.
+        seed: Seed of the random search if no generators are given; the same for each image.
     """
 
     year: ClassVar[int] = 2009
@@ -62,7 +62,7 @@ class PatchMatch(ClassicalModule):
         self.save_hyperparameters()
         if radius < 0 or rounds < 1 or iterations < 1:
             raise ValueError(
-                f"radius {radius}, rounds {rounds}, iterations {iterations}; expected at least 0, 1 and 1."
+                f"radius is {radius}, rounds {rounds}, iterations {iterations}; expected at least 0, 1 and 1."
             )
         self.radius, self.rounds, self.rounds_per_level, self.iterations = radius, rounds, rounds_per_level, iterations
         self.border_weight, self.seed = border_weight, seed
