@@ -24,7 +24,7 @@ def python(folder: Path, *words: str, path: Path = ROOT) -> subprocess.Completed
     environment = {**os.environ, "PYTHONPATH": str(path), "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONSAFEPATH", None)
     return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=250
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=500
     )
 
 
@@ -71,7 +71,10 @@ def test_a_file_of_our_name_in_a_folder_of_pythonpath_is_one_line_of_the_command
 QUICKSTART = """
 from experiments.train import quickstart
 typed, quickstart.CLASSICS = quickstart.run, ["Telea"]
-shorter = {"fit": ["--trainer.max_steps=2", "--trainer.val_check_interval=2"], "benchmark": ["--limit=2"]}
+shorter = {
+    "fit": ["--trainer.max_steps=2", "--trainer.val_check_interval=2"],
+    "test": ["--trainer.limit_test_batches=1"], "benchmark": ["--limit=2"],
+}
 quickstart.run = lambda *words: typed(*words, *shorter.get(words[0], []))
 quickstart.main()
 """
