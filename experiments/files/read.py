@@ -47,6 +47,7 @@ def parse_yaml(path: Path) -> Any:
     text = read_text(path)
     try:
         content = yaml.safe_load(text)
+        json.dumps(content, default=str, skipkeys=True)  # a ValueError where an anchor holds its own alias
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
