@@ -36,6 +36,8 @@ NAMES = {  # owner: (names, what for)
         "_experiment _id _offline _wandb_init", "the id of the folder, and offline after a failure"),
     "lightning.pytorch.strategies.ddp:DDPStrategy": ("_ddp_kwargs _layer_sync", "static_graph, SyncBatchNorm"),
     "jsonargparse:ArgumentParser": ("_parse_common", "a configuration before its interpolations are resolved"),
+    "jsonargparse._loaders_dumpers:": ("get_loader_exceptions", "a loader that renames what 0.1 wrote"),
+    "jsonargparse._optionals:": ("get_omegaconf_loader", "a loader that renames what 0.1 wrote"),
     "argparse:ArgumentParser": ("_actions", "the names that a typo may have meant"),
     "torch.optim.adam:Adam": ("_step_supports_amp_scaling", "float16's loss scale in fused optimisers"),
     "torch:": ("_foreach_lerp_ _utils", "the average of many tensors at once; how tensors are pickled"),
@@ -53,7 +55,7 @@ UNDOCUMENTED = (  # of a Trainer: no underscore, and no promise either
     "fit_loop.epoch_progress.current.processed",
 )
 LISTED = {name for names, _ in NAMES.values() for name in names.split()}
-STANDARD = {"_exit", "_getframe"}  # of os and sys, documented
+STANDARD = {"_exit", "_getframe", "_replace"}  # of os, sys and NamedTuple, documented
 
 
 def is_private(name: str) -> bool:
