@@ -4,7 +4,7 @@
 
 DIR holds checkouts of nipponjo/deepfillv2-pytorch and daa233/generative-inpainting-pytorch. Two images of features of
 64x64 under the same hole, as in DeepFill at 256 px, one thread, float32. The memory of a form is what a fresh process
-grows by when it runs it once and gives back at once what it frees. Their layers know one mask a batch, ours one an
+grows by when it runs it once and gives back at once what it frees. Their layers take one mask per batch, ours one per
 image. On a GPU time is wall time between synchronisations, memory that of torch's allocator, and products are full
 float32 (no TF32).
 """

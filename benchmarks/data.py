@@ -1,4 +1,4 @@
-"""Training samples a second on one core: ours, masked and with unsafe files refused, against OpenCV + albumentations.
+"""Training samples per second on one core: ours, masked and checked, against OpenCV + albumentations.
 
     python -m benchmarks.data FOLDER_OF_JPEGS
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def ratios(folder: Path, samples: int = 50, turns: int = 15) -> dict[str, float]:
-    """Print a line a mask; by its name, our samples a second over the other side's."""
+    """Print one line per mask; return by name our samples per second over the other side's."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     names, found = find_images(folder)[:200], {}

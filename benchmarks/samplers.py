@@ -50,7 +50,7 @@ def main(side: int = 256, rounds: int = 5) -> None:
         best["bare"] = min(best["bare"], time.process_time() - start)
     calls = sampler.network_calls
     ours, least = 1000 * best["ours"] / calls, 1000 * best["bare"] / calls
-    print(f"{side}x{side}, {calls} calls: ours {ours:.2f} ms a call, bare {least:.2f}, ratio {ours / least:.2f}")
+    print(f"{side}x{side}, {calls} calls: ours {ours:.2f} ms per call, bare {least:.2f}, ratio {ours / least:.2f}")
 
 
 if __name__ == "__main__":

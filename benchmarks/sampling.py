@@ -49,7 +49,7 @@ def main() -> None:
     names = [i.name for i in items]
     print(f"{method.sampler}, {len(items)} images of {method.fixed_size}x{method.fixed_size} at once on {a.device}, "
           f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")  # fmt: skip
-    print("| form | s | float32 / it | images a minute | LPIPS | difference to float32 [95 % interval] |")
+    print("| form | s | float32 / it | images per minute | LPIPS | difference to float32 [95 % interval] |")
     print("|---|---|---|---|---|---|")
     lpips = metric("lpips_alex_up256")
     first: tuple[float, np.ndarray] | None = None

@@ -122,7 +122,7 @@ def beside(name: str, public: Path, repeats: int) -> tuple[list[float], list[flo
 
 
 def ratios(public: Path, names: list[str], repeats: int) -> dict[str, float]:
-    """Print one line a row; theirs / ours by name."""
+    """Print one line per row; return theirs / ours by name."""
     found = {}
     print("| method | batch x side | published s | ours s | theirs / ours (least to most) | required | aim |")
     print("|---|---|---|---|---|---|---|")

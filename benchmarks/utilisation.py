@@ -235,7 +235,7 @@ def measure(row: Row, repeats: int) -> Measured:
 
 
 def shares(names: list[str], repeats: int) -> dict[str, float]:
-    """Print one line a row; by name, the share of the convolution peak that it reaches."""
+    """Print one line per row; return by name the fraction of the convolution peak."""
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, float32")
     columns = ["method", "batch x side", "forward GFLOP", "ms", "of peak", "step GFLOP", "ms", "of peak"]
     columns += ["images / s", "MiB", "peak GFLOP/s"]

@@ -1,4 +1,4 @@
-"""Files of more than 8 bits or more bands than colours: what they hold, and which of it is the picture."""
+"""Files with more than 8 bits or with extra bands: detect their content and extract the picture."""
 
 from typing import Any, Literal
 
@@ -15,10 +15,10 @@ _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _PLANAR, _ORIENTATION = 258, 262, 277, 33
 
 
 def reading_settings(bands: Bands | None, white_level: int | None) -> dict[str, Any]:
-    """The arguments of :func:`datamodules.reading.read_image` that were given.
+    """The given arguments of :func:`datamodules.reading.read_image`, validated.
 
     Raises:
-        ValueError: Saying what is allowed.
+        ValueError: Stating what is allowed.
     """
     if bands not in (None, "rgb", "alpha"):
         raise ValueError(f"bands is {bands!r}; expected rgb or alpha: the meaning of a fourth band in TIFF files.")
@@ -29,11 +29,11 @@ def reading_settings(bands: Bands | None, white_level: int | None) -> dict[str, 
 
 
 class UnclearImageError(ValueError):
-    """A whole file that could be read in more than one way."""
+    """An intact file that could be interpreted in more than one way."""
 
 
 def extra_bands(image: Image.Image) -> str | None:
-    """What an opened TIFF or JPEG 2000 file holds beside its colours, in words: programs tag near infrared as alpha.
+    """Describe the extra bands of an opened TIFF or JPEG 2000 file: programs tag near infrared as alpha.
 
     None for all other formats, in which alpha is transparency.
     """
@@ -52,10 +52,10 @@ def extra_bands(image: Image.Image) -> str | None:
 
 
 def choose(image: Image.Image, bands: Bands | None) -> bool:
-    """Refuse extra bands that are not named; tell whether they are to be left out.
+    """Reject unspecified extra bands; return whether to drop them.
 
     Raises:
-        UnclearImageError: Saying what the file holds and what may be named.
+        UnclearImageError: Stating the file's content and the allowed values.
     """
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8 and tags.get(_SAMPLES, 1) > 1:
@@ -81,7 +81,7 @@ def choose(image: Image.Image, bands: Bands | None) -> bool:
 
 
 def depth(image: Image.Image) -> int:
-    """Bits of a value, as the file's header says."""
+    """Bits per value, from the file's header."""
     if image.mode == "1":
         return 1
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
@@ -94,7 +94,7 @@ def _is_12_bits(image: Image.Image) -> bool:
 
 
 def white_of(image: Image.Image, white_level: int | None) -> int:
-    """The value that is white in a file of more than 8 bits; formats that state it are taken at their word."""
+    """Value of white in a file with more than 8 bits, as stated by its format."""
     return 65535 if image.format == "PPM" else 4095 if _is_12_bits(image) else white_level or 65535
 
 

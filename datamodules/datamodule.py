@@ -1,4 +1,4 @@
-"""What every data set shares: batches of the convention, keyed draws, resume, and a fixed evaluation."""
+"""Base class of all data sets: batches, keyed draws, resuming, and a fixed evaluation."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class TrainingLoader(DataLoader[InpaintingBatch]):
 
 
 class InpaintingDataModule(L.LightningDataModule, ABC):
-    """Photographs of one data set and the masks that erase them; a subclass says where the files are.
+    """Photographs of one data set and the masks that erase them; a subclass provides the files.
 
     Every draw is keyed by (seed, purpose, epoch, sample index): the samples are the same for any number of workers and
     devices, and a resumed run continues with the batch that would have come next.
@@ -119,10 +119,10 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def find(self, split: Split) -> Files:
-        """The images of one split. Raises a ValueError that says what is missing and what to do."""
+        """The images of one split. Raises a ValueError that states what is missing and what to do."""
 
     def files(self, split: Split) -> Files:
-        """The images of one split, looked for once."""
+        """The images of one split, searched once."""
         if split not in self._files:
             self._files[split] = self.find(split)
         self._files[split].reading = self.reading
@@ -155,7 +155,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         )
 
     def summary(self) -> dict[str, Any]:
-        """What the splits hold, see :func:`datamodules.summary.summarise`; looked at once."""
+        """Summary of the splits (:func:`datamodules.summary.summarise`), computed once."""
         if self._summary is None:
             splits: dict[str, Files] = {}
             for split in get_args(Split):
@@ -165,7 +165,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         return self._summary
 
     def bad_images(self) -> list[str]:
-        """Names of the training images that could not be read and were skipped so far."""
+        """Names of the unreadable training images skipped so far."""
         if self._training is None:
             return []
         return [self._training.files.name(int(i)) for i in self._training.unreadable.nonzero().flatten()]
@@ -173,7 +173,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     # ---- Lightning ---------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Look for the files before anything else starts, so that a wrong folder is one clear line."""
+        """Search the files before anything else starts, so that a wrong folder is one clear error."""
         split: Split = {"fit": "train", "validate": "val"}.get(stage, "test")  # type: ignore[assignment]
         files = self.files(split)
         if self._rank_and_world()[0] == 0 and stage not in self._told:
@@ -216,7 +216,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         return self._evaluation_loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What the position inside an epoch means: a checkpoint counts batches, of this size, of this permutation."""
+        """State for resuming inside an epoch: batches of this size in this permutation."""
         return self._order()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

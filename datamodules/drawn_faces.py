@@ -1,4 +1,4 @@
-"""Faces without end that need no download: drawn by arithmetic, the same bits on every machine."""
+"""Procedurally drawn faces without a download: any number of them, the same bits on every machine."""
 
 import hashlib
 from typing import Any, ClassVar

@@ -31,8 +31,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
 
     The mask of sample i is drawn from the key (``seed``, i) alone, so every method, batch size and device sees the same
     holes; a :class:`masks.MaskFolder` that pairs by name or order gives each image its own file, resized and cropped
-    as the image is. An unreadable image and a mask file without a hole end the evaluation: leaving one out would change
-    the numbers without a word.
+    as the image is. An unreadable image and a mask file without a hole end the evaluation: skipping one would silently
+    change the numbers.
 
     Args:
         files: The images, in the order of their names.
@@ -82,7 +82,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         """The mask of one sample, (H, W) uint8, 1 = hole."""
         mask = self._mask(index)
         if not mask.any():
-            with refuse_files_without_a_hole():  # a law may leave an image whole, a file that does is a mistake
+            with refuse_files_without_a_hole():  # a distribution may draw no hole; a file without one is an error
                 self._mask(index)
         return mask
 
@@ -107,7 +107,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         return placed
 
     def fingerprint(self) -> dict[str, Any]:
-        """What equal evaluations have equal, in plain values: the hash of every file and of every mask's bits."""
+        """Fingerprint in plain values: the hash of every file and every mask, equal for equal evaluations."""
         return {
             "images": {self.files.name(i): self.files.sha256(i) for i in range(self.images)},
             "masks": {self.name(i): _sha256(np.packbits(self.draw_mask(i)).tobytes()) for i in range(self.samples)},
@@ -121,7 +121,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What the images are, see :func:`datamodules.summary.summarise`."""
+        """Summary of the images, see :func:`datamodules.summary.summarise`."""
         return summarise({"evaluated": self.files}, self.images)
 
 

@@ -15,7 +15,7 @@ __all__ = ["Files", "find_images", "split_by_name"]
 
 
 class Files:
-    """Paths of images below a root, as one block of bytes: workers share it, where millions of strings are copied.
+    """Paths of images below a root in one block of bytes, which workers share instead of copying millions of strings.
 
     >>> files = Files("photos", ["a.png", "b/c.jpg"])
     >>> len(files), files.name(1)
@@ -33,7 +33,7 @@ class Files:
     ) -> None:
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self.root = os.fspath(root)
-        self.left_out = dict(left_out or {})  # numbers of files by suffix that were found beside these
+        self.left_out = dict(left_out or {})  # number of other files by suffix
         self.reading = dict(reading or {})  # arguments of read_image
         self._bytes = b"".join(encoded)
         self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
@@ -57,7 +57,7 @@ class Files:
         return read_shape(self.path(index))
 
     def sha256(self, index: int) -> str:
-        """What stands for the image in a fingerprint."""
+        """Hash of the image for a fingerprint."""
         with open_regular(self.path(index)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""Data sets with published splits: what they hold, where they come from, and lists that fix who sees which image."""
+"""Data sets with published splits: contents, sources, and lists that fix the splits."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from masks.generator import MaskGenerator
 
 @dataclass(frozen=True)
 class NamedSplit:
-    """One split in use in the literature: who uses it, what it needs beside the images, and how many images it has."""
+    """A split used in the literature: its users, required lists, and number of images."""
 
     source: str
     counts: Mapping[str, int]
@@ -35,7 +35,7 @@ class PublishedData(ImageFolder):
     """
 
     SPLITS: ClassVar[dict[str, NamedSplit]]
-    WHERE: ClassVar[str]  # where a person gets the images, in one sentence
+    WHERE: ClassVar[str]  # where to get the images, in one sentence
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class PublishedData(ImageFolder):
             sources: Folder with the authors' own lists, where the split needs them.
 
         Raises:
-            ValueError: In plain words: what was looked for, what was found, what to do.
+            ValueError: Stating what was expected, what was found, and what to do.
         """
 
     def find(self, split: Split) -> Files:

@@ -1,4 +1,4 @@
-"""From a file to pixels: :func:`read_image` gives uint8 RGB or says which file is wrong, and how."""
+"""From a file to pixels: :func:`read_image` returns uint8 RGB or an error that names the file."""
 
 import io
 import os
@@ -43,15 +43,15 @@ def read_image(
 ) -> Pixels:
     """Read any image file as (H, W, 3) uint8 RGB in [0, 255].
 
-    EXIF orientation is applied; 16 bits are scaled to 8; what is transparent is laid over ``background``;
-    grey, palette and CMYK are converted; of an animation the first frame is taken; colour profiles are ignored.
+    EXIF orientation is applied; 16 bits are scaled to 8; transparent pixels are composited over ``background``;
+    grey, palette and CMYK are converted; only the first frame of an animation is read; colour profiles are ignored.
 
     Args:
         path: The file. Its content decides the format, not its name.
-        max_pixels: Larger images are refused by their header, before memory is taken.
+        max_pixels: Larger images are rejected by their header, before memory is allocated.
         background: RGB behind transparent pixels (default: white).
-        bands: What bands beside the colours of a TIFF or JPEG 2000 file are: "rgb": no part of the picture (near
-            infrared), left out; "alpha": transparency. Without it such a file is refused.
+        bands: Meaning of extra bands in TIFF and JPEG 2000 files: "rgb": not part of the picture (near
+            infrared), dropped; "alpha": transparency. Without it, such a file is rejected.
         white_level: Value of white in 16-bit files, e.g. 4095 for 12-bit data (default: 65535).
 
     Raises:
@@ -145,7 +145,7 @@ def _plain_jpeg(content: bytes) -> tuple[int, int] | None:
 
 def _decode_jpeg(content: bytes, size: tuple[int, int], orientation: int) -> Pixels | None:
     """OpenCV decodes a JPEG to the same pixels in three quarters of Pillow's time, but takes truncated ones silently:
-    only for files that end as a JPEG does. None: let Pillow say what is wrong."""
+    only for files that end as a JPEG does. None: let Pillow report the error."""
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.shape[:2] != size:
         return None

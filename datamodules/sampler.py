@@ -25,7 +25,7 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
     Args:
         samples: Number of samples in the data set.
         batch_size: Batch size per rank.
-        start: (epoch, batches of it that are done): where a run resumes. Other epochs begin at their beginning.
+        start: (epoch, batches of it that are done): where a run resumes. Other epochs start at their first batch.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
 
 
 class EvaluationSampler(DistributedSampler[int]):
-    """Every sample on exactly one rank: nothing is repeated to make the ranks even, so no mean is wrong.
+    """Every sample on exactly one rank, without padding, so that means are exact.
 
     >>> [list(EvaluationSampler(5, rank, world=2)) for rank in range(2)]
     [[0, 2, 4], [1, 3]]

@@ -17,7 +17,7 @@ from datamodules.files import Files
 from datamodules.reading import MAX_BYTES, read_image
 from masks.regular import open_regular, refuse_irregular
 
-HEADERS = 200  # files whose header is looked at, evenly spread; of a whole data set on a network disk it takes an hour
+HEADERS = 200  # files whose header is read, evenly spread; reading all on a network disk takes an hour
 PIXELS = 8  # of these, files whose values are read
 COMPARED = 20_000  # files of a split, up to which splits are compared by content
 HASHED = 2**30  # bytes of files of equal size, up to which their hashes are taken
@@ -28,8 +28,8 @@ def summarise(splits: Mapping[str, Files], first: int | None = None) -> dict[str
     """Plain values, for the screen (:func:`lines`), run.json and records.
 
     Args:
-        splits: Each split's files; those of "val" and "test" that are in "train" too are named.
-        first: Only so many images of each split.
+        splits: Files per split; those of "val" and "test" that are also in "train" are reported.
+        first: Use only the first N images of each split.
     """
     counts = {split: len(files) if first is None else min(first, len(files)) for split, files in splits.items()}
     most = HEADERS // max(1, len(splits))
@@ -65,7 +65,7 @@ def summarise(splits: Mapping[str, Files], first: int | None = None) -> dict[str
 
 
 def lines(summary: Mapping[str, Any]) -> list[str]:
-    """The same in words, one line and one more for each thing to look at."""
+    """The summary as text: one line, plus one per warning."""
     images = ", ".join(f"{count:,} {split}" for split, count in summary["images"].items())
     held = summary["kinds"]
     kinds = ", ".join(f"{kind} ({count})" if len(held) > 1 else kind for kind, count in held.items())
@@ -93,7 +93,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def shared(train: Files, other: Files) -> dict[str, Any]:
-    """Images of ``other`` that are in ``train`` too: by their bytes, or by path alone where there are too many."""
+    """Images of ``other`` that are also in ``train``: by content, or only by path if there are too many."""
     asked = set(other.names())  # of the two the small one
     trained = {name for name in map(train.name, range(len(train))) if name in asked}
     names = [name for name in other.names() if name in trained]
@@ -114,7 +114,7 @@ def shared(train: Files, other: Files) -> dict[str, Any]:
 def _by_size(files: Files) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for i in range(len(files)):
-        with suppress(OSError):  # named when it is read
+        with suppress(OSError):  # reported when it is read
             found.setdefault(os.stat(files.path(i)).st_size, []).append(i)
     return found
 
@@ -132,12 +132,12 @@ def _sha256(path: str) -> str:
 
 
 def _kind(files: Files, index: int) -> tuple[str, int]:
-    """What a header says, in words, and the bits of a value."""
+    """Description of a header, and bits per value."""
     return _header(*_version(files.path(index))) if files.on_disk else ("RGB, 8 bits", 8)
 
 
 def _range(files: Files, index: int) -> tuple[int, int, int]:
-    """Lowest and highest value, and the value that is white."""
+    """Lowest and highest value, and the value of white."""
     if files.on_disk:
         return _values(*_version(files.path(index)), tuple(files.reading.items()))
     pixels = files.read(index)

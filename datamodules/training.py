@@ -25,8 +25,8 @@ class TrainingSet(Dataset[InpaintingBatch]):
         size: Side of the samples.
         seed: Seed for all draws.
         samples: Samples per epoch; beyond the number of files, each is used several times with new crops and masks.
-        on_bad_image: "stop": an unreadable image ends the run. "skip": it is named once, counted, and the next file
-            that can be read stands in for it, with the same draws.
+        on_bad_image: "stop": an unreadable image ends the run. "skip": it is reported once, counted and replaced by the
+            next readable file, with the same draws.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         self.files, self.mask, self.transform, self.size, self.seed = files, mask, transform, size, seed
         self.samples = samples or len(files)
         self.on_bad_image = on_bad_image
-        # Shared with the workers, who mark what they could not read; the main process counts.
+        # Shared with the workers, which mark unreadable files; the main process counts them.
         self.unreadable: Tensor = torch.zeros(len(files), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         return InpaintingBatch(to_image(cropped), to_mask(mask), name)
 
     def read(self, number: int) -> tuple[Pixels, str]:
-        """Pixels and name of a file, or of the one that stands in for it."""
+        """Pixels and name of a file, or of its replacement."""
         for step in range(len(self.files)):
             candidate = (number + step) % len(self.files)
             try:

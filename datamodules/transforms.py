@@ -67,7 +67,7 @@ class Direct(A.ImageOnlyTransform):
 
 
 class AtLeast(A.ImageOnlyTransform):
-    """Enlarge what is too small for the crop until its shorter side fits exactly; leave the rest alone."""
+    """Enlarge images that are too small for the crop until the shorter side fits exactly."""
 
     def __init__(self, size: int) -> None:
         super().__init__(p=1)
@@ -78,14 +78,14 @@ class AtLeast(A.ImageOnlyTransform):
 
 
 class Keyed:
-    """Albumentations whose draws depend on the generator of the call alone, not on what was drawn before."""
+    """Albumentations whose draws depend only on the given generator, not on earlier draws."""
 
     def __init__(self, transforms: Sequence[Augmentation]) -> None:
         self.compose = A.Compose(list(transforms))
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        augmented: Pixels = self.compose(image=image)["image"]  # as it is: check_augment refuses what is no picture
+        augmented: Pixels = self.compose(image=image)["image"]  # unchanged: check_augment rejects anything but pictures
         return augmented
 
 
@@ -93,7 +93,7 @@ def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8
     """Apply ``augment`` as if every probability were 1, a few times.
 
     Raises:
-        ValueError: Naming what fails, or what leaves something else than uint8 (H, W, 3).
+        ValueError: Naming the transform that fails or does not return uint8 (H, W, 3).
     """
     transforms = [_certain(copy.deepcopy(transform)) for transform in augment]
     for draw in range(draws if transforms else 0):

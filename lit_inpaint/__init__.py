@@ -62,7 +62,7 @@ def __dir__() -> list[str]:
 
 
 def _version() -> str:
-    """Of the installed distribution; of a checkout that is not installed, what its setup.cfg says."""
+    """Version of the installed distribution, or from setup.cfg in a checkout that is not installed."""
     from configparser import ConfigParser
     from importlib.metadata import PackageNotFoundError, version
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are either complete or not there, and in which no damaged bit is loaded."""
+"""Checkpoints that are written atomically and verified on load."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ FORMAT = 1  # of the checkpoints that this version writes; those without a numbe
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, flush to the disk, then rename: after a kill the old file or the new one is whole.
+    """Write beside the target, flush to disk, then rename: after a kill, the old or the new file is intact.
 
     Lightning writes into the temporary folder and moves; where that is another file system the move is a copy, and a
     kill leaves a truncated checkpoint. It also swallows PermissionError: here every failure is raised with its path.
@@ -37,7 +37,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 stale.unlink(missing_ok=True)
             with whole(path, flush=True, part=part), part.open("wb") as file:
                 torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by either
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as either
             full = shutil.disk_usage(path.parent).free < 2**20 if path.parent.is_dir() else False
             number = getattr(error, "errno", None) or (errno.ENOSPC if full else errno.EIO)
             reason = os.strerror(number) if full else getattr(error, "strerror", None) or str(error)
@@ -55,7 +55,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _left_behind(part: Path) -> bool:
-    """Whether the process that wrote a .part is gone; of another machine that is not known (a resume removes them)."""
+    """Whether the process that wrote a .part is gone; unknown for other machines (a resume removes those files)."""
     machine, _, number = part.name.removesuffix(".part").rpartition("-")
     if not machine.endswith(f".{platform.node()}") or not number.isdigit():
         return False
@@ -63,15 +63,15 @@ def _left_behind(part: Path) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # somebody else's
+    except OSError:  # another user's
         return False
     return False
 
 
 def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = True) -> Any:
-    """What ``torch.save`` wrote into a file, its checksums verified; no code of the file is run.
+    """Load a ``torch.save`` file with verified checksums; no code in the file is run.
 
-    Tensors are mapped from the file and read when they are used.
+    Tensors are memory-mapped and read on use.
 
     Raises:
         ValueError: There is no such file, it is damaged, or it holds more than tensors and plain values.
@@ -90,9 +90,9 @@ def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = Tru
 
 
 def check_bits(path: Path) -> bool:
-    """Verify the checksums of torch's zip format, once a process and file; False for older formats, which have none.
+    """Verify the checksums of torch's zip format, once per process and file; False for older formats, which have none.
 
-    ``torch.load`` ignores them: a flipped bit in a tensor loads as another number.
+    ``torch.load`` ignores them: a flipped bit in a tensor would load as a different value.
 
     Raises:
         ValueError: There is no such file, or it is damaged; lists the intact checkpoints beside it.
@@ -112,7 +112,7 @@ def tell_unchecked(path: Path) -> None:
 
 @cache
 def _damage(path: Path, size: int, changed: int) -> tuple[bool, str | None]:
-    """Whether a file is a zip, and what is wrong with its bits; remembered while size and time stay the same."""
+    """Whether a file is a zip, and its damage; cached while size and modification time stay the same."""
     with path.open("rb") as file:
         begins = file.read(4) == b"PK\x03\x04"
     if not begins and not zipfile.is_zipfile(path):
@@ -128,7 +128,7 @@ def _damage(path: Path, size: int, changed: int) -> tuple[bool, str | None]:
 def refuse_newer(checkpoint: Any, path: Any) -> None:
     """
     Raises:
-        ValueError: The checkpoint was written by a newer version, in a format that this one does not know.
+        ValueError: The checkpoint was written by a newer version, in a format unknown to this one.
     """
     found = checkpoint.get("format", 1) if isinstance(checkpoint, dict) else 1
     if isinstance(found, int) and found > FORMAT:
@@ -158,7 +158,7 @@ def refuse_unfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.T
 
 
 def _others(path: Path) -> str:
-    """The whole checkpoints in the same folder, newest step first, for the error about a damaged one."""
+    """The intact checkpoints in the same folder, newest step first, for the error about a damaged one."""
     found = []
     for other in path.parent.glob("*.ckpt") if path.suffix == ".ckpt" else ():
         if other == path or not other.is_file():  # a folder, a pipe or a broken link of that name
@@ -176,13 +176,13 @@ def _others(path: Path) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line; its type if it says nothing. Of torch's page on pickles the reason alone."""
+    """First line of an error, or its type if it is empty; only the reason from torch's text on pickles."""
     lines = (str(error).strip() or type(error).__name__).splitlines()
     return next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
 
 
 def check_writable(folder: Path) -> None:
-    """Make ``folder``, and fail now if nothing can be written into it, not when the first checkpoint is due."""
+    """Create ``folder``, and fail now if it is not writable, not at the first checkpoint."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

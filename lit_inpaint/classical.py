@@ -1,4 +1,4 @@
-"""What the methods without parameters share: no training, image by image, Laplace's equation.
+"""Base classes of methods without parameters, and Laplace's equation.
 
 All of them run test, predict, benchmark and compare like any other method.
 """
@@ -30,8 +30,8 @@ class UnfillableError(ValueError):
 class ClassicalModule(InpaintingModule):
     """A method without parameters.
 
-    An image without a hole comes back as it is; one without a known pixel raises :class:`UnfillableError`, which
-    validate, test and predict raise again with the image's name.
+    An image without a hole is returned unchanged; one without a known pixel raises :class:`UnfillableError`, which
+    validate, test and predict re-raise with the image's name.
     """
 
     trainable: ClassVar[bool] = False
@@ -85,7 +85,7 @@ def refuse_without_known_pixels(mask: Tensor) -> None:
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile with numba at the first call: once a machine, or once a process where it may write no cache."""
+    """Compile with numba at the first call: once per machine, or once per process if it cannot write a cache."""
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # a read-only install and a read-only home: numba finds no place for its cache

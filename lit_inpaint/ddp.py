@@ -8,7 +8,7 @@ from torch import nn
 
 
 def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
-    """Refuse what trains wrongly and name the networks whose BatchNorm sees one device's images only.
+    """Reject settings with wrong gradients and report networks whose BatchNorm sees only one device's images.
 
     Raises:
         ValueError: If ``static_graph`` is set: networks step in turn, so the graph is another in every backward. Or for

@@ -17,7 +17,7 @@ from masks.nearest import nearest
 
 
 def stage_classes() -> dict[str, type[Stage]]:
-    """Whatever `fit` can train, by class name: every method, and the stages of those that are put together."""
+    """Everything `fit` can train, by class name: all methods, and the stages of assembled ones."""
     found: dict[str, type[Stage]] = {}
     pending: list[type[Stage]] = [Stage]
     while pending:
@@ -29,7 +29,7 @@ def stage_classes() -> dict[str, type[Stage]]:
 
 
 def method_classes() -> dict[str, type[InpaintingModule]]:
-    """Every method by class name: those of :mod:`lit_inpaint.methods` and whatever subclasses the user has imported."""
+    """Every method by class name: those of :mod:`lit_inpaint.methods` and subclasses imported by the user."""
     found: dict[str, type[InpaintingModule]] = {}
     for name in lit_inpaint.methods.__all__:
         found[name] = getattr(lit_inpaint.methods, name)
@@ -50,8 +50,8 @@ def load_method(
 
     Args:
         name_or_checkpoint: A class name for a method without parameters ("Telea"), else the path of a checkpoint.
-        weights: "ema" uses the averaged weights where the checkpoint has them, "raw" never does. The returned module
-            says which in ``loaded_weights``: "ema", "raw" or "none" (no parameters).
+        weights: "ema" uses the EMA weights if the checkpoint has them, "raw" never does. ``loaded_weights`` of the
+            returned module states which: "ema", "raw" or "none" (no parameters).
 
     Raises:
         ValueError: Unknown name, missing file, not a checkpoint of a method, or a method that needs one.
@@ -84,7 +84,7 @@ def usable(device: str | torch.device) -> torch.device:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The plain content of a checkpoint, its checksums verified; no code of the file is run."""
+    """The plain content of a checkpoint with verified checksums; no code in the file is run."""
     checkpoint = read_tensors(path)
     refuse_newer(checkpoint, path)
     kinds = {"method": str, "state_dict": dict, "hyper_parameters": dict}
@@ -167,10 +167,10 @@ def _path_of(cls: type) -> str:
 
 
 def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
-    """{what load_method takes: label}; every name and file is looked at before anything is run.
+    """{what load_method takes: label}; all names and files are checked before anything runs.
 
     A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last)
-    where LABEL= does not say otherwise.
+    unless LABEL= is given.
     """
     labels: dict[str, str] = {}
     for given in methods:

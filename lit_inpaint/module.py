@@ -39,7 +39,7 @@ class InpaintingModule(Stage, ABC):
 
     @classmethod
     def arguments_of(cls, checkpoints: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """The constructor's arguments from checkpoints of the ``stages``; refuses those that do not belong together."""
+        """The constructor's arguments from checkpoints of the ``stages``; raises if they do not belong together."""
         raise NotImplementedError(f"{cls.__name__} has no stages.")
 
     def __init__(self, **optimisation: Any) -> None:

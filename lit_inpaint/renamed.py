@@ -122,7 +122,7 @@ def configuration(config: Any, method: str | None = None) -> Any:
 
 
 def watched(value: Any, method: str | None) -> Any:
-    """What a callback is told (``monitor``, ``filename``) with logged keys under their present names; a copy."""
+    """A copy of a callback's arguments (``monitor``, ``filename``) with logged keys under their current names."""
     if isinstance(value, str):
         return _KEY.sub(lambda match: logged(match[0], method), value)
     if isinstance(value, list):

@@ -20,7 +20,7 @@ _SETTINGS += ("discriminator_learning_rate", "discriminator_lr")
 
 
 class NonFiniteLossError(ValueError):
-    """A loss was NaN or infinite and ``non_finite`` is "stop"; the command line says a ValueError in one line."""
+    """A loss was NaN or infinite and ``non_finite`` is "stop"; the command line reports it in one line."""
 
 
 class Stage(L.LightningModule):
@@ -32,7 +32,7 @@ class Stage(L.LightningModule):
     Args:
         accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages
             before it steps; a checkpoint between two such steps holds the gradients so far (docs/reliability.md).
-        clip_norm: Largest norm of the gradient of one optimiser's parameters; None leaves it alone.
+        clip_norm: Maximum gradient norm per optimiser; None disables clipping.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
             "skip" leaves out that one update, counts it in ``train/skipped`` and continues.
     """
@@ -125,7 +125,7 @@ class Stage(L.LightningModule):
             self._accumulated[key] = 0
         elif backward_done and ready:
             if self.clip_norm is not None:
-                # Not Lightning's, which refuses fused optimisers under bf16-mixed for a scaler that is not there.
+                # Not Lightning's, which rejects fused optimisers under bf16-mixed for a missing scaler.
                 owned = [p for group in optimizer.param_groups for p in group["params"]]
                 torch.nn.utils.clip_grad_norm_(owned, self.clip_norm)
             optimizer._on_before_step = optimizer._on_after_step = _already_counted
@@ -172,7 +172,7 @@ class Stage(L.LightningModule):
         self._unfinished = []
 
     def on_validation_model_zero_grad(self) -> None:
-        """Lightning lets gradients go before a validation; those of an unfinished update stay."""
+        """Lightning drops gradients before a validation; keep those of an unfinished update."""
         if not any(self._accumulated.values()):
             super().on_validation_model_zero_grad()
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there; on the ground floor, so that every package writes them in one way."""
+"""Atomic file writes, in the lowest package so that all packages share them."""
 
 import os
 import uuid
@@ -9,11 +9,11 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path, overwrite: bool = True, flush: bool = False, part: Path | None = None) -> Iterator[Path]:
-    """A file beside ``path`` to write to, renamed to it at the end; if that fails, ``path`` is what it was.
+    """A temporary file beside ``path``, renamed to it at the end; on failure, ``path`` is unchanged.
 
     Args:
         path: Its folder is made if it is missing.
-        overwrite: False: refuse a file that is there by then.
+        overwrite: False: fail if the file exists by then.
         flush: Wait for the disk, so that a machine that stops leaves the old file or the new one.
         part: What the file is called until then, for who must tell whose it is after a kill.
     """

@@ -51,7 +51,7 @@ def find_class(path: str) -> type[MaskGenerator]:
             found = getattr(importlib.import_module(module), last, None)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module is there; what it imports is not
+                raise  # the module exists, but one of its imports does not
     if not (isinstance(found, type) and issubclass(found, MaskGenerator)):
         raise ValueError(f"{path!r} is not a mask generator. {nearest(last, masks.__all__)}")
     return found

@@ -45,7 +45,7 @@ class AreaBounded(MaskGenerator):
     The buckets of Liu et al. 2018 are (0.01, 0.1], (0.1, 0.2], ... (0.5, 0.6].
 
     Args:
-        tries: Draws before :class:`ValueError` says which shares came up.
+        tries: Number of draws before a :class:`ValueError` reports the areas.
     """
 
     generator: MaskGenerator

@@ -62,7 +62,7 @@ def to_levels(image: Values, rounded: bool = True) -> Values:
 
     Args:
         image: A tensor or an array of any shape.
-        rounded: False: levels between the whole ones stay, for a network that was trained on 0 to 255.
+        rounded: False keeps fractional levels, for networks trained on 0 to 255.
 
     >>> to_levels(torch.tensor([-1.0, 0.0, 0.003, 1.2]))
     tensor([  0., 128., 128., 255.])
@@ -90,10 +90,10 @@ def to_pixels(image: Tensor) -> NDArray[np.uint8]:
 def check(image: Tensor, mask: Tensor) -> None:
     """Refuse what does not follow the convention.
 
-    Images in [0, 1] cannot be told from bright ones in [-1, 1] and are not refused: multiply by 2 and subtract 1.
+    Images in [0, 1] cannot be distinguished from bright ones in [-1, 1] and are accepted: multiply by 2 and subtract 1.
 
     Raises:
-        ValueError: Saying what was given, what is allowed and what to do.
+        ValueError: Stating what was given, what is allowed and what to do.
     """
     check_image(image)
     check_mask(mask, image)

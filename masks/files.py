@@ -22,14 +22,14 @@ def read_mask(
 ) -> Mask:
     """Read a black and white picture of any mode and depth as (H, W) uint8, 1 = hole.
 
-    Black is 0, white 1, 255 or 65535 (8, 16 and 32 bits, integers and floats). What is neither is refused by name.
+    Black is 0, white 1, 255 or 65535 (8, 16 and 32 bits, integers and floats). Other values are rejected by name.
 
     Args:
         path: Any picture whose colours are grey.
         white: What white pixels are: "hole" or "known".
-        threshold: Grey value from which a pixel is white, 1-255; without it a grey pixel is refused.
+        threshold: Grey value from which a pixel counts as white, 1-255; without it, grey pixels are rejected.
         alpha: The side of an alpha channel that is the hole, "opaque" or "transparent": colours are not looked at then.
-            Without it a file with transparent pixels is refused. Files without an alpha channel go by ``white``.
+            Without it, a file with transparent pixels is rejected. Files without an alpha channel use ``white``.
 
     Raises:
         ValueError: Naming the file: unreadable, coloured, transparent, or grey (with the share of grey pixels).
@@ -45,7 +45,7 @@ def check_reading(white: str, threshold: int | None, alpha: str | None) -> None:
     """Refuse what :func:`read_mask` does not take.
 
     Raises:
-        ValueError: Saying what is allowed.
+        ValueError: Stating what is allowed.
     """
     if white not in ("hole", "known"):
         raise ValueError(f"white is {white!r}; expected 'hole' or 'known', the meaning of white in a mask file.")
@@ -58,7 +58,7 @@ def check_reading(white: str, threshold: int | None, alpha: str | None) -> None:
 
 
 def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDArray[np.bool_]:
-    """Which of (H, W) values of any depth are white; without a threshold, what is neither 0 nor white is refused."""
+    """Which of (H, W) values of any depth are white; without a threshold, only 0 and white are allowed."""
     low, high, deep = values.min(), values.max(), values.dtype != np.uint8
     if not (np.isfinite(low) and np.isfinite(high) and low >= 0):
         raise ValueError(f"{path}: has negative or NaN pixels; expected 0 and 255. Save it as PNG.")
@@ -93,7 +93,7 @@ def _read(path: str | os.PathLike[str], want_alpha: bool) -> tuple[NDArray[Any],
     refuse_irregular(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # refused by its header: 89 million pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # rejected by its header: 89 million pixels
             with open_regular(path) as content, Image.open(content) as file:
                 channels = _channels(file, content)
     except UnidentifiedImageError:

@@ -19,7 +19,7 @@ def find_images(root: Where, *masks: Where, what: str = "images", left_out: Coun
     Links to folders are followed, a folder reached twice is read once.
 
     Args:
-        masks: Files and folders whose masks are no images, see :func:`without_masks`.
+        masks: Files and folders whose masks are excluded, see :func:`without_masks`.
         what: The word for the files in an error.
         left_out: Takes the numbers of other files, by suffix.
 

@@ -21,7 +21,7 @@ RECIPE = "set.yaml"
 
 @dataclass(frozen=True)
 class FixedSet:
-    """``count`` masks of one distribution; mask i is what an evaluation with this seed draws for sample i."""
+    """``count`` masks of one distribution; mask i is the one an evaluation with this seed draws for sample i."""
 
     generator: MaskGenerator
     seed: int

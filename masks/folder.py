@@ -21,7 +21,7 @@ _refusing: ContextVar[bool] = ContextVar("refusing masks without a hole", defaul
 
 @contextmanager
 def refuse_files_without_a_hole() -> Iterator[None]:
-    """Inside it a mask file that leaves nothing to fill is refused by name, wherever in a generator it is read."""
+    """Context in which a mask file without a hole is rejected by name, at any depth of a generator."""
     token = _refusing.set(True)
     try:
         yield
@@ -39,7 +39,7 @@ class MaskFolder(MaskGenerator):
     Args:
         root: Folder, searched at any depth.
         white: What white pixels are: "hole" or "known".
-        threshold: Grey value from which a pixel is white; without it grey pixels are refused.
+        threshold: Grey value from which a pixel counts as white; without it, grey pixels are rejected.
         pairing: "draw": any file, drawn with the rng. "name": the file with the image's name, ending apart, or with
             "_mask" and anything after it. "order": the file at the image's place; there must be as many. Of x.png and
             x_mask001.png in one folder the latter is the mask.

@@ -10,7 +10,7 @@ Mask = NDArray[np.uint8]
 
 
 def keyed_rng(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """A generator that depends on its key alone: not on workers, ranks, batch size or what was drawn before.
+    """A random generator that depends only on its key, not on workers, ranks, batch size or earlier draws.
 
     Args:
         seed: Seed of the run (training) or of the protocol (evaluation).
@@ -28,4 +28,4 @@ class MaskGenerator(ABC):
 
     @abstractmethod
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
-        """Draw one mask, (height, width) uint8, 1 = hole, from ``rng`` alone."""
+        """Draw one mask, (height, width) uint8, 1 = hole, using only ``rng``."""

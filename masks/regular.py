@@ -1,4 +1,4 @@
-"""Opening files that others name: a pipe, a device or a socket is refused before a byte is read."""
+"""Open user-supplied files safely: pipes, devices and sockets are rejected before a byte is read."""
 
 import codecs
 import os
@@ -20,7 +20,7 @@ def open_regular(path: str | os.PathLike[str], most: int | None = None) -> Buffe
 
     Args:
         path: The file.
-        most: Bytes; a larger file is refused, a sparse one of a terabyte included.
+        most: Maximum size in bytes; larger files are rejected, including sparse ones.
 
     Raises:
         ValueError: Naming the file: missing, not allowed, too large, or no regular file at all.

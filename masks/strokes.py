@@ -191,7 +191,7 @@ def draw_radian_chains(
 class IrregularStrokes(ShapeGenerator):
     """mmagic's stand-in for PConv's masks: ``random_irregular_mask`` with the arguments of its PConv and DeepFill v2.
 
-    4-9 chains of 1-5 segments, 20-127 pixels long and 10-44 wide, at whole radians 0-5; they go on outside the image.
+    4-9 chains of 1-5 segments, 20-127 pixels long and 10-44 wide, at whole radians 0-5; may leave the image.
     mmagic keeps hole shares within (0.15, 0.65): ``AreaBounded(IrregularStrokes(), 0.15, 0.65)``. PConv's own masks
     come from video (Liu et al. 2018, section 3.1): see :class:`masks.MaskFolder` and :class:`masks.Augmented`.
 

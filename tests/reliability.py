@@ -11,7 +11,7 @@ signals   20 times a second signal in the middle of the save that the first one 
 kills     20 kill -9 each of a GAN, PartialConv and DDPM, in turn with 0, 2 and 4 workers and as two processes
 
 What "resumes" means: SHA-256 of weights, averages and optimiser states, all curves and, after kills, the samples of
-every step are those of a run that was never stopped. One line a trial; exit code 1 if one of them fails.
+every step are those of an uninterrupted run. One line per trial; exit code 1 if one of them fails.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Photographs from the loader to the device: images a second, and the share of a fit that waits for them."""
+"""Photographs from the loader to the device: images per second, and the fraction of a fit spent waiting for them."""
 
 import os
 import time

@@ -50,7 +50,7 @@ def run(item: str, part: str, device: str) -> dict[str, Any]:
 
 
 def equal(device: str) -> dict[str, Any]:
-    """Draws are the CPU's in all three, one generator an image."""
+    """Draws are the CPU's in all three, one generator per image."""
     sampler = RePaint(10, 2, 2) if device == "cuda" else RePaint(4, 2, 2)
     method, (image, mask) = method_of(device, sampler), images(3)
     expected = complete(method, image, mask)

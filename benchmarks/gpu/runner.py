@@ -154,7 +154,7 @@ class Runner:
 
     def __init__(self, results: Results, device: str, parts: dict[str, str], limit: float = LIMIT) -> None:
         self.results, self.device, self.parts, self.limit = results, device, parts, limit
-        # A server that has imported everything saves seconds a part; CUDA does not survive a fork.
+        # A server that has imported everything saves seconds per part; CUDA does not survive a fork.
         self.context: Any = multiprocessing.get_context("spawn" if device == "cuda" else "forkserver")
         if device != "cuda":
             self.context.set_forkserver_preload(list(dict.fromkeys(parts.values())))

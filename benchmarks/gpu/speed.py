@@ -1,6 +1,6 @@
 """A method at its published size, completion and whole training step: float32, bfloat16, channels_last, compiled.
 
-Rows, networks, steps and random backbones are those of benchmarks.utilisation, with four times as many images a batch.
+Rows, networks, steps and random backbones are those of benchmarks.utilisation, with four times the images per batch.
 The peak is that of a bfloat16 product of 8192x8192 matrices in the same process; fp32 is torch's default there, with
 convolutions in TF32. FLOPs are of convolutions and products. Times are of the clock between synchronisations, the
 median of the steps; MiB is what torch's allocator held at most.

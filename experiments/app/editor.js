@@ -99,7 +99,7 @@
     return image;
   }
 
-  // {image, width, height} begins anew; {hole} replaces the hole.
+  // {image, width, height} starts over; {hole} replaces the hole.
   editor.show = async (given) => {
     if (!given) return;
     bind();

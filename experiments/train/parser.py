@@ -61,7 +61,7 @@ class Parser(LightningArgumentParser):
         return super().add_class_arguments(theclass, *args, **kwargs)
 
     def parse_object(self, obj: Any, *args: Any, **kwargs: Any) -> Namespace:
-        """Of one class's parser: what files and words of the command line say, and the defaults."""
+        """Values for one class from files and the command line, and the defaults."""
         given = vars(obj) if isinstance(obj, Namespace) else obj
         parsed: Namespace = super().parse_object(renamed.arguments(self.classes, given), *args, **kwargs)
         return parsed

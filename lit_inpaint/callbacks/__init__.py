@@ -1,4 +1,4 @@
-"""What a run can switch on: averages, panels, throughput, health, what a stopped run needs."""
+"""Callbacks: EMA, panels, throughput, health, stopping and resuming."""
 
 from lit_inpaint.callbacks.compile import Compile
 from lit_inpaint.callbacks.ema import EMA

@@ -12,11 +12,11 @@ from lit_inpaint.stage import Stage
 class Compile(L.Callback):
     """Compile networks in place when a fit begins (``module.compile()``): names in checkpoints stay as they are.
 
-    The first batches take minutes, and so does the first of every other shape or mode (validation). On a GPU it is
-    worth it for runs of hours; on a CPU it seldom is (docs/speed.md).
+    The first batches take minutes, and so does the first of every other shape or mode (validation). On a GPU this
+    pays off for runs of hours, on a CPU rarely (docs/speed.md).
 
     Args:
-        networks: Attributes of the method; None for those that evaluation uses, as far as they can be compiled.
+        networks: Attributes of the method; None for those used in evaluation, if they can be compiled.
         backend: Backend of ``torch.compile``.
     """
 
@@ -25,7 +25,7 @@ class Compile(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Raises:
-        ValueError: For a name that is no network of the method, or one that cannot be compiled, with the reason.
+        ValueError: If a name is not a network of the method or cannot be compiled, with the reason.
         """
         if stage != "fit":
             return

@@ -1,4 +1,4 @@
-"""End a run of several processes when one of them freezes, and name its rank; otherwise the rest wait for it."""
+"""End a distributed run when a process freezes, and report its rank."""
 
 import contextlib
 import os
@@ -13,15 +13,15 @@ import lightning as L
 
 
 class FrozenRank(L.Callback):
-    """End a run of several processes when one of them gives no sign of life for ``seconds``.
+    """End a distributed run when a process does not respond for ``seconds``.
 
     A process that is stopped, swapped out, or on a machine that is gone leaves the others inside an all-reduce until
-    the process group's timeout, 30 minutes by default, whose message names nobody. Here each process counts in a file
-    of its own below the run folder, which all must see, and watches the others' from a thread. A process that is busy
+    the process group's timeout, 30 minutes by default, whose message names no rank. Here, each process counts in its
+    own file below the run folder, which all must see, and watches the other files from a thread. A process that is busy
     (a long validation) keeps counting; one that hangs inside Python while its threads live is left to that timeout.
 
     Args:
-        seconds: From the last sign of life to the end of the run.
+        seconds: Time from the last heartbeat to the end of the run.
     """
 
     def __init__(self, seconds: float = 600.0) -> None:
@@ -76,7 +76,7 @@ def _read(path: Path) -> str:
 
 
 def _end(trainer: L.Trainer, module: L.LightningModule, reason: str) -> None:
-    """The main thread is inside an all-reduce and hears no exception: say why, end this process and its children."""
+    """The main thread is blocked in an all-reduce: report the reason, end this process and its children."""
     print(f"{reason}: the run ends. Its last checkpoint is intact; resume from it.", file=sys.stderr, flush=True)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "on_frozen_rank"):

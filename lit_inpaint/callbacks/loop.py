@@ -1,4 +1,4 @@
-"""What Lightning's training loop keeps to itself and a resumed run needs, read here and nowhere else.
+"""Private state of Lightning's training loop that resuming needs, accessed only here.
 
 ``tests/house/test_private_names.py`` lists each of these names and fails when Lightning no longer has one.
 """

@@ -99,9 +99,9 @@ class Panels(L.Callback):
 
 
 def complete(module: InpaintingModule, image: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """What the network says of the whole image, and the composite that users get.
+    """The raw prediction for the whole image, and the composite.
 
-    Both are the composite where the network has to adapt the image's size and so has no whole image of its own.
+    Both are the composite if the network adapts the image's size and has no full prediction.
     """
     guides = module.draws(0, [name])
     if module.takes(*image.shape[-2:]):

@@ -1,4 +1,4 @@
-"""One progress bar over the whole run, with the time left; plain lines where no terminal shows a bar."""
+"""One progress bar over the whole run, with the time left; plain lines without a terminal."""
 
 import time
 from datetime import timedelta

@@ -44,7 +44,7 @@ class Restart(Checkpoint):
         self._validating = False
         self._common_batches = 0  # of a validation: every rank has them
         self._saved_at = -1
-        self._cut_off: dict[str, Any] = {}  # what was still to do when the checkpoint that this run resumes was written
+        self._cut_off: dict[str, Any] = {}  # pending work of the checkpoint that this run resumes
 
     # ---- stopping ----------------------------------------------------------------------------------------------------
 
@@ -65,12 +65,12 @@ class Restart(Checkpoint):
         self._make_up(trainer)
 
     def _listen(self, trainer: L.Trainer) -> None:
-        """In place of Lightning's handlers, which it sets before the first batch, with ours."""
+        """Replace Lightning's handlers, set before the first batch, by ours."""
 
         def receive(number: int, frame: Any) -> None:
             if not self._signal and trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(number)  # the processes that this one started
-            self._signal = self._signal or number  # the first one says how the run ends
+            self._signal = self._signal or number  # the first one determines the exit code
             if self._state is State.NOT_STARTED:
                 self._state = State.FINISHING
                 sys.exit(128 + number)
@@ -229,7 +229,7 @@ def _folder(trainer: L.Trainer) -> Path:
 
 
 def _renamed(state: dict[str, Any], old: str, new: str) -> None:
-    """A ModelCheckpoint's state from before its folder was renamed: the best checkpoints lie in the new one."""
+    """Update a ModelCheckpoint's state after its folder was renamed."""
 
     def moved(value: Any) -> Any:
         return new + value[len(old) :] if isinstance(value, str) and value.startswith(old) else value

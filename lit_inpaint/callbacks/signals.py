@@ -1,4 +1,4 @@
-"""The signals that stop a run, where a fit is when one comes, and what is said and asked of SLURM then."""
+"""Stop signals: the state of a fit when one arrives, messages, and requeueing under SLURM."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ SIGNALS = tuple(
 
 
 class State(Enum):
-    """Where a fit is, for a signal that comes now."""
+    """State of a fit, for a signal that arrives now."""
 
     NOT_STARTED = "nothing to save yet: end at once"
     TRAINING = "finish the batch, save, end"
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 @rank_zero_only
 def requeue() -> None:
-    """Ask SLURM to run the job again, where there is SLURM and the job is not a shell."""
+    """Requeue the job, if it is a SLURM batch job."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return

@@ -1,4 +1,4 @@
-"""How much a run has seen, how fast, and how long it waits for data."""
+"""Images seen, speed, and time spent waiting for data."""
 
 import time
 from typing import Any

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 _MAGIC, _FOOTER, _TRAILER = 0xDB4775248B80FB57, 48, 5
 _MOST_INDEX = 2**28  # bytes; a real one has some hundred kilobytes
-# tensorflow/core/framework/types.proto. Others (strings, bfloat16) are no weights and are left out.
+# tensorflow/core/framework/types.proto. Others (strings, bfloat16) are not weights and are skipped.
 _TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?", 19: "<f2"}
 
 

@@ -1,4 +1,4 @@
-"""Metrics under names that say their definition: docs/metrics.md has the table."""
+"""Metrics whose names state their definition; see the table in docs/metrics.md."""
 
 import sys
 from collections.abc import Collection

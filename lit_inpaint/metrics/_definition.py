@@ -32,7 +32,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Features:
-    """A network whose features of every image are kept for metrics of a whole set.
+    """A network whose per-image features are kept for set metrics.
 
     Args:
         folder: Name of the folder of an evaluation that keeps them.
@@ -45,7 +45,7 @@ class Features:
 
 
 class Metric(Protocol):
-    """A metric function with what :func:`defined` says of it."""
+    """A metric function with its definition from :func:`defined`."""
 
     __name__: str
     definition: str
@@ -94,7 +94,7 @@ def defined(
         headline: Whether it stands for a run where only one number is shown.
         of_samples: It takes all completions of the images, (n, B, 3, H, W), not the first alone.
         after_mean: What is done to the mean over the images; the number then belongs to the set.
-        features: What a metric of a whole set is computed on.
+        features: Features that a set metric is computed from.
         score: From features of completions and truths to numbers by metric; called once for all metrics that share it.
         least: Fewest images of which the number is given.
         least_per_dimension: The same, for each dimension of ``features``.
@@ -130,7 +130,7 @@ QUANTITIES = {
 
 
 def check_pair(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
-    """Refuse what a metric does not mean; a number would come out all the same, and be wrong.
+    """Reject input that a metric is not defined for; it would silently give a wrong value.
 
     Raises:
         ValueError: No floats in [-1, 1], NaN, or shapes that do not belong together.

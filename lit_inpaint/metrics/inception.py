@@ -1,6 +1,6 @@
-"""Metrics of a whole set, on the 2048 features of the FID Inception network: fid, p_ids, u_ids.
+"""Set metrics on the 2048 features of the FID Inception network: fid, p_ids, u_ids.
 
-Features are computed once an image and shared by the three. The network and its TensorFlow-style resize are those of
+Features are computed once per image and shared by all three. The network and its TensorFlow-style resize are those of
 torch-fidelity (extra ``metrics``); its weights come through ``lit_inpaint.backbones``.
 """
 

@@ -109,7 +109,7 @@ def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
          title="PSNR in the hole", higher_is_better=True, unit="dB", decimals=2, validation=2,
          headline=True)  # fmt: skip
 def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio in dB, in the hole alone.
+    """Peak signal-to-noise ratio in dB, in the hole only.
 
     >>> half = torch.tensor([[[[0.0, 1.0]]]])
     >>> psnr_hole(torch.zeros(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.2), half)

@@ -1,4 +1,4 @@
-"""kill -9, then go on: weights, averages, optimisers, samples and curves are those of a run that never stopped."""
+"""kill -9 and resume: weights, EMA, optimisers, samples and curves equal those of an uninterrupted run."""
 
 from pathlib import Path
 from typing import Any

@@ -127,7 +127,7 @@ def test_the_measured_peak_grows_with_the_images_and_holds_the_state_whatever_th
     image, fixed = (
         float(number.replace(",", "")) for number in text.split("an image")[1].split() if number[0].isdigit()
     )
-    # Sixteen channels of the first layer at full size, kept for backward, are 4 MiB an image; nothing keeps a hundred.
+    # Sixteen channels of the first layer at full size, kept for backward, are 4 MiB per image; nothing keeps a hundred.
     assert 4 < image < 400 and 0 < fixed < 400
     assert ("AOTGAN(width=16" in text and "resident memory" in text) or "max_memory_allocated" in text
 

@@ -50,7 +50,7 @@ def written(folder: Path) -> dict[str, object]:
     """All that a command leaves, less journals and what it cost."""
     out = folder / ("predictions" if (folder / "predictions").exists() else "out")
     files = {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.glob("**/*")) if path.is_file()}
-    own = ("records/", "journal/", ".lit-inpaint/", "try")  # a benchmark's table shows seconds an image
+    own = ("records/", "journal/", ".lit-inpaint/", "try")  # a benchmark's table shows seconds per image
     return without_cost(records(out)) | {name: content for name, content in files.items() if not name.startswith(own)}
 
 

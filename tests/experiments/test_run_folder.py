@@ -1,4 +1,4 @@
-"""Runs that are killed and go on: what W&B's folders hold, what `lit-inpaint runs` says, and no network."""
+"""Runs that are killed and resumed: contents of W&B's folders, output of `lit-inpaint runs`, and no network."""
 
 import csv
 import json

@@ -107,7 +107,7 @@ def test_spectral_norm_with_fixed_vectors_is_torch_s_own_over_steps_and_in_evalu
     torch.nn.utils.spectral_norm(theirs)
     theirs.weight_u.copy_(ours.u)
     theirs.weight_v.copy_(ours.v)
-    for _ in range(3):  # two forward passes a step, as a discriminator and then its generator make them
+    for _ in range(3):  # two forward passes per step, as a discriminator and then its generator make them
         x, y = torch.randn(2, 2, 3, 8, 8)
         for layer in (ours, theirs):
             layer.zero_grad()

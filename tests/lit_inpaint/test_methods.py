@@ -1,4 +1,4 @@
-"""The contract, one row a method: what every method must do before any other test of it counts.
+"""The contract, one row per method: what every method must do before any other test of it counts.
 
 Its rows: tests/support/contract.py.
 """

@@ -259,7 +259,7 @@ def test_irregular_strokes_follow_the_arguments_of_mmagic() -> None:
     assert {width for stroke in strokes for width in stroke.widths} == set(range(10, 45))
     lengths = [math.dist(a, b) for stroke in strokes for a, b in zip(stroke.points, stroke.points[1:], strict=False)]
     assert 18 < min(lengths) < 21 and 126 < max(lengths) < 129
-    assert max(x for stroke in strokes for x, _ in stroke.points) > 256  # chains go on outside
+    assert max(x for stroke in strokes for x, _ in stroke.points) > 256  # chains continue outside
 
 
 def test_repaint_masks_are_the_stated_pixels() -> None:

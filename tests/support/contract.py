@@ -1,4 +1,4 @@
-"""One row a method: the arguments that make it small, images for it, a quiet trainer.
+"""One row per method: the arguments that make it small, images for it, a quiet trainer.
 
 A new method adds one row to ROWS: its class and constructor arguments that make it small.
 """

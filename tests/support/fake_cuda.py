@@ -47,7 +47,7 @@ COPY = {aten._to_copy.default, aten.copy_.default}
 class FakeCuda(TorchDispatchMode):
     """Inside it, "cuda" works. ``waits`` counts by kind: item, shape, to_host, to_device.
 
-    A copy of non-blocking kind and a number that a kernel takes as its argument let the host go on.
+    A copy of non-blocking kind and a number that a kernel takes as its argument do not block the host.
     """
 
     def __init__(self) -> None:

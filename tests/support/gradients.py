@@ -161,7 +161,7 @@ class NoDropout(TorchFunctionMode):
 
 @contextmanager
 def rows_of_the_global_batch(rank: int, world: int) -> Iterator[None]:
-    """A draw with a row an image is made for the global batch, and a rank takes its rows. No float32 islands."""
+    """A draw with a row per image is made for the global batch, and a rank takes its rows. No float32 islands."""
     torch.set_default_dtype(torch.float64)
     rand, integers, multinomial, key = torch.rand, torch.randint, torch.multinomial, stage.key
 

@@ -1,4 +1,4 @@
-"""Runs of the command line that end with kill -9 at a stated point, go on, and are compared with one never stopped."""
+"""Command-line runs killed with -9 at a given point, resumed, and compared with an uninterrupted one."""
 
 import hashlib
 import io
@@ -306,13 +306,13 @@ def run(
 
 
 def killed_and_resumed(folder: Path, config: dict[str, Any], kill: Kill, ranks: int = 1) -> int:
-    """Kill the run at one point and go on from last.ckpt, or from the start without one; the step it went on from."""
+    """Kill the run at one point and resume from last.ckpt, or restart without one; return the step it resumed from."""
     codes = run(folder, config, kill, ranks)
     assert -signal.SIGKILL in codes, f"{kill} did not happen: exit codes {codes}, {folder}"
     last = folder / "run/checkpoints/last.ckpt"
     step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
     codes = run(folder, config, None, ranks, attempt=1, more=["--ckpt_path", "auto"])
-    assert codes == [0] * ranks, f"could not go on after {kill}: {(folder / 'log-0-1.txt').read_text()[-1500:]}"
+    assert codes == [0] * ranks, f"could not resume after {kill}: {(folder / 'log-0-1.txt').read_text()[-1500:]}"
     return step
 
 

@@ -165,7 +165,7 @@ class DSIStructure(GuidedStage):
 
     Loss: cross-entropy summed over all positions, in the hole or not, and over the images of a process; processes
     average their gradients. The whole image's codes are input (those before a position) and target. The rate is
-    ``learning_rate / sqrt(structure_width) * min(step^-0.35, step * warmup^-1.5)``. ``val/loss`` is in bits a code.
+    ``learning_rate / sqrt(structure_width) * min(step^-0.35, step * warmup^-1.5)``. ``val/loss`` is in bits per code.
 
     Args:
         condition_width: Channels of :class:`ConditionNet` at full size.

@@ -38,7 +38,7 @@ class LaMa(InpaintingModule):
 
     The text of the paper has the two sides of its equation 2 the other way round; the hole is what the discriminator
     calls fake, as in the program. Convolutions run in bfloat16 under bf16-mixed; Fourier units, the image, R1 and all
-    losses stay in float32. Batch norm stands in both networks: at least ten images a device, or ``sync_batchnorm``.
+    losses stay in float32. Batch norm stands in both networks: at least ten images per device, or ``sync_batchnorm``.
 
     Args:
         width: Channels of the generator's first convolution.
