@@ -50,11 +50,19 @@ def read_history(folder: Path) -> History:
     Damaged parts are skipped and reported in the run's note; a run with an unreadable config still has its curves.
     """
     damage: list[str] = []
-    config = renamed.configuration(_newest(folder, CONFIG, read_yaml, damage))
+    config = _newest(folder, CONFIG, _read_config, damage)
     facts = _newest(folder, FACTS, read_json, damage)
     curves, note = join_segments(read_segments(folder, damage))
     said = "; ".join([*([note] if note else []), *damage]) or None
     return History(folder.name, str(folder), facts, config, curves, said)
+
+
+def _read_config(path: Path) -> Plain:
+    try:
+        config: Plain = renamed.configuration(read_yaml(path))
+    except RecursionError:
+        raise ValueError(f"{path} is no configuration: an alias in it (*name) contains itself.") from None
+    return config
 
 
 def _newest(folder: Path, kind: Numbered, read: Callable[[Path], Plain], damage: list[str]) -> Plain:
