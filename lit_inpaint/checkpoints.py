@@ -81,8 +81,8 @@ def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = Tru
         content = torch.load(path, map_location=map_location, weights_only=weights_only, mmap=checked)
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as a checkpoint of tensors and plain values ({first_line(error)}); nothing in it "
-            f"was run.{_others(path)}"
+            f"{path} cannot be read as a checkpoint of tensors and plain values ({first_line(error)}); none of its "
+            f"code was run.{_others(path)}"
         ) from error
     if not checked:
         tell_unchecked(path)

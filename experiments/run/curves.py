@@ -106,7 +106,7 @@ def _read_csv(path: Path, damage: list[str]) -> list[dict[str, float]]:
             bad.append(number)
     if bad:
         shown = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        damage.append(f"{path}: damaged lines are left out: {shown}")
+        damage.append(f"{path}: damaged lines are skipped: {shown}")
     return rows
 
 

@@ -191,7 +191,7 @@ def test_what_a_photograph_says_of_itself_is_kept_upright_and_without_its_thumbn
         options = {} if kind == "webp" else {"dpi": (300, 300)}
         photo(1, (32, 40)).save(f"x.{kind}", exif=tags if kind == "tif" else written, icc_profile=profile, **options)
         assert call("--method", "Telea", "--image", f"x.{kind}", "--mask", "m.png", "--out", f"{kind}.png") == 0
-        assert "left out" not in capsys.readouterr().out
+        assert "dropped" not in capsys.readouterr().out
         with Image.open(f"{kind}.png") as filled:
             found = filled.getexif()
             assert filled.size == (40, 32) and filled.info["icc_profile"] == profile, kind
@@ -235,7 +235,7 @@ BAD_MASKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "coloured": (lambda: PNG, "coloured"),
     "grey": (lambda: encoded(photo(1, mode="L"), "PNG"), "--mask-threshold"),
     "transparent": (lambda: encoded(Image.new("RGBA", SIZE, (255, 255, 255, 9)), "PNG"), "transparent"),
-    "floats": (lambda: encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"), "no number"),
+    "floats": (lambda: encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"), "NaN pixels"),
     "another size": (lambda: encoded(Image.new("L", (41, 32)), "PNG"), "41x32"),
     "one pixel": (lambda: encoded(Image.new("L", (1, 1)), "PNG"), "1x1"),
     "bomb": (lambda: png_claiming(100_000, 100_000), "cannot be read"),
@@ -258,7 +258,7 @@ REQUESTS: dict[str, tuple[list[str], str]] = {
     "no mask": (["--mask", "nowhere.png"], "no file or folder"),
     "an empty pattern": (["--image", "in/*.tiff"], "no image matches"),
     "an empty folder": (["--image", "empty"], "without images"),
-    "one image and a folder of masks": (["--mask", "in"], "name the file"),
+    "one image and a folder of masks": (["--mask", "in"], "give the mask file"),
     "a JPEG as output": (["--out", "o.jpg"], "must end in .png"),
     "an output below a file": (["--out", "m.png/o.png"], "m.png"),
     "an output where nothing can be written": (["--out", "/proc/lit-inpaint/o.png"], "/proc/lit-inpaint"),
@@ -270,8 +270,8 @@ REQUESTS: dict[str, tuple[list[str], str]] = {
     "a traversal as a method": (["--method", "../../etc/passwd"], "neither a file nor a method"),
     "a method without weights": (["--method", "DeepFillV2"], "checkpoint"),
     "a sketch for a method without one": (["--sketch", "m.png"], "takes no sketch"),
-    "a pickle bomb as a checkpoint": (["--method", "bomb.ckpt"], "nothing in it was run"),
-    "a torch file with a bomb": (["--method", "torch.ckpt"], "nothing in it was run"),
+    "a pickle bomb as a checkpoint": (["--method", "bomb.ckpt"], "none of its code was run"),
+    "a torch file with a bomb": (["--method", "torch.ckpt"], "none of its code was run"),
     "a lightning file that names a class": (["--method", "lightning.ckpt"], "lightning.ckpt"),
     "a picture as a checkpoint": (["--method", "in/a.png"], "cannot be read as a checkpoint"),
     "an empty checkpoint": (["--method", "empty.ckpt"], "it is empty"),

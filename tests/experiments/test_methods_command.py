@@ -125,7 +125,7 @@ def test_the_measured_peak_grows_with_the_images_and_holds_the_state_whatever_th
     arguments = [f"{key}={value}" for key, value in PLAIN.items()]
     text = "\n".join(report(AOTGAN, [*arguments, "width=16", "discriminator_width=16"], 256, 2))
     image, fixed = (
-        float(number.replace(",", "")) for number in text.split("an image")[1].split() if number[0].isdigit()
+        float(number.replace(",", "")) for number in text.split("per image")[1].split() if number[0].isdigit()
     )
     # Sixteen channels of the first layer at full size, kept for backward, are 4 MiB per image; nothing keeps a hundred.
     assert 4 < image < 400 and 0 < fixed < 400

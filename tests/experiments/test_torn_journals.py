@@ -326,7 +326,7 @@ def test_a_damaged_line_of_metrics_is_left_out_alone_and_named(old: str, new: st
     (rows,) = read_segments(tmp_path)
     assert rows == [row for step, row in whole.items() if step not in lost]
     note = Run(tmp_path).history.note
-    assert note is None if lost == {9} else note and str(path) in note and "left out" in note
+    assert note is None if lost == {9} else note and str(path) in note and "skipped" in note
 
 
 def test_a_full_disk_names_metrics_csv(tmp_path: Path):

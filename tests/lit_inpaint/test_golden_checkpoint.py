@@ -76,8 +76,8 @@ def test_a_pickle_that_runs_code_is_refused_on_the_command_line(
             ]
             with pytest.raises(SystemExit) as end:
                 cli.main([*argv, option, name])
-            assert end.value.code == 2 and "nothing in it was run" in capsys.readouterr().err
+            assert end.value.code == 2 and "none of its code was run" in capsys.readouterr().err
     run = trainer(tmp_path, max_steps=1)
-    with pytest.raises(ValueError, match=r"bomb\.ckpt cannot be read .*nothing in it was run"):
+    with pytest.raises(ValueError, match=r"bomb\.ckpt cannot be read .*none of its code was run"):
         run.fit(PartialConv(levels=2, width=2), batches(1), ckpt_path="bomb.ckpt")
     assert not marker.exists()

@@ -123,7 +123,7 @@ BAD_PAIRS = {  # what is done to a good pair, and a word of the refusal
     "uint8": (lambda x: ((x + 1) * 127.5).byte(), "is uint8; expected a tensor of floats"),
     "int64": (lambda x: x.long(), "is int64"),
     "numpy": (lambda x: x.numpy(), "is ndarray"),
-    "NaN": (lambda x: x.where(x < 0.9, torch.nan), "no number"),
+    "NaN": (lambda x: x.where(x < 0.9, torch.nan), "has NaN pixels"),
     "infinite": (lambda x: x.where(x < 0.9, torch.inf), "values in"),
     "overshooting": (lambda x: x * 1.01, "clamp"),
     "without a batch": (lambda x: x[0], "has shape"),

@@ -278,7 +278,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path):
             return (Path.touch, (marker,))
 
     torch.save({"method": "Scale", "state_dict": {}, "hyper_parameters": Bomb()}, tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match="nothing in it was run"):
+    with pytest.raises(ValueError, match="none of its code was run"):
         read_checkpoint(tmp_path / "x.ckpt")
     assert not marker.exists()
 
