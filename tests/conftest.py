@@ -1,4 +1,4 @@
-"""Where tests find real photographs and backbones, and processes that start fast."""
+"""Fixtures for real photographs, backbones and fast-starting processes."""
 
 import os
 import shutil

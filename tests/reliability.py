@@ -46,7 +46,7 @@ PLACES = (
 
 
 class Trial(NamedTuple):
-    """``check`` gets an empty folder, says how it went, and raises what is wrong."""
+    """``check`` gets an empty folder, returns a summary, and raises on failure."""
 
     group: str
     title: str

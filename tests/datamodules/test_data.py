@@ -255,7 +255,7 @@ def test_a_sample_depends_on_its_key_alone(photos: Path):
 
 
 def test_crop_flip_and_scale_follow_their_laws(tmp_path: Path):
-    """On a ramp, the first pixel says where the crop was and the slope says the scale and whether it was mirrored."""
+    """On a ramp, the first pixel shows the position of the crop, and the slope its scale and mirroring."""
     ramp = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 100, 0).repeat(3, 2)
     for i in range(3):
         Image.fromarray(ramp).save(tmp_path / f"{i}.png")

@@ -1,4 +1,4 @@
-"""Albumentations in ``augment``, as a YAML names them: compositions work, what is no picture afterwards is refused."""
+"""Albumentations in ``augment``, as a YAML names them: compositions work, non-picture output is rejected."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Bands that are no colours and values that are not 8 bits: read as they are said to be, or refused by name."""
+"""Extra bands and values of other than 8 bits are read as specified or rejected by name."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a data set is made of: files that are opened, lists that are read, names that stay below the root."""
+"""Files, lists and names of a data set: special files are rejected, names stay below the root."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from datamodules.reading import UnreadableImageError, read_image
 from masks import CenterRectangle
 from masks.regular import open_regular, read_text, refuse_irregular
 
-# ---- files that are no files ----------------------------------------------------------------------------------------
+# ---- special files -------------------------------------------------------------------------------------------------
 
 
 def _socket(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a message tells a person to set exists: every option, and every argument of data and masks."""
+"""Every option and argument mentioned in a message exists."""
 
 import ast
 import inspect

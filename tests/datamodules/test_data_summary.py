@@ -1,4 +1,4 @@
-"""What a data set holds is said before it is used: what was left out, dark files, images in two splits."""
+"""The summary of a data set reports skipped files, dark files and images in two splits."""
 
 import json
 import shutil

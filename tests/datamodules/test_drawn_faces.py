@@ -33,7 +33,7 @@ def test_the_frozen_version_draws_its_golden_bits():
 @pytest.mark.slow
 @pytest.mark.parametrize("processor", ["generic", "x86-64-v3"])
 def test_other_instruction_sets_draw_the_same_bits(processor: str, tmp_path: Path):
-    """NumPy without its vector units, and numba compiled anew: for a plain x86-64, and for one with AVX2 and FMA."""
+    """NumPy without vector units, and numba recompiled: for a plain x86-64, and for one with AVX2 and FMA."""
     if processor == "x86-64-v3" and not get_host_cpu_features().get("avx2"):
         pytest.skip("this processor has no AVX2")
     others = {

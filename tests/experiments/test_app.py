@@ -61,7 +61,7 @@ def page(folder: Path, sketching: str) -> Iterator[Any]:
 
 @pytest.fixture
 def tab(page: Any, browser: Any) -> Iterator[Any]:
-    """A new tab; whatever it asks of another host or says on its console fails the test."""
+    """A new tab; any request to another host and any console message fails the test."""
     opened = browser.new_page(viewport={"width": 1280, "height": 1100})
     asked: list[str] = []
     # Gradio's own client says "Method not implemented." when it closes a stream.

@@ -1,4 +1,4 @@
-"""Every spelling that argparse knows means the same, and what a checkpoint says stands before what the user says."""
+"""All argparse spellings are equivalent, and the user's arguments override a checkpoint's."""
 
 import json
 from pathlib import Path

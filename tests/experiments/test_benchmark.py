@@ -79,7 +79,7 @@ def _child(arguments: list[str]) -> None:
 
 
 def _lines(out: Path) -> dict[Path, list[bytes]]:
-    """Whole lines of every journal."""
+    """Complete lines of every journal."""
     files = out.glob("journal/*/*/journal.jsonl")
     return {path: [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")] for path in files}
 

@@ -51,7 +51,7 @@ def call(*argv: str) -> int:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """The one line that a mistake costs."""
+    """The one line printed for a user error."""
     before = {p for p in Path().rglob("*") if p.is_file()}
     assert call(*argv) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-inpaint:")]

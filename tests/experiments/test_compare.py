@@ -275,7 +275,7 @@ def test_the_last_validation_is_tabled_by_the_hash_of_its_protocol(tmp_path: Pat
 
 # ---- W&B -----------------------------------------------------------------------------------------------------------
 
-# Rows as `fit` logs them (a row a log call; W&B sends what is no number as a string) and the config of a run.
+# Rows as `fit` logs them (one row per log call; W&B sends non-finite values as strings) and the config of a run.
 HISTORY = [
     {"_step": 0, "_runtime": 1.2, "_timestamp": 1.7e9, "trainer/global_step": 1, "train/l1": 0.5, "images_seen": 8.0},
     {
@@ -317,7 +317,7 @@ def test_runs_of_a_wandb_project_are_read_with_their_curves_and_config(project: 
 def test_an_unreachable_wandb_is_one_line_and_the_folders_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setattr("experiments.compare.weights_and_biases.TIMEOUT", 1)
     with pytest.raises(ValueError, match=r"^W&B project lab/inpainting could not be read"):
@@ -416,7 +416,7 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
 
 
 def test_a_page_on_few_photographs_says_that_it_is_no_result(tmp_path: Path) -> None:
-    """Two photographs with two holes each are two photographs; on a hundred nothing is said."""
+    """Two photographs with two holes each count as two; a hundred give no warning."""
     holes = {f"image00{i}-{j}": 24.0 + i + j for i in range(2) for j in range(2)}
     for label in ("Telea", "Harmonic"):
         write_record(tmp_path / "few", label, {"psnr": holes}, note="psnr_pooled left out: a reason; taken at night")

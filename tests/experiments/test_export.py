@@ -1,4 +1,4 @@
-"""What leaves as ONNX or safetensors computes and holds what the checkpoint does."""
+"""Exported ONNX and safetensors files compute and hold the same as the checkpoint."""
 
 import json
 from pathlib import Path

@@ -59,7 +59,7 @@ HEADERS: dict[str, dict[str, int]] = {
 
 
 def strange_places(name: str) -> dict[str, Callable[[], object]]:
-    """What can lie under a picture's name beside a file."""
+    """What can exist under a picture's name other than a file."""
     return {
         "a folder": lambda: os.mkdir(name),
         "a pipe": lambda: os.mkfifo(name),

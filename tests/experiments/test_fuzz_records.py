@@ -83,7 +83,7 @@ TEXT: list[Callable[[bytes, random.Random], bytes]] = [flip, cut, nuls, noise, s
 
 
 def call(argv: list[str]) -> tuple[int, str]:
-    """Exit code and what was said; a traceback is code -1."""
+    """Exit code and output; a traceback is code -1."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
@@ -107,7 +107,7 @@ def problem(argv: list[str], file: Path) -> str | None:
 
 @pytest.fixture
 def places(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Path, list[str]]]:
-    """What is damaged: {kind: (the whole file, the command that reads it)}."""
+    """Files to damage: {kind: (the intact file, the command that reads it)}."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
     protocol = write_protocol(tmp_path)

@@ -26,7 +26,7 @@ def save(method: Stage, path: Path, **more: Any) -> Path:
 
 
 def taken_over(*argv: str) -> dict[str, Any]:
-    """What ``fit`` is told of the model before what the user says."""
+    """The model arguments that ``fit`` gets before the user's."""
     out = prepare_arguments(["fit", *argv])
     return json.loads(out[out.index("--config") + 1])["model"] if "--config" in out else {}
 

@@ -103,13 +103,13 @@ def prepare(images: dict[str, bytes]) -> None:
 
 
 def outside(root: Path) -> list[str]:
-    """Whatever lies beside the working folder: it began empty."""
+    """Everything beside the working folder, which was empty at first."""
     return [path.name for path in root.iterdir() if path.name != "work"]
 
 
 @pytest.fixture(scope="module")
 def clean() -> bytes:
-    """What a run of good files alone gives for ``photo(1)``."""
+    """The result for ``photo(1)`` from a run with only good files."""
     filled = complete(Telea(), np.asarray(photo(1)), hole(), "good")
     return filled.tobytes()
 

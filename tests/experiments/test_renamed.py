@@ -1,4 +1,4 @@
-"""What version 0.1.0 wrote is read under the names of today: listed, compared, resumed and evaluated.
+"""Files of version 0.1.0 are read under current names: listed, compared, resumed and evaluated.
 
 tests/fixtures/version_0_1_0.tar.xz: two run folders of ``fit`` and the records of a ``benchmark``, written by commit
 c681131: a LaMa whose EarlyStopping monitors ``train/critic``, and a ContextEncoder with ``lr``. Pictures were left out,
@@ -41,7 +41,7 @@ def runs_of_0_1_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def told() -> Iterator[Callable[[], list[str]]]:
-    """The old names of which a user was told so far, one entry a warning."""
+    """The old names a user was warned about, one entry per warning."""
     renamed._tell.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

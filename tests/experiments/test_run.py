@@ -1,4 +1,4 @@
-"""What a run keeps as its own: its configuration, its W&B run, its folder, and what it was trained as."""
+"""What belongs to one run: configuration, W&B run, folder and training identity."""
 
 import fcntl
 import json
@@ -194,7 +194,7 @@ def test_two_fits_in_one_process_are_two_wandb_runs_and_a_copy_gets_its_own(caps
 
 
 def refused(*argv: str, root: str = "run", settings: list[str] = SMALL) -> str | None:
-    """The one line of a fit that ends with 2 and leaves the folder alone; None if it does not."""
+    """The one line of a fit that exits with 2 and leaves the folder unchanged; None if it does not."""
     from io import StringIO
     from unittest.mock import patch
 

@@ -1,4 +1,4 @@
-"""A command that we print is typed into a shell: a folder with a blank and a quote in its name comes back whole."""
+"""Printed commands can be pasted into a shell, even for folders with a space and a quote in the name."""
 
 import json
 import os

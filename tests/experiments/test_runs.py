@@ -1,4 +1,4 @@
-"""Whole runs: what they log, and two processes as one."""
+"""Full runs: their logs, and two processes compared with one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a signal, a full disk or a folder of somebody else's does to a run, in processes of their own."""
+"""Runs under signals, full disks and unwritable folders, in separate processes."""
 
 import contextlib
 import os
@@ -73,7 +73,7 @@ def test_a_signal_in_validation_saves_at_once_and_all_of_the_validation_is_made_
 
 
 def test_every_way_to_stop_a_run_saves_ends_with_its_code_and_prints_the_command(tmp_path: Path):
-    # A terminal that closes, LSF, a limit of processor time, Ctrl-C: to the whole group, as the kernel sends them.
+    # A closing terminal, LSF, a CPU time limit, Ctrl-C: sent to the whole process group, as by the kernel.
     numbers = [signal.SIGHUP, signal.SIGUSR2, signal.SIGXCPU, signal.SIGINT]
     started = []
     for number in numbers:

@@ -1,4 +1,4 @@
-"""Whatever size a network cannot take is one line that names the setting, and where shapes tell it, before training."""
+"""Unsupported image sizes are one line that names the setting, before training if shapes reveal them."""
 
 from pathlib import Path
 

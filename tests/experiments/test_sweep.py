@@ -295,7 +295,7 @@ def test_a_trial_gets_the_words_that_an_agent_of_wandb_passes(
     if "json" in (command or ["args"])[-1]:
         read = lambda word: json.loads(Path(word).read_text() if word.endswith(".json") else word)  # noqa: E731
         assert read(ours[1]) == read(theirs[1]) | {"trainer.default_root_dir": str(tmp_path)}
-    else:  # the folder of the trial stands behind everything that the file says
+    else:  # the trial's folder comes after all arguments of the file
         assert ours[: len(theirs)] == theirs
         assert "".join(ours[len(theirs) :]).lstrip("-+").replace("dir/", "dir=/") == f"{FOLDER}={tmp_path}"
 

@@ -1,4 +1,4 @@
-"""What a crash or a full disk leaves in a journal is dropped, named and made up for; a full disk names its path."""
+"""Damage by a crash or a full disk is discarded and reported, and the work redone; a full disk names its path."""
 
 import json
 import resource

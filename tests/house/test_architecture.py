@@ -110,7 +110,7 @@ def test_experiments_is_a_house_of_few_rooms():
 
 
 def test_no_test_file_is_imported():
-    """What tests share is in tests/support; a program that a test writes for a subprocess counts as well."""
+    """Shared test code is in tests/support, including programs that tests write for subprocesses."""
     files = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     found = {path.name: re.findall(r"\btests(?:\.\w+)*\.test_\w+|import test_\w+", path.read_text()) for path in files}
     assert len(files) > 100 and not {name: modules for name, modules in found.items() if modules}

@@ -1,4 +1,4 @@
-"""A lab's own `masks.py`, `experiments/` and `datamodules/` hide nothing from the commands, and a script is told."""
+"""A lab's own `masks.py`, `experiments/` and `datamodules/` do not shadow ours; a script gets an error."""
 
 import json
 import os

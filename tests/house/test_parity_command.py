@@ -1,4 +1,4 @@
-"""`python -m benchmarks.parity` says what differs and what was not there."""
+"""`python -m benchmarks.parity` reports differences and missing programs."""
 
 import sys
 from pathlib import Path

@@ -385,7 +385,7 @@ def test_the_generator_s_gradient_makes_the_hole_look_real_except_in_the_release
     real = 0.0 if variant == "official" else 1.0
 
     def doubt(fake: Tensor) -> float:
-        """How far the discriminator's map is from its label for real images, in the hole."""
+        """Distance of the discriminator's map from the label of real images, in the hole."""
         return (discriminator(fake) - real)[hole].square().mean().item()
 
     step = image.clone().requires_grad_()

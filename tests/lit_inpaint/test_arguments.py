@@ -65,7 +65,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("ICTTransformer", "decay_steps"): {"warmup_steps": 1, "decay_steps": 8},
     ("DDNM", "travel_length"): {"travel_repeat": 2},
 }
-# Values where half (of a fraction), twice (of a whole number) or every other choice does not suit.
+# Values for which half (a fraction), twice (an integer) or another choice is invalid.
 OTHERS: dict[tuple[str, str], list[Any]] = {
     ("*", "clip_norm"): [1e-3],
     ("AOTGAN", "rates"): [(1, 1, 2, 2)],
@@ -162,7 +162,7 @@ def backbones_of_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def observations(name: str, arguments: dict[str, Any]) -> Iterator[Any]:
-    """What a class does with its arguments, cheap things first."""
+    """Effects of a class's arguments, cheap ones first."""
     if name in MASKS:
         generator = MASKS[name](**arguments)
         yield [digest(torch.from_numpy(generator(96, 80, np.random.default_rng(seed)))) for seed in range(20)]
@@ -268,7 +268,7 @@ def changes(name: str, base: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def losses(name: str, arguments: dict[str, Any], term: str) -> tuple[np.ndarray, list[float]]:
-    """What is minimised in two batches in which no weight changes, and the values logged under the name of a term."""
+    """Minimised and logged values of two batches with fixed weights."""
     minimised: list[float] = []
     logged: list[float] = []
     backward, log = Stage.manual_backward, Stage.log

@@ -1,4 +1,4 @@
-"""Two processes of batch B train as one of batch 2 B, whatever the loss; what cannot be so is said at start."""
+"""Two processes with batch size B train like one with 2 B, for every loss; exceptions are reported at start."""
 
 import warnings
 from pathlib import Path

@@ -55,7 +55,7 @@ def test_respacing_to_250_gives_the_published_betas_and_passes_the_original_time
 def test_the_cosine_schedule_equals_the_official_one() -> None:
     official = [4.128422482196914e-05, 4.614175273665033e-05, 0.003155691441585007, 0.7499993929011166, 0.999]
     assert cosine_betas()[[0, 1, 500, 998, 999]].tolist() == pytest.approx(official, rel=1e-12)
-    # improved-diffusion's models of 4000 steps are told timesteps on the scale of 1000.
+    # improved-diffusion's models of 4000 steps get timesteps on the scale of 1000.
     assert Diffusion.make("cosine", 4000, True).respaced(2).timesteps.tolist() == [0, 999.75]
 
 

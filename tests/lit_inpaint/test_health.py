@@ -1,4 +1,4 @@
-"""What Health logs is what the gradients and the discriminator's logits were."""
+"""Health logs the actual gradients and discriminator logits."""
 
 from pathlib import Path
 from typing import Any

@@ -89,7 +89,7 @@ def test_a_save_period_is_a_number_of_batches(every: int, discriminator_steps: i
     run = trainer(tmp_path, max_steps=11, callbacks=[saved, Restart()], enable_checkpointing=True)
     run.fit(Scale(discriminator_steps), images([0.0] * 6))
     steps = {p.name: read_checkpoint(p)["global_step"] for p in tmp_path.glob("*.ckpt")}
-    # The end of a run is saved as well, though it is no multiple.
+    # The end of a run is saved although it is not a multiple.
     assert steps == {f"step={n}.ckpt": n for n in range(every, 11, every)} | {"last.ckpt": 11}
 
 

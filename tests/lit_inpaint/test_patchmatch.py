@@ -26,7 +26,7 @@ def exhaustive(target: np.ndarray, source: np.ndarray, radius: int) -> np.ndarra
 
 
 def flooded(target: np.ndarray, source: np.ndarray, iterations: int) -> tuple[np.ndarray, np.ndarray]:
-    """What nearest_neighbour_field returns, by the form for GPUs."""
+    """Result of nearest_neighbour_field from the GPU version."""
     whole = torch.zeros(1, *target.shape[:2], dtype=torch.bool)
     whole[:, 3:-3, 3:-3] = True
     fields = Fields(torch.from_numpy(source)[None].float(), whole, whole, torch.tensor([3]), [0])

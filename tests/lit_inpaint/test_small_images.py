@@ -49,7 +49,7 @@ M_PERTURB = -6  # of glibc's mallopt
 
 @contextmanager
 def memory_full_of_nan() -> Iterator[None]:
-    """Whatever malloc hands out is NaN in every type of float until it is written."""
+    """Memory from malloc is NaN in every float type until it is written."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None or not mallopt(M_PERTURB, 256):  # memory is filled with the low byte of 256 ^ 255
         pytest.skip("the C library has no mallopt(M_PERTURB)")

@@ -73,7 +73,7 @@ def write(value: Any, path: Path) -> Path:
 
 
 def sequential(network: nn.Module, old: bool) -> dict[str, Any]:
-    """As Lua would store it; ``old`` files hold 1 / sqrt(var + eps) and kernels as matrices."""
+    """Encode as Lua does; ``old`` files hold 1 / sqrt(var + eps) and kernels as matrices."""
     layers: list[dict[str, Any]] = []
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -60,7 +60,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_fit(name: str) -> MaskGenerator:
-    """What the parser of `fit` makes of ``--data.init_args.mask NAME``."""
+    """Parsed value of ``--data.init_args.mask NAME`` of `fit`."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Holder, "data")
     parsed = parser.parse_args(["--data", f"{__name__}.Holder", f"--data.mask={installed(name)}"])

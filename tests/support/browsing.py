@@ -1,10 +1,10 @@
-"""What a page does in a real browser."""
+"""Test pages in a real browser."""
 
 from typing import Any
 
 
 def watch(page: Any) -> list[str]:
-    """Whatever a page says on its console, throws, or asks of the network."""
+    """Console messages, exceptions and network requests of a page."""
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -164,7 +164,7 @@ class FakeCuda(TorchDispatchMode):
 
 
 class _Values(TorchFunctionMode):
-    """What leaves PyTorch takes the values along."""
+    """Values that leave PyTorch."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.numpy, Tensor.__array__) and isinstance(args[0], FakeTensor):
@@ -218,7 +218,7 @@ _PURE: dict[Any, bool] = {}
 
 
 def _device(leaves: list[Any], kwargs: Any) -> torch.device:
-    """Where an operation runs: where it is told to, else where its tensors are, numbers on the CPU left out."""
+    """Device of an operation: the given one, else that of its tensors, except CPU scalars."""
     if kwargs.get("device"):
         return torch.device(kwargs["device"])
     return next((t.device for t in leaves if isinstance(t, Tensor) and t.device.type == "cuda"), CPU)
@@ -287,7 +287,7 @@ def _log(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
 
 @contextlib.contextmanager
 def _replaced(waits: Counter[str]) -> Iterator[None]:
-    """What cannot be without a GPU: see the module's docstring."""
+    """Operations that are impossible without a GPU: see the module's docstring."""
     load_file = torch.load
 
     def load(*args: Any, **kwargs: Any) -> Any:

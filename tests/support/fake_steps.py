@@ -1,4 +1,4 @@
-"""What a trainer does with a method, step by step, on a fake GPU (support.fake_cuda)."""
+"""A trainer's steps with a method on a fake GPU (support.fake_cuda)."""
 
 import contextlib
 from collections import Counter

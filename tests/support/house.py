@@ -3,7 +3,7 @@
     python tests/support/house.py [PACKAGE]
 
 A room is a file or folder directly in the package, an arrow a room that imports another one, a level the longest
-chain of arrows below a room, itself included. Modules that the command line finds by name are no arrows.
+chain of arrows below a room, itself included. Modules found by name from the command line do not count as arrows.
 """
 
 import ast

@@ -43,7 +43,7 @@ OF_THE_PROCESS = {"images_per_second", "data_wait", "health/memory_gib"}  # not 
 
 @dataclass(frozen=True)
 class Kill:
-    """Where a run ends: ``point`` is one of POINTS, ``step`` its batch (counted from 1), ``share`` how far into it."""
+    """Where a run is killed: ``point`` is one of POINTS, ``step`` the batch (from 1), ``share`` the position in it."""
 
     point: str
     step: int
@@ -55,7 +55,7 @@ def die() -> None:
 
 
 class Watch(L.Callback):
-    """Writes down which samples each batch held, and kills its process where it is told."""
+    """Records the samples of each batch, and kills its process at the given point."""
 
     def __init__(self, samples: str, kill: Kill | None) -> None:
         self.samples, self.kill, self.began = samples, kill, time.perf_counter()
@@ -209,7 +209,7 @@ NOBODY = 65534
 
 
 def log_for_ever(folder: str) -> None:
-    """Rows of metrics.csv, and every other one brings a new column, for which the whole file is written again."""
+    """Rows of metrics.csv; every other one adds a column, for which the whole file is rewritten."""
     logger = SegmentedCSVLogger(folder)
     for step in range(3000):
         logger.experiment.log_metrics({"train/loss": step / 7}, step)
@@ -226,7 +226,7 @@ def as_nobody(argv: list[str]) -> None:
 
 
 def closed_to_nobody(*paths: str) -> str | None:
-    """The first of these files that the user nobody cannot read, found out as that user."""
+    """The first of these files that the user ``nobody`` cannot read, checked as that user."""
     for path in paths:
         child = os.fork()
         if child == 0:
@@ -349,12 +349,12 @@ def state(folder: Path) -> dict[str, str | int]:
 
 
 def curves(folder: Path) -> dict[str, Any]:
-    """What the run reader makes of the segments of a run."""
+    """Curves of a run as read from its segments."""
     return {key: values for key, values in Run(folder / "run").curves.items() if key not in OF_THE_PROCESS}
 
 
 def samples(folder: Path, ranks: int = 1) -> dict[int, list[Any]]:
-    """What each step was shown, on every rank; where a step was repeated after a restart, the later time."""
+    """Samples of each step on every rank; for steps repeated after a restart, the later ones."""
     shown: dict[int, list[Any]] = {}
     for rank in range(ranks):
         rows: dict[int, Any] = {}

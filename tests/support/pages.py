@@ -1,6 +1,6 @@
 """Follow a page of docs/ to the letter, in a copy of the checkout.
 
-A step begins with a line ``**N. ...**`` that says what is done to which file; the code block below it is the content:
+A step starts with a line ``**N. ...**`` that states the action and the file; the code block below is the content:
 
     **1. `path`**                        a new file
     **1. An empty `path`**               a new file without content
@@ -31,7 +31,7 @@ def checkout(folder: Path) -> Path:
 
 
 def follow(page: str, folder: Path) -> dict[str, int]:
-    """Do what ``docs/<page>`` says; the number of lines that it added, by file."""
+    """Follow ``docs/<page>``; return the number of added lines by file."""
     steps = STEP.findall((folder / "docs" / page).read_text(encoding="utf-8"))
     added: dict[str, int] = {}
     for said, rest in steps:

@@ -71,7 +71,7 @@ def _run(target: Callable[..., Any], arguments: tuple[Any, ...], folder: str, lo
 
 
 def rank_env(rank: int, world: int, port: int) -> dict[str, str]:
-    """What torchrun would set on one machine, as Lightning's own environment reads it."""
+    """The environment that torchrun sets on one machine, as read by Lightning."""
     return {
         "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),

@@ -73,7 +73,7 @@ def killed(folder: Path, name: str, kill: Kill, workers: int, ranks: int) -> str
 def double_signal(
     folder: Path, first: signal.Signals, second: signal.Signals, step: int, wait: float, workers: int
 ) -> str:
-    """``first`` in a step, ``second`` so many seconds after its save has begun; a save takes two."""
+    """``first`` in a step, ``second`` that many seconds after its save has started; a save takes two."""
     whole = uninterrupted(folder, METHODS[0], workers)
     shutil.copy(whole / "fit.yaml", folder)
     process = processes.start(killing.slow_to_save, ["fit", "--config", "fit.yaml", *AUTO], 2.0, folder=folder)

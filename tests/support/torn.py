@@ -21,7 +21,7 @@ DAMAGES = ("torn end", "torn middle", "NULs")
 
 
 def damaged(content: bytes, damage: str, rng: random.Random) -> bytes:
-    """What a full disk leaves (an end or a line cut off, and the next line after it), or a crash of the machine."""
+    """Damage by a full disk (a truncated end or line, followed by the next line) or a crash of the machine."""
     if damage == "torn middle":
         lines = content.splitlines(keepends=True)
         number = rng.randrange(len(lines) - 1)
@@ -39,7 +39,7 @@ def silent() -> Iterator[io.StringIO]:
 
 
 def tear(path: Path, damage: str, rng: random.Random) -> tuple[set[bytes], bool]:
-    """Damage a file of lines; the lines that are left, and whether there are others among the whole ones."""
+    """Damage a file of lines; return the intact lines, and whether any complete line is corrupted."""
     whole = set(lines_of(path))
     path.write_bytes(damaged(path.read_bytes(), damage, rng))
     lines = lines_of(path)

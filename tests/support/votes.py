@@ -1,4 +1,4 @@
-"""What `benchmark` leaves for `vote`, and the study of it."""
+"""Outputs of `benchmark` for `vote`, and the resulting study."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ IMAGES = [f"a/{i:02}" for i in range(24)]
 
 
 def results(out: Path, labels: tuple[str, ...] = ("RePaint", "LaMa", "Telea")) -> Path:
-    """What benchmark leaves, with one colour a method."""
+    """Outputs of `benchmark`, with one colour per method."""
     for number, label in enumerate(labels):
         values: dict[str, float | None] = dict.fromkeys(IMAGES, 0.1 * number)
         record = Record(
