@@ -44,6 +44,7 @@ class Shares(L.LightningDataModule):
 
 def train_on(devices: int, folder: str) -> None:
     """Three steps of every stage in float64; the weights into ``folder``."""
+    trained_vqvae()  # before there is a process group, whose codes it would share
     for cls in (DSIVQVAE, DSIStructure, DSITexture):
         L.seed_everything(0, verbose=False)
         model = stage(cls, **({"dropout": 0.0} if cls is DSIStructure else {}))
