@@ -253,7 +253,7 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
         other = "known" if a.mask_white == "hole" else "hole"
         print(
             f"lit-inpaint: warning: the hole covers {share:.0%} of {shown(pair.image.name)}; if that is the part to "
-            f"keep, say --mask-white {other}.",
+            f"keep, pass --mask-white {other}.",
             file=sys.stderr,
         )
     memory = refuse_too_large(method, hole, a.tile) if share else None

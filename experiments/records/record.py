@@ -192,7 +192,9 @@ class Record:
         """Check count, mean and interval against the values."""
         defined = [v for v in metric.values.values() if v is not None]
         if len(defined) != metric.n or len(metric.values) != metric.n + metric.left_out:
-            raise ValueError(f"{name} says {metric.n} + {metric.left_out} images, its values {len(metric.values)}.")
+            raise ValueError(
+                f"{name} states {metric.n} + {metric.left_out} images, but has {len(metric.values)} values."
+            )
         if set(metric.values) != set(self.hole_share or metric.values):
             raise ValueError(f"the images of {name} are not those of hole_share.")
         if not close(metric.mean, math.fsum(defined) / len(defined) if defined else None):

@@ -61,7 +61,7 @@ def _read_config(path: Path) -> Plain:
     try:
         config: Plain = renamed.configuration(read_yaml(path))
     except RecursionError:
-        raise ValueError(f"{path} is no configuration: an alias in it (*name) contains itself.") from None
+        raise ValueError(f"{path} is not a valid configuration: an alias in it (*name) contains itself.") from None
     return config
 
 

@@ -20,7 +20,7 @@ def load_weights(model: Stage, path: Path) -> None:
     checkpoint = read_checkpoint(path)
     cls = stage_classes().get(checkpoint["method"])
     if cls is not None and not (isinstance(model, cls) or issubclass(cls, type(model))):
-        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {type(model).__name__}.")
+        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration has {type(model).__name__}.")
     defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
     made_with = type(model).function_arguments(defaults | hyper_parameters(checkpoint))
     for key, saved in made_with.items():
@@ -38,7 +38,7 @@ def refuse_differences(model: Plain, path: Path) -> None:
     checkpoint = read_checkpoint(path)
     name = model["class_path"].split(".")[-1]
     if name != checkpoint["method"]:
-        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration says {name}.")
+        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration has {name}.")
     saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
     for key in saved:
         if may_change(f"model.init_args.{key}"):

@@ -98,7 +98,7 @@ def test_weights_of_another_class_are_refused_by_name_and_a_subclass_may_begin_f
 
     path = save(PartialConv(levels=2, width=8), tmp_path / "x.ckpt")
     load_weights(Mine(levels=2, width=8), path)
-    with pytest.raises(ValueError, match="holds a PartialConv, but the configuration says AOTGAN"):
+    with pytest.raises(ValueError, match="holds a PartialConv, but the configuration has AOTGAN"):
         load_weights(AOTGAN(width=8, blocks=1, discriminator_width=8), path)
 
 

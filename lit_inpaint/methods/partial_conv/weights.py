@@ -85,7 +85,7 @@ def export(method: InpaintingModule) -> State:
     pixels, levels = method.hparams["pixels"], int(method.hparams["levels"])
     if pixels not in ("signed", "imagenet") or method.hparams["variant"] != "paper":
         raise ValueError(
-            f"PartialConv with pixels {pixels} and variant {method.hparams['variant']} is no published program's; "
+            f"PartialConv with pixels {pixels} and variant {method.hparams['variant']} matches no published program; "
             "pixels signed (mmagic's) or imagenet (naoto0804's) with variant paper can be written."
         )
     state = {k: v.detach().cpu().clone() for k, v in method.state_dict().items() if k.startswith("generator.")}
