@@ -22,7 +22,7 @@ STEP = re.compile(r"^\*\*\d+\. (.+?)\*\*(.*?)(?=^\*\*\d+\. |^## |^Then |\Z)", re
 
 def checkout(folder: Path) -> Path:
     """A copy of what a wheel is built from, the tests and the pages."""
-    ignored = shutil.ignore_patterns("__pycache__", "images", "*.egg-info")
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in (*OURS, "docs", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
