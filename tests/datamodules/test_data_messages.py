@@ -12,6 +12,7 @@ import pytest
 
 import datamodules
 import masks
+from lit_inpaint import renamed
 from lit_inpaint.load import stage_classes
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ def test_every_option_that_is_named_anywhere_is_one_of_a_command():
         options |= {
             text for call in calls if call.func.attr == "add_argument" for a in call.args for text in strings(a)
         }
+    options |= {f"--{old}" for names in renamed.ARGUMENTS.values() for old in names}
     options |= {f"--trainer.{name}" for name in inspect.signature(L.Trainer).parameters}
     for kind, classes in {"model": [*stage_classes().values()], "data": classes_of(datamodules)}.items():
         for name in arguments_of(classes):
@@ -66,6 +68,6 @@ def test_every_argument_that_a_message_of_data_or_masks_names_exists(package):
             for text in strings(node) if said else ():
                 for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b(?=[ ,.]| to | is |$)", text):
                     asked[word] = path.name
-    files = {"class_path", "test_large", "set_random_state"}  # no settings: a key of YAML, a folder
+    files = {"class_path", "init_args", "test_large", "set_random_state"}  # no settings: keys of YAML, a folder
     assert not {word: file for word, file in asked.items() if word not in arguments | files}
     assert not asked or asked.keys() & arguments
