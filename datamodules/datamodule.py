@@ -27,10 +27,10 @@ Split = Literal["train", "val", "test"]
 class TrainingLoader(DataLoader[InpaintingBatch]):
     """Says to Lightning that it can resume; where, its sampler knows from the trainer's progress."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, str]:
         return {"resumes": "from the trainer's progress"}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: object) -> None:
         pass
 
 
@@ -113,7 +113,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self._told: set[str] = set()  # stages at whose start it was reported
         self._files: dict[str, Files] = {}
         self._training: TrainingSet | None = None
-        self._resumed: dict[str, Any] = {}
+        self._resumed: dict[str, object] = {}
         # Plain values under one key: loads with weights_only, and never collides with an argument of the method.
         self.save_hyperparameters({"data": self._description()})
 
@@ -200,7 +200,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         )
         return TrainingLoader(data, sampler=sampler, drop_last=self.drop_last, **self._workers(self.batch_size))
 
-    def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[Any]:
+    def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[DataLoader[InpaintingBatch]]:
         try:
             return self._evaluation_loader("val")
         except ValueError as error:
@@ -215,11 +215,11 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[InpaintingBatch]:
         return self._evaluation_loader("test")
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         """State for resuming inside an epoch: batches of this size in this permutation."""
         return self._order()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         self._resumed = state_dict
 
     def teardown(self, stage: str) -> None:
@@ -249,7 +249,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _order(self) -> dict[str, Any]:
+    def _order(self) -> dict[str, int]:
         return {
             "seed": self.seed,
             "samples": len(self.training_set()),
@@ -278,7 +278,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
                 f"{now}. Change these until they match, or expect different results."
             )
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, object]:
         return {
             "class": type(self).__name__,
             "mask": repr(self.mask),

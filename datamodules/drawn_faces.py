@@ -45,7 +45,7 @@ class DrawnFaces(InpaintingDataModule):
     def find(self, split: Split) -> Files:
         return _DrawnFiles(self.faces_seed, split, self.counts[split], self.shorter_side[1])
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, object]:
         return {**super()._description(), "faces": self.counts, "faces_seed": self.faces_seed, "faces_version": VERSION}
 
 

@@ -106,7 +106,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
             raise ValueError(f"{file}: its hole lies outside the {self.size}x{self.size} crop of {image}.")
         return placed
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, object]:
         """Fingerprint in plain values: the hash of every file and every mask, equal for equal evaluations."""
         return {
             "images": {self.files.name(i): self.files.sha256(i) for i in range(self.images)},

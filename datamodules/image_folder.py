@@ -73,6 +73,6 @@ class ImageFolder(InpaintingDataModule):
                 raise ValueError(f"{path} names {name}, which is not below {self.root}. Check root and the list.")
         return Files(self.root, names)
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, object]:
         own = {"root": str(self.root), "lists": str(self.lists) if self.lists else None, "split_seed": self.split_seed}
         return {**super()._description(), **own, "val_share": self.val_share, "test_share": self.test_share}

@@ -69,7 +69,7 @@ class PublishedData(ImageFolder):
             raise ValueError(f"{self.lists} holds no lists of the split {self.split}. Write them first: {command}")
         return super().find(split)
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, object]:
         return {**super()._description(), "split": self.split}
 
 

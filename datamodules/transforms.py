@@ -4,7 +4,7 @@ import copy
 import os
 import random
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it asks a server for a newer version otherwise
 
@@ -48,10 +48,10 @@ class ShorterSide(A.ImageOnlyTransform):
         super().__init__(p=1)
         self.low, self.high = low, high
 
-    def get_params(self) -> dict[str, Any]:
+    def get_params(self) -> dict[str, int]:
         return {"side": self.py_random.randint(self.low, self.high)}
 
-    def apply(self, img: Pixels, side: int = 0, **params: Any) -> Pixels:
+    def apply(self, img: Pixels, side: int = 0, **params: object) -> Pixels:
         return resize_shorter(img, side)
 
 
@@ -62,7 +62,7 @@ class Direct(A.ImageOnlyTransform):
         super().__init__(p=1)
         self.size = size
 
-    def apply(self, img: Pixels, **params: Any) -> Pixels:
+    def apply(self, img: Pixels, **params: object) -> Pixels:
         return resize(img, self.size, self.size)
 
 
@@ -73,7 +73,7 @@ class AtLeast(A.ImageOnlyTransform):
         super().__init__(p=1)
         self.size = size
 
-    def apply(self, img: Pixels, **params: Any) -> Pixels:
+    def apply(self, img: Pixels, **params: object) -> Pixels:
         return resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
 
 
@@ -124,7 +124,7 @@ def _certain(transform: Augmentation) -> Augmentation:
     return transform
 
 
-def is_picture(image: Any) -> bool:
+def is_picture(image: object) -> bool:
     """Whether it is uint8 (H, W, 3)."""
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -27,7 +26,7 @@ def networks_of(method: InpaintingModule) -> list[nn.Module]:
 
 
 @contextmanager
-def counted(method: InpaintingModule, told: Callable[[int], Any] | None = None) -> Iterator[Calls]:
+def counted(method: InpaintingModule, told: Callable[[int], object] | None = None) -> Iterator[Calls]:
     """Count the calls made inside the block. A batch is one call; a gradient through a network counts as another.
 
     Args:
@@ -43,7 +42,7 @@ def counted(method: InpaintingModule, told: Callable[[int], Any] | None = None) 
     def backward(gradient: Tensor) -> None:
         count()
 
-    def forward(network: nn.Module, inputs: Any, output: Any) -> None:
+    def forward(network: nn.Module, inputs: object, output: object) -> None:
         count()
         first = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
         if first is not None and first.requires_grad:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -21,6 +21,15 @@ from masks.atomic import whole
 FORMAT = 1  # of the checkpoints that this version writes; those without a number are of format 1
 
 
+class Converted(TypedDict):
+    """Published weights as a checkpoint of ours: what ``convert`` in the ``weights.py`` of a method returns."""
+
+    method: str  # or a stage of it
+    hyper_parameters: Mapping[str, object]
+    state_dict: Mapping[str, torch.Tensor]
+    contract: Mapping[str, object]  # of the source program, in words: ranges, colours, what a mask means
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write beside the target, flush to disk, then rename: after a kill, the old or the new file is intact.
 
@@ -28,7 +37,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     kill leaves a truncated checkpoint. It also swallows PermissionError: here every failure is raised with its path.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         path = Path(path)
         part = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
         try:
@@ -44,7 +53,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise OSError(number, f"Cannot write {path}: {reason}. The previous checkpoint is intact.") from error
 
     def load_checkpoint(
-        self, path: Any, map_location: Any = lambda storage, loc: storage, weights_only: bool | None = None
+        self, path: str | Path, map_location: Any = lambda storage, loc: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Load tensors and plain values by default: no code in the file is run."""
         if "://" in str(path):
@@ -125,7 +134,7 @@ def _damage(path: Path, size: int, changed: int) -> tuple[bool, str | None]:
     return True, f"the checksum of {bad} does not match" if bad else None
 
 
-def refuse_newer(checkpoint: Any, path: Any) -> None:
+def refuse_newer(checkpoint: object, path: object) -> None:
     """
     Raises:
         ValueError: The checkpoint was written by a newer version, in a format unknown to this one.
@@ -148,7 +157,9 @@ def fits(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) 
     return problems + [f"{name} is {given}, not {needed}" for name, given, needed in shapes if given != needed]
 
 
-def refuse_unfit(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: Any, name: str) -> None:
+def refuse_unfit(
+    state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], path: object, name: str
+) -> None:
     """
     Raises:
         ValueError: The tensors of ``path`` do not fit ``name``; see :func:`fits`.

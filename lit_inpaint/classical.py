@@ -52,7 +52,7 @@ class ClassicalModule(InpaintingModule):
     def predict_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
         return self._naming(super().predict_step, batch, batch_idx)
 
-    def _naming(self, step: Any, batch: InpaintingBatch, batch_idx: int) -> Tensor:
+    def _naming(self, step: Callable[[InpaintingBatch, int], Tensor], batch: InpaintingBatch, batch_idx: int) -> Tensor:
         try:
             return step(batch, batch_idx)
         except UnfillableError as error:
@@ -64,7 +64,7 @@ class PerImage(ClassicalModule):
     """A classical method that runs on one NumPy image at a time, on the CPU, wherever the tensors live."""
 
     @abstractmethod
-    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+    def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Complete one image: (H, W, 3) float64 in [-1, 1] and (H, W) in, (H, W, 3) out. Not all pixels are hole."""
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:

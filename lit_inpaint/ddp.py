@@ -1,7 +1,5 @@
 """Check a method for distributed and half-precision training before it starts."""
 
-from typing import Any
-
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
@@ -19,7 +17,7 @@ def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
             "precision is 16-mixed and clip_norm is set, but float16 gradients are scaled up when they are clipped. "
             "Set trainer.precision to bf16-mixed, or remove clip_norm."
         )
-    strategy: Any = trainer.strategy
+    strategy = trainer.strategy
     if getattr(strategy, "_ddp_kwargs", {}).get("static_graph"):
         raise ValueError(
             "static_graph gives wrong gradients, because the networks of a method are updated in turn. "

@@ -176,9 +176,11 @@ class InpaintingModule(Stage, ABC):
         self._metrics = {name: ImageMean(name).to(self.device) for name in CHEAP}
 
     def _log_metrics(self, stage: str) -> None:
-        values: dict[str, Any] = {f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()}
+        values: dict[str, Tensor | float] = {
+            f"{stage}/{name}": metric.compute() for name, metric in self._metrics.items()
+        }
         step = {"step": float(self.trainer.global_step)} if stage == "val" else {}
-        self.log_dict(values | step, sync_dist=False)
+        self.log_dict({**values, **step}, sync_dist=False)
 
     def on_validation_epoch_start(self) -> None:
         self._start_metrics()

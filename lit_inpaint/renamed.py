@@ -53,7 +53,7 @@ def _tell(old: str, new: str) -> None:
     rank_zero_warn(f"{old} is now called {new}; the old name is read until version 0.4.", category=FutureWarning)
 
 
-def arguments(classes: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(classes: Iterable[str], given: Mapping[str, object]) -> dict[str, object]:
     """``given`` under the present names; ``classes``: names of the class and of its bases.
 
     >>> arguments(["LaMa"], {"critic_width": 8}), arguments(["Mine"], {"lr": 0.1})
@@ -121,7 +121,7 @@ def configuration(config: Any, method: str | None = None) -> Any:
     return out | {key: watched(out[key], method) for key in out.keys() & {"callbacks", "callbacks+"}}
 
 
-def watched(value: Any, method: str | None) -> Any:
+def watched(value: object, method: str | None) -> object:
     """A copy of a callback's arguments (``monitor``, ``filename``) with logged keys under their current names."""
     if isinstance(value, str):
         return _KEY.sub(lambda match: logged(match[0], method), value)
@@ -150,5 +150,5 @@ def checkpoint(content: Any) -> Any:
     return content
 
 
-def last_name(path: Any) -> str:
+def last_name(path: object) -> str:
     return str(path).rpartition(".")[2]

@@ -62,7 +62,7 @@ class Stage(L.LightningModule):
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
 
     @classmethod
-    def function_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+    def function_arguments(cls, arguments: Mapping[str, object]) -> dict[str, object]:
         """Those of the constructor's ``arguments`` that say which function the networks compute (``variant``, widths).
 
         Weights belong to these; what sets the training alone (``settings``, learning rates, weights of losses) is free.
@@ -182,7 +182,7 @@ class Stage(L.LightningModule):
             for buffer in self.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Count the batch in ``trainer.global_step``, once, however many optimisers will step in it, and make the draws
         inside the model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
         self.judgements = []
@@ -194,12 +194,12 @@ class Stage(L.LightningModule):
         # "step" is Lightning's key for the x-axis and for checkpoint names; without it curves are one behind the files.
         self.log("step", float(self.trainer.global_step))
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         self.log("generator_updates", float(self.generator_updates))
 
     # ---- checkpoints -------------------------------------------------------------------------------------------------
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["method"], checkpoint["format"] = type(self).__name__, FORMAT
         checkpoint["generator_updates"] = self.generator_updates
         checkpoint["skipped"] = self.skipped

@@ -57,7 +57,7 @@ def find_class(path: str) -> type[MaskGenerator]:
     return found
 
 
-def describe(generator: MaskGenerator) -> dict[str, Any]:
+def describe(generator: MaskGenerator) -> dict[str, object]:
     """The configuration from which :func:`build` makes ``generator``: plain values, defaults written out.
 
     >>> describe(masks.LaMaThick())
@@ -70,13 +70,13 @@ def describe(generator: MaskGenerator) -> dict[str, Any]:
     return {"class_path": f"{package}.{cls.__qualname__}", "init_args": arguments}
 
 
-def _value(value: Any, hint: Any) -> Any:
+def _value(value: object, hint: object) -> object:
     if isinstance(value, Mapping) or (isinstance(value, str) and MaskGenerator.__name__ in str(hint)):
         return build(value)
     return tuple(_value(item, hint) for item in value) if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, MaskGenerator):
         return describe(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

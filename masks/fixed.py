@@ -47,7 +47,7 @@ class FixedSet:
             digest.update(np.packbits(mask).tobytes())
         return digest.hexdigest()
 
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """What :meth:`from_recipe` needs, in plain values."""
         numbers = {"seed": self.seed, "count": self.count, "height": self.height, "width": self.width}
         return {"mask": describe(self.generator), **numbers}

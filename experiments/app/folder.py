@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 PREFIX = "lit-inpaint-app-"
 KEPT = 6 * 3600  # lifetime of a file in seconds
@@ -41,7 +40,7 @@ def own_folder() -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _exit_on(number: int, frame: Any) -> None:
+def _exit_on(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 

@@ -3,18 +3,14 @@
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
 
 from experiments.app.folder import used
 from experiments.web import refusal
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 TRIES, PERIOD = 10, 60.0  # wrong passwords from any address, and seconds
 FILES = re.compile(r"/(file|proxy)[=/]|/stream/")
@@ -71,7 +67,7 @@ class Guard:
             return
         self.wrong.append(now)
 
-        async def watched(message: MutableMapping[str, Any]) -> None:
+        async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
                 self.wrong.remove(now)
             await send(message)
@@ -98,7 +94,7 @@ class Guard:
             return
         come, answered = 0, False
 
-        async def counted() -> MutableMapping[str, Any]:
+        async def counted() -> Message:
             nonlocal come
             message = await receive()
             come += len(message.get("body", b""))
@@ -106,7 +102,7 @@ class Guard:
                 raise TooLarge
             return message
 
-        async def watched(message: MutableMapping[str, Any]) -> None:
+        async def watched(message: Message) -> None:
             nonlocal answered
             answered = True
             await send(message)
@@ -128,7 +124,7 @@ LATER = "They are removed after six hours, or when the page restarts."
 def _with_policy(send: Send, of_a_file: bool) -> Send:
     """Serve uploads as inert downloads, should a browser open them; <img> still shows them."""
 
-    async def with_policy(message: MutableMapping[str, Any]) -> None:
+    async def with_policy(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers["content-security-policy"] = OF_A_FILE if of_a_file else OF_THE_PAGE

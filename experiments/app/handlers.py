@@ -29,7 +29,7 @@ class Page:
         self.url = ""
         self.ended = threading.Event()
 
-    def load(self, file: str | None) -> tuple[Session | None, Any, str]:
+    def load(self, file: str | None) -> tuple[Session | None, dict[str, object] | None, str]:
         if file is None:
             return None, None, "Load a photograph."
         try:
@@ -39,12 +39,16 @@ class Page:
         session = Session(tempfile.mkdtemp(dir=self.folder), file, *pixels.shape[:2])
         preview = small(pixels)
         session.shown = (preview.shape[0], preview.shape[1])
-        shown = {"image": data_url(preview, "JPEG"), "width": preview.shape[1], "height": preview.shape[0]}
+        shown: dict[str, object] = {
+            "image": data_url(preview, "JPEG"),
+            "width": preview.shape[1],
+            "height": preview.shape[0],
+        }
         return session, shown, f"{session.width}x{session.height}: paint the hole, or load a mask."
 
     def load_mask(
         self, session: Session | None, file: str | None, white: str, alpha: str = "refused"
-    ) -> tuple[Any, str]:
+    ) -> tuple[dict[str, str] | None, str]:
         if session is None or file is None:
             return None, "Load a photograph first." if session is None else "No mask."
         try:
@@ -71,7 +75,7 @@ class Page:
         unedited = resize_mask(resize_mask(uploaded, *session.shown), session.height, session.width) == painted
         return np.where(unedited, uploaded, painted)
 
-    def mask_file(self, session: Session | None, drawn: str, lines: str) -> tuple[Any, str]:
+    def mask_file(self, session: Session | None, drawn: str, lines: str) -> tuple[object, str]:
         if session is None:
             return None, "Load a photograph first."
         try:
@@ -85,7 +89,7 @@ class Page:
     def run(
         self, session: Session | None, drawn: str, lines: str, chosen: list[str], seed: float, samples: float,
         tile: float, request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Yield progress lines, then pictures, as they arrive."""
         keep = gr.skip()
         if session is None or session.image is None:
@@ -144,7 +148,7 @@ class Page:
     def cancel(self, request: gr.Request) -> str:
         return "cancelled" if self.worker.cancel(str(request.session_hash)) else "you have no active run"
 
-    def compare(self, session: Session | None, left: str | None, right: str | None) -> Any:
+    def compare(self, session: Session | None, left: str | None, right: str | None) -> tuple[str, ...] | None:
         if session is None or not left or not right:
             return None
         files = []

@@ -145,7 +145,7 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
             told = time.monotonic()
             pipe.send({"said": f"{label}{how}: {what}, {told - begun:.0f} s"})
 
-    def called(*_: Any) -> None:
+    def called(*_: object) -> None:
         nonlocal calls
         calls += 1
         tell(f"{calls} network calls")

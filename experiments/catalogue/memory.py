@@ -78,7 +78,7 @@ def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, 
 class _StopWhenAllHaveStepped(L.Callback):
     """The second batch is the first that finds the state of the optimisers in memory."""
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object) -> None:
         trainer.should_stop = trainer.global_step >= 2 and all(optimizer.state for optimizer in trainer.optimizers)
 
 

@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TypedDict
 
 import torch
 import yaml
@@ -21,13 +21,29 @@ from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
 
-def describe() -> list[dict[str, Any]]:
+class Description(TypedDict):
+    """One method, as ``--json`` prints it."""
+
+    name: str
+    class_path: str
+    year: int
+    paper: str
+    networks: dict[str, int]  # by name, their parameters
+    trainable: bool
+    stages: list[str]
+    needs: list[str]
+    imports: list[str]
+    exports: list[str]
+    summary: str
+
+
+def describe() -> list[Description]:
     """One row per method, oldest first; networks are counted on the meta device, without allocating memory."""
     rows = [_describe(getattr(methods, name)) for name in methods.__all__]
     return sorted(rows, key=lambda row: (row["year"], row["name"]))
 
 
-def _describe(cls: type[InpaintingModule]) -> dict[str, Any]:
+def _describe(cls: type[InpaintingModule]) -> Description:
     with torch.device("meta"):
         networks = parameter_counts(cls())
     stages = list(cls.stages.values())
@@ -68,7 +84,7 @@ def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
             yield str(path.relative_to(INSTALLED).with_suffix("")), name, sentence
 
 
-def trained_by(row: dict[str, Any]) -> str:
+def trained_by(row: Description) -> str:
     if row["stages"]:
         return f"assembled from {', '.join(row['stages'])}"
     if row["trainable"]:
@@ -76,12 +92,12 @@ def trained_by(row: dict[str, Any]) -> str:
     return "released weights, not trained" if row["imports"] else "nothing to train"
 
 
-def weights_line(row: dict[str, Any]) -> str:
-    parts = [(word, row[key]) for word, key in (("needs", "needs"), ("reads", "imports"), ("writes", "exports"))]
+def weights_line(row: Description) -> str:
+    parts = (("needs", row["needs"]), ("reads", row["imports"]), ("writes", row["exports"]))
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
 
 
-def list_all(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
+def list_all(rows: list[Description], width: int) -> Iterator[str]:
     for row in rows:
         yield f"{row['year']}  {row['name']:<15} {trained_by(row)}"
         networks = ", ".join(f"{name}\xa0{count:,}" for name, count in row["networks"].items())
@@ -101,9 +117,10 @@ def show(cls: type[Stage], width: int) -> Iterator[str]:
         row = _describe(cls)
         yield f"{cls.__name__} ({cls.year}): {trained_by(row)}"
         yield from wrap(cls.paper, width)
-        networks = row["networks"]
+        networks, stages, needs = row["networks"], row["stages"], row["needs"]
+        reads, writes = row["imports"], row["exports"]
     else:
-        row = {"needs": sorted(cls.needs), "imports": [], "exports": [], "stages": []}
+        stages, needs, reads, writes = [], sorted(cls.needs), [], []
         yield f"{cls.__name__}: a stage, trained by fit"
         with torch.device("meta"):
             networks = parameter_counts(cls())
@@ -111,11 +128,11 @@ def show(cls: type[Stage], width: int) -> Iterator[str]:
     yield from reflow(cls, width)
     yield from ["", "Parameters", *(f"  {name:<22} {count:>13,}" for name, count in networks.items() or [("none", 0)])]
     yield from ["", "Weights"]
-    for word, key in (("reads", "imports"), ("writes", "exports")):
-        yield f"  {word:<8} {', '.join(row[key]) or 'none'}"
-    for need in row["needs"]:
+    for word, formats in (("reads", reads), ("writes", writes)):
+        yield f"  {word:<8} {', '.join(formats) or 'none'}"
+    for need in needs:
         yield from wrap(f"needs    {need}: {where(need)}", width, "  ", " " * 11)
-    runs = list(published({cls.__name__, *row["stages"]}))
+    runs = list(published({cls.__name__, *stages}))
     yield from ["", "Published settings (lit-inpaint fit --config NAME)"]
     for config, name, sentence in runs:
         about = sentence if name == cls.__name__ else f"{name}: {sentence}"
@@ -155,7 +172,7 @@ def main(argv: list[str]) -> int:
 
         if not a.name:
             raise ValueError("--memory measures one method: give its name.")
-        lines: Any = report(known[a.name], a.arguments, a.size, a.batch_size)
+        lines: Iterable[str] = report(known[a.name], a.arguments, a.size, a.batch_size)
     elif a.json:
         rows = describe()
         json.dump([row for row in rows if row["name"] == a.name] if a.name else rows, sys.stdout, indent=1)

@@ -70,7 +70,7 @@ def read_json(path: Path) -> Plain:
     return _mapping(path, content)
 
 
-def _mapping(path: Path, content: Any) -> Plain:
+def _mapping(path: Path, content: object) -> Plain:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"{path} holds {type(content).__name__}; expected a mapping of names to values.")
     return content

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,7 +21,7 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, **options: Any) -> Path:
+def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, **options: object) -> Path:
     """Write the picture that is called ``name`` below ``folder``, (H, W) or (H, W, 3) uint8.
 
     Args:

@@ -125,7 +125,7 @@ def complete(
             mask = torch.from_numpy(remaining[part].copy())[None, None].to(method.device).float()
             place = name if count == 1 and window.box == window.core else f"{name}@{window.box[0]},{window.box[1]}"
             drawn = {key: torch.from_numpy(guide[part].copy())[None, None] for key, guide in (guides or {}).items()}
-            beside: dict[str, Any] = {key: guide.to(method.device).float() for key, guide in drawn.items()}
+            beside = {key: guide.to(method.device).float() for key, guide in drawn.items()}
             filled = method(image, mask, **beside, **method.draws(seed, [place], number))[0]
             if not bool(filled.isfinite().all()):
                 raise ValueError(f"{type(method).__name__} returned non-finite pixels; nothing was written.")
@@ -205,7 +205,7 @@ class _PeakOfTensors(TorchDispatchMode):
         self.alive: WeakValueDictionary[int, torch.UntypedStorage] = WeakValueDictionary()
         self.peak = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
@@ -235,12 +235,12 @@ def _probe(method: InpaintingModule, side: int) -> int:
     return int(tensors.peak)
 
 
-def _twice(forward: Callable[..., Any], alone: bool) -> Callable[..., Any]:
+def _twice(forward: Callable[..., object], alone: bool) -> Callable[..., object]:
     """From the third call with inputs of one shape on, the output of the second, for what comes after; nothing comes
     after the calls of a network that is ``alone``, so its third call ends the probe."""
-    outputs: dict[Any, list[Any]] = {}
+    outputs: dict[tuple[torch.Size, ...], list[object]] = {}
 
-    def call(*inputs: Any, **named: Any) -> Any:
+    def call(*inputs: object, **named: object) -> object:
         shapes = tuple(x.shape for x in tree_leaves((inputs, named)) if isinstance(x, torch.Tensor))
         made = outputs.setdefault(shapes, [])
         if len(made) < 2:

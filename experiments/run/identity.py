@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.files.read import Plain
 from masks import MaskFolder
@@ -102,7 +102,7 @@ class Identity:
         )
 
 
-def _flat(key: str, value: object) -> Iterator[tuple[str, Any]]:
+def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
     """Dotted keys and plain values; a class is its last name, so that it may be imported from elsewhere."""
     if key in ("trainer.callbacks", "trainer.plugins"):
         for inner in value if isinstance(value, list) else [value] if value else []:

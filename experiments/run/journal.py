@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from io import RawIOBase
 from pathlib import Path
@@ -19,7 +19,7 @@ FORMAT = 1  # of the journal's lines
 Row = dict[str, Any]
 
 
-def settings_of(arguments: argparse.Namespace, may_change: Collection[str]) -> dict[str, Any]:
+def settings_of(arguments: argparse.Namespace, may_change: Collection[str]) -> dict[str, object]:
     """All parsed arguments except those that may change when a job resumes.
 
     New flags count until they are added to the list: a forgotten one costs time but never gives a wrong result.
@@ -40,7 +40,7 @@ class Journaled(Structural):
     @property
     def journal_folder(self) -> Path: ...
 
-    def identity(self) -> dict[str, Any]: ...
+    def identity(self) -> dict[str, object]: ...
 
 
 class Journal:
@@ -96,7 +96,7 @@ class Journal:
         self._write(rows)
         self.rows.update({row["index"]: row for row in rows})
 
-    def _write(self, lines: list[dict[str, Any]]) -> None:
+    def _write(self, lines: Iterable[Mapping[str, object]]) -> None:
         content = memoryview(b"".join(map(_line, lines)))
         try:
             while content:
@@ -106,12 +106,12 @@ class Journal:
             raise OSError(error.errno, f"{error.strerror}; finished work is kept", str(self.path)) from None
 
 
-def _line(row: dict[str, Any]) -> bytes:
+def _line(row: Mapping[str, object]) -> bytes:
     text = json.dumps(row, allow_nan=False)
     return f'{text[:-1]}, "crc32": {zlib.crc32(text.encode())}}}\n'.encode()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> Row | None:
     """Parse a line; None if it is damaged."""
     try:
         row = json.loads(line)

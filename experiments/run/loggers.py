@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class SegmentedCSVLogger(CSVLogger):
             self._experiment = _Segment(self.save_dir)
         return super().experiment
 
-    def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, params: object = None, *args: object, **kwargs: object) -> None:
         """Log nothing: config.yaml and run.json hold everything."""
 
 
@@ -111,7 +112,7 @@ class RunWandbLogger(WandbLogger):
             values = {key: value for key, value in row.items() if key not in {"step", "epoch"}}
             self.log_metrics(values | {"images_seen": seen}, int(row["step"]) if "step" in row else None)
 
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         again = metrics.get("images_seen", math.inf) <= self._logged
         super().log_metrics({**metrics, "replayed": 1.0} if again else metrics, step)
 

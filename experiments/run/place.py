@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import Namespace
@@ -13,7 +12,7 @@ from lit_inpaint import renamed
 ROOT = "${trainer.default_root_dir}"
 
 
-def moved(value: Any, old: str, new: str) -> Any:
+def moved(value: object, old: str, new: str) -> object:
     """``value`` (changed in place) with every path at or below ``old`` at the same place below ``new``.
 
     >>> moved({"dirpath": "a/checkpoints", "name": "ab"}, "a", "b")
@@ -44,7 +43,7 @@ def to_save(resolved: Plain, written: Plain | None) -> str:
     return str(yaml.safe_dump(_interpolated(resolved, written), sort_keys=False, allow_unicode=True))
 
 
-def _interpolated(resolved: Any, written: Any) -> Any:
+def _interpolated(resolved: object, written: object) -> object:
     if isinstance(written, str) and "${" in written:
         return written
     if isinstance(resolved, dict) and isinstance(written, dict):

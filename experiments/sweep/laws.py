@@ -126,13 +126,13 @@ def choices(values: Sequence[object]) -> list[str]:
     return list(dict.fromkeys(map(text, values)))
 
 
-def distinct(spec: Law) -> list[Any]:
+def distinct(spec: Law) -> list[object]:
     """The values of a grid's parameter: duplicates, or values that are equal on the command line, count once.
 
     >>> distinct({"values": [1, 2, 1, "2", None]})
     [1, 2, None]
     """
-    kept: dict[str, Any] = {}
+    kept: dict[str, object] = {}
     for value in spec.get("values", [spec.get("value")]):
         kept.setdefault(str(value), value)
     return list(kept.values())
@@ -143,7 +143,7 @@ def draw(trial: "Trial", parameters: Mapping[str, Law]) -> Drawn:
     return {name: _draw(trial, name, spec) for name, spec in parameters.items()}
 
 
-def _draw(trial: "Trial", name: str, spec: Law) -> Any:
+def _draw(trial: "Trial", name: str, spec: Law) -> object:
     law = spec["distribution"]
     low, high = spec.get("min", 0), spec.get("max", 0)
     if law == "constant":

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import time
-from typing import Any
 
 import numpy as np
 import optuna
@@ -143,7 +142,7 @@ class Ledger:
                 self.storage.set_trial_param(self._id(trial.number), name, law.to_internal_repr(text(point[name])), law)
         return point
 
-    def finish(self, number: int, state: TrialState, value: float | None = None, **facts: Any) -> bool:
+    def finish(self, number: int, state: TrialState, value: float | None = None, **facts: object) -> bool:
         """Record the end of a trial; False if it was declared lost meanwhile."""
         try:
             for key, fact in facts.items():

@@ -96,7 +96,7 @@ def render(ledger: Ledger, config: str | None) -> str:
 # ---- figures -------------------------------------------------------------------------------------------------------
 
 
-def _figure(*traces: Any, **layout: Any) -> go.Figure:
+def _figure(*traces: object, **layout: object) -> go.Figure:
     figure = go.Figure(list(traces))
     figure.update_layout(
         template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", height=380,
@@ -107,7 +107,7 @@ def _figure(*traces: Any, **layout: Any) -> go.Figure:
 
 def history(ledger: Ledger) -> go.Figure:
     """The value of each trial over its number, and the best so far."""
-    traces: list[Any] = []
+    traces: list[object] = []
     held = ledger.held()
     for state in ("COMPLETE", "PRUNED"):
         chosen = [t for t in held if t.state.name == state and t.value is not None]

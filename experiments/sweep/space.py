@@ -31,7 +31,7 @@ class Sweep:
     nested: dict[str, list[str]] = field(default_factory=dict)  # name: its keys
     target: float | None = None
     run_cap: int | None = None
-    early_terminate: dict[str, Any] = field(default_factory=dict)
+    early_terminate: dict[str, int] = field(default_factory=dict)
 
     def identity(self) -> str:
         """Trials of one folder or database share it; the budget may change from call to call."""
@@ -113,7 +113,7 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
     )
 
 
-def _flat(parameters: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _flat(parameters: Mapping[str, object], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
     """The keys and the law of each parameter, nested ones included."""
     for name, spec in parameters.items():
         keys = (*above, str(name))
@@ -124,7 +124,7 @@ def _flat(parameters: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterato
             yield keys, spec
 
 
-def _hyperband(given: dict[str, Any]) -> dict[str, Any]:
+def _hyperband(given: Mapping[str, object]) -> dict[str, int]:
     """W&B's early_terminate as the first rung and the factor between rungs, in validations."""
     if not given:
         return {}

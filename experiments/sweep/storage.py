@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ CREATE_STUDY, CREATE_TRIAL = 0, 4  # op_code of Optuna's journal
 DAMAGED = "its entry in the journal is damaged"
 
 
-def open_storage(place: str, study: str, maximize: bool) -> Any:
+def open_storage(place: str, study: str, maximize: bool) -> optuna.storages.BaseStorage:
     """A database URL, or the path of a journal file: any folder that all workers see."""
     if "://" in place:
         return optuna.storages.RDBStorage(place)
@@ -82,7 +83,7 @@ class WholeLines(JournalFileBackend):
             self._own_lock.release()
 
 
-def _end_of_lines(file: Any) -> int:
+def _end_of_lines(file: FileIO) -> int:
     """End of the last complete line."""
     end: int = file.seek(0, os.SEEK_END)
     while end:

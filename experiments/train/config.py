@@ -51,7 +51,7 @@ class RunRecord(L.Callback):
 
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data: object = trainer.datamodule  # type: ignore[attr-defined]
         digest, validated = validation_hash(trainer)
         record = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

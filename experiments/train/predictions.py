@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -13,6 +12,7 @@ from torch import Tensor
 from datamodules import InpaintingDataModule
 from experiments.evaluate.measure import save_png
 from experiments.files.write import below, key_of, refuse_equal_keys, write_text
+from masks.convention import InpaintingBatch
 
 BEGUN = ".begun.json"  # lies in a folder until all its pictures are written
 
@@ -30,8 +30,8 @@ class WritePredictions(BasePredictionWriter):
         self.folder = Path(folder)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        begun: dict[str, Any] | None = None
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        begun: dict[str, object] | None = None
+        data: object = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, InpaintingDataModule):  # else what meets is found when it is written
             images = data.evaluation_set("test")
             names = [images.name(index) for index in range(len(images))]
@@ -59,7 +59,7 @@ class WritePredictions(BasePredictionWriter):
         pl_module: L.LightningModule,
         prediction: Tensor,
         batch_indices: Sequence[int] | None,
-        batch: Any,
+        batch: InpaintingBatch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
@@ -80,7 +80,7 @@ def _is_free(folder: Path) -> bool:
     return folder.is_dir() and all(fnmatchcase(path.name, ".*.part*") for path in folder.iterdir())
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> object:
     """None if the file is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
 
 
 def assemble(
-    cls: type[InpaintingModule], paths: dict[str, Path], given: dict[str, Any], weights: str = "ema"
+    cls: type[InpaintingModule], paths: dict[str, Path], given: dict[str, object], weights: str = "ema"
 ) -> dict[str, Any]:
     """The content of the assembled checkpoint; its ``stages`` identifies the source files by content.
 
@@ -123,7 +123,7 @@ def assemble(
     }
 
 
-def _source(path: Path, checkpoint: dict[str, Any], weights: str) -> dict[str, Any]:
+def _source(path: Path, checkpoint: dict[str, Any], weights: str) -> dict[str, object]:
     return {
         "method": checkpoint["method"],
         "file": str(path),

@@ -11,7 +11,15 @@ from typing import Any
 import lightning as L
 import torch
 
-from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO, check_bits, first_line, refuse_unfit, tell_unchecked
+from lit_inpaint.checkpoints import (
+    FORMAT,
+    AtomicCheckpointIO,
+    Converted,
+    check_bits,
+    first_line,
+    refuse_unfit,
+    tell_unchecked,
+)
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.foreign import torch7
@@ -65,12 +73,12 @@ def main(argv: list[str]) -> int:
     if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
         raise ValueError(f"{a.method} has no {unused[0]}; omit --{unused[0]}.")
     try:
-        converted: dict[str, Any] = reader.convert(state, found, **options)
+        converted: Converted = reader.convert(state, found, **options)
     except FOREIGN as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{a.file} looks like {a.method} in the format '{found}' but is not ({reason}).") from error
     method = converted["method"]  # or a stage of it
-    checkpoint = {
+    checkpoint: dict[str, Any] = {
         "method": method,
         "format": FORMAT,
         "pytorch-lightning_version": L.__version__,

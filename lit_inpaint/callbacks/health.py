@@ -1,7 +1,5 @@
 """Early signs of a failing run: discriminator margin, gradient norms, memory."""
 
-from typing import Any
-
 import lightning as L
 import torch
 
@@ -26,10 +24,10 @@ class Health(L.Callback):
     def __init__(self) -> None:
         self._measured: dict[str, int] = {}  # in which stretch between two logged batches a network was last measured
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, dict[str, int]]:
         return {"measured": self._measured}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, dict[str, int]]) -> None:
         self._measured = state_dict["measured"]
 
     def on_before_optimizer_step(
@@ -51,9 +49,9 @@ class Health(L.Callback):
                 pl_module.log(f"health/gradient/{name}", norm, batch_size=1)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        values: dict[str, Any] = {}
+        values: dict[str, torch.Tensor | float] = {}
         if isinstance(pl_module, Stage) and pl_module.judgements:
             margins = [real.float().mean() - fake.float().mean() for real, fake in pl_module.judgements]
             values["health/margin"] = torch.stack(margins).mean()

@@ -43,7 +43,7 @@ class StepProgressBar(RichProgressBar):
         """Lightning resets its bar here; the bar of a run continues."""
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if self.is_disabled:
             return

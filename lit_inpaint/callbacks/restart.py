@@ -67,7 +67,7 @@ class Restart(Checkpoint):
     def _listen(self, trainer: L.Trainer) -> None:
         """Replace Lightning's handlers, set before the first batch, by ours."""
 
-        def receive(number: int, frame: Any) -> None:
+        def receive(number: int, frame: object) -> None:
             if not self._signal and trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(number)  # the processes that this one started
             self._signal = self._signal or number  # the first one determines the exit code
@@ -97,7 +97,7 @@ class Restart(Checkpoint):
         self._stop_listening()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         self._stop_if_told(trainer)
         if trainer.global_step == trainer.max_steps != self._saved_at and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -107,8 +107,8 @@ class Restart(Checkpoint):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
+        outputs: object,
+        batch: object,
         batch_idx: int,
         loader: int = 0,
     ) -> None:
@@ -157,7 +157,9 @@ class Restart(Checkpoint):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validating = False
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
         self._saved_at = trainer.global_step
         if trainer.state.fn != "fit":
             return
@@ -205,7 +207,7 @@ class Restart(Checkpoint):
         self._make_up(trainer)
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Lightning logs the latest value of each key, until the epoch ends: also of keys that this batch lacks."""
         if self._cut_off.get("within_epoch"):
@@ -228,10 +230,10 @@ def _folder(trainer: L.Trainer) -> Path:
     return Path(named[0]) if named else Path(trainer.default_root_dir) / "checkpoints"
 
 
-def _renamed(state: dict[str, Any], old: str, new: str) -> None:
+def _renamed(state: dict[object, object], old: str, new: str) -> None:
     """Update a ModelCheckpoint's state after its folder was renamed."""
 
-    def moved(value: Any) -> Any:
+    def moved(value: object) -> object:
         return new + value[len(old) :] if isinstance(value, str) and value.startswith(old) else value
 
     for key, value in state.items():

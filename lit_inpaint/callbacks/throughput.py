@@ -1,7 +1,6 @@
 """Images seen, speed, and time spent waiting for data."""
 
 import time
-from typing import Any
 
 import lightning as L
 
@@ -21,14 +20,14 @@ class Throughput(L.Callback):
         self._ended: float | None = None
         self._images = 0
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, int]:
         return {"images_seen": self.images_seen}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.images_seen = state_dict["images_seen"]
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
         now = time.perf_counter()
         if self._ended is None:  # first batch, or the first after validation: start a new window
@@ -37,7 +36,7 @@ class Throughput(L.Callback):
             self._waited += now - self._ended
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: InpaintingBatch, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: InpaintingBatch, batch_idx: int
     ) -> None:
         self._ended = time.perf_counter()
         seen = len(batch.image) * trainer.world_size
@@ -56,7 +55,9 @@ class Throughput(L.Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._ended = None
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
         self._ended = None
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

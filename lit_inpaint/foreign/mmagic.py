@@ -40,7 +40,7 @@ def read_deepfill(state: Mapping[str, Any], names: Iterable[str], version: int) 
     return {ours: source[deepfill_name(ours, version)] for ours in names}
 
 
-def write_deepfill(state: Mapping[str, Tensor], version: int) -> dict[str, Any]:
+def write_deepfill(state: Mapping[str, Tensor], version: int) -> dict[str, dict[str, Tensor]]:
     """The inverse of :func:`read_deepfill`, ready for ``DeepFillEncoderDecoder.load_state_dict`` less "generator."."""
     out = {deepfill_name(ours, version): value for ours, value in state.items() if ours.startswith("generator.")}
     fuse = "generator.stage2.contextual_attention_neck.contextual_attention.fuse_kernel"

@@ -20,27 +20,27 @@ class _Fixed:
     """A value that a pickle may use and not change: its BUILD opcode sets attributes of whatever it has been given."""
 
     __slots__ = ("dtype", "function")
-    function: Callable[..., Any] | None
+    function: Callable[..., object] | None
     dtype: torch.dtype | None
 
-    def __init__(self, function: Callable[..., Any] | None = None, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, function: Callable[..., object] | None = None, dtype: torch.dtype | None = None) -> None:
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "dtype", dtype)  # what torch.load asks the class of a storage for
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         if self.function is None:
             raise pickle.UnpicklingError("it creates a storage outside a tensor")
         return self.function(*arguments)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         raise pickle.UnpicklingError(f"it sets {name!a} of a function of torch")
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         raise pickle.UnpicklingError("it changes a function of torch")
 
 
 # Callables a checkpoint of tensors needs; each builds a value and does nothing else.
-_PLAIN: dict[tuple[str, str], Any] = {
+_PLAIN: dict[tuple[str, str], Callable[..., object]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("collections", "defaultdict"): collections.defaultdict,
     ("builtins", "set"): set,
@@ -65,20 +65,20 @@ class LeftOut:
 
     name: str = ""
 
-    def __new__(cls, *arguments: Any, **options: Any) -> "LeftOut":
+    def __new__(cls, *arguments: object, **options: object) -> "LeftOut":
         return super().__new__(cls)
 
-    def __init__(self, *arguments: Any, **options: Any) -> None: ...
+    def __init__(self, *arguments: object, **options: object) -> None: ...
 
-    def __setstate__(self, state: Any) -> None: ...
+    def __setstate__(self, state: object) -> None: ...
 
-    def __setitem__(self, key: Any, value: Any) -> None: ...
+    def __setitem__(self, key: object, value: object) -> None: ...
 
-    def append(self, value: Any) -> None: ...
+    def append(self, value: object) -> None: ...
 
-    def extend(self, values: Any) -> None: ...
+    def extend(self, values: object) -> None: ...
 
-    def __call__(self, *arguments: Any, **options: Any) -> "LeftOut":
+    def __call__(self, *arguments: object, **options: object) -> "LeftOut":
         return self
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ def load(path: Path) -> tuple[Any, list[str]]:
     skipped: dict[str, type[LeftOut]] = {}
 
     class Unpickler(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
+        def find_class(self, module: str, name: str) -> object:
             module = "builtins" if module == "__builtin__" else module  # what protocol 2 writes
             if (module, name) in _PLAIN:
                 return _PLAIN[module, name]

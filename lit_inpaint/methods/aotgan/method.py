@@ -1,5 +1,6 @@
 """Zeng, Fu, Chao, Guo: Aggregated Contextual Transformations for High-Resolution Image Inpainting, TVCG 2022."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -90,7 +91,7 @@ class AOTGAN(InpaintingModule):
         self.discriminator = SpectralPatchGAN(3, discriminator_width)
         self.features = VGG19Features(sorted(_PERCEPTUAL + _STYLE))
 
-    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         return self.generator(erase(erased, mask, 1.0), mask)
 
     def on_fit_start(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
@@ -22,7 +23,7 @@ def detect(state: Mapping[str, Any]) -> str | None:
     return None
 
 
-def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
+def convert(state: Mapping[str, Any], format: str) -> Converted:
     """Class arguments, state_dict and contract, so that AOTGAN computes what the source program computes.
 
     Args:
@@ -34,7 +35,7 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         gives the state_dict of that network. The dilations are no weights: four of them are taken to be 1, 2, 4, 8.
     """
     out: dict[str, Tensor] = {}
-    arguments: dict[str, Any] = {"variant": format.removesuffix("_discriminator")}
+    arguments: dict[str, object] = {"variant": format.removesuffix("_discriminator")}
     source = state.get("state_dict", state)
     if format in ("official", "mmagic"):
         first = (

@@ -1,6 +1,6 @@
 """The biharmonic equation: the smoothest surface through the hole's border and its slopes (Damelin and Hoang 2018)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,5 +19,5 @@ class Biharmonic(PerImage):
         super().__init__()
         self.save_hyperparameters()
 
-    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+    def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         return inpaint_biharmonic(erased, hole, channel_axis=-1)

@@ -1,5 +1,6 @@
 """Pathak, Krähenbühl, Donahue, Darrell, Efros: Context Encoders: Feature Learning by Inpainting, CVPR 2016."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -75,7 +76,7 @@ class ContextEncoder(InpaintingModule):
         if adversarial_weight:
             self.discriminator = Discriminator(self.patch, width)
 
-    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         if self.region == "random":
             return self.generator(erase(erased, mask, self._colour(erased)))
         shifts = [self._shift(one) for one in mask]

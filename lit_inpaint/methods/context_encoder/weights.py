@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.foreign import torch7
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator
 from lit_inpaint.module import InpaintingModule
@@ -28,7 +29,7 @@ def detect(state: State) -> str | None:
     return "boyuanjiang_discriminator" if len(source[_convolutions(source)[-1]]) == 1 else "boyuanjiang"
 
 
-def convert(state: State, format: str) -> dict[str, Any]:
+def convert(state: State, format: str) -> Converted:
     """Class arguments, state_dict and contract, so that ContextEncoder computes what the source program computes.
 
     Args:
@@ -44,11 +45,11 @@ def convert(state: State, format: str) -> dict[str, Any]:
     source = state.get("state_dict", state)
     convolutions = _convolutions(source)
     width = len(source[convolutions[0]])
-    arguments: dict[str, Any] = {"region": "centre", "size": 128, "overlap": 4, "width": width}
+    arguments: dict[str, object] = {"region": "centre", "size": 128, "overlap": 4, "width": width}
     network: nn.Module
     if format == "boyuanjiang":
-        arguments["bottleneck"] = len(source[convolutions[5]])
-        network, attribute = Generator(128, 64, width, arguments["bottleneck"]), "generator"
+        arguments["bottleneck"] = bottleneck = len(source[convolutions[5]])
+        network, attribute = Generator(128, 64, width, bottleneck), "generator"
     elif format == "boyuanjiang_discriminator":
         network, attribute = Discriminator(64, width), "discriminator"
     else:
@@ -63,7 +64,7 @@ def convert(state: State, format: str) -> dict[str, Any]:
     }
 
 
-def _from_torch7(state: State) -> dict[str, Any]:
+def _from_torch7(state: State) -> Converted:
     """inpaintCenter/*.t7: the encoder, a Sequential of its own, and the decoder in one nn.Sequential."""
     layers = [layer for layer in torch7.modules(state) if "Convolution" in layer["torch7"]]
     width, bottleneck = (len(layers[i]["bias"]) for i in (0, 5))

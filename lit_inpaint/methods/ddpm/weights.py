@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
@@ -63,7 +64,7 @@ def detect(state: State) -> str | None:
     return None
 
 
-def convert(state: State, format: str, **stated: Any) -> dict[str, Any]:
+def convert(state: State, format: str, **stated: Any) -> Converted:
     """Class arguments, state_dict and contract, so that DDPM computes what the source program computes.
 
     Args:

@@ -1,5 +1,6 @@
 """Yu, Lin, Yang, Shen, Lu, Huang: Generative Image Inpainting with Contextual Attention, CVPR 2018."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -84,7 +85,7 @@ class DeepFillV1(InpaintingModule):
             local_size, discriminator_width, 8 if discriminator == "official" else 4, discriminator
         )
 
-    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         return self.generator(erased, mask)[1]
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.foreign.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator
 from lit_inpaint.module import InpaintingModule
@@ -31,7 +32,7 @@ def detect(state: State) -> str | None:
     return None
 
 
-def convert(state: State, format: str) -> dict[str, Any]:
+def convert(state: State, format: str) -> Converted:
     """Class arguments, state_dict and contract, so that DeepFillV1 computes what the source program computes.
 
     Args:
@@ -43,8 +44,8 @@ def convert(state: State, format: str) -> dict[str, Any]:
         ``method``, ``hyper_parameters``, ``state_dict`` and ``contract`` (plain values only).
     """
     converted = format in ("daa233_converted", "tensorflow")
-    arguments: dict[str, Any] = {"variant": "official" if converted else format.removesuffix("_discriminator")}
-    out: dict[str, Any] = {}
+    arguments: dict[str, object] = {"variant": "official" if converted else format.removesuffix("_discriminator")}
+    out: dict[str, Tensor] = {}
     if format == "tensorflow":
         out, sizes = _from_tensorflow(state)
         arguments |= {"width": len(out["generator.conv1.weight"])} | sizes

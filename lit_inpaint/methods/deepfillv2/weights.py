@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.foreign.mmagic import deepfill_version, read_deepfill, write_deepfill
 from lit_inpaint.module import InpaintingModule
 
@@ -62,7 +63,7 @@ def detect(state: Mapping[str, Any]) -> str | None:
     return None
 
 
-def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
+def convert(state: Mapping[str, Any], format: str) -> Converted:
     """Class arguments, state_dict and contract, so that DeepFillV2 computes what the source program computes.
 
     Args:
@@ -83,7 +84,7 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
     else:
         raise ValueError(f"format is {format!r}; DeepFillV2 reads {', '.join(FORMATS)}.")
     first = out["generator.conv1.weight"]
-    arguments: dict[str, Any] = {"width": len(first), "sketch": first.shape[1] == 6}
+    arguments: dict[str, object] = {"width": len(first), "sketch": first.shape[1] == 6}
     if "discriminator.conv1.weight" in out:
         arguments["discriminator_width"] = len(out["discriminator.conv1.weight"])
     if format != "tensorflow":

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.discriminators import SpectralNormConv2d
 from lit_inpaint.layers.gated_conv import GatedConv2d
 from lit_inpaint.methods.dsi.method import DSI
@@ -39,13 +40,13 @@ AVERAGE = "/ExponentialMovingAverage"
 SETTLED = 1_000_000  # updates after which the averages of a codebook need no correction
 
 
-def detect(state: Mapping[str, Any]) -> str | None:
+def detect(state: Mapping[str, object]) -> str | None:
     """ "tensorflow" for a full model, else None."""
     first = "vq_encoder/conv2d_0/W", "structure_pixelcnn/wnconv2d_0/V", "texture_generator/gated_conv2d_0/W"
     return "tensorflow" if all(name in state for name in first) else None
 
 
-def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
+def convert(state: Mapping[str, Any], format: str) -> Converted:
     """Class arguments, state_dict and contract, so that DSI computes what the official program computes.
 
     Args:

@@ -1,5 +1,6 @@
 """Iizuka, Simo-Serra, Ishikawa: Globally and Locally Consistent Image Completion, SIGGRAPH 2017."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -89,7 +90,7 @@ class GLCIC(InpaintingModule):
         self.generator = CompletionNetwork(width, order)
         self.discriminator = JointDiscriminator(size, local_size, width, features, order)
 
-    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         if self.variant == "mmagic":
             return self.generator(erased, mask).clamp(-1, 1)
         mean = per_channel(self.mean, erased)

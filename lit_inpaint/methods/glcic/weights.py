@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.foreign import torch7
 from lit_inpaint.methods.glcic.networks import CompletionNetwork
 from lit_inpaint.module import InpaintingModule
@@ -41,7 +42,7 @@ def detect(state: State) -> str | None:
     return None
 
 
-def convert(state: State, format: str, mean: tuple[float, float, float] | None = None) -> dict[str, Any]:
+def convert(state: State, format: str, mean: tuple[float, float, float] | None = None) -> Converted:
     """Class arguments, state_dict and contract, so that GLCIC computes what the source program computes.
 
     mmagic feeds BGR; its first and last layers are turned around, so that ours take and give RGB.
@@ -60,12 +61,13 @@ def convert(state: State, format: str, mean: tuple[float, float, float] | None =
     if mean is not None and (format != "otenim" or any(not 0 <= value <= 1 for value in mean)):
         raise ValueError(f"mean is {mean} and the file {format}; a mean is otenim's mpv, three numbers in [0, 1].")
     out: dict[str, Tensor] = {}
-    arguments: dict[str, Any] = {"variant": format.removesuffix("_discriminator")}
+    arguments: dict[str, object] = {"variant": format.removesuffix("_discriminator")}
     if format == "torch7":  # {model = nn.Sequential, mean = three numbers}
-        arguments = {"variant": "paper", "width": len(torch7.modules(state["model"])[0]["bias"])}
+        width = len(torch7.modules(state["model"])[0]["bias"])
+        arguments = {"variant": "paper", "width": width}
         stored = state["mean"]  # a tensor, or a table from 1
         arguments["mean"] = tuple(map(float, stored if isinstance(stored, Tensor) else stored.values()))
-        found = torch7.fill(CompletionNetwork(arguments["width"]), state["model"])
+        found = torch7.fill(CompletionNetwork(width), state["model"])
         out = {f"generator.{name}": value for name, value in found.items()}
         contract = {"input": "[0, 1] less the mean, RGB, hole 0", "output": "sigmoid, [0, 1]"}
     elif format == "otenim":

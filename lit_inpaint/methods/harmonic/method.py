@@ -1,6 +1,6 @@
 """Laplace's equation: a membrane spanned over the hole. The plainest fill, of the best PSNR of its kind."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,5 +18,5 @@ class Harmonic(PerImage):
         super().__init__()
         self.save_hyperparameters()
 
-    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+    def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         return harmonic_fill(erased, hole)

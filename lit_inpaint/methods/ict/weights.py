@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.methods.ict.palette import read_palette
 
 OPTIONS = {"palette": {"type": Path, "help": "ICT: kmeans_centers.npy of the transformer"}}
@@ -24,7 +25,7 @@ def detect(state: Mapping[str, Any]) -> str | None:
     return None
 
 
-def convert(state: Mapping[str, Any], format: str, palette: Path | None = None) -> dict[str, Any]:
+def convert(state: Mapping[str, Any], format: str, palette: Path | None = None) -> Converted:
     """Class arguments, state_dict and contract of the stage that the file holds.
 
     The causal masks (``blocks.N.attn.mask``) of the file are left out: the released models do not use them. The number

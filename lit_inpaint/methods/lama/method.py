@@ -1,5 +1,6 @@
 """Resolution-robust Large Mask Inpainting with Fourier Convolutions (LaMa)."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -100,7 +101,7 @@ class LaMa(InpaintingModule):
         self.discriminator = Discriminator(discriminator_width)
         self.features = HighReceptiveFieldFeatures(segmentation_weights)
 
-    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         image = (erased + 1) / 2 * (1 - mask)
         if self.refinement_steps and not self.training:
             return 2 * refine(self.generator, image, mask, self.refinement_steps) - 1

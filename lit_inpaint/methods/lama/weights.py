@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.module import InpaintingModule
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -37,7 +38,7 @@ def detect(state: Mapping[str, Any]) -> str | None:
     return None
 
 
-def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
+def convert(state: Mapping[str, Any], format: str) -> Converted:
     """Class arguments, state_dict and contract, so that LaMa computes what the source program computes.
 
     Args:
@@ -56,7 +57,7 @@ def convert(state: Mapping[str, Any], format: str) -> dict[str, Any]:
         for kind in _NORM
         if f"{theirs}.{kind}" in source
     }
-    arguments: dict[str, Any] = {"width": len(out["generator.first.weight"]), "blocks": blocks}
+    arguments: dict[str, object] = {"width": len(out["generator.first.weight"]), "blocks": blocks}
     discriminator = {name.removeprefix("discriminator."): x for name, x in state.get("state_dict", state).items()
               if name.startswith("discriminator.model")}  # fmt: skip
     if discriminator:

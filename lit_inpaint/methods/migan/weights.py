@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.methods.migan.networks import Resample
 
 FORMAT = "Picsart MI-GAN"
@@ -14,13 +14,13 @@ _FILTER = re.compile(r"(down|up)sample\.filter\.weight$")
 _ZEROS_BETWEEN = "upsample.filter_const"  # 1 at every second row and column: how the authors put zeros in
 
 
-def detect(state: Mapping[str, Any]) -> str | None:
+def detect(state: Mapping[str, object]) -> str | None:
     """The format of the authors' inference generators (migan_512_places2.pt, migan_256_ffhq.pt, ...), or None."""
     names = {"encoder.b4.conv1.conv1.weight", "synthesis.b4.conv1.conv1.weight", "synthesis.b8.conv1.noise_const"}
     return FORMAT if names <= set(state) and _size(state) else None
 
 
-def convert(state: Mapping[str, Tensor], format: str) -> dict[str, Any]:
+def convert(state: Mapping[str, Tensor], format: str) -> Converted:
     """Class arguments, state_dict and contract, so that MIGAN computes what the released generator computes.
 
     Raises:
@@ -51,7 +51,7 @@ def convert(state: Mapping[str, Tensor], format: str) -> dict[str, Any]:
     }
 
 
-def _size(state: Mapping[str, Any]) -> int:
+def _size(state: Mapping[str, object]) -> int:
     """Side of the image: the one encoder block that reads it. 0 where there is none."""
     found = [re.fullmatch(r"encoder\.b(\d+)\.fromrgb\.weight", name) for name in state]
     return next((int(match[1]) for match in found if match), 0)

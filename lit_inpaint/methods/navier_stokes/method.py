@@ -1,6 +1,6 @@
 """Bertalmio, Bertozzi and Sapiro 2001: isophotes as the streamlines of a fluid."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -26,6 +26,6 @@ class NavierStokes(PerImage):
         self.save_hyperparameters()
         self.radius = radius
 
-    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+    def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         filled = cv2.inpaint(to_levels(erased).astype(np.uint8), hole.astype(np.uint8), self.radius, cv2.INPAINT_NS)
         return from_levels(filled)

@@ -1,5 +1,6 @@
 """Liu, Reda, Shih, Wang, Tao, Catanzaro: Image Inpainting for Irregular Holes Using Partial Convolutions, ECCV 2018."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -77,7 +78,7 @@ class PartialConv(InpaintingModule):
         self.features = VGG16Features()  # pool1, pool2, pool3
         self.train()
 
-    def fill(self, erased: Tensor, mask: Tensor, *, generators: Any = None) -> Tensor:
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         mean, std = (per_channel(value, erased) for value in _SCALE[self.pixels])
         output = self.generator(((erased + 1) / 2 - mean) / std, 1 - mask)
         return (output * std + mean) * 2 - 1

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_inpaint.checkpoints import Converted
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
@@ -23,7 +24,7 @@ def detect(state: State) -> str | None:
     return None
 
 
-def convert(state: State, format: str) -> dict[str, Any]:
+def convert(state: State, format: str) -> Converted:
     """Class arguments, state_dict and contract, so that PartialConv computes what the source program computes.
 
     Colour order and the window of the ratio are settled in the weights; the range of the pixels is an argument.

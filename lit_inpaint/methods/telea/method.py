@@ -1,6 +1,6 @@
 """Telea 2004: fill the hole in the order of the distance to its border (fast marching)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -26,6 +26,6 @@ class Telea(PerImage):
         self.save_hyperparameters()
         self.radius = radius
 
-    def fill_one(self, erased: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[Any]:
+    def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         filled = cv2.inpaint(to_levels(erased).astype(np.uint8), hole.astype(np.uint8), self.radius, cv2.INPAINT_TELEA)
         return from_levels(filled)
