@@ -41,6 +41,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     },
     "Compare": {
         "benchmark": ("experiments.evaluate.benchmark", "evaluate methods and checkpoints under one protocol"),
+        "protocol": ("experiments.evaluate.protocols", "export a protocol's images; score another program's outputs"),
         "compare": (
             "experiments.compare.command",
             "show records and training curves as one page, Markdown, CSV, LaTeX",

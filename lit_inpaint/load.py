@@ -1,7 +1,7 @@
 """From a name or a checkpoint to a method that is ready to complete images."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,12 +186,19 @@ def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
         else:
             load_method(method)  # says what is wrong with the name
             label = label or method
-        label = re.sub(r"[^\w.\-+ ]", "_", label)
-        if label in labels.values() or label.startswith("_") or not label.strip("."):
-            raise ValueError(
-                f"'{label}' is taken, starts with _ or is not a valid name; choose another: LABEL={method}."
-            )
-        if method in labels:
-            raise ValueError(f"{method} is given twice.")
-        labels[method] = label
+        labels[method] = unique_label(label, method, labels)
     return labels
+
+
+def unique_label(label: str, method: str, taken: Mapping[str, str]) -> str:
+    """``label`` as files can be called, for a method that ``taken`` {method: label} does not hold yet.
+
+    Raises:
+        ValueError: The label or the method is taken, or the label is no name.
+    """
+    label = re.sub(r"[^\w.\-+ ]", "_", label)
+    if label in taken.values() or label.startswith("_") or not label.strip("."):
+        raise ValueError(f"'{label}' is taken, starts with _ or is not a valid name; choose another: LABEL={method}.")
+    if method in taken:
+        raise ValueError(f"{method} is given twice.")
+    return label

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from experiments.compare.numbers import arrow, number
 from experiments.compare.table import Cell, Row, Table
 from experiments.records.intervals import FEW, paired_difference
+from experiments.records.record import NOT_RUN
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def _head(metrics: Sequence[str], style: Style) -> list[str]:
 
 def _label(row: Row, style: Style) -> str:
     seeds = f" ({len(row.records)} seeds)" if len(row.records) > 1 else ""
-    return style.escape(row.label) + seeds
+    elsewhere = f" ({NOT_RUN})" if row.method.outputs is not None else ""
+    return style.escape(row.label) + seeds + elsewhere
 
 
 def _cell(name: str, cell: Cell, style: Style) -> str:

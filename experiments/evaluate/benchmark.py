@@ -20,18 +20,18 @@ from experiments.compare.table import plain_table
 from experiments.compare.text import report
 from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
+from experiments.evaluate.outputs import label_sources
 from experiments.evaluate.protocol import Protocol, load_protocols
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
-from lit_inpaint.load import label_methods
 from lit_inpaint.metrics import definition
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
 MAY_CHANGE = (
     "protocol", "images", "mask_folder", "masks", "limit", "methods", "weights", "batch_size",
-    "out", "device", "baseline",
+    "out", "device", "baseline", "outputs_are",
 )  # fmt: skip
 
 
@@ -43,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
     p.add_argument(
-        "--methods", nargs="+", required=True, metavar="M", help="class name, checkpoint or LABEL=checkpoint"
+        "--methods",
+        nargs="+",
+        required=True,
+        metavar="M",
+        help="[LABEL=]class name, checkpoint or outputs:FOLDER",
     )
     p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may contain earlier ones")
     p.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")
@@ -68,9 +72,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
     p.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
-    p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...; one process per device")
-    p.add_argument("--batch-size", type=int, default=1)
-    p.add_argument("--baseline", help="label of the method for paired differences")
+    add_running(p)
     return p
 
 
@@ -81,37 +83,57 @@ def main(argv: list[str]) -> int:
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading, image_reading)
     refuse_equal_keys(map(protocols[0].images.name, range(len(protocols[0].images))))
     if a.masks:
-        protocols = _only(protocols, a.masks, a.protocol)
-    methods = label_methods(a.methods, a.weights)
-    if a.baseline and a.baseline not in methods.values():
-        raise ValueError(f"--baseline {a.baseline} is not one of the methods. {nearest(a.baseline, methods.values())}")
+        protocols = only_masks(protocols, a.masks, a.protocol)
+    methods = label_sources(a.methods, a.weights)
     settings = settings_of(a, MAY_CHANGE)
     jobs = [
-        Job(method, label, protocol, a.out, a.weights, a.batch_size, settings)
+        Job(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are)
         for protocol in protocols
         for method, label in methods.items()
     ]
+    return measure_and_show(jobs, a.device, a.out, a.baseline)
+
+
+def add_running(p: argparse.ArgumentParser) -> None:
+    """Flags for how jobs are run and shown."""
+    p.add_argument(
+        "--outputs-are",
+        choices=["composited", "raw"],
+        default="composited",
+        help="what folders of outputs hold: images whose known pixels are unchanged, or a network's raw output",
+    )
+    p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...; one process per device")
+    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--baseline", help="label of the method for paired differences")
+
+
+def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: str | None) -> int:
+    """Run the jobs, print their tables and write them to ``out``; 1 if any has no numbers."""
+    labels, protocols = [job.label for job in jobs], list({id(job.protocol): job.protocol for job in jobs}.values())
+    if baseline and baseline not in labels:
+        raise ValueError(f"--baseline {baseline} is not one of the methods. {nearest(baseline, labels)}")
     console = Console()
     for line in lines(protocols[0].images.summary):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for name, reason in jobs[0].left_out.items():
         console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
-    devices = ["cuda" if torch.cuda.is_available() else "cpu"] if a.device == ["auto"] else a.device
+    if devices == ["auto"]:
+        devices = ["cuda" if torch.cuda.is_available() else "cpu"]
     records = run(jobs, devices, console)
     measured = list(zip(jobs, records, strict=True))
     files = [
-        _show(protocol, [record for job, record in measured if job.protocol is protocol], a.out, a.baseline, console)
+        _show(protocol, [record for job, record in measured if job.protocol is protocol], out, baseline, console)
         for protocol in protocols
     ]
     failed = [(job, record) for job, record in measured if record.not_applicable]
     for job, record in failed:
         console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
-    console.print(f"Page:   {shlex.join(['lit-inpaint', 'compare', str(a.out)])}", soft_wrap=True, highlight=False)
+    console.print(f"Page:   {shlex.join(['lit-inpaint', 'compare', str(out)])}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
 
 
-def _only(protocols: list[Protocol], masks: list[str], name: str) -> list[Protocol]:
+def only_masks(protocols: list[Protocol], masks: list[str], name: str) -> list[Protocol]:
     """The protocols of these masks, in their order."""
     by_mask = {protocol.name.rpartition("-")[2]: protocol for protocol in protocols}
     for mask in set(masks) - set(by_mask):

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from experiments.evaluate.outputs import PREFIX, Made, Outputs
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Network, Source
 from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
@@ -12,10 +13,11 @@ from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
 
 @dataclass(frozen=True)
 class Job:
-    """A job for one process: a method (class name or checkpoint) under a protocol, with an output folder.
+    """A job for one process: a method (class name, checkpoint, outputs:FOLDER) under a protocol, with an output folder.
 
     Args:
         settings: All other parsed arguments that can change a result.
+        made: What a folder of outputs holds.
     """
 
     method: str
@@ -25,6 +27,7 @@ class Job:
     weights: Literal["ema", "raw"] = "ema"
     batch_size: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
+    made: Made = "composited"
 
     @property
     def record_path(self) -> Path:
@@ -45,6 +48,8 @@ class Job:
         return self.out / "images" / self.protocol.folder / kind
 
     def source(self) -> Source:
+        if self.method.startswith(PREFIX):
+            return Outputs(Path(self.method.removeprefix(PREFIX)), self.label, self.protocol, self.made)
         return Network(self.method, self.label, self.protocol, self.weights)
 
     @cached_property

@@ -99,11 +99,9 @@ def define(
     """The hashed definition: the data's fingerprint, the processing of images, each metric's definition."""
     # The mask distribution is stored beside the definition, which holds the masks' bits and must not hold a path.
     data = {key: value for key, value in fingerprint.items() if key != "mask"}
-    for key in ("images", "masks"):
-        if len(data[key]) > LISTED:
-            data[key] = {"count": len(data[key]), "sha256": hash_of(data[key])}
     return {
         **data,
+        **{key: shortened(data[key]) for key in ("images", "masks")},
         "pairing": "by image name",
         "measured": measured,
         "rounding": "8 bits" if round_to_8_bits else "none",
@@ -111,6 +109,11 @@ def define(
         "sample_seed": seed,
         "metrics": {name: definition(name) for name in metrics},
     }
+
+
+def shortened(hashes: dict[str, str]) -> dict[str, Any]:
+    """The hashes of files, or their count and one hash of all where they are many."""
+    return hashes if len(hashes) <= LISTED else {"count": len(hashes), "sha256": hash_of(hashes)}
 
 
 def _without_path(mask: MaskGenerator) -> str:

@@ -28,14 +28,14 @@ class Completion:
 
     Args:
         samples: Completions (n, B, 3, H, W) in [-1, 1]; the first of each image is measured, all serve its diversity.
-        seconds: Per image.
+        seconds: Per image; None where it was not measured.
         memory: Peak in bytes; None where it is not known.
         network_calls: That the batch took; None where it is not known.
         adaptations: What was done to each image that the network cannot take as it is.
     """
 
     samples: Tensor
-    seconds: float
+    seconds: float | None
     memory: int | None
     network_calls: int | None
     adaptations: list[str | None]

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.evaluate.job import Job
 from experiments.evaluate.source import Source
 from experiments.records.intervals import FEW, mean_interval
-from experiments.records.record import Bucket, MetricResult, Record
+from experiments.records.record import NOT_RUN, Bucket, MetricResult, Record
 from experiments.run.journal import Row
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
@@ -29,6 +29,7 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
     names = [n for n in job.protocol.metrics if n not in job.left_out and (source.diverse or not metric(n).of_samples)]
     groups = {name_of(bucket): [r for r in rows if inside(r["hole_share"], bucket)] for bucket in RECORDED}
     whole = numbers(job, rows, names)
+    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
     calls = [int(row["network_calls"]) for row in rows if row.get("network_calls") is not None]
     buckets = {bucket: numbers(job, group, names) for bucket, group in groups.items() if group}
     results = {name: _result(name, rows, whole, buckets, job.left_out) for name in job.protocol.metrics}
@@ -37,7 +38,7 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
         source.described(),
         results,
         {row["image"]: row["hole_share"] for row in rows},
-        statistics.median(row["seconds"] for row in rows),
+        statistics.median(seconds) if seconds else None,
         max((row["memory"] for row in rows if row["memory"]), default=None),
         device,
         versions(),
@@ -45,7 +46,8 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
         network_calls=statistics.median(calls) if len(calls) == len(rows) else None,  # a journal of before has none
     )
     reasons = [f"{name} left out: {result.reason}" for name, result in results.items() if result.reason]
-    record.note = "; ".join(reasons) or None
+    elsewhere = [NOT_RUN] if record.method.outputs is not None else []
+    record.note = "; ".join([*elsewhere, *reasons]) or None
     return record
 
 

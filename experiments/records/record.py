@@ -14,6 +14,7 @@ from experiments.records.intervals import mean_interval
 from masks.area import bucket_of, inside
 
 FORMAT = 1
+NOT_RUN = "outputs, not run here"
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _OPEN = ConfigDict(
     strict=True, extra="ignore", allow_inf_nan=False
@@ -57,11 +58,12 @@ class MethodFacts:
     """The method as stored in a record.
 
     Args:
-        name: Its class.
+        name: Its class; "outputs" where another program made the completions.
         weights: "raw", "ema" or "none".
         parameters: Number of parameters per network; None if unknown.
         images_seen: Images seen in training.
         run: The folder of the training run.
+        outputs: sha256 of every file, where another program made the completions.
     """
 
     name: str
@@ -73,6 +75,7 @@ class MethodFacts:
     seed: int | None = None
     images_seen: int | None = None
     run: str | None = None
+    outputs: dict[str, str] | None = None
     __pydantic_config__: ClassVar = _OPEN
 
 
