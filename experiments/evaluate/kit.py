@@ -186,7 +186,8 @@ def _load(path: Path) -> Kit:
         ):
             if not file.is_file() or sha256(file) != expected:
                 raise ValueError(f"{file} is not the one that was exported for {name}; export the kit again.")
-    if shortened(images.fingerprint()["masks"]) != stated["masks"]:
+    found: Any = images.fingerprint()
+    if shortened(found["masks"]) != stated["masks"]:
         raise ValueError(
             f"the masks of {path.parent} are not those of protocol {facts.hash[:8]}; export the kit again."
         )
