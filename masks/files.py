@@ -111,7 +111,7 @@ def _read(path: str | os.PathLike[str], want_alpha: bool) -> tuple[NDArray[Any],
             )
         channels = channels[..., :-1]
     if (channels[..., 1:] != channels[..., :1]).any():
-        raise ValueError(f"{path}: is a colour picture, not a mask. Are image and mask swapped?")
+        raise ValueError(f"{path} is a colour picture, not a mask. Are image and mask swapped?")
     return channels[..., 0], False
 
 

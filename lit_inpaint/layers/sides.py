@@ -16,7 +16,7 @@ def check_sides(
     >>> import torch
     >>> check_sides(torch.zeros(1, 3, 8, 64), "the discriminator", least=24)
     Traceback (most recent call last):
-    ValueError: image is 64x8; the discriminator needs at least 24 pixels a side. Enlarge it (image_size of the data).
+    ValueError: image is 64x8; the discriminator needs at least 24 pixels per side. Enlarge it (image_size of the data).
     """
     height, width = image.shape[-2:]
     if min(height, width) < least:

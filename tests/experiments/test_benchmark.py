@@ -593,7 +593,7 @@ def test_a_record_of_0_1_without_newer_keys_is_read_and_unknown_ones_of_its_meth
         (("metrics", "psnr", "interval", 0), 0.8, "the interval of psnr"),
         (("metrics", "psnr", "interval"), None, "the interval of psnr, None"),
         (("metrics", "psnr", "buckets", "0.1-0.2", "mean"), 1.3, "at 0.1-0.2 of hole"),
-        (("metrics", "psnr", "n"), 25, r"psnr says 25 \+ 1 images"),
+        (("metrics", "psnr", "n"), 25, r"psnr states 25 \+ 1 images"),
         (("hole_share", "3"), 0.25, "at 0.1-0.2 of hole"),
         (("method", "parameters"), {"generator": "many"}, "generator: .*valid integer"),
         (("method", "label"), None, "label"),
@@ -619,7 +619,7 @@ def test_a_record_that_was_changed_is_refused_with_its_name(
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"7", b'{"format": 1}', b"\xff\xfe{}", bytes(100), b"[" * 9000])
 def test_what_is_no_record_is_named(content: bytes, tmp_path: Path):
     (tmp_path / "r.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"r\.json is no record of a benchmark"):
+    with pytest.raises(ValueError, match=r"r\.json is not a benchmark record"):
         read_record(tmp_path / "r.json")
 
 

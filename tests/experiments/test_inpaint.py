@@ -232,7 +232,7 @@ BAD_MASKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "not a picture"),
     "text": (lambda: b"mask", "not a picture"),
     "truncated": (lambda: PNG[:100], "cannot be read"),
-    "coloured": (lambda: PNG, "coloured"),
+    "coloured": (lambda: PNG, "a colour picture"),
     "grey": (lambda: encoded(photo(1, mode="L"), "PNG"), "--mask-threshold"),
     "transparent": (lambda: encoded(Image.new("RGBA", SIZE, (255, 255, 255, 9)), "PNG"), "transparent"),
     "floats": (lambda: encoded(Image.fromarray(np.full((32, 40), np.nan, np.float32)), "TIFF"), "NaN pixels"),

@@ -493,7 +493,7 @@ def test_assembled_stages_are_the_method_and_stages_on_other_codes_are_refused(t
     structure, texture = models
     for ours, theirs in ((method.structure, structure.structure), (method.texture, texture.texture)):
         assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
-    with pytest.raises(ValueError, match=r"dsi.ckpt exists and is not replaced"):
+    with pytest.raises(ValueError, match=r"dsi.ckpt exists and is never overwritten"):
         assemble_command(
             ["DSI", *(w for n in DSI.stages for w in (f"--{n}", "x")), "--out", str(tmp_path / "dsi.ckpt")]
         )

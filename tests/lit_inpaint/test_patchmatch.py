@@ -161,7 +161,7 @@ def test_the_drawing_is_white_without_a_match_and_flat_where_one_piece_was_copie
 
 
 def test_refuses_settings_and_images_that_leave_nothing_to_do():
-    with pytest.raises(ValueError, match="radius -1, rounds 2, iterations 2; expected at least 0, 1 and 1"):
+    with pytest.raises(ValueError, match="radius is -1, rounds 2, iterations 2; expected at least 0, 1 and 1"):
         PatchMatch(radius=-1)
     small = np.zeros((6, 20, 3), np.uint8)
     with pytest.raises(ValueError, match=r"an image of \(6, 20\) contains no patch of 7 pixels; lower radius"):

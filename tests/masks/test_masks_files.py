@@ -73,7 +73,7 @@ def test_a_soft_mask_is_refused_with_its_share_and_the_option(tmp_path: Path) ->
 
 def test_what_is_no_mask_is_refused_by_name(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    with pytest.raises(ValueError, match=r"photo\.png: is a colour picture.*swapped"):
+    with pytest.raises(ValueError, match=r"photo\.png is a colour picture.*swapped"):
         read_mask(save(colours, tmp_path / "photo.png"))
     clear = np.full((4, 4, 4), 255, np.uint8)
     clear[0, 0, 3] = 0
