@@ -17,8 +17,10 @@ Getting started
 
 {commands}
 
-A config or protocol is looked up in the current folder, then among those installed: `quickstart` and
-`deepfillv2/places2.yaml` both work. `lit-inpaint COMMAND --help` explains one command.
+Methods, data sets, masks and metrics of one's own are named package.module.Name; `--import package.module`, in any
+command, makes them known by name and opens their checkpoints. A config or protocol is looked up in the current folder,
+then among those installed: `quickstart` and `deepfillv2/places2.yaml` both work. `lit-inpaint COMMAND --help` explains
+one command.
 User errors are reported in one line with exit code 2; set LIT_INPAINT_TRACEBACK=1 for their traceback. A traceback
 without it is a bug in lit-inpaint: please report it.
 """
@@ -80,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     if argv is None:
         current_folder_last()
         argv = sys.argv[1:]
+    argv = take_imports(argv)
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(help_text(), end="")
         sys.exit(0)
@@ -104,6 +107,23 @@ def main(argv: list[str] | None = None) -> None:
             raise
         fail(with_file(reason_of(error), rest))
     sys.exit(code)
+
+
+def take_imports(argv: list[str]) -> list[str]:
+    """``argv`` without ``--import MODULE``, which every command and every process that it starts finds in
+    LIT_INPAINT_IMPORT."""
+    from lit_inpaint import plugins
+
+    left, words = [], iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != "--import":
+            left.append(word)
+        elif module := value if equals else next(words, ""):
+            plugins.add([module])
+        else:
+            fail("--import needs a module, as in --import package.module.")
+    return left
 
 
 def is_mistake(error: Exception) -> bool:

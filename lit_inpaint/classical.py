@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import splu
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch
@@ -75,6 +75,40 @@ class PerImage(ClassicalModule):
                 image = erased[index].double().permute(1, 2, 0).cpu().numpy()
                 filled[index] = torch.from_numpy(self.fill_one(image, hole)).permute(2, 0, 1).to(erased)
         return filled
+
+
+class Plain(ClassicalModule):
+    """``forward(image, mask)`` of any nn.Module, a LightningModule too.
+
+    ``image`` is (B, 3, H, W) in [-1, 1] with 0 in the hole, ``mask`` (B, 1, H, W) with 1 = hole; what comes back is the
+    whole image in [-1, 1]. The hole alone is taken of it. A class attribute ``multiple`` or ``fixed_size`` says which
+    sides the network takes; it loads its weights in ``__init__``, which takes no arguments.
+    """
+
+    year = 0
+    paper = "a network without a paper"
+    averaged = ("network",)
+    network_class: ClassVar[type[nn.Module]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = self.network_class()
+        self.multiple = getattr(self.network, "multiple", 1)
+        self.fixed_size = getattr(self.network, "fixed_size", None)
+
+    def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
+        filled: Any = self.network(erased, mask)
+        if not isinstance(filled, Tensor) or filled.shape != erased.shape:
+            given = tuple(filled.shape) if isinstance(filled, Tensor) else type(filled).__name__
+            name = type(self).__name__
+            raise ValueError(f"forward of {name} returned {given}; expected the whole image, {tuple(erased.shape)}.")
+        return filled
+
+
+def plain(cls: type[nn.Module]) -> type[Plain]:
+    """``cls`` as a method, under its own name."""
+    content = {"network_class": cls, "__module__": cls.__module__, "__doc__": cls.__doc__ or Plain.__doc__}
+    return type(cls.__name__, (Plain,), content)
 
 
 def refuse_without_known_pixels(mask: Tensor) -> None:

@@ -1,16 +1,18 @@
 """From a name or a checkpoint to a method that is ready to complete images."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
+from torch import nn
 
 import lit_inpaint.methods
-from lit_inpaint import renamed
+from lit_inpaint import plugins, renamed
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer
+from lit_inpaint.classical import Plain, plain
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
@@ -19,13 +21,41 @@ from masks.nearest import nearest
 def stage_classes() -> dict[str, type[Stage]]:
     """Everything `fit` can train, by class name: all methods, and the stages of assembled ones."""
     found: dict[str, type[Stage]] = {}
+    for cls in _stages():
+        found.setdefault(cls.__name__, cls)
+    return found
+
+
+def _stages() -> Iterator[type[Stage]]:
+    """Every class that has been imported, those of :mod:`lit_inpaint.plugins` too."""
+    plugins.load()
     pending: list[type[Stage]] = [Stage]
     while pending:
         cls = pending.pop(0)
         pending += cls.__subclasses__()
-        if cls is not Stage and not getattr(cls, "__abstractmethods__", None):
-            found.setdefault(cls.__name__, cls)
-    return found
+        if cls is not Stage and not issubclass(cls, Plain) and not getattr(cls, "__abstractmethods__", None):
+            yield cls
+
+
+def class_of(checkpoint: dict[str, Any], path: str | Path) -> type[Stage]:
+    """The class that a checkpoint names; nothing is imported because a checkpoint names it.
+
+    A class that has moved is found by its name, but for one from outside that has the name of one of ours.
+
+    Raises:
+        ValueError: Saying which flag imports it.
+    """
+    name, module = checkpoint["method"], checkpoint.get("module")
+    named = [cls for cls in _stages() if cls.__name__ == name]
+    exact = [cls for cls in named if cls.__module__ == module]
+    from_outside = isinstance(module, str) and module.partition(".")[0] not in plugins.OWN
+    moved = [cls for cls in named if not (from_outside and cls.__module__.startswith("lit_inpaint."))]
+    if found := exact or moved:
+        return found[0]
+    known = from_outside and re.fullmatch(r"\w+(\.\w+)*", str(module)) and module != "__main__"
+    flag = f"--import {module if known else 'package.module'}"
+    where = f" of the module {module}" if known else ""
+    raise ValueError(f"{path} holds a {name}{where}, which is not imported. If you trust it, add {flag}.")
 
 
 def method_classes() -> dict[str, type[InpaintingModule]]:
@@ -36,6 +66,11 @@ def method_classes() -> dict[str, type[InpaintingModule]]:
     return found | {
         name: cls for name, cls in stage_classes().items() if issubclass(cls, InpaintingModule) and name not in found
     }
+
+
+def is_method(thing: Any) -> TypeGuard[type[InpaintingModule]]:
+    """Whether this is a class that completes images."""
+    return isinstance(thing, type) and issubclass(thing, InpaintingModule) and not thing.__abstractmethods__
 
 
 def known_guides() -> dict[str, str]:
@@ -49,25 +84,44 @@ def load_method(
     """A method in evaluation mode.
 
     Args:
-        name_or_checkpoint: A class name for a method without parameters ("Telea"), else the path of a checkpoint.
+        name_or_checkpoint: A class name for a method without parameters ("Telea"), ``package.module.Name`` of one's own
+            or of a plain network (see :class:`lit_inpaint.classical.Plain`), else the path of a checkpoint.
         weights: "ema" uses the EMA weights if the checkpoint has them, "raw" never does. ``loaded_weights`` of the
             returned module states which: "ema", "raw" or "none" (no parameters).
 
     Raises:
         ValueError: Unknown name, missing file, not a checkpoint of a method, or a method that needs one.
     """
-    classes, path = method_classes(), Path(name_or_checkpoint)
+    path = Path(name_or_checkpoint)
     if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
-        method = _from_checkpoint(path, classes, weights)
-    elif (name := str(name_or_checkpoint)) in classes:
-        if classes[name].trainable or classes[name].imports or classes[name].stages:
+        method = _from_checkpoint(path, weights)
+    else:
+        cls = method_class(name := str(name_or_checkpoint))
+        if cls.trainable or cls.imports or cls.stages:
             raise ValueError(
                 f"{name} has trained parameters: give the path of one of its checkpoints instead of its name."
             )
-        method = classes[name]()
-    else:
-        raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
+        method = cls()
     return method.eval().to(usable(device))
+
+
+def method_class(name: str) -> type[InpaintingModule]:
+    """A method by its class name or as ``package.module.Name``, which is imported; a plain network is wrapped.
+
+    Raises:
+        ValueError: There is no such method.
+    """
+    classes = method_classes()
+    if name in classes:
+        return classes[name]
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
+        raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
+    cls = plugins.find(name)
+    if is_method(cls):
+        return cls
+    if isinstance(cls, type) and issubclass(cls, nn.Module) and not issubclass(cls, Stage):
+        return plain(cls)
+    raise ValueError(f"{name} is no method: expected an InpaintingModule, or an nn.Module with forward(image, mask).")
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -103,16 +157,15 @@ def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return renamed.arguments([base.__name__ for base in cls.__mro__], own) if cls else own
 
 
-def _from_checkpoint(
-    path: Path, classes: dict[str, type[InpaintingModule]], weights: Literal["ema", "raw"]
-) -> InpaintingModule:
+def _from_checkpoint(path: Path, weights: Literal["ema", "raw"]) -> InpaintingModule:
     checkpoint = read_checkpoint(path)
-    name = checkpoint["method"]
-    if name not in classes:
-        raise ValueError(f"{path} holds a {name}, which is unknown. Import the module that defines it first.")
-    spec = {"class_path": _path_of(classes[name]), "init_args": hyper_parameters(checkpoint)}
+    cls, name = class_of(checkpoint, path), checkpoint["method"]
+    if not issubclass(cls, InpaintingModule):
+        raise ValueError(f"{path} holds a {name}, a stage, which completes no image.")
+    arguments = hyper_parameters(checkpoint)
     try:
-        method: InpaintingModule = _instantiate(classes[name], spec)
+        with plugins.nothing_imported_for(arguments):
+            method: InpaintingModule = _instantiate(cls, {"class_path": _path_of(cls), "init_args": arguments})
         method.weights = weights
         method.on_load_checkpoint(checkpoint)
         if problems := fits(checkpoint["state_dict"], method.state_dict()):
@@ -131,7 +184,7 @@ def described(cls: type[Stage], arguments: dict[str, Any], path: Path) -> dict[s
     """
     spec = {"class_path": _path_of(cls), "init_args": arguments}
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), plugins.nothing_imported_for(arguments):
             _instantiate(cls, spec)
     except Exception as error:
         raise ValueError(f"{path} does not fit {cls.__name__}: {_innermost(error)}") from error
@@ -144,6 +197,7 @@ def instantiate(base: type, spec: dict[str, Any]) -> Any:
     Raises:
         ValueError: Unknown class or argument, in the innermost words of the cause.
     """
+    plugins.load()
     try:
         return _instantiate(base, spec)
     except ArgumentError as error:

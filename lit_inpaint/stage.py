@@ -200,7 +200,8 @@ class Stage(L.LightningModule):
     # ---- checkpoints -------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        checkpoint["method"], checkpoint["format"] = type(self).__name__, FORMAT
+        checkpoint["method"], checkpoint["module"] = type(self).__name__, type(self).__module__
+        checkpoint["format"] = FORMAT
         checkpoint["generator_updates"] = self.generator_updates
         checkpoint["skipped"] = self.skipped
         checkpoint["accumulated"] = [

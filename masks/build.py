@@ -38,14 +38,16 @@ def build(config: str | Mapping[str, Any]) -> MaskGenerator:
 
 
 def find_class(path: str) -> type[MaskGenerator]:
-    """A mask generator by its name in ``masks.__all__``, or by ``package.module.Class``, which is imported.
+    """A mask generator by its name in ``masks.__all__``, by that of a class that has been imported, or by
+    ``package.module.Class``, which is imported.
 
     Raises:
         ValueError: There is no such class.
     """
     name = path.removeprefix("masks.")
     module, _, last = path.rpartition(".")
-    found = getattr(masks, name) if name in masks.__all__ else None
+    known = laws()
+    found = known.get(name)
     if found is None and module:
         try:
             found = getattr(importlib.import_module(module), last, None)
@@ -53,7 +55,19 @@ def find_class(path: str) -> type[MaskGenerator]:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise  # the module exists, but one of its imports does not
     if not (isinstance(found, type) and issubclass(found, MaskGenerator)):
-        raise ValueError(f"{path!r} is not a mask generator. {nearest(last, masks.__all__)}")
+        raise ValueError(f"{path!r} is not a mask generator. {nearest(last, known)}")
+    return found
+
+
+def laws() -> dict[str, type[MaskGenerator]]:
+    """Ours by name, and whatever others have been imported; they do not replace one of ours."""
+    found: dict[str, type[MaskGenerator]] = {name: getattr(masks, name) for name in masks.__all__}
+    pending = MaskGenerator.__subclasses__()
+    while pending:
+        law = pending.pop(0)
+        pending += law.__subclasses__()
+        if not law.__module__.startswith("masks."):
+            found.setdefault(law.__name__, law)
     return found
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
-import masks
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
 from experiments.files.write import write_text
+from lit_inpaint import plugins
 from masks.area import BUCKETS, bucket
 from masks.atomic import whole
-from masks.build import build, find_class
+from masks.build import build, find_class, laws
 from masks.files import read_mask
 from masks.finding import find_images
 from masks.fixed import RECIPE, FixedSet
@@ -34,6 +34,7 @@ _MASK = (
 
 def main(argv: list[str]) -> int:
     """Run one of the three commands and return the exit status. User errors raise ValueError."""
+    plugins.load("masks")
     arguments = _parser().parse_args(argv)
     return int(arguments.command(arguments))
 
@@ -116,8 +117,8 @@ def recipe_of(mask: str) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ValueError(f"{mask!r} is not YAML. Give {_MASK}.") from error
     if not mask.endswith((".yaml", ".yml")) and mask not in (names := _yaml_names()):
-        if "." not in mask and mask not in masks.__all__:
-            raise ValueError(f"{mask!r} is not a mask generator. {nearest(mask, [*masks.__all__, *names])}")
+        if "." not in mask and mask not in laws():
+            raise ValueError(f"{mask!r} is not a mask generator. {nearest(mask, [*laws(), *names])}")
         find_class(mask)
         return {"mask": mask}
     path = find_yaml(mask, "masks")

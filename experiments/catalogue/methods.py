@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypedDict
 
 import torch
@@ -14,8 +15,9 @@ import yaml
 
 from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
-from lit_inpaint import methods
+from lit_inpaint import methods, plugins
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
+from lit_inpaint.load import is_method, method_class
 from lit_inpaint.module import InpaintingModule, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
@@ -39,32 +41,44 @@ class Description(TypedDict):
 
 def describe() -> list[Description]:
     """One row per method, oldest first; networks are counted on the meta device, without allocating memory."""
-    rows = [_describe(getattr(methods, name)) for name in methods.__all__]
-    return sorted(rows, key=lambda row: (row["year"], row["name"]))
+    rows = [_describe(cls) for cls in classes().values() if issubclass(cls, InpaintingModule)]
+    return sorted(rows, key=_age)
+
+
+def _age(row: Description) -> tuple[int, str]:
+    return row["year"], row["name"]
+
+
+def _networks(cls: type[Stage]) -> dict[str, int]:
+    """Parameters of its networks; none of a class from outside that has no defaults."""
+    with torch.device("meta"), suppress(TypeError):
+        return parameter_counts(cls())
+    return {}
 
 
 def _describe(cls: type[InpaintingModule]) -> Description:
-    with torch.device("meta"):
-        networks = parameter_counts(cls())
     stages = list(cls.stages.values())
+    summary = (inspect.getdoc(cls) or "").split("\n")[0]
     return {
         "name": cls.__name__,
         "class_path": f"{cls.__module__}.{cls.__qualname__}",
-        "year": cls.year,
-        "paper": cls.paper,
-        "networks": networks,
+        "year": getattr(cls, "year", 0),  # one from outside need not have a paper
+        "paper": getattr(cls, "paper", summary),
+        "networks": _networks(cls),
         "trainable": cls.trainable,
         "stages": [stage.__name__ for stage in stages],
         "needs": sorted({need for part in (cls, *stages) for need in part.needs}),
         "imports": list(cls.imports),
         "exports": list(cls.exports),
-        "summary": (inspect.getdoc(cls) or "").split("\n")[0],
+        "summary": summary,
     }
 
 
 def classes() -> dict[str, type[Stage]]:
-    """The methods of the package and their stages by name."""
+    """The methods of the package, those from outside, and their stages by name."""
     found: dict[str, type[Stage]] = {name: getattr(methods, name) for name in methods.__all__}
+    for cls in filter(is_method, plugins.load("methods")):
+        found.setdefault(cls.__name__, cls)
     for cls in list(found.values()):
         if issubclass(cls, InpaintingModule):
             found |= {stage.__name__: stage for stage in cls.stages.values()}
@@ -115,15 +129,14 @@ def show(cls: type[Stage], width: int) -> Iterator[str]:
     """Everything about one method or stage."""
     if issubclass(cls, InpaintingModule):
         row = _describe(cls)
-        yield f"{cls.__name__} ({cls.year}): {trained_by(row)}"
-        yield from wrap(cls.paper, width)
+        yield f"{cls.__name__} ({row['year']}): {trained_by(row)}"
+        yield from wrap(row["paper"], width)
         networks, stages, needs = row["networks"], row["stages"], row["needs"]
         reads, writes = row["imports"], row["exports"]
     else:
         stages, needs, reads, writes = [], sorted(cls.needs), [], []
         yield f"{cls.__name__}: a stage, trained by fit"
-        with torch.device("meta"):
-            networks = parameter_counts(cls())
+        networks = _networks(cls)
     yield ""
     yield from reflow(cls, width)
     yield from ["", "Parameters", *(f"  {name:<22} {count:>13,}" for name, count in networks.items() or [("none", 0)])]
@@ -165,6 +178,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--batch-size", type=int, default=2, help="batch size; twice the size is measured as well (2)")
     a = parser.parse_intermixed_args(argv)
     known = classes()
+    if a.name and "." in a.name:
+        known[a.name] = method_class(a.name)
     if a.name and a.name not in known:
         raise ValueError(f"there is no method '{a.name}'. {nearest(a.name, known)}")
     if a.memory:
@@ -174,8 +189,9 @@ def main(argv: list[str]) -> int:
             raise ValueError("--memory measures one method: give its name.")
         lines: Iterable[str] = report(known[a.name], a.arguments, a.size, a.batch_size)
     elif a.json:
-        rows = describe()
-        json.dump([row for row in rows if row["name"] == a.name] if a.name else rows, sys.stdout, indent=1)
+        shown = [known[a.name]] if a.name else classes().values()
+        rows = [_describe(cls) for cls in shown if issubclass(cls, InpaintingModule)]
+        json.dump(sorted(rows, key=_age), sys.stdout, indent=1)
         lines = [""]
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)

@@ -1,6 +1,7 @@
 """A run folder: lock, newest files, status, and the command that resumes the run."""
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -98,7 +99,8 @@ class Run:
         if not (configs := self.configs):
             return None
         checkpoint = str(self.checkpoint or "auto")
-        return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", checkpoint])
+        imports = [word for module in _imports(configs[-1]) for word in ("--import", module)]
+        return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", checkpoint, *imports])
 
     @property
     def status(self) -> tuple[str, str | None]:
@@ -194,6 +196,15 @@ class Run:
             tell(f"{self.folder} is a copy of {there}: it now uses W&B run {new}, not {old}.")
         else:
             tell(f"{self.folder} was {there} before: it keeps its W&B run {old}. If it is a copy, delete {path} first.")
+
+
+def _imports(config: Path) -> list[str]:
+    """The modules that a saved configuration names; none of one that is damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = read_text(config).splitlines()
+        start = lines.index("import:") + 1  # YAML as we write it: reading it whole takes 0.1 s, at every heartbeat
+        return [line[2:] for line in itertools.takewhile(lambda line: line.startswith("- "), lines[start:])]
+    return []
 
 
 def tell(text: str) -> None:

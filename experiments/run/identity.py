@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # slow to import; `runs` and a sweep's workers do without
     from lightning import LightningDataModule, Trainer
 
 MAY_CHANGE = (  # from one start of a run to the next; everything else must not
-    "__*", "ckpt_path", "init_from", "weights", "config", "subcommand", "optimizer", "lr_scheduler",
+    "__*", "import", "ckpt_path", "init_from", "weights", "config", "subcommand", "optimizer", "lr_scheduler",
     # its length
     "trainer.max_*", "trainer.min_*",
     # workers, processes, devices: the global batch is compared instead

@@ -10,11 +10,11 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info
 
 from experiments.files.find import find_yaml
-from experiments.files.read import Plain
+from experiments.files.read import Plain, read_yaml
 from experiments.run import Run
 from experiments.run.place import read_saved
-from lit_inpaint import renamed
-from lit_inpaint.load import described, hyper_parameters, read_checkpoint, stage_classes
+from lit_inpaint import plugins, renamed
+from lit_inpaint.load import class_of, described, hyper_parameters, read_checkpoint
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:
@@ -26,6 +26,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     command, *words = argv
     words = [installed(renamed.class_paths(of_agent(word))) for word in words]
     given, _ = options().parse_known_args(words)
+    import_named(given.config, [given.model, given.model_class])
     if command == "fit" and given.folder is None and (folder := folder_of_agent()):
         words.append(f"--trainer.default_root_dir={folder}")
     before = [said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
@@ -34,25 +35,49 @@ def prepare_arguments(argv: list[str]) -> list[str]:
             raise ValueError(f"there is no checkpoint {given.ckpt_path}.")
         before.insert(0, said_by_checkpoint(Path(given.ckpt_path), command))
     configs = [word for said in before if said for word in ("--config", json.dumps(said))]
-    return [command, *configs, *words]
+    imports = [f"--import={json.dumps(modules)}"] if (modules := plugins.named()) else []
+    return [command, *configs, *words, *imports]
 
 
 def options() -> argparse.ArgumentParser:
     """Options that affect others; without a value they are left to the subcommand's parser."""
     parser = argparse.ArgumentParser(add_help=False)  # takes the abbreviations that the subcommand's takes
     parser.add_argument("--trainer", nargs="?")  # no abbreviation of what follows
+    parser.add_argument("-c", "--config", action="append", nargs="?", default=[])
+    parser.add_argument("--model", nargs="?")
+    parser.add_argument("--model.class_path", nargs="?", dest="model_class")
     parser.add_argument("--ckpt_path", nargs="?")
     parser.add_argument("--init_from", nargs="?")
     parser.add_argument("--trainer.default_root_dir", nargs="?", dest="folder")
     return parser
 
 
+def import_named(configs: list[str | None], models: list[str | None]) -> None:
+    """Import what the user's YAMLs name under ``import``, and the module of a model of one's own: a checkpoint of it
+    is read before the command line is parsed.
+
+    Raises:
+        ValueError: A module under ``import`` is missing. What is wrong with the model's is left to the parser.
+    """
+    for value in filter(None, configs):
+        config = json.loads(value) if value.lstrip().startswith("{") else read_yaml(find_yaml(value))
+        modules = config.get("import") or []
+        plugins.add([modules] if isinstance(modules, str) else modules)
+        model = config.get("model")
+        models = [*models, model.get("class_path") if isinstance(model, dict) else model]
+    for path in models:
+        module = str(path or "").rpartition(".")[0]
+        if module and module.partition(".")[0] not in plugins.OWN:
+            with contextlib.suppress(ValueError):
+                plugins.imported(module)
+                plugins.add([module])
+    plugins.load()
+
+
 def said_by_weights(path: Path) -> Plain:
     """``init_from``: the class, and the arguments that define the network."""
     saved = read_checkpoint(path)
-    cls = stage_classes().get(saved["method"])
-    if cls is None:
-        return {}
+    cls = class_of(saved, path)
     arguments = cls.function_arguments(hyper_parameters(saved))
     if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):
         rank_zero_info(f"{path} provides the weights and the arguments that belong to them: {told}")
@@ -62,9 +87,7 @@ def said_by_weights(path: Path) -> Plain:
 def said_by_checkpoint(path: Path, command: str) -> Plain:
     """``ckpt_path``: the class and all its arguments, and for ``fit`` the folder of its run."""
     saved = read_checkpoint(path)
-    cls = stage_classes().get(saved["method"])
-    if cls is None:
-        raise ValueError(f"{path} holds a {saved['method']}, which is unknown. Import its module first.")
+    cls = class_of(saved, path)
     said: Plain = {"model": described(cls, hyper_parameters(saved), path)}
     if command == "fit" and (run := Run.of(path)):
         said["trainer"] = {"default_root_dir": str(run.folder)}

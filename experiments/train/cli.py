@@ -24,11 +24,11 @@ from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
 from experiments.train.parser import MODE, Mistake, Parser
 from experiments.train.sizes import check_size, refused_size
-from lit_inpaint import renamed
+from lit_inpaint import plugins, renamed
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.ddp import check_strategy
-from lit_inpaint.load import method_classes, read_checkpoint
+from lit_inpaint.load import is_method, read_checkpoint
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.stage import Stage
 
@@ -54,6 +54,9 @@ class InpaintCLI(LightningCLI):
             "--init_from", type=str | None, default=None, help="start from the weights of this checkpoint"
         )
         parser.add_argument(
+            "--import", type=list[str] | None, default=None, help="modules of one's own, imported before anything else"
+        )
+        parser.add_argument(
             "--weights",
             type=str,
             default="ema",
@@ -72,8 +75,8 @@ class InpaintCLI(LightningCLI):
             trainer.strategy = "ddp_find_unused_parameters_true"
         name = config.model.class_path.split(".")[-1] if config.model else ""
         _watch_present_keys(trainer.callbacks, name)
-        cls = method_classes().get(name)
-        if self.config.subcommand == "fit" and cls is not None and not cls.trainable:
+        cls = plugins.find(config.model.class_path) if config.model else None
+        if self.config.subcommand == "fit" and is_method(cls) and not cls.trainable:
             if cls.stages:
                 names = " and ".join(stage.__name__ for stage in cls.stages.values())
                 raise ValueError(f"{cls.__name__} is trained in stages: fit {names}, then `lit-inpaint assemble`.")

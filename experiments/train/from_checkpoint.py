@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.files.read import Plain
 from experiments.run.identity import may_change
 from lit_inpaint.checkpoints import refuse_unfit
-from lit_inpaint.load import hyper_parameters, read_checkpoint, stage_classes
+from lit_inpaint.load import class_of, hyper_parameters, read_checkpoint
 from lit_inpaint.stage import Stage
 
 
@@ -18,8 +18,8 @@ def load_weights(model: Stage, path: Path) -> None:
         ValueError: They belong to another class or network (e.g. another ``variant``), or do not fit.
     """
     checkpoint = read_checkpoint(path)
-    cls = stage_classes().get(checkpoint["method"])
-    if cls is not None and not (isinstance(model, cls) or issubclass(cls, type(model))):
+    cls = class_of(checkpoint, path)
+    if not (isinstance(model, cls) or issubclass(cls, type(model))):
         raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration has {type(model).__name__}.")
     defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
     made_with = type(model).function_arguments(defaults | hyper_parameters(checkpoint))

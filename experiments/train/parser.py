@@ -12,12 +12,12 @@ from jsonargparse._optionals import get_omegaconf_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 import datamodules
-import masks
 from experiments.files.read import Plain
 from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
 from lit_inpaint import renamed
 from lit_inpaint.load import stage_classes
+from masks.build import laws
 from masks.nearest import nearest
 
 MODE = "omegaconf+"  # of Parser: interpolations follow what a later file or the command line overrides
@@ -109,4 +109,9 @@ class Parser(LightningArgumentParser):
 def _classes_for(key: str) -> set[str]:
     if key == "model":
         return set(stage_classes())
-    return set((datamodules if key == "data" else masks).__all__)
+    return {*datamodules.__all__, *_subclasses(datamodules.InpaintingDataModule)} if key == "data" else set(laws())
+
+
+def _subclasses(cls: type) -> set[str]:
+    children: list[type] = cls.__subclasses__()
+    return {name for child in children for name in (child.__name__, *_subclasses(child))}

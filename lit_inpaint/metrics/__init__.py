@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Collection
 from importlib.util import find_spec
+from typing import cast
 
+from lit_inpaint import plugins
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined
 from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, refusal, u_ids
@@ -65,8 +67,16 @@ def _defined() -> dict[str, Metric]:
     return {name: found for name, found in exported.items() if hasattr(found, "definition")}
 
 
+def _known() -> dict[str, Metric]:
+    """Ours, and those of modules that the user has named or installed; they do not replace one of ours."""
+    brought = [found for found in plugins.load("metrics") if hasattr(found, "definition")]
+    return {found.__name__: found for found in brought} | _defined()
+
+
 def metric(name: str) -> Metric:
     """The function (prediction, target, mask=None) of that name: (B, 3, H, W) in [-1, 1] to (B,), nan = undefined.
+
+    One of one's own is named ``package.module.name``, which is imported; it is a function that :func:`defined` defines.
 
     fid, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions (n, B, 3, H, W).
 
@@ -77,10 +87,11 @@ def metric(name: str) -> Metric:
     >>> metric("l1_mean")(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
     tensor([0.5000, 0.5000])
     """
-    known = _defined()
-    if name not in known:
+    known = _known()
+    found = known.get(name) or (plugins.find(name) if "." in name else None)
+    if not hasattr(found, "definition"):
         raise ValueError(f"unknown metric {name!r}. {nearest(name, known)}")
-    return known[name]
+    return cast(Metric, found)
 
 
 def unavailable(name: str) -> str | None:
@@ -108,9 +119,11 @@ def quantity(key: str) -> Quantity | None:
     ('dB', True, 'Loss')
     """
     name = key.rpartition("/")[2]
-    known = _defined()
-    if name in known:
-        return known[name].quantity
+    known = _known()
+    module, _, last = name.rpartition(".")
+    found = known.get(name) or getattr(sys.modules.get(module), last, None)  # a key of a file imports nothing
+    if isinstance(brought := getattr(found, "quantity", None), Quantity):
+        return brought
     return QUANTITIES.get("loss" if name.endswith("_loss") else name)
 
 

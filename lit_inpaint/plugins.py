@@ -1,0 +1,152 @@
+"""Classes from outside: the modules that a user names, and what installed distributions declare.
+
+A module is named by ``--import``, the variable LIT_INPAINT_IMPORT or the key ``import`` of a YAML; all three end in the
+variable, which every worker, rank and trial inherits. A distribution declares entry points of the groups in
+:data:`GROUPS`. There is no registry: what is found is whatever an imported module holds. A file that was trained or
+measured is never a reason to import a module.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+VARIABLE = "LIT_INPAINT_IMPORT"  # modules with commas between them
+GROUPS = ("methods", "datamodules", "masks", "metrics")  # entry points lit_inpaint.methods, ...
+OWN = ("lit_inpaint", "datamodules", "masks", "experiments")
+
+
+def named() -> list[str]:
+    """The modules that the user names, in their order."""
+    words = os.environ.get(VARIABLE, "").replace(",", " ").split()
+    return list(dict.fromkeys(words))
+
+
+def add(modules: Iterable[str]) -> None:
+    """Name more modules, for this process and those that it starts."""
+    if modules := [*modules]:
+        os.environ[VARIABLE] = ",".join(dict.fromkeys([*named(), *modules]))
+
+
+def load(*groups: str) -> list[Any]:
+    """Import what is named and declared; the classes and functions found there.
+
+    Args:
+        groups: Of :data:`GROUPS`, of which entry points are loaded; all unless told.
+
+    Raises:
+        ValueError: A named module is missing.
+    """
+    found = [value for module in named() for value in vars(imported(module)).values()]
+    for group in groups or GROUPS:
+        for declared in _declared(group):
+            found += vars(declared).values() if isinstance(declared, ModuleType) else [declared]
+    return [value for value in found if callable(value)]
+
+
+def imported(module: str) -> ModuleType:
+    """A module of the user's; the current folder is on the path for it, last.
+
+    Raises:
+        ValueError: It is missing, cannot be parsed, or what it imports is missing.
+    """
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"there is no module '{module}', neither installed nor in {os.getcwd()}.") from error
+        raise ValueError(f"module '{module}' cannot be imported: {error}.") from error
+    except (ImportError, SyntaxError, TypeError) as error:  # TypeError: a relative name
+        raise ValueError(f"module '{module}' cannot be imported: {error}.") from error
+
+
+def find(path: str) -> Any:
+    """What ``package.module.Name`` names.
+
+    >>> find("lit_inpaint.methods.Telea").year
+    2004
+
+    Raises:
+        ValueError: There is no such module, or nothing of that name in it.
+    """
+    module, _, name = path.rpartition(".")
+    found = getattr(imported(module), name, None)
+    if found is None:
+        raise ValueError(f"module '{module}' has no '{name}'.")
+    return found
+
+
+@cache
+def _declared(group: str) -> list[Any]:
+    """What the distributions declare; one that is broken is told, and the others serve."""
+    found = []
+    for point in entry_points(group=f"lit_inpaint.{group}"):
+        try:
+            found.append(point.load())
+        except Exception as error:
+            owner = point.dist.name if point.dist else "an installed distribution"
+            warnings.warn(
+                f"{owner}: {point.value} cannot be imported ({type(error).__name__}: {error}); it is left out."
+            )
+    return found
+
+
+@contextmanager
+def nothing_imported_for(arguments: Any) -> Iterator[None]:
+    """While classes are built from the ``arguments`` of a file, no module is imported because they name it.
+
+    Raises:
+        ValueError: Naming the module and the flag that imports it.
+    """
+    guard = _Guard({module for text in _texts(arguments) for module in _above(text)})
+    sys.meta_path.insert(0, guard)
+    try:
+        yield
+    except Exception as error:
+        if guard.met is None:
+            raise
+        raise ValueError(f"it names the module {guard.met}; if you trust it, add --import {guard.met}.") from error
+    finally:
+        sys.meta_path.remove(guard)
+
+
+class _Guard:
+    """A finder that refuses the modules a file names; those imported before never come here."""
+
+    def __init__(self, refused: set[str]) -> None:
+        self.refused = refused
+        self.met: str | None = None
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in self.refused and name.partition(".")[0] not in OWN:
+            self.met = name
+            raise ImportError(f"{name} is not imported because a file names it")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in (*value.keys(), *value.values()):
+            yield from _texts(part)
+    elif isinstance(value, list | tuple | set):
+        for part in value:
+            yield from _texts(part)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The modules that whoever resolves ``path`` would import.
+
+    >>> list(_above("package.module.Name"))
+    ['package', 'package.module']
+    """
+    parts = path.split(".")
+    yield from (".".join(parts[:n]) for n in range(1, len(parts)))
