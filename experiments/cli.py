@@ -43,7 +43,10 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     },
     "Compare": {
         "benchmark": ("experiments.evaluate.benchmark", "evaluate methods and checkpoints under one protocol"),
-        "protocol": ("experiments.evaluate.protocols", "export a protocol's images; score another program's outputs"),
+        "protocol": (
+            "experiments.evaluate.protocols",
+            "list, show, export protocols; score another program's PNGs",
+        ),
         "compare": (
             "experiments.compare.command",
             "show records and training curves as one page, Markdown, CSV, LaTeX",
@@ -61,6 +64,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "import-weights": ("experiments.weights.imports", "turn a paper's released weights into a checkpoint"),
     },
     "Data": {
+        "configs": ("experiments.catalogue.configs", "list and show built-in configurations"),
         "masks": ("experiments.catalogue.masks", "write, show and measure masks"),
         "prepare": ("experiments.train.prepare", "check a data set's folder and write its lists"),
     },

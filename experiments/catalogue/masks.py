@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
+from experiments.files.variables import expanded
 from experiments.files.write import write_text
 from lit_inpaint import plugins
 from masks.area import BUCKETS, bucket
@@ -122,7 +123,7 @@ def recipe_of(mask: str) -> dict[str, Any]:
         find_class(mask)
         return {"mask": mask}
     path = find_yaml(mask, "masks")
-    config = read_yaml(path)
+    config = expanded(read_yaml(path), path)
     if not {"class_path", "mask"} & set(config):
         raise ValueError(f"{path} contains neither class_path nor mask. Give {_MASK}, or the {RECIPE} of a set.")
     return config if "mask" in config else {"mask": config}

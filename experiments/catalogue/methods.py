@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import TypedDict
 import torch
 import yaml
 
+from experiments.catalogue.configs import first_sentence
 from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
 from lit_inpaint import methods, plugins
@@ -93,9 +93,7 @@ def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
         model = config.get("model") if isinstance(config, dict) else None
         name = str(model.get("class_path", "")).rpartition(".")[2] if isinstance(model, dict) else ""
         if name in names:
-            comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
-            sentence = re.split(r"(?<=[.:])\s", comment, maxsplit=1)[0].rstrip(":.")
-            yield str(path.relative_to(INSTALLED).with_suffix("")), name, sentence
+            yield str(path.relative_to(INSTALLED).with_suffix("")), name, first_sentence(text)
 
 
 def trained_by(row: Description) -> str:

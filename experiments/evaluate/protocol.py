@@ -9,7 +9,9 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
     size: 256
     resize: shorter                 # shorter | direct | none; a centre crop follows
     limit: 100                      # the first N images
-    mask: {class_path: masks.Wide}  # or masks: {wide: {class_path: ..., folder: thick, published: [...]}, ...}
+    mask: {class_path: masks.Wide}  # or a YAML, lama_thick_512
+                                    # or masks: {wide: {class_path: ..., folder: thick, published: [...]}, ...}
+                                    # or a YAML of several, sets/nvidia_buckets, with published: {area_01_10: [...]}
     mask_seed: 0
     metrics: [psnr, lpips_alex]
     measured: composite             # or raw: the network's output, known pixels not pasted back
@@ -21,7 +23,6 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
     published: [{label: LaMa, metrics: {lpips_alex: 0.045}, source: "RePaint, Table 1"}]
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -33,9 +34,10 @@ from typing import Any, Literal
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
+from experiments.evaluate.laws import data_arguments, masks_of, rows_of
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
-from experiments.records.files import published_rows
+from experiments.files.variables import expanded
 from experiments.records.record import ProtocolFacts, PublishedRow, hash_of
 from lit_inpaint.load import instantiate
 from lit_inpaint.metrics import definition
@@ -171,10 +173,8 @@ def load_protocols(
             raise ValueError(f"{path} lacks {', '.join(missing)}.")
         if ("mask" in config) == ("masks" in config):
             raise ValueError(f"{path} needs either mask or masks: one distribution of holes, or several by name.")
-        masks = config["masks"] if "masks" in config else {"": config["mask"]}
-        if not all(isinstance(value, dict) for value in (masks, *masks.values())):
-            raise ValueError(f"{path}: masks needs mappings with class_path, by name; mask needs one with class_path.")
-        for part in (config["name"], *config.get("masks", ())):
+        masks = masks_of(config, path)
+        for part in (config["name"], *(masks if "masks" in config else ())):
             if not isinstance(part, str) or not _NAME.fullmatch(part):
                 raise ValueError(f"{path} has the name {part!r}; folders are called after it: {_ALLOWED}.")
         for metric in config["metrics"]:
@@ -184,7 +184,7 @@ def load_protocols(
                 raise ValueError(f"{path}: {key} is {value!r}; expected a whole number from {least} to {most}.")
         if config.get("measured", "composite") not in ("composite", "raw"):
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
-        if mask_folder and "masks" in config and not any("folder" in mask for mask in config["masks"].values()):
+        if mask_folder and "masks" in config and not any("folder" in mask for mask in masks.values()):
             raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
         asked = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})
         given = images, mask_folder, limit, reading, reading_settings(**asked)
@@ -208,7 +208,8 @@ def _protocol(
         folder = mask_folder / mask.get("folder", "")
         generator: MaskGenerator = MaskFolder(str(folder), pairing="order", **(reading or {"white": "known"}))
     else:
-        generator = instantiate(MaskGenerator, {key: mask[key] for key in ("class_path", "init_args") if key in mask})
+        law = {key: mask[key] for key in ("class_path", "init_args") if key in mask}
+        generator = instantiate(MaskGenerator, expanded(law, path))
     given = [number for number in (config.get("limit"), limit) if number is not None]
     size, resize, seed = config["size"], config.get("resize", "shorter"), config.get("mask_seed", 0)
     first = min(given, default=None)
@@ -218,7 +219,7 @@ def _protocol(
         files = Files(images, names, left_out, image_reading)
         data = EvaluationSet(files, generator, size, resize, seed, first)
     elif "data" in config:
-        given_args = {key: _expanded(value, path) for key, value in config["data"].get("init_args", {}).items()}
+        given_args = data_arguments(config, path)
         fixed = {"image_size": size, "resize": resize, "eval_seed": seed, "limit_eval": first, "num_workers": 0}
         fixed |= image_reading
         spec = {"class_path": config["data"]["class_path"], "init_args": {**given_args, **fixed, "mask": generator}}
@@ -231,10 +232,7 @@ def _protocol(
     label, about = SAME_MASKS if mask_folder else OTHER_DRAWS, config.get("about", "")
     if images is not None:
         label, about = f"{label}, on the paper's own images", f"{about} Measured on the folder given as --images."
-    published = [
-        replace(row, source=f"{row.source}; {label}")
-        for row in published_rows(mask.get("published", config.get("published", [])))
-    ]
+    published = [replace(row, source=f"{row.source}; {label}") for row in rows_of(config, mask_name, mask)]
     return Protocol(
         name="-".join(filter(None, [config["name"], mask_name])),
         images=data,
@@ -246,11 +244,3 @@ def _protocol(
         about=about.strip(),
         published=published,
     )
-
-
-def _expanded(value: Any, path: Path) -> Any:
-    """``$LIT_INPAINT_DATA/faces`` with the variable expanded."""
-    expanded = os.path.expandvars(value) if isinstance(value, str) else value
-    if isinstance(expanded, str) and "$" in expanded:
-        raise ValueError(f"{path} needs the environment variable in {value}: set it, or give --images FOLDER.")
-    return expanded

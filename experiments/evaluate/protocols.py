@@ -1,15 +1,20 @@
-"""``lit-inpaint protocol``: export a protocol for other programs and score what they made of it."""
+"""``lit-inpaint protocol``: list and show protocols, export one for other programs, score what they made of it."""
 
 import argparse
 import shlex
 from pathlib import Path
 
+import yaml
+
 from datamodules.bands import reading_settings
 from experiments.evaluate.benchmark import add_running, measure_and_show, only_masks
 from experiments.evaluate.job import Job
 from experiments.evaluate.kit import export, load_kits
+from experiments.evaluate.laws import masks_of, rows_of
 from experiments.evaluate.outputs import PREFIX, label_sources
 from experiments.evaluate.protocol import load_protocols
+from experiments.files.find import INSTALLED, find_yaml
+from experiments.files.read import read_yaml
 
 
 def main(argv: list[str]) -> int:
@@ -19,7 +24,13 @@ def main(argv: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="lit-inpaint protocol", description=__doc__)
-    commands = p.add_subparsers(required=True, metavar="export | score")
+    commands = p.add_subparsers(required=True, metavar="list | show | export | score")
+    commands.add_parser("list", help=_list.__doc__, description=_list.__doc__).set_defaults(command=_list)
+    w = commands.add_parser("show", help=_show.__doc__, description=_show.__doc__)
+    w.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
+    w.add_argument("--images", type=Path, help="the hash on all images below this folder")
+    w.add_argument("--limit", type=int, help="the hash on the first N images")
+    w.set_defaults(command=_show)
     e = commands.add_parser("export", help=_export.__doc__, description=_export.__doc__)
     e.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
     e.add_argument("--out", type=Path, required=True, help="new folder; an existing one is never overwritten")
@@ -42,6 +53,48 @@ def parser() -> argparse.ArgumentParser:
     add_running(s)
     s.set_defaults(command=_score)
     return p
+
+
+def _list(a: argparse.Namespace) -> int:
+    """Every built-in protocol: size, number of masks, what it is about."""
+    for path in sorted((INSTALLED / "protocols").glob("*.yaml")):
+        config = read_yaml(path)
+        count = len(masks_of(config, path))
+        masks = f"{count} mask{'s' * (count > 1)}"
+        print(f"{path.stem:<28} {config['size']:>4} px  {masks:<9} {config.get('about', '')}")
+    return 0
+
+
+def _show(a: argparse.Namespace) -> int:
+    """Keys, masks, hash and published rows of one protocol."""
+    path = find_yaml(a.protocol, "protocols")
+    config = read_yaml(path)
+    print(path)
+    for key, value in config.items():
+        if key not in ("mask", "masks", "published"):
+            print(f"{key}: {_flow(value)}")
+    masks, hashes, why = masks_of(config, path), dict[str, str](), ""
+    try:
+        found = load_protocols(a.protocol, a.images, limit=a.limit)
+        hashes = {mask: f"hash {protocol.hash}" for mask, protocol in zip(masks, found, strict=True)}
+    except (ValueError, OSError) as error:  # its images are not here
+        why = str(error)
+    for name, mask in masks.items():
+        law = {key: value for key, value in mask.items() if key != "published"}
+        print(f"mask {name}: {_flow(law)}" if name else f"mask: {_flow(law)}")
+        if name in hashes:
+            print(f"  {hashes[name]}")
+        for row in rows_of(config, name, mask):
+            print(f"  published: {row.label} {_flow(row.metrics)}, {row.source}")
+    if why:
+        print(f"hash: depends on the images. {why}")
+    return 0
+
+
+def _flow(value: object) -> str:
+    """On one line, as YAML."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _export(a: argparse.Namespace) -> int:

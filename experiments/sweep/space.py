@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.files.read import read_yaml, said_by
+from experiments.files.variables import expanded
 from experiments.sweep.laws import Drawn, Law, check_keys, distinct, number, read_law, whole_number
 from experiments.sweep.words import fill, read_command
 
@@ -80,7 +81,7 @@ def read_sweep(path: Path) -> Sweep:
         ValueError: Naming the key that is wrong and what is allowed.
     """
     with said_by(path):
-        return _sweep(path, read_yaml(path))
+        return _sweep(path, {k: v if k == "command" else expanded(v, path) for k, v in read_yaml(path).items()})
 
 
 def _sweep(path: Path, content: dict[str, Any]) -> Sweep:

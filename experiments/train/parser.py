@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import datamodules
 from experiments.files.read import Plain
+from experiments.files.variables import deferred
 from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
 from lit_inpaint import renamed
@@ -23,7 +24,7 @@ from masks.nearest import nearest
 MODE = "omegaconf+"  # of Parser: interpolations follow what a later file or the command line overrides
 _load: Callable[[str], Any] = get_omegaconf_loader(MODE)  # type: ignore[no-untyped-call]
 # Every file, a nested one too, is read with the class paths of before.
-set_loader(MODE, lambda text: _load(renamed.class_paths(text)), get_loader_exceptions("yaml"))
+set_loader(MODE, lambda text: deferred(_load(renamed.class_paths(text))), get_loader_exceptions("yaml"))
 
 
 class Mistake(ValueError):

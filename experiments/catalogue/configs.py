@@ -1,0 +1,36 @@
+"""``lit-inpaint configs``: list the built-in YAMLs and show one. Imports no torch."""
+
+import argparse
+import re
+
+from experiments.files.find import INSTALLED, find_yaml
+
+
+def main(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(prog="lit-inpaint configs", description=__doc__)
+    commands = p.add_subparsers(required=True, dest="command", metavar="list | show")
+    every = commands.add_parser("list", help="every YAML with the first sentence of its comment")
+    every.add_argument("folder", nargs="?", default="", help="only those of one folder: lama, masks, protocols, ...")
+    commands.add_parser("show", help="path and content of one").add_argument("name", help="such as lama/places2")
+    a = p.parse_args(argv)
+    if a.command == "show":
+        path = find_yaml(a.name)
+        print(f"# {path}\n{path.read_text(encoding='utf-8')}", end="")
+        return 0
+    names = sorted(path.relative_to(INSTALLED).as_posix() for path in INSTALLED.rglob("*.yaml"))
+    if not (shown := [name for name in names if name.startswith(f"{a.folder}/".lstrip("/"))]):
+        folders = sorted({name.partition("/")[0] for name in names if "/" in name})
+        raise ValueError(f"there are no built-in configurations in {a.folder!r}. Folders: {', '.join(folders)}.")
+    for name in shown:
+        print(f"{name.removesuffix('.yaml'):<40} {first_sentence((INSTALLED / name).read_text(encoding='utf-8'))}")
+    return 0
+
+
+def first_sentence(text: str) -> str:
+    """Of the comment of a YAML.
+
+    >>> first_sentence("# One epoch. And more.\\nmodel: 1")
+    'One epoch'
+    """
+    comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+    return re.split(r"(?<=[.:])\s", comment, maxsplit=1)[0].rstrip(":.")

@@ -1,0 +1,55 @@
+"""What a protocol's YAML names outside of itself: masks in YAMLs of their own, variables in paths."""
+
+from pathlib import Path
+from typing import Any
+
+from experiments.files.find import find_yaml
+from experiments.files.read import read_yaml
+from experiments.files.variables import expanded
+from experiments.records.files import published_rows
+from experiments.records.record import PublishedRow
+from masks.nearest import nearest
+
+
+def masks_of(config: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """The masks by name, "" for the only one. A string stands for a YAML: beside the protocol, here, or built in.
+
+    Raises:
+        ValueError: There is no such YAML, or a mask is no mapping.
+    """
+    masks = _read(config["masks"], path) if "masks" in config else {"": config["mask"]}
+    masks = {name: _read(mask, path) for name, mask in masks.items()} if isinstance(masks, dict) else masks
+    if not isinstance(masks, dict) or not all(isinstance(mask, dict) for mask in masks.values()):
+        raise ValueError(
+            f"{path}: masks needs mappings with class_path, by name, mask needs one with class_path; or name a YAML."
+        )
+    if isinstance(rows := config.get("published"), dict):
+        for name in set(rows) - set(masks):
+            raise ValueError(f"{path}: published has no mask '{name}'. {nearest(name, masks)}")
+    return masks
+
+
+def _read(mask: Any, path: Path) -> Any:
+    if not isinstance(mask, str):
+        return mask
+    beside = path.parent / mask
+    file = beside if beside.is_file() else find_yaml(mask, "masks")
+    return expanded(read_yaml(file), file)
+
+
+def rows_of(config: dict[str, Any], name: str, mask: dict[str, Any]) -> list[PublishedRow]:
+    """The published rows of one mask: its own, those that the protocol has under its name, or those of all masks."""
+    rows = mask.get("published", config.get("published", []))
+    return published_rows(rows.get(name, []) if isinstance(rows, dict) else rows)
+
+
+def data_arguments(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Arguments of the data module, their variables expanded.
+
+    Raises:
+        ValueError: A variable is not set.
+    """
+    try:
+        return dict(expanded(config["data"].get("init_args", {}), path))
+    except ValueError as error:
+        raise ValueError(f"{str(error).removesuffix('.')}, or give --images FOLDER.") from error
