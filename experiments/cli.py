@@ -86,13 +86,12 @@ def main(argv: list[str] | None = None) -> None:
     if argv is None:
         current_folder_last()
         argv = sys.argv[1:]
-    argv = take_imports(argv)
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(help_text(), end="")
         sys.exit(0)
     modules = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
-    command, rest = argv[0], argv[1:]
     _check_own_packages()
+    command, *rest = take_imports(argv) or ["help"]
     if command not in modules:
         from masks.nearest import nearest
 

@@ -96,7 +96,9 @@ def main(argv: list[str]) -> int:
 
 def reader_options() -> dict[str, dict[str, Any]]:
     """What ``convert`` of a weights.py takes beside the file: arguments of argparse by name, in its ``OPTIONS``."""
-    readers = [weights_module(cls) for cls in method_classes().values() if cls.imports]
+    readers = [
+        weights_module(cls) for cls in method_classes().values() if vars(cls).get("imports")
+    ]  # a subclass inherits the names, not the module
     return {name: settings for reader in readers for name, settings in getattr(reader, "OPTIONS", {}).items()}
 
 
