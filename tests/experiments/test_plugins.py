@@ -53,7 +53,9 @@ Command = Callable[..., str]
 def run(lab: Path) -> Command:
     def run(*argv: str, code: int = 0, env: dict[str, str] | None = None) -> str:
         log = lab / f"log-{len(list(lab.glob('log-*')))}.txt"
-        process = processes.start(typed, list(argv), folder=lab, log=log.name, env={"COLUMNS": "200", **(env or {})})
+        process = processes.start(
+            typed, list(argv), folder=lab, log=log.name, env={"COLUMNS": "200", "WANDB_MODE": "disabled", **(env or {})}
+        )
         process.join(250)
         assert process.exitcode == code, f"{argv}: {process.exitcode}, {log.read_text()[-3000:]}"
         return log.read_text()
