@@ -34,6 +34,11 @@ class EMA(L.Callback):
             raise ValueError(
                 f"EMA averages the networks listed in `averaged` of a Stage; {type(pl_module).__name__} is not a Stage."
             )
+        if missing := [name for name in pl_module.averaged if not hasattr(pl_module, name)]:
+            raise ValueError(
+                f"{type(pl_module).__name__} has no network {missing[0]!r} to average: name its networks in the class "
+                "attribute `averaged`, or call the one that completes images `generator`."
+            )
         self.average = {
             name: copy.deepcopy(getattr(pl_module, name)).requires_grad_(False) for name in pl_module.averaged
         }

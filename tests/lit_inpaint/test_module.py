@@ -20,7 +20,7 @@ from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from lit_inpaint.stage import NonFiniteLossError
 from masks.convention import InpaintingBatch
-from tests.support.contract import trainer
+from tests.support.contract import batches, trainer
 
 
 class Scale(InpaintingModule):
@@ -301,3 +301,11 @@ def test_draws_are_keyed_by_seed_name_and_number_alone():
 
     assert draw(0, "b", 0) == torch.rand(1, generator=keyed_generators(0, ["b"], 0)[0]).item()
     assert len({draw(0, "b", 0), draw(1, "b", 0), draw(0, "c", 0), draw(0, "b", 1)}) == 4
+
+
+def test_a_network_that_is_not_there_to_be_averaged_is_named(tmp_path: Path):
+    class Unnamed(Scale):
+        averaged = ("refiner",)
+
+    with pytest.raises(ValueError, match="Unnamed has no network 'refiner' to average"):
+        trainer(tmp_path, callbacks=[EMA()]).fit(Unnamed(), batches(1))
