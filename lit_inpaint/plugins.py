@@ -38,7 +38,7 @@ def load(*groups: str) -> list[Any]:
     """Import what is named and declared; the classes and functions found there.
 
     Args:
-        groups: Of :data:`GROUPS`, of which entry points are loaded; all unless told.
+        groups: Entry point groups to load, from :data:`GROUPS`; default: all.
 
     Raises:
         ValueError: A named module is missing.

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
 
 
 def first_sentence(text: str) -> str:
-    """Of the comment of a YAML.
+    """First sentence of the comment at the top of a YAML.
 
     >>> first_sentence("# One epoch. And more.\\nmodel: 1")
     'One epoch'

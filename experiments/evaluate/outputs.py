@@ -55,7 +55,7 @@ class Assignment:
     """Which file is which completion.
 
     Args:
-        files: Of each image, in the order of its samples.
+        files: Files of each image, in the order of its samples.
         missing: Files that should exist.
         extra: Files that belong to no image, or to a completion that another file holds.
     """
