@@ -556,7 +556,7 @@ def test_the_page_sorts_slides_and_fits_laptop_and_phone(tmp_path: Path, browser
         assert page.inner_text(first) == "Method2"
         page.keyboard.press("Enter")
         assert page.inner_text(first) == "Method0"
-        assert page.inner_text("#tip") == "psnr/1: as in the test"
+        assert page.inner_text("#tip") == "PSNR, dB. psnr/1: as in the test"
         assert page.get_attribute("th:has(.sort:has-text('psnr'))", "aria-sort") == "ascending"
 
         assert page.locator("[data-scatter] circle").count() == 3
