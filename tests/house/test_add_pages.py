@@ -149,7 +149,7 @@ ACCEPTED = {  # the tests that see what is new: files, and names of tests
 def test_the_tests_of_the_house_accept_what_a_page_adds(
     page: str, house: Path, added: dict[str, dict[str, int]], monkeypatch: pytest.MonkeyPatch
 ):
-    pytest_here = ["-m", "pytest", "-p", "no:cacheprovider", "-q"]
+    pytest_here = ["-m", "pytest", "-p", "no:cacheprovider"]  # setup.cfg has one -q; a second hides the count
     monkeypatch.setenv("FAKE_CUDA_WRITE", "1")  # step 6 of the page on methods
     run([*pytest_here, "tests/lit_inpaint/test_fake_cuda.py", "-k", "TinyGAN"], house, house)
     monkeypatch.delenv("FAKE_CUDA_WRITE")

@@ -34,4 +34,4 @@ class Residual(InpaintingModule):
         l1_loss = (self.predict(batch.image, batch.mask) - batch.image).abs().mean()
         with self.optimise(self.optimizers()) as minimise:
             minimise(l1_loss)
-        self.log("train/l1_loss", l1_loss)
+        self.log("train/loss", l1_loss)
