@@ -23,8 +23,16 @@ from masks.nearest import nearest
 
 MODE = "omegaconf+"  # of Parser: interpolations follow what a later file or the command line overrides
 _load: Callable[[str], Any] = get_omegaconf_loader(MODE)  # type: ignore[no-untyped-call]
-# Every file, a nested one too, is read with the class paths of before.
-set_loader(MODE, lambda text: deferred(_load(renamed.class_paths(text))), get_loader_exceptions("yaml"))
+
+
+def _read(text: str) -> Any:
+    """A file, a nested one too, with the class paths of before and with variables; a saved configuration, which comes
+    as JSON, has had its variables replaced: a ``$`` that is left belongs to a name."""
+    content = _load(renamed.class_paths(text))
+    return content if text.startswith('{"') else deferred(content)
+
+
+set_loader(MODE, _read, get_loader_exceptions("yaml"))
 
 
 class Mistake(ValueError):

@@ -16,6 +16,7 @@ import torch
 from benchmarks.gpu import backbones, compare, docs, patchmatch, runner, support
 from benchmarks.gpu.__main__ import main
 from benchmarks.utilisation import ROWS
+from lit_inpaint.metrics import perceptual
 from tests.support.gradients import CASES
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,7 @@ def wait_until(true: Any, seconds: float) -> None:
 
 
 def test_missing_weights_and_photographs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    perceptual._network.cache_clear()  # an earlier test in this process may have found the weights
     monkeypatch.setenv("LIT_INPAINT_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("LIT_INPAINT_DATA", str(tmp_path))
