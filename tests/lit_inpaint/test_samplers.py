@@ -3,7 +3,7 @@
 Numbers of official programs were printed by: andreas128/RePaint 8e2a055 (``p_sample_loop``), wyhuai/DDNM 00b58ea
 (``ddnm_diffusion``), bahjat-kawar/ddrm 32b6b3c (``efficient_generalized_steps``), DPS2022/diffusion-posterior-sampling
 effbde7 (``PosteriorSampling`` around guided-diffusion's ``p_sample``), UCSB-NLP-Chang/CoPaint 0b728b0
-(``O_DDIMSampler``), with the toy network, image and mask below.
+(``O_DDIMSampler`` with configs/celebahq.yaml), with the toy network, image and mask below.
 """
 
 import math
@@ -344,8 +344,18 @@ def test_resampling_brings_repaint_towards_the_posterior(steps: int) -> None:
             -2.746692530810833,
         ),
         (CoPaint(40), [1.0, -0.246842, -0.243531, -0.085065, 0.260504, 0.620487, 0.5909], 96.66326705308165),
+        (
+            CoPaint(40, resamples=2),
+            [-0.017445, -0.569218, -0.560508, -0.19171, -0.01759, 0.354744, -0.017511],
+            3.420019386045169,
+        ),
+        (
+            CoPaint(40, jump_length=5, resamples=3),
+            [-0.011191, -0.619759, -0.611535, -0.244688, -0.011191, 0.289979, -0.011191],
+            0.4393308339640498,
+        ),
     ],
-    ids=["DDNM", "DDNM with time travel", "DDRM", "DPS", "CoPaint"],
+    ids=["DDNM", "DDNM with time travel", "DDRM", "DPS", "CoPaint", "CoPaint-TT", "CoPaint-TT with two climbs each"],
 )
 def test_a_sampler_equals_its_authors_program(sampler: Sampler, picked: list[float], total: float) -> None:
     # All noise after x_T is zero in both programs, since they draw it in another order.
@@ -353,6 +363,12 @@ def test_a_sampler_equals_its_authors_program(sampler: Sampler, picked: list[flo
     assert_published(x.flatten()[PICKED], picked, of=x, rounding=1e-5)
     assert_sum(x, total, rounding=1e-5)
     assert denoiser.calls >= sampler.network_calls
+
+
+def test_copaint_s_network_calls_count_what_is_optimised_before_each_climb() -> None:
+    sampler = CoPaint(8, learning_rate=1e-4, jump_length=2, resamples=2)  # so slow that no line search goes back
+    _, denoiser = run_in_float64(sampler, toy, FirstDrawOnly, 5)
+    assert denoiser.calls == sampler.network_calls == (7 + 2 * 3 + 3) * 5  # three climbs of two
 
 
 def test_ddnm_noises_with_the_share_eta() -> None:
