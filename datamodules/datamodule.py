@@ -17,7 +17,16 @@ from datamodules.files import Files
 from datamodules.sampler import EvaluationSampler, TrainingSampler, position, worker_threads
 from datamodules.summary import lines, summarise
 from datamodules.training import TrainingSet
-from datamodules.transforms import Augmentation, Keyed, Resize, check_augment, first_resize, training_transform
+from datamodules.transforms import (
+    Augmentation,
+    Crop,
+    Keyed,
+    Resize,
+    check_augment,
+    first_resize,
+    resize,
+    training_transform,
+)
 from masks.convention import InpaintingBatch
 from masks.generator import MaskGenerator
 
@@ -53,9 +62,11 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             enlarged until their shorter side fits exactly. Evaluation: shorter side to ``image_size`` (or direct, or
             none), then the centre crop.
         shorter_side: (low, high), both included, drawn uniformly; default: ``image_size``.
+        crop: Of the training samples: "random", or "center" as guided-diffusion trains.
         flip: Mirror half of the training samples left to right.
         augment: Albumentations between resize and crop, OneOf and other compositions too, on uint8 (H, W, 3); training
             only. Pipelines that return another type or range are rejected before training.
+        augment_after_crop: The same after crop and flip, on the square sample; LaMa's CLAHE equalises the crop.
         drop_last: Drop samples at the end of an epoch that do not fill a batch on every device.
         samples_per_epoch: If larger than the number of images, each is used several times with new crops and masks.
         eval_mask: Distribution of the holes in validation and test; default: ``mask``.
@@ -92,6 +103,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         global_batch: int | None = None,
         bands: Bands | None = None,
         white_level: int | None = None,
+        augment_after_crop: Sequence[Augmentation] | None = None,
+        crop: Crop = "random",
     ) -> None:
         super().__init__()
         low, high = shorter_side or (image_size, image_size)
@@ -99,11 +112,13 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             raise ValueError(f"shorter_side is ({low}, {high}); expected image_size ({image_size}) <= low <= high.")
         if resize not in ("shorter", "direct", "none"):
             raise ValueError(f"resize is {resize!r}; expected shorter, direct or none.")
+        if crop not in ("random", "center"):
+            raise ValueError(f"crop is {crop!r}; expected random or center.")
         if on_bad_image not in ("stop", "skip"):
             raise ValueError(f"on_bad_image is {on_bad_image!r}; expected stop or skip.")
         self.mask, self.image_size, self.batch_size, self.num_workers = mask, image_size, batch_size, num_workers
         self.seed, self.resize, self.shorter_side, self.flip = seed, resize, (low, high), flip
-        self.augment = list(augment or ())
+        self.augment, self.augment_after_crop, self.crop = list(augment or ()), list(augment_after_crop or ()), crop
         self.drop_last, self.samples_per_epoch = drop_last, samples_per_epoch
         self.eval_mask, self.eval_seed, self.eval_repeats = eval_mask or mask, eval_seed, eval_repeats
         self.eval_batch_size, self.limit_eval = eval_batch_size or batch_size, limit_eval
@@ -130,7 +145,15 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     def training_set(self) -> TrainingSet:
         if self._training is None:
-            transform = training_transform(self.image_size, self.resize, self.shorter_side, self.flip, self.augment)
+            transform = training_transform(
+                self.image_size,
+                self.resize,
+                self.shorter_side,
+                self.flip,
+                self.augment,
+                self.augment_after_crop,
+                self.crop,
+            )
             self._training = TrainingSet(
                 self.files("train"),
                 self.mask,
@@ -180,9 +203,13 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             self._told.add(stage)
             for line in lines(self.summary() if stage == "fit" else summarise({split: files}, self.limit_eval)):
                 rank_zero_info(line)
-        if stage == "fit" and self.augment:
-            first = Keyed(first_resize(self.image_size, self.resize, self.shorter_side))
-            check_augment(self.augment, first(self.training_set().read(0)[0], np.random.default_rng(0)))
+        if stage == "fit" and (self.augment or self.augment_after_crop):
+            image, rng = self.training_set().read(0)[0], np.random.default_rng(0)
+            check_augment(
+                self.augment, Keyed(first_resize(self.image_size, self.resize, self.shorter_side))(image, rng)
+            )
+            size, after = self.image_size, self.augment_after_crop
+            check_augment(after, resize(image, size, size), argument="augment_after_crop", keeps_size=True)
 
     def train_dataloader(self) -> DataLoader[InpaintingBatch]:
         data = self.training_set()
@@ -289,6 +316,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             "shorter_side": list(self.shorter_side),
             "flip": self.flip,
             "augment": [repr(transform) for transform in self.augment],
+            "augment_after_crop": [repr(transform) for transform in self.augment_after_crop],
+            "crop": self.crop,
             "drop_last": self.drop_last,
             "samples_per_epoch": self.samples_per_epoch,
             "eval_mask": repr(self.eval_mask),

@@ -18,6 +18,7 @@ from masks.files import resize_mask
 from masks.generator import Mask
 
 Resize = Literal["shorter", "direct", "none"]
+Crop = Literal["random", "center"]
 Augmentation: TypeAlias = A.BasicTransform | BaseCompose
 
 
@@ -89,11 +90,14 @@ class Keyed:
         return augmented
 
 
-def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8) -> None:
+def check_augment(
+    augment: Sequence[Augmentation], image: Pixels, draws: int = 8, argument: str = "augment", keeps_size: bool = False
+) -> None:
     """Apply ``augment`` as if every probability were 1, a few times.
 
     Raises:
-        ValueError: Naming the transform that fails or does not return uint8 (H, W, 3).
+        ValueError: Naming the argument and the transform that fails, does not return uint8 (H, W, 3), or changes the
+            size although ``keeps_size``.
     """
     transforms = [_certain(copy.deepcopy(transform)) for transform in augment]
     for draw in range(draws if transforms else 0):
@@ -104,7 +108,7 @@ def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8
                 found = Keyed([transform])(found, rng)
             except Exception as error:  # whatever a transform raises for an image that it cannot take
                 height, width = image.shape[:2]
-                raise ValueError(f"augment: {name} fails on an image of {width}x{height}: {error}") from error
+                raise ValueError(f"{argument}: {name} fails on an image of {width}x{height}: {error}") from error
             # ToFloat may stand here if FromFloat follows.
             culprit = None if is_picture(found) else culprit or name
             if not isinstance(found, np.ndarray):
@@ -112,8 +116,14 @@ def check_augment(augment: Sequence[Augmentation], image: Pixels, draws: int = 8
         if culprit:
             kind = f"{found.dtype} {tuple(found.shape)}"
             raise ValueError(
-                f"augment: {culprit} makes {kind} of an image; expected uint8 (H, W, 3) in [0, 255] at the end. Leave "
-                "it out: images are scaled to [-1, 1] after augment."
+                f"{argument}: {culprit} makes {kind} of an image; expected uint8 (H, W, 3) in [0, 255] at the end. "
+                f"Leave it out: images are scaled to [-1, 1] after {argument}."
+            )
+        if keeps_size and found.shape != image.shape:
+            height, width = found.shape[:2]
+            raise ValueError(
+                f"{argument}: the crop of {image.shape[1]}x{image.shape[0]} becomes {width}x{height}; expected the "
+                "same size. Move what changes it to augment."
             )
 
 
@@ -136,12 +146,20 @@ def first_resize(size: int, resize: Resize, shorter_side: tuple[int, int]) -> li
 
 
 def training_transform(
-    size: int, resize: Resize, shorter_side: tuple[int, int], flip: bool, augment: Sequence[Augmentation]
+    size: int,
+    resize: Resize,
+    shorter_side: tuple[int, int],
+    flip: bool,
+    augment: Sequence[Augmentation],
+    augment_after_crop: Sequence[Augmentation] = (),
+    crop: Crop = "random",
 ) -> Keyed:
-    """Resize, ``augment``, random crop, flip (probability one half)."""
+    """Resize, ``augment``, crop, flip (probability one half), ``augment_after_crop``."""
     first = first_resize(size, resize, shorter_side)
     fit = [AtLeast(size)] if resize == "none" or augment else []
-    return Keyed([*first, *augment, *fit, A.RandomCrop(size, size), *([A.HorizontalFlip(p=0.5)] if flip else [])])
+    cut = A.RandomCrop(size, size) if crop == "random" else A.CenterCrop(size, size)
+    mirror = [A.HorizontalFlip(p=0.5)] if flip else []
+    return Keyed([*first, *augment, *fit, cut, *mirror, *augment_after_crop])
 
 
 def evaluation_transform(size: int, resize: Resize) -> Keyed:
