@@ -18,6 +18,7 @@ from benchmarks.gpu.compiled import require_compilers
 from benchmarks.gpu.support import SMALL, STEPS, Skipped, exact, forget, memory, on
 from benchmarks.utilisation import ROWS, Row, Stopwatch, batches, counter, forward_pass, make, now, random_backbones
 from lit_inpaint.callbacks import Compile
+from lit_inpaint.callbacks.compile import compile_in_place
 from lit_inpaint.module import InpaintingModule
 
 
@@ -122,7 +123,7 @@ def measure(method: Any, row: Row, form: Form, device: str) -> dict[str, Any]:
         method.to(device).eval()
     elif form.compiled:
         for name in method.averaged:
-            getattr(method, name).compile()
+            compile_in_place(getattr(method, name))
     with torch.no_grad(), autocast():
         forward = cell(forward_flops, median(network, device, repeats), row, reached)
     return {

@@ -3,10 +3,25 @@
 from collections.abc import Sequence
 
 import lightning as L
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lit_inpaint.module import parameter_counts
 from lit_inpaint.stage import Stage
+
+
+def compile_in_place(network: torch.nn.Module, backend: str = "inductor") -> None:
+    """``network.compile()`` whose cached code is reused only on processors with the same vector units.
+
+    The key of Inductor's cache on disk omits the vector units (torch 2.14.1). C++ generated for AVX-512 and then built
+    for AVX2 fills half of each vector; the other way round it writes beyond its buffers. Such caches meet in a shared
+    folder, in a container image, and under ``ATEN_CPU_CAPABILITY``. The tag is part of the key. (The key also lacked
+    the number of threads once: github.com/pytorch/pytorch/pull/185049.)
+    """
+    capability, tag = torch.backends.cpu.get_cpu_capability(), torch.compiler.config.cache_key_tag
+    if capability not in tag.split():
+        torch.compiler.config.cache_key_tag = f"{tag} {capability}".strip()
+    network.compile(backend=backend)
 
 
 class Compile(L.Callback):
@@ -42,5 +57,5 @@ class Compile(L.Callback):
             reasons = ", ".join(f"{network}: {reason}" for network, reason in kept_out.items())
             raise ValueError(f"Compile: {name} has no network to compile ({reasons}). Remove the callback.")
         for network in chosen:
-            getattr(pl_module, network).compile(backend=self.backend)
+            compile_in_place(getattr(pl_module, network), self.backend)
         rank_zero_info(f"compiling {', '.join(chosen)} of {name}: the first batches take minutes")

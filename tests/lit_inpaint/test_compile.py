@@ -9,11 +9,14 @@ import torch
 from torch._dynamo.utils import counters
 
 from lit_inpaint.callbacks import EMA, Compile
+from lit_inpaint.callbacks.compile import compile_in_place
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV1, DeepFillV2, LaMa
 from lit_inpaint.methods.dsi.stages import DSIVQVAE
 from lit_inpaint.module import InpaintingModule
 from tests.support.fitting import fit, samples, small
+
+NO_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 
 
 def small_v2() -> DeepFillV2:
@@ -30,7 +33,7 @@ def small_v2() -> DeepFillV2:
             marks=[
                 pytest.mark.slow,
                 pytest.mark.timeout(900),  # what the C++ compiler takes on a busy machine
-                pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler"),
+                NO_COMPILER,
             ],
         ),
     ],
@@ -45,6 +48,7 @@ def test_compiled_gan_takes_the_steps_of_the_eager_one_and_resumes_bit_for_bit(t
     eager, whole = small_v2(), small_v2()
     fit(eager, samples(size=32), 4, callbacks=[EMA(0.5)])
     compiled(whole, 4)
+    assert torch.backends.cpu.get_cpu_capability() in torch.compiler.config.cache_key_tag.split()
     assert counters["stats"]["unique_graphs"] > 0 and not counters["graph_break"]
     for name, parameter in whole.named_parameters():
         torch.testing.assert_close(parameter, eager.get_parameter(name), rtol=0, atol=2e-5)
@@ -54,6 +58,27 @@ def test_compiled_gan_takes_the_steps_of_the_eager_one_and_resumes_bit_for_bit(t
     resumed = small_v2()
     compiled(resumed, 4, ckpt_path=tmp_path / "half.ckpt")
     assert all(torch.equal(p, whole.get_parameter(name)) for name, p in resumed.named_parameters())
+
+
+@pytest.mark.slow
+@NO_COMPILER
+def test_code_generated_for_other_vector_units_is_not_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """AVX-512's code, compiled for AVX2, leaves every second half vector unwritten: NaN by chance."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    image = torch.randn(4, 1024, generator=torch.Generator().manual_seed(0))
+    for capability, hits in ("AVX512", 0), ("AVX2", 0), ("AVX2", 1):
+        torch._dynamo.reset()
+        counters.clear()
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", capability.lower())  # what Inductor generates code for
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        network = torch.nn.Sequential(torch.nn.ELU(), torch.nn.Sigmoid())
+        eager = network(image)
+        with torch.compiler.config.patch(cache_key_tag=""):
+            compile_in_place(network)
+            torch.testing.assert_close(network(image), eager)
+        assert counters["aot_autograd"]["autograd_cache_hit"] == hits
 
 
 @pytest.mark.slow
