@@ -27,10 +27,10 @@ without it is a bug in lit-inpaint: please report it.
 
 COMMANDS = {  # name: (module with main(argv), one line of help); the order is that of --help
     "Train": {
-        "fit": ("experiments.train.cli", "train a method; --print_config shows every setting"),
-        "validate": ("experiments.train.cli", "evaluate a checkpoint on the validation images"),
-        "test": ("experiments.train.cli", "evaluate a checkpoint on the test images"),
-        "predict": ("experiments.train.cli", "complete the test images of a data set as PNGs"),
+        "fit": ("experiments.train.command", "train a method"),
+        "validate": ("experiments.train.command", "evaluate a checkpoint on the validation images"),
+        "test": ("experiments.train.command", "evaluate a checkpoint on the test images"),
+        "predict": ("experiments.train.command", "complete the test images of a data set as PNGs"),
         "sweep": ("experiments.sweep.command", "train over a search space in W&B's schema, offline and resumable"),
         "runs": (
             "experiments.run.listing",
@@ -68,6 +68,9 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "masks": ("experiments.catalogue.masks", "write, show and measure masks"),
         "prepare": ("experiments.train.prepare", "check a data set's folder and write its lists"),
     },
+    "Help": {
+        "doctor": ("experiments.catalogue.doctor", "check versions, devices, weights, disk and names that clash"),
+    },
 }
 
 SAFE_PATH = "lit-inpaint"  # the value of PYTHONSAFEPATH that says who has set it; Python takes any
@@ -89,7 +92,16 @@ def main(argv: list[str] | None = None) -> None:
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(help_text(), end="")
         sys.exit(0)
+    if argv[0] in {"-V", "--version", "version"}:
+        import lit_inpaint
+
+        print(f"lit-inpaint {lit_inpaint.__version__}")
+        sys.exit(0)
     modules = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
+    if argv[0] == "doctor":  # without the rest of our packages, which a file may shadow
+        from experiments.catalogue import doctor
+
+        sys.exit(doctor.main(argv[1:]))
     _check_own_packages()
     command, *rest = take_imports(argv) or ["help"]
     if command not in modules:
@@ -98,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         fail(f"there is no command '{command}'. {nearest(command, modules)}")
     try:
         module = importlib.import_module(modules[command])
-        code = module.main([command, *rest]) if module.__name__ == "experiments.train.cli" else module.main(rest)
+        code = module.main([command, *rest]) if module.__name__ == "experiments.train.command" else module.main(rest)
     except KeyboardInterrupt:
         print("lit-inpaint: interrupted", file=sys.stderr)
         sys.exit(130)

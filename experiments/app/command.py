@@ -4,12 +4,13 @@ import argparse
 import os
 
 from experiments.app.folder import finish, own_folder
+from experiments.files.options import Parser
 from experiments.web import is_loopback
 from lit_inpaint.load import method_classes
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint app",
         description="A local web page to load a photograph, paint the hole, draw guide lines and compare methods.",
         epilog="Needs gradio: pip install 'lit-inpaint[app]'.",

@@ -1,13 +1,13 @@
 """``lit-inpaint configs``: list the built-in YAMLs and show one. Imports no torch."""
 
-import argparse
 import re
 
 from experiments.files.find import INSTALLED, find_yaml
+from experiments.files.options import Parser
 
 
 def main(argv: list[str]) -> int:
-    p = argparse.ArgumentParser(prog="lit-inpaint configs", description=__doc__)
+    p = Parser(prog="lit-inpaint configs", description=__doc__)
     commands = p.add_subparsers(required=True, dest="command", metavar="list | show")
     every = commands.add_parser("list", help="every YAML with the first sentence of its comment")
     every.add_argument("folder", nargs="?", default="", help="only those of one folder: lama, masks, protocols, ...")

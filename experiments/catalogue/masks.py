@@ -13,6 +13,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from experiments.files.find import INSTALLED, find_yaml
+from experiments.files.options import Parser
 from experiments.files.read import read_yaml
 from experiments.files.variables import expanded
 from experiments.files.write import write_text
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lit-inpaint masks", description=__doc__)
+    parser = Parser(prog="lit-inpaint masks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="write | show | measure")
 
     write = commands.add_parser("write", help="write a fixed set of masks with its recipe", description=_write.__doc__)

@@ -1,6 +1,5 @@
 """``lit-inpaint methods``: list all methods, show one in full, measure its memory."""
 
-import argparse
 import inspect
 import json
 import shutil
@@ -15,6 +14,7 @@ import yaml
 from experiments.catalogue.configs import first_sentence
 from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
+from experiments.files.options import Parser
 from lit_inpaint import methods, plugins
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.load import is_method, method_class
@@ -163,7 +163,7 @@ def where(need: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lit-inpaint methods",
         description="List all methods, oldest first, show one in full, or measure the memory of its training step.",
         epilog="Example: lit-inpaint methods AOTGAN --memory --size 256 style_weight=0 perceptual_weight=0",

@@ -10,6 +10,7 @@ from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import render
 from experiments.compare.reader import read_folders
 from experiments.compare.table import Table
+from experiments.files.options import Parser
 from experiments.files.write import write_text
 from experiments.records.intervals import LEAST
 from experiments.records.record import Record
@@ -18,7 +19,7 @@ from experiments.run.curves import History
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint compare",
         description="Combine benchmark records and training curves into one page, with Markdown, CSV and LaTeX beside "
         "it. Results of different protocols never share a column.",

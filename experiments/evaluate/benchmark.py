@@ -22,6 +22,7 @@ from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
 from experiments.evaluate.outputs import label_sources
 from experiments.evaluate.protocol import Protocol, load_protocols
+from experiments.files.options import Parser
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
@@ -36,7 +37,7 @@ MAY_CHANGE = (
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint benchmark",
         description="Evaluate methods under a protocol. Safe to interrupt: run the same command again to resume.",
         epilog="Records, pictures and journals are written to --out; `lit-inpaint compare OUT` turns them into a page.",

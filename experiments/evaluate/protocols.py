@@ -14,6 +14,7 @@ from experiments.evaluate.laws import masks_of, rows_of
 from experiments.evaluate.outputs import PREFIX, label_sources
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
+from experiments.files.options import Parser
 from experiments.files.read import read_yaml
 
 
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="lit-inpaint protocol", description=__doc__)
+    p = Parser(prog="lit-inpaint protocol", description=__doc__)
     commands = p.add_subparsers(required=True, metavar="list | show | export | score")
     commands.add_parser("list", help=_list.__doc__, description=_list.__doc__).set_defaults(command=_list)
     w = commands.add_parser("show", help=_show.__doc__, description=_show.__doc__)

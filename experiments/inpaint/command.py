@@ -16,6 +16,7 @@ import torch
 
 from datamodules.bands import reading_settings
 from datamodules.reading import read_image
+from experiments.files.options import Parser
 from experiments.files.write import write_png
 from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
 from experiments.inpaint.original import conversions, kept
@@ -38,7 +39,7 @@ MAY_CHANGE = (
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint inpaint",
         description="Fill the holes in an image, or in all images of a folder. Known pixels stay unchanged.",
         epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "

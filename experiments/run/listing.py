@@ -1,12 +1,12 @@
 """``lit-inpaint runs DIR``: every run below a folder, its status, and the command that resumes it."""
 
-import argparse
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from experiments.files.options import Parser
 from experiments.run import Run
 from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
 from lit_inpaint import renamed
@@ -35,7 +35,7 @@ class Line:
 
 
 def main(argv: list[str]) -> int:
-    p = argparse.ArgumentParser(prog="lit-inpaint runs", description=__doc__)
+    p = Parser(prog="lit-inpaint runs", description=__doc__)
     p.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="searched at any depth (default: runs)")
     shown = "key whose best value is shown, or the last if its direction is unknown (default: val/psnr_hole if logged)"
     p.add_argument("--metric", help=shown)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.files.find import find_yaml
+from experiments.files.options import Parser
 from experiments.sweep.space import Sweep, read_sweep
 
 if TYPE_CHECKING:  # Optuna is an extra
@@ -24,7 +25,7 @@ PAGE_EVERY = 30.0  # seconds, while trials end
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint sweep",
         description="Train over a search space in W&B's sweep schema, offline, with Optuna. Run the same command again "
         "to resume, or on another machine with the same --out or --storage to join.",

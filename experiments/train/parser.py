@@ -21,6 +21,10 @@ from lit_inpaint.load import stage_classes
 from masks.build import laws
 from masks.nearest import nearest
 
+OPTIONS = (
+    "config", "print_config", "trainer", "model", "data", "seed_everything", "ckpt_path", "init_from", "weights",
+    "import",
+)  # fmt: skip
 MODE = "omegaconf+"  # of Parser: interpolations follow what a later file or the command line overrides
 _load: Callable[[str], Any] = get_omegaconf_loader(MODE)  # type: ignore[no-untyped-call]
 
@@ -96,7 +100,7 @@ class Parser(LightningArgumentParser):
             elif "." in key or not self.subcommands_of_fit():
                 allowed = {action.dest.split(".")[0] for action in self._actions} - {"help", "optimisation"}
             else:
-                allowed = {"trainer", "model", "data", "seed_everything", "ckpt_path", "init_from", "weights"}
+                allowed = set(OPTIONS)
             if "." in key and key.split(".")[0] not in {"trainer", "model", "data"}:
                 key, allowed = key.split(".")[0], {"trainer", "model", "data"}
             return f"there is no setting '{key}'. {nearest(key.split('.')[-1], allowed)}"

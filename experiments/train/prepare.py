@@ -10,6 +10,7 @@ from pathlib import Path
 import datamodules
 from datamodules.published import PublishedData
 from datamodules.reading import UnreadableImageError, read_image
+from experiments.files.options import Parser
 from masks.atomic import whole
 from masks.regular import read_text
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
     about += [
         f"{name} --split {split}: {named.source}" for name, cls in sets.items() for split, named in cls.SPLITS.items()
     ]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lit-inpaint prepare",
         description="Check a data set's folder and write the lists of its splits. Nothing is downloaded.",
         epilog="\n\n".join([*about, OTHER]),

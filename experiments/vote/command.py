@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from experiments.compare.reader import read_folders
+from experiments.files.options import Parser
 from experiments.records.files import write_column
 from experiments.vote.result import Votes, binomial, column
 from experiments.vote.store import CONSISTENT, Store
@@ -11,7 +12,7 @@ from experiments.vote.study import Study, make_study
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint vote",
         description="A page on this machine that shows two completions of one image and asks which looks more real. "
         "Answers are in OUT/votes as soon as they are given; the same command resumes.",

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from experiments.files.key_value import key_value
+from experiments.files.options import Parser
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
@@ -27,7 +28,7 @@ from masks.nearest import nearest
 
 
 def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint assemble",
         description="Combine the separately trained stages of a method into one checkpoint for inpaint and benchmark.",
         epilog="`lit-inpaint assemble METHOD --help` shows the stages of a method, a flag each.",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.files.options import Parser
 from experiments.weights.imports import weights_module
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
@@ -29,7 +30,7 @@ class Whole(nn.Module):
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint export",
         description="Export a method for other programs: onnx and safetensors for feed-forward networks, verified "
         "against the original before they are kept; official for the published program of its variant.",

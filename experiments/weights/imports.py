@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from experiments.files.options import Parser
 from lit_inpaint.checkpoints import (
     FORMAT,
     AtomicCheckpointIO,
@@ -32,7 +33,7 @@ FOREIGN = (LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lit-inpaint import-weights",
         description="Turn published weights into a checkpoint for inpaint, benchmark and fit --init_from.",
         epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads.",

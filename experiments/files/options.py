@@ -1,0 +1,36 @@
+"""The parser of every command but fit's: a user error is one line, and a misspelt option names its nearest."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from masks.nearest import nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises ValueError where argparse prints its usage and exits, and names an unknown option before anything else:
+    argparse first misses what the misspelt option would have given.
+
+    >>> parser = Parser(prog="lit-inpaint inpaint")
+    >>> _ = parser.add_argument("--method", required=True)
+    >>> parser.parse_args(["--metod", "Telea"])
+    Traceback (most recent call last):
+    ValueError: there is no option --metod. Did you mean '--method'? Allowed: --help, --method.
+    """
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        options = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        nested = any(isinstance(action.choices, dict) for action in self._actions)  # their parsers check their own
+        for word in [] if nested else words[: words.index("--") if "--" in words else None]:
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(option.startswith(name) for option in options):
+                self.error(f"there is no option {name}. {nearest(name, options)}")
+        return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        named = "Allowed:" in message or "Did you mean" in message
+        raise ValueError(message if named else f"{message}; `{self.prog} --help` shows every option.")
