@@ -98,12 +98,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"lit-inpaint {lit_inpaint.__version__}")
         sys.exit(0)
     modules = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
-    if argv[0] == "doctor":  # without the rest of our packages, which a file may shadow
-        from experiments.catalogue import doctor
-
-        sys.exit(doctor.main(argv[1:]))
-    _check_own_packages()
-    command, *rest = take_imports(argv) or ["help"]
+    if argv[0] != "doctor":  # which names every clash, and imports no more of ours than it can
+        _check_own_packages()
+        argv = take_imports(argv)
+    command, *rest = argv or ["help"]
     if command not in modules:
         from masks.nearest import nearest
 

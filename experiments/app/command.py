@@ -4,9 +4,9 @@ import argparse
 import os
 
 from experiments.app.folder import finish, own_folder
-from experiments.files.options import Parser
 from experiments.web import is_loopback
 from lit_inpaint.load import method_classes
+from lit_inpaint.options import Parser
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 import re
 
 from experiments.files.find import INSTALLED, find_yaml
-from experiments.files.options import Parser
+from lit_inpaint.options import Parser
 
 
 def main(argv: list[str]) -> int:

@@ -13,11 +13,11 @@ import yaml
 from PIL import Image, ImageDraw
 
 from experiments.files.find import INSTALLED, find_yaml
-from experiments.files.options import Parser
 from experiments.files.read import read_yaml
 from experiments.files.variables import expanded
 from experiments.files.write import write_text
 from lit_inpaint import plugins
+from lit_inpaint.options import Parser
 from masks.area import BUCKETS, bucket
 from masks.atomic import whole
 from masks.build import build, find_class, laws

@@ -14,11 +14,11 @@ import yaml
 from experiments.catalogue.configs import first_sentence
 from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
-from experiments.files.options import Parser
 from lit_inpaint import methods, plugins
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.load import is_method, method_class
 from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.options import Parser
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 

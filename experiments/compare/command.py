@@ -10,12 +10,12 @@ from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import render
 from experiments.compare.reader import read_folders
 from experiments.compare.table import Table
-from experiments.files.options import Parser
 from experiments.files.write import write_text
 from experiments.records.intervals import LEAST
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
+from lit_inpaint.options import Parser
 
 
 def parser() -> argparse.ArgumentParser:

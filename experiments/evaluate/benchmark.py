@@ -22,11 +22,11 @@ from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
 from experiments.evaluate.outputs import label_sources
 from experiments.evaluate.protocol import Protocol, load_protocols
-from experiments.files.options import Parser
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint.metrics import definition
+from lit_inpaint.options import Parser
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.

@@ -14,8 +14,8 @@ from experiments.evaluate.laws import masks_of, rows_of
 from experiments.evaluate.outputs import PREFIX, label_sources
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
-from experiments.files.options import Parser
 from experiments.files.read import read_yaml
+from lit_inpaint.options import Parser
 
 
 def main(argv: list[str]) -> int:

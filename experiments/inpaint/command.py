@@ -16,7 +16,6 @@ import torch
 
 from datamodules.bands import reading_settings
 from datamodules.reading import read_image
-from experiments.files.options import Parser
 from experiments.files.write import write_png
 from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
 from experiments.inpaint.original import conversions, kept
@@ -26,6 +25,7 @@ from experiments.run.journal import Journal, content_of, settings_of
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.options import Parser
 from masks.files import read_mask
 
 MAY_CHANGE = (

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.files.options import Parser
 from experiments.run import Run
 from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
 from lit_inpaint import renamed
 from lit_inpaint.metrics import headline, higher_is_better
+from lit_inpaint.options import Parser
 
 SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.files.find import find_yaml
-from experiments.files.options import Parser
 from experiments.sweep.space import Sweep, read_sweep
+from lit_inpaint.options import Parser
 
 if TYPE_CHECKING:  # Optuna is an extra
     from optuna.trial import FrozenTrial

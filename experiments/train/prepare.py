@@ -10,7 +10,7 @@ from pathlib import Path
 import datamodules
 from datamodules.published import PublishedData
 from datamodules.reading import UnreadableImageError, read_image
-from experiments.files.options import Parser
+from lit_inpaint.options import Parser
 from masks.atomic import whole
 from masks.regular import read_text
 

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from experiments.compare.reader import read_folders
-from experiments.files.options import Parser
 from experiments.records.files import write_column
 from experiments.vote.result import Votes, binomial, column
 from experiments.vote.store import CONSISTENT, Store
 from experiments.vote.study import Study, make_study
+from lit_inpaint.options import Parser
 
 
 def parser() -> argparse.ArgumentParser:

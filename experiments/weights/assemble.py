@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from experiments.files.key_value import key_value
-from experiments.files.options import Parser
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.options import Parser
 from masks.nearest import nearest
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.files.options import Parser
 from experiments.weights.imports import weights_module
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.options import Parser
 from masks.atomic import whole
 from masks.convention import composite
 

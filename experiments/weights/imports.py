@@ -11,7 +11,6 @@ from typing import Any
 import lightning as L
 import torch
 
-from experiments.files.options import Parser
 from lit_inpaint.checkpoints import (
     FORMAT,
     AtomicCheckpointIO,
@@ -25,6 +24,7 @@ from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.foreign import torch7
 from lit_inpaint.load import load_method, method_classes, stage_classes
+from lit_inpaint.options import Parser
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
