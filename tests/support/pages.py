@@ -7,7 +7,7 @@ A step starts with a line ``**N. ...**`` that states the action and the file; th
     **2. One line in `path`**            an import line, and its name in ``__all__``
     **3. One row in `LIST` of `path`**   the first row of a list
     **3. One row below ... of `path`**   the last row of the last table of metrics
-    **3. One paragraph at the end of `path`**
+    **3. One paragraph at the end of "Heading" in `path`**
     **4. ...** without a path            what one runs, and not a change
 """
 
@@ -58,8 +58,11 @@ def changed(said: str, before: str, content: str) -> str:
     if said.startswith("One row below"):
         last = [line for line in before.splitlines(keepends=True) if line.startswith("| `")][-1]
         return before.replace(last, last + content, 1)
-    if said.startswith("One paragraph at the end"):
-        return f"{before}\n{content}"
+    if section := re.match(r'One paragraph at the end of "(.+)" in', said):
+        start, heading, rest = before.partition(f"## {section[1]}\n")
+        assert heading, f"there is no section {section[1]!r}"
+        inside, end, after = rest.partition("\n## ")
+        return f"{start}{heading}{inside}\n{content}{end}{after}"
     assert not before, f"the page writes a file that is there: {said}"
     assert bool(content) is not said.startswith("An empty"), said
     return content
