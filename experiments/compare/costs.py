@@ -9,7 +9,7 @@ from experiments.records.record import Record
 
 @dataclass(frozen=True)
 class Cost:
-    """One column. Less is better.
+    """One column. Less of a cost is better; a quantity of which more is better is a metric.
 
     Args:
         name: Name of the CSV column.

@@ -157,7 +157,7 @@
     if (zero) draw(svg, "text", { x: x(0), y: box.bottom + 20, "text-anchor": "middle" }, "none");
     const better = { true: ", higher is better", false: ", lower is better" }[quality.higher] || "";
     draw(svg, "text", { x: box.left, y: 10 }, `${quality.name}${better}`);
-    draw(svg, "text", { x: box.right, y: height - 8, "text-anchor": "end" }, `${costName}${positive.length > 1 ? ", logarithmic" : ""}`);
+    draw(svg, "text", { x: box.right, y: height - 8, "text-anchor": "end" }, `${costName}, lower is better${positive.length > 1 ? ", logarithmic" : ""}`);
 
     const sign = quality.higher ? 1 : -1;
     const front = [];
