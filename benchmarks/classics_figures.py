@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     cup = photo(data.coffee()[60:220, 300:460])
     hole = torch.zeros(1, 1, 160, 160)
     hole[..., 50:110, 20:75] = 1
-    found = PatchMatch().complete((panel(cup)).astype(np.float64), hole[0, 0].numpy() == 1)
+    found = PatchMatch().complete_array((panel(cup)).astype(np.float64), hole[0, 0].numpy() == 1)
     save(
         folder / "patchmatch_field.png",
         [[panel(cup * (1 - hole) + hole), found.image.round().astype(np.uint8), draw_field(found.match)]],

@@ -2,6 +2,7 @@
 
 import dis
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -102,6 +103,7 @@ def main(argv: list[str] | None = None) -> None:
         _check_own_packages()
         argv = take_imports(argv)
     command, *rest = argv or ["help"]
+    show_messages()
     if command not in modules:
         from masks.nearest import nearest
 
@@ -186,6 +188,22 @@ def reason_of(error: Exception) -> str:
     """Message of an error; one from a DataLoader worker carries its traceback, which ends with the reason."""
     name = type(error).__name__
     return str(error).rpartition(f"{name}: ")[2] if str(error).startswith(f"Caught {name} in") else str(error)
+
+
+class _Messages(logging.Handler):
+    """What our packages log, on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"lit-inpaint: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
+def show_messages() -> None:
+    """From Python, logging is the caller's; a command shows what its functions log."""
+    for package in ("lit_inpaint", "experiments"):
+        logger = logging.getLogger(package)
+        logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, _Messages) for handler in logger.handlers):
+            logger.addHandler(_Messages())
 
 
 def fail(message: str) -> None:

@@ -1,15 +1,20 @@
 """What every inpainting method promises: the contract of fill / predict / forward / sample, and equal evaluation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, overload
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint import pictures
 from lit_inpaint.metrics import CHEAP, ImageMean
+from lit_inpaint.pictures import Array, Picture, Range
 from lit_inpaint.stage import Stage, key
+from lit_inpaint.windows import TILE, complete
 from masks.convention import InpaintingBatch, check, composite, erase, hole_box
 
 
@@ -95,6 +100,94 @@ class InpaintingModule(Stage, ABC):
             return self.complete_unchecked(image, mask).expand(n, *image.shape)
         names = names or [str(index) for index in range(len(image))]
         return torch.stack([self.complete_unchecked(image, mask, **self.draws(seed, names, k)) for k in range(n)])
+
+    @overload
+    def complete(
+        self,
+        image: Picture,
+        mask: Image.Image | Array | Tensor,
+        *,
+        samples: None = None,
+        seed: int = 0,
+        name: str | Sequence[str] | None = None,
+        value_range: Range | None = None,
+        tile: int = TILE,
+        **guides: Image.Image | Array | Tensor,
+    ) -> Picture: ...
+
+    @overload
+    def complete(
+        self,
+        image: Picture,
+        mask: Image.Image | Array | Tensor,
+        *,
+        samples: int,
+        seed: int = 0,
+        name: str | Sequence[str] | None = None,
+        value_range: Range | None = None,
+        tile: int = TILE,
+        **guides: Image.Image | Array | Tensor,
+    ) -> list[Picture]: ...
+
+    def complete(
+        self,
+        image: Picture,
+        mask: Image.Image | Array | Tensor,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        name: str | Sequence[str] | None = None,
+        value_range: Range | None = None,
+        tile: int = TILE,
+        **guides: Image.Image | Array | Tensor,
+    ) -> Picture | list[Picture]:
+        """Fill the hole of a picture of any size; what comes back is of the kind that was given. Known pixels are
+        unchanged. The same call as ``lit-inpaint inpaint``, with the same result to the bit.
+
+        >>> import numpy as np
+        >>> from lit_inpaint import load_method
+        >>> image, mask = np.full((32, 48, 3), 100, np.uint8), np.zeros((32, 48), bool)
+        >>> image[8:16, 8:16], mask[8:16, 8:16] = 255, True
+        >>> load_method("Telea").complete(image, mask)[12, 12]
+        array([100, 100, 100], dtype=uint8)
+
+        Args:
+            image: A PIL image in RGB or grey; an array (H, W, 3) or a tensor (3, H, W) or (B, 3, H, W), RGB, uint8 from
+                0 to 255 or floats in [-1, 1].
+            mask: The hole is white, True, 1 or 255; everything else False or 0. (H, W), of any kind; of a batch
+                (B, 1, H, W) as well.
+            samples: So many completions, as a list; a method that is not ``diverse`` repeats its one.
+            seed: Of the random draws, with ``name`` and the number of the sample.
+            name: What the draws are keyed by, a name for each image of a batch. Default: the file from which a PIL
+                image was opened, without its suffix, as ``lit-inpaint inpaint`` does; "0", "1", ... for all others.
+            value_range: (darkest, brightest) of floats in another range than [-1, 1], such as (0, 1). Floats that all
+                lie in [0, 1] are refused without it: they may be either.
+            tile: Larger images are completed in windows of at most this side around their holes; 0: whole.
+            guides: What the method takes beside the mask (``guided_by``), drawn like it: ``sketch=lines``.
+
+        Raises:
+            ValueError: Stating what was given, what is allowed and what to do.
+        """
+        if samples is not None and samples < 1:
+            raise ValueError(f"samples is {samples}; expected at least 1.")
+        if unknown := [guide for guide in guides if guide not in self.guided_by]:
+            allowed = ", ".join(self.guided_by) or "none"
+            raise ValueError(f"{type(self).__name__} takes no {unknown[0]}. Guides that it takes: {allowed}.")
+        pixels = pictures.read(image)
+        given, holes = pictures.signed(pixels, value_range), pictures.read_hole(mask, pixels)
+        names = pictures.names_of(image, len(pixels), name)
+        drawn = {guide: pictures.read_hole(drawing, pixels, guide) for guide, drawing in guides.items()}
+        found = []
+        with _evaluating(self):
+            for number in range((samples or 1) if self.diverse else 1):
+                batch = [
+                    complete(self, x, hole, key, number, seed, tile, {guide: maps[i] for guide, maps in drawn.items()})
+                    for i, (x, hole, key) in enumerate(zip(given, holes, names, strict=True))
+                ]
+                found.append(torch.stack(batch))
+        found *= (samples or 1) // len(found)
+        completed = [pictures.like(image, pixels, one, holes, value_range) for one in found]
+        return completed[0] if samples is None else completed
 
     def draws(self, seed: int, names: Sequence[str], number: int = 0) -> dict[str, Any]:
         """Arguments of :meth:`forward` and :meth:`predict` that key what a ``diverse`` method draws by (seed, image
@@ -193,6 +286,18 @@ class InpaintingModule(Stage, ABC):
 
     def on_test_epoch_end(self) -> None:
         self._log_metrics("test")
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Batch statistics and dropout as in evaluation, and afterwards as before."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def parameter_counts(module: nn.Module) -> dict[str, int]:

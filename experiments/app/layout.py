@@ -6,7 +6,7 @@ import gradio as gr
 
 from experiments.app.folder import KEPT
 from experiments.app.handlers import Page
-from experiments.inpaint.large import TILE
+from lit_inpaint.windows import TILE
 
 EDITOR = """
 <div class="bar">

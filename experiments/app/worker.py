@@ -14,10 +14,11 @@ from PIL import Image
 
 from datamodules.reading import read_image
 from experiments.files.write import write_png
-from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
+from experiments.inpaint.large import refuse_too_large
 from lit_inpaint.calls import counted
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.windows import TILE, complete_pixels, windows_of
 from masks.files import read_mask
 
 PREVIEW = 1280  # pixels of the longer side of what the page shows
@@ -157,7 +158,7 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
         for number in range(count):
             tell(f"completion {number + 1} of {count}")
             arguments = (Path(task.image).stem, number, task.seed, task.tile, guides, advance)
-            result = complete(method, pixels, hole, *arguments)
+            result = complete_pixels(method, pixels, hole, *arguments)
             name = f"{label}{f'-{number}' if count > 1 else ''}"
             file = write_png(result, Path(task.folder), f"{name}.png")
             preview = write_png(small(result), Path(task.folder), f"{name}.preview.png")

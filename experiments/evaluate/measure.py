@@ -5,8 +5,8 @@ from the journal, so an interrupted evaluation gives the same numbers as an unin
 """
 
 import io
+import logging
 import math
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from experiments.run.journal import Journal, Row
 from lit_inpaint.metrics import Features, round_to_8_bits
 from masks.convention import InpaintingBatch, erase, to_pixels
 
+logger = logging.getLogger(__name__)
+
 
 def finished(job: Job, journal: Journal) -> Record | None:
     """The record of a finished, successful job; failed ones are retried."""
@@ -36,7 +38,7 @@ def finished(job: Job, journal: Journal) -> Record | None:
     except NewerFormatError:
         raise
     except ValueError as error:
-        print(f"lit-inpaint: {job.record_path} is rewritten from its journal: {error}", file=sys.stderr)
+        logger.warning("%s is rewritten from its journal: %s", job.record_path, error)
         return None
     return None if record.not_applicable else record
 

@@ -17,7 +17,7 @@ import torch
 from datamodules.bands import reading_settings
 from datamodules.reading import read_image
 from experiments.files.write import write_png
-from experiments.inpaint.large import TILE, complete, refuse_too_large, windows_of
+from experiments.inpaint.large import refuse_too_large
 from experiments.inpaint.original import conversions, kept
 from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
 from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
@@ -26,6 +26,7 @@ from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.options import Parser
+from lit_inpaint.windows import TILE, complete_pixels, windows_of
 from masks.files import read_mask
 
 MAY_CHANGE = (
@@ -260,7 +261,9 @@ def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     memory = refuse_too_large(method, hole, a.tile) if share else None
     options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
     for number, target in enumerate(pair.outputs):
-        result = complete(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else pixels
+        result = (
+            complete_pixels(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else pixels
+        )
         write_png(result, run.out, staged(target).relative_to(run.out).as_posix(), flush=True, **options)
     windows = windows_of(method, hole, a.tile)
     dark = a.white_level is None and int(pixels.max()) < 128

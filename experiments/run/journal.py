@@ -3,8 +3,8 @@
 import argparse
 import fcntl
 import json
+import logging
 import os
-import sys
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +15,7 @@ from typing import Protocol as Structural
 
 from lit_inpaint.backbones import sha256
 
+logger = logging.getLogger(__name__)
 FORMAT = 1  # of the journal's lines
 Row = dict[str, Any]
 
@@ -90,7 +91,7 @@ class Journal:
         shown, more = self._damaged[:5], len(self._damaged) - 5
         lines = f"line{'s' * (len(self._damaged) > 1)} {', '.join(map(str, shown))}{f' and {more} more' * (more > 0)}"
         lost = "the lost items will be redone" if self._ours else "it starts over"
-        print(f"lit-inpaint: {self.path}: {lines} damaged and skipped; {lost}.", file=sys.stderr)
+        logger.warning("%s: %s damaged and skipped; %s.", self.path, lines, lost)
 
     def append(self, rows: list[Row]) -> None:
         self._write(rows)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.inpaint.large import complete
 from lit_inpaint.methods import DeepFillV2, PartialConv, Telea
 from lit_inpaint.methods.ict.palette import read_palette
+from lit_inpaint.windows import complete_pixels
 from masks.files import write_mask
 from tests.support import fuzzing
 from tests.support.fuzzing import DAMAGES, FATAL, SEED, SIZE, Arena, encoded, hole, photo, with_header
@@ -426,12 +426,12 @@ def test_unusual_images_and_masks_give_the_pixels_of_plain_ones(arena: Arena) ->
             Path(image).write_bytes(content), Path(mask_file).write_bytes(mask)
             arena.attempt(name, inpaint(f"./{image}", f"./{mask_file}", *flags), refused=False)
             found = np.asarray(Image.open("out/o.png"))
-            assert (found == complete(Telea(), pixels, hole(), "x")).all(), f"other pixels from {name}"
+            assert (found == complete_pixels(Telea(), pixels, hole(), "x")).all(), f"other pixels from {name}"
     arena.verdict(least=45)
 
 
 def test_unusual_layouts_of_folders_and_checkpoints_are_read(arena: Arena) -> None:
-    expected = complete(Telea(), photo(), hole(), "x")
+    expected = complete_pixels(Telea(), photo(), hole(), "x")
     layouts: dict[str, tuple[str, str, list[str]]] = {
         "one folder": ("in/x.png", "in/x_mask001.png", ["in", "in"]),
         "masks below": ("in/x.png", "in/masks/x.png", ["in", "in/masks"]),

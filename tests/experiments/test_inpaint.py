@@ -16,8 +16,9 @@ from PIL import ExifTags, Image, ImageCms
 
 from experiments.cli import main
 from experiments.inpaint import command as inpaint
-from experiments.inpaint.large import TILE, Window, available_memory, complete, estimate, plan
+from experiments.inpaint.large import available_memory, estimate
 from lit_inpaint.methods import DeepFillV2, Harmonic, Telea
+from lit_inpaint.windows import TILE, Window, complete_pixels, plan
 from masks.files import write_mask
 from tests.support.pictures import SIZE, hole, photo
 
@@ -110,7 +111,7 @@ def outside(root: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def clean() -> bytes:
     """The result for ``photo(1)`` from a run with only good files."""
-    filled = complete(Telea(), np.asarray(photo(1)), hole(), "good")
+    filled = complete_pixels(Telea(), np.asarray(photo(1)), hole(), "good")
     return filled.tobytes()
 
 
@@ -461,7 +462,7 @@ def test_windows_fill_every_hole_pixel_from_what_is_known_alone():
     mask = holes_of_all_kinds()
     constant = np.full((900, 1500, 3), 90, np.uint8)
     poisoned = np.where(mask[..., None] == 1, np.uint8(255), constant)
-    assert (complete(Harmonic(), poisoned, mask, "x", tile=256) == constant).all()
+    assert (complete_pixels(Harmonic(), poisoned, mask, "x", tile=256) == constant).all()
 
 
 def test_one_window_around_a_hole_equals_the_method_on_that_crop():
@@ -472,8 +473,8 @@ def test_one_window_around_a_hole_equals_the_method_on_that_crop():
     network = DeepFillV2(width=8).eval()
     (window,) = plan(mask, 256)
     top, left, bottom, right = window.box
-    crop = complete(network, picture[top:bottom, left:right], mask[top:bottom, left:right], "x")
-    assert (complete(network, picture, mask, "x", tile=256)[top:bottom, left:right] == crop).all()
+    crop = complete_pixels(network, picture[top:bottom, left:right], mask[top:bottom, left:right], "x")
+    assert (complete_pixels(network, picture, mask, "x", tile=256)[top:bottom, left:right] == crop).all()
 
 
 def test_the_estimate_of_a_network_grows_with_the_window_and_too_much_is_refused_with_a_way_out(monkeypatch, capsys):

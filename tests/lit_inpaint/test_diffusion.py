@@ -3,6 +3,7 @@
 Numbers of official programs were printed by openai/guided-diffusion 22e0df8, with the inputs below.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -356,7 +357,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path) -> None:
 
 
 def test_validation_is_cheap_says_so_before_fit_and_leaves_the_published_sampler_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     method = DDPM(**NARROW, validation_sampler=DDNM(3), validation_images=5)
     calls: list[int] = []
@@ -379,8 +380,9 @@ def test_validation_is_cheap_says_so_before_fit_and_leaves_the_published_sampler
     run.validate(method, loader(), verbose=False)
     assert sum(calls) == 8 + 3 * 5
     method.sampler = DDNM(4)
-    run.test(method, loader(), verbose=False)
-    assert "4 network calls per image; known pixels are pasted at the end" in capsys.readouterr().err
+    with caplog.at_level(logging.INFO, "lit_inpaint"):
+        run.test(method, loader(), verbose=False)
+    assert "4 network calls per image; known pixels are pasted at the end" in caplog.text
     handle.remove()
 
 

@@ -70,7 +70,7 @@ def textured(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
 
 def test_every_filled_pixel_is_a_weighted_mean_of_known_pixels_that_the_field_names():
     image, hole = textured()
-    completion = PatchMatch().complete(np.where(hole[..., None], np.nan, image), hole, seed=1)
+    completion = PatchMatch().complete_array(np.where(hole[..., None], np.nan, image), hole, seed=1)
     known, radius = np.where(hole[..., None], np.nan, image), completion.radius
     total, colour = np.zeros((64, 64)), np.zeros((64, 64, 3))
     for y, x in np.argwhere(completion.weight > 0):
@@ -89,7 +89,7 @@ def test_a_periodic_texture_is_continued_exactly():
     tile = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.float64)
     image, hole = np.tile(tile, (8, 8, 1)), np.zeros((64, 64), bool)
     hole[24:39, 24:39] = True
-    completed = PatchMatch(rounds=6).complete(image, hole).image
+    completed = PatchMatch(rounds=6).complete_array(image, hole).image
     assert np.abs(completed - image)[hole].mean() < 2
 
 
@@ -124,7 +124,7 @@ def test_all_at_once_every_image_becomes_what_it_becomes_alone():
         alone = method.complete_at_once(hidden[index : index + 1], holes[index : index + 1], seeds[index:], "cpu")
         assert torch.equal(together[index], alone[0])
         np.testing.assert_array_equal(alone[0].numpy()[~holes[index]], images[index][~holes[index]])
-        one_by_one = method.complete(hidden[index], holes[index], seeds[index]).image
+        one_by_one = method.complete_array(hidden[index], holes[index], seeds[index]).image
         assert np.abs(alone[0].numpy() - one_by_one)[holes[index]].mean() < 10
     assert not torch.equal(method.complete_at_once(images[:1], holes[:1], [6], "cpu")[0], together[0])
 
@@ -144,7 +144,7 @@ def test_holes_that_leave_no_whole_patch_use_smaller_ones():
     image, hole = textured()
     hole[:] = False
     hole[::4] = True  # three known rows between the lines: patches of 3x3
-    completion = PatchMatch().complete(image, hole)
+    completion = PatchMatch().complete_array(image, hole)
     assert completion.radius == 1
     assert np.abs(completion.image - image)[hole].mean() < 15
 

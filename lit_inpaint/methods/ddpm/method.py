@@ -1,5 +1,6 @@
 """Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, NeurIPS 2020; Lugmayr et al.: RePaint, CVPR 2022."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from lit_inpaint.diffusion.unet import UNet, UNetVariant
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from masks.convention import InpaintingBatch, composite, erase
 
+logger = logging.getLogger(__name__)
 _CHANNEL_MULT: dict[int, tuple[float, ...]] = {  # guided-diffusion's, 32 px from improved-diffusion
     512: (0.5, 1, 1, 2, 2, 4, 4),
     256: (1, 1, 2, 2, 4, 4),
@@ -211,14 +213,15 @@ class DDPM(InpaintingModule):
         if sampler not in self._announced and not cheap:
             self._announced.add(sampler)
             cost = f"{sampler.network_calls} network calls per image"
-            _say(f"sampling: {sampler}, {cost}; known pixels are pasted at the end")
+            logger.info("sampling: %s, %s; known pixels are pasted at the end", sampler, cost)
         label = self._labels(len(erased), generators)
+        told = not cheap and logger.isEnabledFor(logging.INFO)
 
         def network(x_t: Tensor, t: Tensor) -> Tensor:
             return self.denoiser(torch.cat([x_t, erased, mask], 1) if self.conditional else x_t, t, label)
 
         with (
-            tqdm(total=sampler.network_calls, disable=True if cheap else None, leave=False) as bar,
+            tqdm(total=sampler.network_calls, disable=None if told else True, leave=False) as bar,
             nullcontext() if cheap else counted(self, bar.update),
         ):
             x_0 = sampler(network, self.diffusion, erased, mask, generators, self.variance)

@@ -1,6 +1,6 @@
 """Drawing the unknown tokens: one raster pass of top-k sampling (sample_mask in Transformer/utils/util.py)."""
 
-import sys
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from lit_inpaint.methods.ict.networks import Transformer
 
+logger = logging.getLogger(__name__)
 Sampling = Literal["raster", "sample_all"]
-LONG = 100  # from this many network calls on, their number is printed first
+LONG = 100  # from this many network calls on, their number is logged first
 
 
 @torch.no_grad()
@@ -54,8 +55,9 @@ def sample_tokens(
     fewest, calls = min(counts, default=0), max(counts, default=0)
     everyone = torch.arange(len(tokens), device=tokens.device)
     if calls >= LONG:
-        print(f"ICT: {calls} network calls for {len(tokens)} image(s), one per token", file=sys.stderr, flush=True)
-    for n in tqdm(range(calls), disable=None if calls >= LONG else True, leave=False):
+        logger.info("ICT: %d network calls for %d image(s), one per token", calls, len(tokens))
+    told = calls >= LONG and logger.isEnabledFor(logging.INFO)
+    for n in tqdm(range(calls), disable=None if told else True, leave=False):
         active = everyone if n < fewest else (count > n).nonzero()[:, 0]  # for whose length the host of a GPU waits
         position = order[active, n]
         logits = transformer(tokens[active], hole[active], at=position)

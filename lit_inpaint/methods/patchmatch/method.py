@@ -78,11 +78,11 @@ class PatchMatch(ClassicalModule):
             filled[touched] = from_levels(completed).permute(0, 3, 1, 2).to(filled)
             return filled
         for index, image, seed in zip(touched, images, seeds, strict=True):
-            completed = torch.from_numpy(from_levels(self.complete(image, holes[index], seed).image))
+            completed = torch.from_numpy(from_levels(self.complete_array(image, holes[index], seed).image))
             filled[index] = completed.permute(2, 0, 1)
         return filled
 
-    def complete(self, image: NDArray[np.float64], hole: NDArray[np.bool_], seed: int = 0) -> Completion:
+    def complete_array(self, image: NDArray[np.float64], hole: NDArray[np.bool_], seed: int = 0) -> Completion:
         """Complete one image (H, W, 3), 0..255, whose hole (H, W) is neither empty nor everything."""
         state, levels = random_state(seed), pyramid(image, hole, self.radius)
         completion: Completion | None = None

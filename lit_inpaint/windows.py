@@ -1,0 +1,167 @@
+"""Images of any size: windows around the holes, completed one after the other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from masks.convention import from_levels, to_levels
+
+Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # top, left, bottom, right; ends excluded
+
+TILE = 1024
+LEAST = 512  # a window has at least this side where the image has it: context for small holes
+
+
+class Completer(Protocol):
+    """What a window needs of an :class:`lit_inpaint.InpaintingModule`."""
+
+    fixed_size: int | None
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def draws(self, seed: int, names: Sequence[str], number: int = 0) -> dict[str, Any]: ...
+
+    def __call__(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Window:
+    """``box`` is the method's input; the hole pixels of ``core`` are kept and known from then on."""
+
+    box: Box
+    core: Box
+
+
+def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
+    """Windows of at most ``tile`` pixels per side that cover the hole (H, W); the whole image if it fits, or at 0.
+
+    A hole with its context is one window where it fits, small holes that lie together share one, and a hole that is
+    larger than a window is covered by cores of half its side.
+    """
+    height, width = hole.shape
+    whole = (0, 0, height, width)
+    if not tile or max(height, width) <= tile:
+        return [Window(whole, whole)]
+    rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+    if not len(rows):
+        return []
+    box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+    if _side(box) <= tile * 3 // 4:
+        return [_around(box, hole.shape, tile, least)]
+    boxes: list[Box] = []
+    together: dict[tuple[int, int], Box] = {}
+    for left, top, w, h, _ in cv2.connectedComponentsWithStats(hole, connectivity=8)[2][1:].tolist():
+        box = (top, left, top + h, left + w)
+        if _side(box) <= tile // 4:
+            cell = (top + h // 2) // (tile // 2), (left + w // 2) // (tile // 2)
+            other = together.get(cell, box)
+            together[cell] = (*map(min, box[:2], other[:2]), *map(max, box[2:], other[2:]))  # type: ignore[assignment]
+        elif _side(box) <= tile * 3 // 4:
+            boxes.append(box)
+        else:
+            step = tile // 2
+            boxes += [
+                (y, x, min(y + step, box[2]), min(x + step, box[3]))
+                for y in range(box[0], box[2], step)
+                for x in range(box[1], box[3], step)
+            ]
+    return [_around(box, hole.shape, tile, least) for box in [*together.values(), *boxes]]
+
+
+def windows_of(method: Completer, hole: Pixels, tile: int) -> list[Window]:
+    """:func:`plan` for a method, whose fixed size is the minimum size of a window."""
+    return plan(hole, tile, max(LEAST, method.fixed_size or 0))
+
+
+def _side(box: Box) -> int:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def _around(core: Box, shape: tuple[int, ...], tile: int, least: int) -> Window:
+    """A window centred on ``core``, with as much context as the core is large, clamped to the image."""
+    starts, ends = [], []
+    for start, end, length in zip(core[:2], core[2:], shape[:2], strict=True):
+        inner = end - start
+        size = min(length, tile, max(least, 2 * inner, inner + tile // 4))
+        first = min(max((start + end - size) // 2, 0), length - size)
+        starts.append(first)
+        ends.append(first + size)
+    return Window((*starts, *ends), core)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def complete(
+    method: Completer,
+    image: Tensor,
+    hole: Pixels,
+    name: str,
+    number: int = 0,
+    seed: int = 0,
+    tile: int = TILE,
+    guides: Mapping[str, Pixels] | None = None,
+    advance: Callable[[int, int], None] = lambda done, windows: None,
+) -> Tensor:
+    """One completion of (3, H, W) with the hole (H, W), 1 = hole; known pixels come back bit for bit.
+
+    The window with the most known pixels is next, and its filled pixels are known to the others.
+
+    Args:
+        image: uint8, or floats in [-1, 1]. The completion is rounded where these are 8 bits.
+        name: Keys the random draws of a diverse method, together with ``seed`` and ``number``.
+        guides: Those listed in ``guided_by`` of the method, (H, W), 0 or 1.
+    """
+    result, remaining, levels = image.clone(), hole.copy(), image.dtype == torch.uint8
+    windows = windows_of(method, hole, tile) if hole.any() else []
+    count = len(windows)
+    while windows:
+        order = [1.0 if len(windows) == 1 else -float(remaining[_slices(w.box)][::8, ::8].mean()) for w in windows]
+        window = windows.pop(int(np.argmax(order)))
+        part, inner = _slices(window.box), _slices(window.core)
+        if remaining[inner].any():
+            target = result[:, part[0], part[1]]
+            shown = target[None].to(method.device)
+            mask = torch.from_numpy(remaining[part].copy())[None, None].to(method.device).float()
+            place = name if count == 1 and window.box == window.core else f"{name}@{window.box[0]},{window.box[1]}"
+            drawn = {key: torch.from_numpy(guide[part].copy())[None, None] for key, guide in (guides or {}).items()}
+            beside = {key: guide.to(method.device).float() for key, guide in drawn.items()}
+            given = from_levels(shown) if levels else shown
+            filled = method(given, mask, **beside, **method.draws(seed, [place], number))[0]
+            if not bool(filled.isfinite().all()):
+                raise ValueError(f"{type(method).__name__} returned non-finite pixels; nothing was written.")
+            completed = to_levels(filled).byte() if levels else filled
+            kept = np.zeros_like(remaining[part])
+            top, left = window.box[:2]
+            kept[window.core[0] - top : window.core[2] - top, window.core[1] - left : window.core[3] - left] = 1
+            kept = (kept & remaining[part]) == 1
+            target.copy_(torch.where(torch.from_numpy(kept).to(target.device), completed.to(target), target))
+            remaining[part][kept] = 0
+        advance(count - len(windows), count)
+    return result
+
+
+def complete_pixels(
+    method: Completer,
+    pixels: Pixels,
+    hole: Pixels,
+    name: str,
+    number: int = 0,
+    seed: int = 0,
+    tile: int = TILE,
+    guides: Mapping[str, Pixels] | None = None,
+    advance: Callable[[int, int], None] = lambda done, windows: None,
+) -> Pixels:
+    """:func:`complete` for a picture (H, W, 3) uint8."""
+    image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
+    return complete(method, image, hole, name, number, seed, tile, guides, advance).permute(1, 2, 0).numpy()
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box[0], box[2]), slice(box[1], box[3])
