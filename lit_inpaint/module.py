@@ -157,7 +157,7 @@ class InpaintingModule(Stage, ABC):
             mask: The hole is white, True, 1 or 255; everything else False or 0. (H, W), of any kind; of a batch
                 (B, 1, H, W) as well.
             samples: So many completions, as a list; a method that is not ``diverse`` repeats its one.
-            seed: Of the random draws, with ``name`` and the number of the sample.
+            seed: Seeds the random draws, with ``name`` and the number of the sample.
             name: What the draws are keyed by, a name for each image of a batch. Default: the file from which a PIL
                 image was opened, without its suffix, as ``lit-inpaint inpaint`` does; "0", "1", ... for all others.
             value_range: (darkest, brightest) of floats in another range than [-1, 1], such as (0, 1). Floats that all
