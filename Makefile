@@ -10,15 +10,22 @@ export OMP_NUM_THREADS ?= 2
 help:  ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-install: .venv/installed  ## make .venv and install lit-inpaint with what its tests need
+EXTRAS := dev,app,sweep,metrics,diffusers,export,wandb-reports
+
+install: .venv/installed  ## make .venv and install lit-inpaint with every extra, which its tests need
+
+.venv/core: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
 
 .venv/installed: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@
+	$(BIN)/pip install --quiet --editable '.[$(EXTRAS)]'
+	touch .venv/core $@
 
-quickstart: install  ## train a small DeepFillV2, compare it with the classics, write runs/quickstart/compare.html
-	$(BIN)/python -m experiments.train.quickstart
+quickstart: .venv/core  ## train a network for two minutes and measure it beside the classics; DATA=folder: on your photographs
+	$(BIN)/python -m experiments.train.quickstart $(if $(DATA),--data '$(DATA)')
 
 test: install  ## the tests (12 minutes at most on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadgroup

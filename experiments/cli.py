@@ -12,7 +12,7 @@ HELP = """\
 lit-inpaint: train, sweep and compare image inpainting methods on equal terms.
 
 Getting started
-  lit-inpaint fit --config quickstart          train a small DeepFillV2 on photographs that need no download
+  lit-inpaint fit --config quickstart          train a small ContextEncoder; downloads nothing
   lit-inpaint inpaint --method Telea --image photo.jpg --mask mask.png --out filled.png
   lit-inpaint methods                          every method: year, paper, parameters, weights
 

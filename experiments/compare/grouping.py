@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.compare.refuse import refuse_mixed
-from experiments.compare.table import Row, Table, cell_of, definitions_of, rank
+from experiments.compare.table import Row, Table, cell_of, columns, definitions_of, rank
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record
 from experiments.run import Run
 from experiments.run.curves import History
@@ -77,12 +77,13 @@ def run_of(record: Record, runs: Sequence[History]) -> History | None:
 def _table(records: Sequence[Record], runs: Sequence[History]) -> Table:
     metrics = definitions_of(records)
     rows = [_row(group, list(metrics)) for group in group_seeds(records, runs)]
+    metrics, rows, unmeasured = columns(metrics, rows)
     _make_labels_unique(rows)
     for name in metrics:
         rank(name, [row.cells[name] for row in rows])
     if metrics:
         rows.sort(key=lambda row: _place(next(iter(metrics)), row))
-    return Table(records[0].protocol, metrics, rows)
+    return Table(records[0].protocol, metrics, rows, unmeasured)
 
 
 def group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list[list[Record]]:

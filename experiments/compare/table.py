@@ -70,6 +70,7 @@ class Table:
     protocol: ProtocolFacts
     metrics: dict[str, str]  # name: definition
     rows: list[Row]
+    unmeasured: dict[str, str] = field(default_factory=dict)  # metrics without a column: why no row has a number
 
     @property
     def name(self) -> str:
@@ -100,7 +101,20 @@ class Table:
 def plain_table(records: Sequence[Record], metrics: Mapping[str, str]) -> Table:
     """One row per record, in the order given; nothing is merged and nothing is marked."""
     rows = [Row(record.label, [record], {name: cell_of([record], name) for name in metrics}) for record in records]
-    return Table(records[0].protocol, dict(metrics), rows)
+    return Table(records[0].protocol, *columns(metrics, rows))
+
+
+def columns(metrics: Mapping[str, str], rows: Sequence[Row]) -> tuple[dict[str, str], list[Row], dict[str, str]]:
+    """Metrics with a number in some row, the rows without the others, and why those others have none.
+
+    A row that failed as a whole says nothing about a metric; if all did, every metric keeps its column.
+    """
+    ran = [row for row in rows if not row.not_applicable]
+    empty = [name for name in metrics if ran and all(row.cells[name].mean is None for row in ran)]
+    reasons = {name: _each_once([row.cells[name].reason for row in ran]) or "not measured" for name in empty}
+    for row in rows:
+        row.cells = {name: cell for name, cell in row.cells.items() if name not in reasons}
+    return {name: words for name, words in metrics.items() if name not in reasons}, list(rows), reasons
 
 
 def definitions_of(records: Sequence[Record]) -> dict[str, str]:

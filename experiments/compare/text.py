@@ -109,7 +109,8 @@ def markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """One table per protocol; published rows in a separate table."""
     parts = [f"> {_md(note)}" for note in notes]
     for table in tables:
-        parts += [f"## {_md(title(table))}", _md_table(measured(table, MARKDOWN)), *_md_published(table)]
+        parts += [f"## {_md(title(table))}", _md_table(measured(table, MARKDOWN)), *_md_unmeasured(table)]
+        parts += _md_published(table)
     parts.append(
         "**bold**: best of its column; ≈: the 95 % interval of the paired difference to the best holds 0; "
         "±: deviation between seeds."
@@ -126,7 +127,12 @@ def report(table: Table, baseline: str | None = None) -> str:
         parts.append(_md_table(differences(table, baseline, WITH_INTERVALS)))
     said = [(row, text) for row in table.rows for text in (row.not_applicable, row.adaptation, row.remark) if text]
     parts.append("\n".join(f"- {_md(row.label)}: {_md(text)}" for row, text in said))
+    parts += _md_unmeasured(table)
     return "\n\n".join(part for part in [*parts, *_md_published(table)] if part) + "\n"
+
+
+def _md_unmeasured(table: Table) -> list[str]:
+    return [f"Not measured: {_md(name)}: {_md(reason)}" for name, reason in table.unmeasured.items()]
 
 
 def _md_published(table: Table) -> list[str]:

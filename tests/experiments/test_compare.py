@@ -467,8 +467,8 @@ def test_a_cost_that_no_record_says_is_no_column(tmp_path: Path) -> None:
 
 def test_benchmark_and_compare_write_one_number_alike_and_benchmark_keeps_the_order_given(tmp_path: Path) -> None:
     """Mean 20 and deviation 1 over 100 images: the interval's half width is near 0.2."""
-    for label, centre in (("Telea", 20.0), ("LaMa", 25.0)):
-        write_record(tmp_path, label, {"psnr": spread(centre), "fid": None}, adaptation=f"padded for {label}")
+    for label, centre, fid in (("Telea", 20.0, None), ("LaMa", 25.0, 3.0)):
+        write_record(tmp_path, label, {"psnr": spread(centre), "fid": fid}, adaptation=f"padded for {label}")
     write_record(tmp_path, "MIGAN", {}, not_applicable="takes 512 pixels only")
     records = {record.label: record for record in read_folders([tmp_path])[0]}
     plain = table.plain_table([records["Telea"], records["MIGAN"], records["LaMa"]], {"psnr": "", "fid": ""})
@@ -482,6 +482,23 @@ def test_benchmark_and_compare_write_one_number_alike_and_benchmark_keeps_the_or
     assert {"- Telea: padded for Telea", "- MIGAN: takes 512 pixels only"} <= set(lines)
     marked = text.markdown(make_tables(list(records.values())))
     assert "| LaMa | **25.00** | " in marked and "| Telea | 20.00 | " in marked
+
+
+def test_a_metric_that_no_method_has_is_a_line_and_no_column(tmp_path: Path) -> None:
+    for label, lpips in (("Telea", {"lpips_alex": None}), ("LaMa", {"lpips_alex": None}), ("MIGAN", {})):
+        write_record(tmp_path, label, {"psnr": spread(20.0), "ssim": None if label == "LaMa" else 0.5} | lpips)
+    write_record(tmp_path, "DDPM", {}, not_applicable="takes 512 pixels only")
+    page = compare(tmp_path, out=tmp_path / "page.html")
+    written = (tmp_path / "page.md").read_text()
+    for said in (written, text.report(table.plain_table(read_folders([tmp_path])[0], dict.fromkeys(LISTED, "")))):
+        assert "lpips" not in (head := said.split("\n| ---")[0]) and "ssim" in head
+        assert said.count("Not measured: ") == 1 and "lpips\\_alex: undefined on every image" in said
+    assert page.count("lpips_alex is not measured: undefined on every image") == 1
+    assert 'data-first="ascending" data-tip="LPIPS' not in page
+    assert "n/a: undefined on every image" in page, "the SSIM of LaMa alone"
+
+
+LISTED = ("psnr", "ssim", "lpips_alex")
 
 
 def test_a_narrow_screen_leaves_the_intervals_to_the_file(tmp_path: Path) -> None:
