@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.ddp import check_strategy
@@ -86,7 +86,9 @@ class Stage(L.LightningModule):
     # ---- training: one optimiser step ------------------------------------------------------------------------------
 
     @contextmanager
-    def optimise(self, optimizer: LightningOptimizer) -> Iterator[Callable[..., None]]:
+    def optimise(
+        self, optimizer: LightningOptimizer, leaving: nn.Module | None = None
+    ) -> Iterator[Callable[..., None]]:
         """One update of one optimiser, inside which only its own parameters require gradients.
 
         >>> with self.optimise(optimizer_d) as minimise:  # doctest: +SKIP
@@ -97,9 +99,13 @@ class Stage(L.LightningModule):
         finite: ``minimise(l1 + adversarial, l1=l1, adversarial=adversarial)``. It may be called several times (a
         penalty as a backward of its own): gradients add up, and the step is taken when the block ends. Nothing is
         stepped if the block raises, and ``requires_grad`` is restored.
+
+        ``leaving``: a network whose gradients of this update are left to its own next one, as programs do that clear
+        gradients only after a network's own step.
         """
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        others = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
+        kept = own | ({id(p) for p in leaving.parameters()} if leaving else set())
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in kept]
         backward_done, key = [], id(optimizer.optimizer)
         blocks = self._accumulated[key] = self._accumulated.get(key, 0) + 1  # not every optimiser has every batch
         ready = blocks >= self.accumulate or self.trainer.is_last_batch
@@ -172,9 +178,7 @@ class Stage(L.LightningModule):
         self._unfinished = []
 
     def on_validation_model_zero_grad(self) -> None:
-        """Lightning drops gradients before a validation; keep those of an unfinished update."""
-        if not any(self._accumulated.values()):
-            super().on_validation_model_zero_grad()
+        """Lightning drops gradients before a validation; those between two batches belong to an update to come."""
 
     def on_validation_start(self) -> None:
         """Running statistics differ between ranks: all evaluate the network of rank 0, which checkpoints hold."""
@@ -206,7 +210,7 @@ class Stage(L.LightningModule):
         checkpoint["skipped"] = self.skipped
         checkpoint["accumulated"] = [
             (self._accumulated.get(id(optimizer), 0), [p.grad for g in optimizer.param_groups for p in g["params"]])
-            for optimizer in (self.trainer.optimizers if any(self._accumulated.values()) else [])
+            for optimizer in (self.trainer.optimizers if any(p.grad is not None for p in self.parameters()) else [])
         ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -87,6 +87,9 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "ICTTransformer": ("ICTTransformer", dict(STAGES)["ICTTransformer"], 1),
     "ICTUpsampler": ("ICTUpsampler", dict(STAGES)["ICTUpsampler"], 1),
     "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "discriminator_steps": 1}, 3),
+    "GLCIC otenim, all phases": (
+        "GLCIC", dict(ROWS)["GLCIC"] | {"variant": "otenim", "completion_steps": 1, "discriminator_steps": 1}, 4,
+    ),
     "DeepFillV1, discriminator updates 2": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"discriminator_updates": 2}, 3),
     "DeepFillV1, discriminator updates 5": ("DeepFillV1", dict(ROWS)["DeepFillV1"] | {"discriminator_updates": 5}, 6),
     "DDPM, t by second moment": ("DDPM", SMALL_DDPM | {"timestep_sampling": "loss-second-moment"}, 1),
@@ -100,7 +103,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "DSIStructure, dropout": ("DSIStructure", dict(STAGES)["DSIStructure"] | {"dropout": 0.5}, 1),
     "discriminator updates 2 in a batch": ("Forms", {"discriminator_steps": 2}, 1),
     "discriminator updates 5 in a batch": ("Forms", {"discriminator_steps": 5, "form": "wgan_gp_apart"}, 1),
-}
+}  # fmt: skip
 # A loss in which the images of a batch meet: two halves have another gradient than the whole, by the paper's design.
 COUPLED = {
     "GLCIC, all phases": "the discriminator crops the real image where the mask of the batch's next image lies",

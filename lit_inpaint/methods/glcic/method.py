@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adadelta, Adam, Optimizer
 
-from lit_inpaint.layers.local_crop import local_crop
+from lit_inpaint.layers.local_crop import crop_at, local_crop, random_corner
 from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator, bce_generator_minimax
 from lit_inpaint.methods.glcic.blend import blend
@@ -33,15 +33,24 @@ class GLCIC(InpaintingModule):
     layer               conv, norm, ReLU            conv, ReLU, norm             conv, norm, ReLU
     input               [0, 1] - mean, hole 0       [0, 1], hole = mean          [-1, 1], hole 0
     output              sigmoid                     sigmoid                      clip
-    completion loss     MSE in the hole             the same                     L1 over the hole's pixels
-    discriminator sees  composite                   raw output                   composite
-    real crop           second mask                 second mask                  the same mask
+    completion loss     MSE in the hole             the same                     L1 over the batch's hole pixels
+    discriminator sees  composite in [-1, 1]        raw output in [0, 1]         composite in [-1, 1]
+    its crop            centred on the hole         anywhere around the hole     centred on the hole
+    crop of the real    around the second mask      anywhere                     around the same mask
+    its loss            BCE                         half; phase 3: half of       BCE
+    .                                               weight * BCE
     generator's GAN     log(1 - D)                  -log D                       -log D
+    generator's loss    completion + weight * GAN   half of that in phase 3      completion + weight * GAN
     adversarial weight  4e-4                        4e-4                         1e-3
     optimiser           ADADELTA                    ADADELTA                     Adam, 4e-4
+    gradients left      none                        of the GAN term, see below   none
     ==================  ==========================  ===========================  ===================================
 
-    The MSE is the mean over all elements of the masked squared difference, in [0, 1]; the paper writes the sum.
+    The MSE is the mean over all elements of the masked squared difference, in [0, 1]; the paper writes the sum. otenim
+    clears the discriminator's gradients after its own step only, so those of the generator's -log D enter its next
+    one: 95 to 99 % of that gradient in the first steps of phase 3 come from there. The variant does the same; its
+    checkpoints of phase 3 hold these gradients. otenim draws one area a batch and the holes inside it; here the mask
+    law draws the holes, and each image has an area of its own, of the same law.
 
     Args:
         completion_steps: T_C of the paper; the first phase.
@@ -117,34 +126,43 @@ class GLCIC(InpaintingModule):
         optimizer_c, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         with torch.set_grad_enabled(phase != 2):
             prediction = self.predict(image, mask)
-        fake = prediction if self.variant == "otenim" else composite(prediction, image, mask)
-        fake_crop = local_crop(fake, mask, self.local_size)
+        otenim = self.variant == "otenim"
 
         losses = {"phase": torch.tensor(float(phase))}
         if phase >= 2:
-            other_mask = mask if self.variant == "mmagic" else mask.roll(1, 0)
+            fake, real = self._judged(prediction, image, mask)
             with self.optimise(optimizer_d) as minimise:
-                of_real = self.discriminator(image, local_crop(image, other_mask, self.local_size))
-                of_fake = self.discriminator(fake.detach(), fake_crop.detach())
-                losses["discriminator_loss"] = bce_discriminator(of_real, of_fake)
+                of_fake, of_real = self.discriminator(*(x.detach() for x in fake)), self.discriminator(*real)
+                share = (self.adversarial_weight if phase == 3 else 1) / 2 if otenim else 1
+                losses["discriminator_loss"] = share * bce_discriminator(of_real, of_fake)
                 self.note_margin(of_real, of_fake)
                 minimise(losses["discriminator_loss"])
 
         if phase != 2:
-            with self.optimise(optimizer_c) as minimise:
+            with self.optimise(optimizer_c, leaving=self.discriminator if otenim else None) as minimise:
                 losses["generator_loss"] = losses["completion"] = self._completion(prediction, image, mask)
                 if phase == 3:
                     adversarial_loss = bce_generator_minimax if self.variant == "paper" else bce_generator
-                    losses["adversarial"] = adversarial_loss(self.discriminator(fake, fake_crop))
-                    losses["generator_loss"] = losses["completion"] + self.adversarial_weight * losses["adversarial"]
+                    losses["adversarial"] = adversarial_loss(self.discriminator(*fake))
+                    joint_loss = losses["completion"] + self.adversarial_weight * losses["adversarial"]
+                    losses["generator_loss"] = joint_loss / 2 if otenim else joint_loss
                 minimise(losses["generator_loss"], **losses)
         for name, value in losses.items():
             self.log(f"train/{name}", value, prog_bar=name == "completion", batch_size=len(image))
 
+    def _judged(self, prediction: Tensor, image: Tensor, mask: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """What the discriminator sees: a whole image and its crop, fake and real."""
+        size = self.local_size
+        if self.variant == "otenim":
+            fake, real = (prediction + 1) / 2, (image + 1) / 2
+            around, anywhere = random_corner(mask, size), random_corner(torch.zeros_like(mask), size)
+            return (fake, crop_at(fake, around, size)), (real, crop_at(real, anywhere, size))
+        fake, other_mask = composite(prediction, image, mask), mask if self.variant == "mmagic" else mask.roll(1, 0)
+        return (fake, local_crop(fake, mask, size)), (image, local_crop(image, other_mask, size))
+
     def _completion(self, prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
-        if self.variant == "mmagic":  # in [-1, 1], each image over its own hole
-            absolute = ((prediction - image).abs() * mask).sum((1, 2, 3))
-            return (absolute / (3 * mask.sum((1, 2, 3))).clamp(min=1)).mean()
+        if self.variant == "mmagic":  # in [-1, 1], over all holes of the batch
+            return ((prediction - image).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
         return (((prediction - image) / 2).square() * mask).mean()
 
     def configure_optimizers(self) -> list[Optimizer]:
