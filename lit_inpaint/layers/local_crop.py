@@ -38,10 +38,9 @@ def random_corner(mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
     _check(mask, size)
     starts = []
     for hole in (mask.amax((1, 3)), mask.amax((1, 2))):
-        first, end = _extent(hole)
-        there = hole.amax(1) > 0
+        (first, end), last, there = _extent(hole), hole.shape[1] - size, hole.amax(1) > 0
         low = torch.where(there, torch.minimum((end - size).clamp(min=0), first), 0)
-        high = torch.where(there, torch.maximum(first.clamp(max=hole.shape[1] - size), end - size), hole.shape[1] - size)
+        high = torch.where(there, torch.maximum(first.clamp(max=last), end - size), last)
         drawn = low + (torch.rand(len(mask), device=mask.device) * (high - low + 1)).long()
         starts.append(torch.minimum(drawn, high))  # float32 may round up to the end
     return starts[0], starts[1]

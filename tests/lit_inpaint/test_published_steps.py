@@ -48,7 +48,7 @@ def drawn(state: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 # ---- GLCIC -----------------------------------------------------------------------------------------------------------
 
-# github.com/otenim/GLCIC-PyTorch 3f9de13, main() of train.py with --steps_1 1 --steps_2 1 --steps_3 3 --cn_input_size 128
+# github.com/otenim/GLCIC-PyTorch 3f9de13, main() of train.py, --steps_1 1 --steps_2 1 --steps_3 3 --cn_input_size 128
 # --mpv 0.5 0.4 0.3 --alpha 0.4, all layers an eighth as wide; weights of seeds 4 (CompletionNetwork) and 5
 # (ContextDiscriminator, its linear1.weight * 0.02: a critic in doubt); areas (20, 10) for the fake and (3, 29) for the
 # real image, of 96 px. Picked: conv1.weight, conv17.bias; model_gd.conv1.weight, model_ld.conv1.weight, linear1.bias.
@@ -83,7 +83,7 @@ OTENIM_LOSSES = [
     (0.0697265716498142, 0.6771432623989625, 0.33128066557718494, 0.9104637625960044),
     (0.06993019506860874, 0.7899274130605598, 0.19771161026932627, 0.7588747025191911),
 ]
-# github.com/open-mmlab/mmagic 0a560bb, GLInpaintor.train_step with configs/_base_/models/base_gl.py (BN for SyncBN, five
+# github.com/open-mmlab/mmagic 0a560bb, GLInpaintor.train_step with configs/_base_/models/base_gl.py (BN for SyncBN, 5
 # convolutions in both discriminators, loss_gan of weight 1), local_size 96, iter_tc 0, iter_td 1, all layers an eighth
 # as wide, fed BGR; weights of seeds 6 (dec7.conv.weight * 0.2: few clipped values) and 7 (fc.weight * 0.02). Picked, as
 # RGB: enc1.conv.weight, dec7.conv.bias; global_disc.conv1.conv.weight, local_disc.conv1.conv.weight, fc.bias.
@@ -123,7 +123,8 @@ def otenim() -> GLCIC:
         {f"discriminator.{name}": value for name, value in model.discriminator.state_dict().items()},
         ("discriminator.linear", "linear1"), ("discriminator.whole", "model_gd"), ("discriminator.local", "model_ld"),
         ("model_gd.linear", "model_gd.linear6"), ("model_ld.linear", "model_ld.linear6"),
-        *[(f"layers.{i}.{ours}", f"{name}{i + 1}") for i in range(5) for ours, name in (("conv", "conv"), ("norm", "bn"))],
+        *[(f"layers.{i}.conv", f"conv{i + 1}") for i in range(5)],
+        *[(f"layers.{i}.norm", f"bn{i + 1}") for i in range(5)],
     )  # fmt: skip
     discriminator = drawn(theirs, 5)
     discriminator["linear1.weight"] *= 0.02
@@ -142,7 +143,8 @@ def mmagic() -> GLCIC:
     generator["generator.decoder.dec7.conv.weight"] *= 0.2
     pairs = (
         ("linear.", "fc.linear."), ("whole.", "global_disc."), ("local.", "local_disc."),
-        *[(f"layers.{i}.{ours}", f"conv{i + 1}.{name}") for i in range(5) for ours, name in (("conv", "conv"), ("norm", "bn"))],
+        *[(f"layers.{i}.conv", f"conv{i + 1}.conv") for i in range(5)],
+        *[(f"layers.{i}.norm", f"conv{i + 1}.bn") for i in range(5)],
     )  # fmt: skip
     ours = {k: v for k, v in model.discriminator.state_dict().items() if not k.endswith("conv.bias")}  # there are none
     last = {name: ours.pop(name) for name in ("linear.weight", "linear.bias")}
