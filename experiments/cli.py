@@ -52,6 +52,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
             "experiments.compare.command",
             "show records and training curves as one page, Markdown, CSV, LaTeX",
         ),
+        "figure": ("experiments.compare.figure", "input, completions and truth of some images, for a paper"),
         "vote": ("experiments.vote.command", "run a preference study: which completion looks more real?"),
         "methods": (
             "experiments.catalogue.methods",

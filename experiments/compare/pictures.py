@@ -40,13 +40,13 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
     Returns:
         The images, and a line that reports what was shrunk or dropped.
     """
-    made = {str(i): _files(folder) for i, row in enumerate(table.rows) if (folder := _folder(row)) is not None}
+    made = {str(i): files_in(folder) for i, row in enumerate(table.rows) if (folder := folder_of(row)) is not None}
     record = next((r for row in table.rows for r in row.records if r.picture_folder()), None)
     if record is None:
         return [], None
     shared = {kind: folder for kind in ("input", "truth", "mask") if (folder := record.picture_folder(f"_{kind}"))}
-    masks = _files(shared.pop("mask")) if "mask" in shared else {}
-    files = made | {kind: _files(folder) for kind, folder in shared.items()}
+    masks = files_in(shared.pop("mask")) if "mask" in shared else {}
+    files = made | {kind: files_in(folder) for kind, folder in shared.items()}
     names = list(dict.fromkeys(name for column in sorted(files) for name in files[column]))
     if not names:
         return [], None
@@ -85,11 +85,11 @@ def _show(
     return Shown(name, uris, disagreement, share, values, width, height)
 
 
-def _folder(row: Row) -> Path | None:
+def folder_of(row: Row) -> Path | None:
     return next((folder for record in row.records if (folder := record.picture_folder())), None)
 
 
-def _files(folder: Path) -> Files:
+def files_in(folder: Path) -> Files:
     """Pictures by the image's name: the path inside the folder without its suffix."""
     found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
     return {str(path.relative_to(folder).with_suffix("")): path for path in found}
