@@ -1,8 +1,10 @@
 """Mask generators: numpy and OpenCV only, no Lightning."""
 
 from masks.combine import AreaBounded, Augmented, Inset, Mixture
+from masks.comodgan import CoModGANMask
 from masks.drawings import Scratches, Silhouettes, Text
 from masks.folder import MaskFolder
+from masks.ict import ICTStrokes
 from masks.lama import LaMaBoxes, LaMaMedium, LaMaStrokes, LaMaThick, LaMaThin, LaMaTraining, Narrow, Wide
 from masks.noise import NoiseBlobs
 from masks.rectangles import CenterRectangle, DeepFillV1Rectangle, GLCICRectangle, Outpainting, RandomRectangle
@@ -14,12 +16,14 @@ __all__ = [
     "AreaBounded",
     "Augmented",
     "CenterRectangle",
+    "CoModGANMask",
     "DeepFillV1Rectangle",
     "DeepFillV2Mask",
     "Expand",
     "FreeFormStrokes",
     "GLCICRectangle",
     "Half",
+    "ICTStrokes",
     "Inset",
     "IrregularStrokes",
     "LaMaBoxes",

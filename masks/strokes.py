@@ -28,29 +28,17 @@ class FreeFormStrokes(ShapeGenerator):
     size: int = 256
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
-        scale = proportion(height, width, self.size)
-        radius = math.hypot(height, width) / 8
-        deviation = radius // 2
-        count = integer(rng.random(), 1, 3)
-        heads = rng.random((count, 6)).tolist()
-        turns, lengths = rng.random((count, 11)).tolist(), rng.standard_normal((count, 11)).tolist()
-        strokes: list[Shape] = []
-        for (vertices, low, high, u_x, u_y, brush), turn, length in zip(heads, turns, lengths, strict=True):
-            low, high = 2 * math.pi * (1 / 5 - low / 15), 2 * math.pi * (1 / 5 + high / 15)
-            x, y = int(u_x * width), int(u_y * height)
-            points: list[Point] = [(x, y)]
-            for i in range(integer(vertices, 4, 11)):
-                angle = low + (high - low) * turn[i]
-                step = min(max(radius + deviation * length[i], 0.0), 2 * radius)
-                to_x = x + step * math.cos(angle)
-                # 2 pi - angle at even vertices turns the sign of the sine alone.
-                to_y = y + step * math.sin(angle if i % 2 else -angle)
-                x = 0 if to_x < 0 else width if to_x > width else int(to_x)
-                y = 0 if to_y < 0 else height if to_y > height else int(to_y)
-                points.append((x, y))
-            thickness = max(1, int((12 + 28 * brush) * scale))
-            strokes.append(Stroke(points, [thickness] * (len(points) - 1)))
-        return strokes
+        return list(
+            zigzags(
+                height,
+                width,
+                rng,
+                count=integer(rng.random(), 1, 3),
+                segments=(4, 11),
+                brush=(12, 40),
+                scale=proportion(height, width, self.size),
+            )
+        )
 
     def block(self, count: int, height: int, width: int, rng: np.random.Generator) -> Mask:
         """Draw ``count`` masks from one ``rng`` in array calls, (count, height, width) uint8, 1 = hole.
@@ -77,6 +65,47 @@ class FreeFormStrokes(ShapeGenerator):
             for path, end, thickness in islice(drawn, number):
                 cv2.polylines(mask, [path[:end]], False, 1, thickness)
         return masks
+
+
+def zigzags(
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    segments: tuple[int, int],
+    brush: tuple[int, int],
+    scale: float,
+) -> list[Stroke]:
+    """``count`` strokes that turn up and down around 2 pi / 5, see :class:`FreeFormStrokes`.
+
+    Args:
+        segments: Fewest and most of a stroke.
+        brush: Width in pixels, the second end excluded.
+        scale: Factor for the widths.
+    """
+    radius = math.hypot(height, width) / 8
+    deviation = radius // 2
+    heads = rng.random((count, 6)).tolist()
+    turns = rng.random((count, segments[1])).tolist()
+    lengths = rng.standard_normal((count, segments[1])).tolist()
+    strokes = []
+    for (vertices, low, high, u_x, u_y, u_brush), turn, length in zip(heads, turns, lengths, strict=True):
+        low, high = 2 * math.pi * (1 / 5 - low / 15), 2 * math.pi * (1 / 5 + high / 15)
+        x, y = int(u_x * width), int(u_y * height)
+        points: list[Point] = [(x, y)]
+        for i in range(integer(vertices, *segments)):
+            angle = low + (high - low) * turn[i]
+            step = min(max(radius + deviation * length[i], 0.0), 2 * radius)
+            to_x = x + step * math.cos(angle)
+            # 2 pi - angle at even vertices turns the sign of the sine alone.
+            to_y = y + step * math.sin(angle if i % 2 else -angle)
+            x = 0 if to_x < 0 else width if to_x > width else int(to_x)
+            y = 0 if to_y < 0 else height if to_y > height else int(to_y)
+            points.append((x, y))
+        thickness = max(1, int((brush[0] + (brush[1] - brush[0]) * u_brush) * scale))
+        strokes.append(Stroke(points, [thickness] * (len(points) - 1)))
+    return strokes
 
 
 def _paths(starts: np.ndarray, moves: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -17,12 +17,14 @@ from masks import (
     AreaBounded,
     Augmented,
     CenterRectangle,
+    CoModGANMask,
     DeepFillV1Rectangle,
     DeepFillV2Mask,
     Expand,
     FreeFormStrokes,
     GLCICRectangle,
     Half,
+    ICTStrokes,
     Inset,
     IrregularStrokes,
     LaMaBoxes,
@@ -54,6 +56,9 @@ BITS: dict[MaskGenerator, str] = {
     AreaBounded(LaMaTraining(), 0.0, 0.4): "70ae5d300d2f3e88",
     Augmented(Silhouettes()): "c2d0667abe6ca748",
     CenterRectangle(): "808f6f8688b66e13",
+    CoModGANMask(): "382897865308e0c1",
+    CoModGANMask(5, 3, 9): "aaf4c8fb465f183e",
+    CoModGANMask(2, 2, 3, size=256): "bdb52c32e89b2058",
     DeepFillV1Rectangle(): "5cb391a0bfe5d45c",
     DeepFillV2Mask(): "a1155d482c28d981",
     Expand(): "a4a060b304f04991",
@@ -61,6 +66,7 @@ BITS: dict[MaskGenerator, str] = {
     GLCICRectangle(): "f0c98c450e688082",
     GLCICRectangle(48, 96, size=160): "896168c98d5b31ba",
     Half(): "7c69ea5ef7e05dc5",
+    ICTStrokes(): "d120f80da2cd1319",
     Inset(DeepFillV2Mask()): "3b1d9fd83afc343d",
     IrregularStrokes(): "ea57540421e0284e",
     LaMaBoxes(): "d742e5a85ec7d392",
@@ -249,6 +255,42 @@ def test_glcic_draws_each_side_between_96_and_128_and_reaches_every_border() -> 
     boxes = np.array([shapes[0] for shapes in geometry(GLCICRectangle(), 3000)])
     assert set((boxes[:, 2:] - boxes[:, :2]).ravel()) == set(range(96, 129))
     assert boxes[:, :2].min(0).tolist() == [0, 0] and boxes[:, 2:].max(0).tolist() == [256, 256]
+
+
+def test_comodgan_draws_one_rectangle_and_stroke_less_than_its_numbers() -> None:
+    def parts(law: CoModGANMask) -> int:
+        drawn = [law(256, 256, keyed_rng(3, "geometry", i)) for i in range(400)]
+        return max(cv2.connectedComponents(mask)[0] - 1 for mask in drawn)
+
+    assert parts(CoModGANMask(4, 1, 1)) == 3 and parts(CoModGANMask(1, 3, 1)) == 2
+    assert parts(CoModGANMask(1, 1, 2)) == 1
+    small = [CoModGANMask(2, 1, 1)(256, 256, keyed_rng(3, "geometry", i)) for i in range(400)]
+    large = [CoModGANMask(1, 2, 1)(256, 256, keyed_rng(3, "geometry", i)) for i in range(400)]
+    sides = [[max(mask.any(0).sum(), mask.any(1).sum()) for mask in masks] for masks in (small, large)]
+    assert 120 < max(sides[0]) <= 127 and 235 < max(sides[1]) <= 255
+
+
+def test_the_strokes_of_comodgan_are_flipped() -> None:
+    law = CoModGANMask(1, 1, 2, size=256)
+    drawn = np.stack([law(256, 256, keyed_rng(3, "flip", i)) for i in range(3000)]).mean(0)
+    kept = np.stack([FreeFormStrokes()(256, 256, keyed_rng(3, "flip", i)) for i in range(3000)]).mean(0)
+
+    def lopsided(mean: np.ndarray) -> float:
+        return float(abs(mean[:128].mean() - mean[128:].mean()) + abs(mean[:, :128].mean() - mean[:, 128:].mean()))
+
+    assert lopsided(drawn) < 0.02 and lopsided(kept) > 0.1
+
+
+def test_ict_strokes_follow_the_program() -> None:
+    drawn = geometry(ICTStrokes(), 400)
+    assert {len(strokes) for strokes in drawn} == set(range(5, 14))
+    strokes = [stroke for strokes in drawn for stroke in strokes]
+    assert {len(stroke.widths) for stroke in strokes} == set(range(26))
+    assert {width for stroke in strokes for width in stroke.widths} == set(range(10, 25, 2))
+    points = np.array([point for stroke in strokes for point in stroke.points])
+    assert points.min() == 0 and points.max() == 255
+    lengths = [math.dist(*pair) for stroke in strokes for pair in itertools.pairwise(stroke.points)]
+    assert min(lengths) == 0 and 99 < max(lengths) < 101.5
 
 
 def test_irregular_strokes_follow_the_arguments_of_mmagic() -> None:
@@ -508,6 +550,7 @@ def test_every_generator_of_the_package_is_tested_here() -> None:
         (lambda: LaMaThick(384), "published its distributions at 256 and 512"),
         (lambda: LaMaThick(cap=50), "share above 0, at most 1"),
         (lambda: LaMaBoxes(side=(250, 255)), "exceed 256 pixels"),
+        (lambda: CoModGANMask(1, 1, 1), "at least one above 1"),
         (lambda: SuperResolve2x("first"), "expected 'odd' or 'even'"),  # type: ignore[arg-type]
         (lambda: Mixture(()), "one weight per generator"),
         (lambda: Mixture((Half(),), (1, 2)), "1 generators and the weights"),
