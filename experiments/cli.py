@@ -64,6 +64,11 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "app": ("experiments.app.command", "open a page to paint holes and compare methods"),
         "export": ("experiments.weights.export", "export a checkpoint to ONNX or safetensors and verify it"),
         "import-weights": ("experiments.weights.imports", "turn a paper's released weights into a checkpoint"),
+        "push": (
+            "experiments.weights.push",
+            "publish a checkpoint on the Hugging Face Hub, with a card from its records",
+        ),
+        "pull": ("experiments.weights.pull", "make a checkpoint from a repository of the Hub"),
     },
     "Data": {
         "configs": ("experiments.catalogue.configs", "list and show built-in configurations"),

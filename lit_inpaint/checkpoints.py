@@ -107,7 +107,8 @@ def check_bits(path: Path) -> bool:
         ValueError: There is no such file, or it is damaged; lists the intact checkpoints beside it.
     """
     if not path.is_file():
-        raise ValueError(f"There is no checkpoint {path}.")
+        hint = " `lit-inpaint pull` writes one from a repository of the Hub." if path.parts[:1] == ("hf:",) else ""
+        raise ValueError(f"There is no checkpoint {path}.{hint}")
     stat = path.stat()
     zipped, damage = _damage(path, stat.st_size, stat.st_mtime_ns)
     if damage:

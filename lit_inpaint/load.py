@@ -10,7 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import nn
 
 import lit_inpaint.methods
-from lit_inpaint import plugins, renamed
+from lit_inpaint import hub, plugins, renamed
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer
 from lit_inpaint.classical import Plain, plain
 from lit_inpaint.module import InpaintingModule
@@ -37,7 +37,7 @@ def _stages() -> Iterator[type[Stage]]:
             yield cls
 
 
-def class_of(checkpoint: dict[str, Any], path: str | Path) -> type[Stage]:
+def class_of(checkpoint: dict[str, Any], path: str | Path | hub.Address) -> type[Stage]:
     """The class that a checkpoint names; nothing is imported because a checkpoint names it.
 
     A class that has moved is found by its name, but for one from outside that has the name of one of ours.
@@ -93,8 +93,11 @@ def load_method(
         ValueError: Unknown name, missing file, not a checkpoint of a method, or a method that needs one.
     """
     path = Path(name_or_checkpoint)
-    if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
-        method = _from_checkpoint(path, weights)
+    if at := hub.address(name_or_checkpoint):
+        at = hub.pinned(at)
+        method = built(hub.checkpoint_of(at, weights), at, weights)
+    elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
+        method = built(read_checkpoint(path), path, weights)
     else:
         cls = method_class(name := str(name_or_checkpoint))
         if cls.trainable or cls.imports or cls.stages:
@@ -157,8 +160,10 @@ def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return renamed.arguments([base.__name__ for base in cls.__mro__], own) if cls else own
 
 
-def _from_checkpoint(path: Path, weights: Literal["ema", "raw"]) -> InpaintingModule:
-    checkpoint = read_checkpoint(path)
+def built(
+    checkpoint: dict[str, Any], path: Path | hub.Address, weights: Literal["ema", "raw"] = "ema"
+) -> InpaintingModule:
+    """The method that a checkpoint's content describes; errors name ``path``."""
     cls, name = class_of(checkpoint, path), checkpoint["method"]
     if not issubclass(cls, InpaintingModule):
         raise ValueError(f"{path} holds a {name}, a stage, which completes no image.")
@@ -220,18 +225,22 @@ def _path_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def label_methods(methods: Sequence[str], weights: str) -> dict[str, str]:
+def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:
     """{what load_method takes: label}; all names and files are checked before anything runs.
 
-    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last)
-    unless LABEL= is given.
+    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last),
+    a repository of the Hub after its name, unless LABEL= is given. What a repository is loaded by is its commit.
     """
     labels: dict[str, str] = {}
     for given in methods:
         label, equals, method = given.partition("=") if not Path(given).is_file() else ("", "", given)
         label, method = (label, method) if equals else ("", given)
         path = Path(method)
-        if path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
+        if at := hub.address(method):
+            at = hub.pinned(at)
+            class_of(hub.checkpoint_of(at, weights), at)
+            label, method = label or at.name.partition("/")[2], str(at)
+        elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
             name = read_checkpoint(path)["method"]
             in_run = path.parent.name == "checkpoints"
             run = path.absolute().parents[1].name if in_run else path.stem

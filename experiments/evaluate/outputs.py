@@ -235,7 +235,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def label_sources(given: Sequence[str], weights: str) -> dict[str, str]:
+def label_sources(given: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:
     """{what a job takes: label} in the order given: methods, checkpoints and ``[LABEL=]outputs:FOLDER``.
 
     Raises:

@@ -13,6 +13,7 @@ from experiments.evaluate.protocol import Protocol as Rules
 from experiments.records.record import MethodFacts
 from experiments.run import Run
 from experiments.run.journal import content_of
+from lit_inpaint import hub
 from lit_inpaint.backbones import sha256
 from lit_inpaint.calls import counted
 from lit_inpaint.checkpoints import read_tensors
@@ -65,7 +66,7 @@ class Source(Protocol):
 
 @dataclass
 class Network:
-    """A method run here: a class without weights, or a checkpoint."""
+    """A method run here: a class without weights, a checkpoint, or a commit of a repository of the Hub."""
 
     method: str
     label: str
@@ -103,7 +104,11 @@ class Network:
         if self.module is not None:
             about.name, about.weights = type(self.module).__name__, self.module.loaded_weights
             about.parameters = parameter_counts(self.module)
-        if path.is_file():
+        if at := hub.address(self.method):
+            about.repository, about.revision = at
+            with suppress(ValueError):  # it cannot be read, and the record says why
+                about.images_seen = hub.config_of(at).images_seen
+        elif path.is_file():
             about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
             with suppress(Exception):  # a foreign file has none of these
                 content = read_tensors(path)

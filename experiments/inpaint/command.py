@@ -22,6 +22,7 @@ from experiments.inpaint.original import conversions, kept
 from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
 from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
 from experiments.run.journal import Journal, content_of, settings_of
+from lit_inpaint import hub
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.module import InpaintingModule
@@ -46,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
         "mask file is used for all images.",
     )
-    p.add_argument("--method", required=True, help="Telea, PatchMatch, ... or a checkpoint")
+    p.add_argument("--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, or hf://user/name")
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
     p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
     p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
@@ -96,6 +97,8 @@ def main(argv: list[str]) -> int:
     guides = {name: path for name in known_guides() if (path := getattr(a, name))}
     pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing)
     many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
+    if at := hub.address(a.method):
+        a.method = str(hub.pinned(at))  # workers and a resumed run use the same commit
     run = Run(a, a.out if many else a.out.parent)
     method = load_method(a.method, a.weights, a.device)
     for name in guides:

@@ -22,7 +22,8 @@ def text_of(record: Record) -> str:
     """The JSON of a record. Keys that 0.1.0 did not have are only written if they carry information."""
     content = asdict(record)
     del content["path"]
-    for part, key in ((content["protocol"], "data"), (content, "network_calls"), (content["method"], "outputs")):
+    later = [(content["method"], key) for key in ("outputs", "repository", "revision")]
+    for part, key in ((content["protocol"], "data"), (content, "network_calls"), *later):
         if part.get(key) is None:
             part.pop(key, None)
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

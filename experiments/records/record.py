@@ -64,6 +64,8 @@ class MethodFacts:
         images_seen: Images seen in training.
         run: The folder of the training run.
         outputs: sha256 of every file, where another program made the completions.
+        repository: Name of the repository of the Hub that it was loaded from, user/name.
+        revision: The repository's commit.
     """
 
     name: str
@@ -76,6 +78,8 @@ class MethodFacts:
     images_seen: int | None = None
     run: str | None = None
     outputs: dict[str, str] | None = None
+    repository: str | None = None
+    revision: str | None = None
     __pydantic_config__: ClassVar = _OPEN
 
 

@@ -32,7 +32,8 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     before = [said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
     if given.ckpt_path and given.ckpt_path not in {"last", "auto", "best", "hpc", "null"}:
         if not Path(given.ckpt_path).is_file():
-            raise ValueError(f"there is no checkpoint {given.ckpt_path}.")
+            hub = " Nothing of the Hub can be resumed: `lit-inpaint pull` it, and give the file to --init_from."
+            raise ValueError(f"there is no checkpoint {given.ckpt_path}.{hub if '://' in given.ckpt_path else ''}")
         before.insert(0, said_by_checkpoint(Path(given.ckpt_path), command))
     configs = [word for said in before if said for word in ("--config", json.dumps(said))]
     imports = [f"--import={json.dumps(modules)}"] if (modules := plugins.named()) else []

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.weights.imports import weights_module
+from lit_inpaint import hub
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.options import Parser
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'. `lit-inpaint methods NAME` lists the "
         "layouts that official writes.",
     )
-    p.add_argument("checkpoint", type=Path)
+    p.add_argument("checkpoint", help="a checkpoint, or hf://user/name[@revision]")
     p.add_argument("--format", choices=["onnx", "safetensors", "official"], required=True)
     p.add_argument("--out", type=Path, help="file to write (default: the checkpoint's name with the format's suffix)")
     p.add_argument("--size", type=int, default=512, help="image size of the ONNX model")
@@ -48,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
-    out = a.out or a.checkpoint.with_suffix({"official": ".pth"}.get(a.format, f".{a.format}"))
+    at = hub.address(a.checkpoint)
+    out = a.out or Path(at.name.partition("/")[2] if at else a.checkpoint).with_suffix(
+        {"official": ".pth"}.get(a.format, f".{a.format}")
+    )
     if out.exists() and not a.overwrite:
         raise ValueError(f"{out} exists; give another --out, or --overwrite.")
     method = load_method(a.checkpoint, a.weights)
