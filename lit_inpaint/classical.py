@@ -82,7 +82,8 @@ class Plain(ClassicalModule):
 
     ``image`` is (B, 3, H, W) in [-1, 1] with 0 in the hole, ``mask`` (B, 1, H, W) with 1 = hole; what comes back is the
     whole image in [-1, 1]. The hole alone is taken of it. A class attribute ``multiple`` or ``fixed_size`` says which
-    sides the network takes; it loads its weights in ``__init__``, which takes no arguments.
+    sides the network takes. ``__init__`` takes no arguments; it loads the weights, or ``package.module.Net:net.pth``
+    names their file.
     """
 
     year = 0

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeGuard
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
+from safetensors.torch import load_file
 from torch import nn
 
 import lit_inpaint.methods
@@ -83,9 +84,13 @@ def load_method(
 ) -> InpaintingModule:
     """A method in evaluation mode.
 
+    >>> load_method("PatchMatch").diverse
+    True
+
     Args:
         name_or_checkpoint: A class name for a method without parameters ("Telea"), ``package.module.Name`` of one's own
-            or of a plain network (see :class:`lit_inpaint.classical.Plain`), else the path of a checkpoint.
+            or of a plain network (see :class:`lit_inpaint.classical.Plain`), ``package.module.Net:net.pth`` for a plain
+            network with the weights in a file, else the path of a checkpoint.
         weights: "ema" uses the EMA weights if the checkpoint has them, "raw" never does. ``loaded_weights`` of the
             returned module states which: "ema", "raw" or "none" (no parameters).
 
@@ -96,6 +101,8 @@ def load_method(
     if at := hub.address(name_or_checkpoint):
         at = hub.pinned(at)
         method = built(hub.checkpoint_of(at, weights), at, weights)
+    elif found := plugins.with_file(str(name_or_checkpoint)):
+        method = _with_weights(*found)
     elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
         method = built(read_checkpoint(path), path, weights)
     else:
@@ -181,6 +188,25 @@ def built(
     return method
 
 
+def _with_weights(name: str, path: Path) -> InpaintingModule:
+    """A plain network with the state dict of a file, in which no code is run.
+
+    Raises:
+        ValueError: A class that is none, or tensors that do not fit it.
+    """
+    cls = method_class(name)
+    if not issubclass(cls, Plain):
+        raise ValueError(f"{name} is no plain network: its checkpoint names its class, so give {path} alone.")
+    method = cls()
+    content = load_file(path) if path.suffix == ".safetensors" and path.is_file() else read_tensors(path)
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if problems := fits(state, method.network.state_dict()):
+        raise ValueError(f"{path} does not fit {name}: {len(problems)} differences, first: {problems[0]}.")
+    method.network.load_state_dict(state)
+    method.loaded_weights = "raw"
+    return method
+
+
 def described(cls: type[Stage], arguments: dict[str, Any], path: Path) -> dict[str, Any]:
     """``arguments`` from a checkpoint as a configuration's ``model``.
 
@@ -240,7 +266,7 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
             at = hub.pinned(at)
             class_of(hub.checkpoint_of(at, weights), at)
             label, method = label or at.name.partition("/")[2], str(at)
-        elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
+        elif not plugins.with_file(method) and (path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file()):
             name = read_checkpoint(path)["method"]
             in_run = path.parent.name == "checkpoints"
             run = path.absolute().parents[1].name if in_run else path.stem

@@ -7,6 +7,7 @@ measured is never a reason to import a module.
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -82,6 +84,16 @@ def find(path: str) -> Any:
     if found is None:
         raise ValueError(f"module '{module}' has no '{name}'.")
     return found
+
+
+def with_file(given: str) -> tuple[str, Path] | None:
+    """A class and the file of its weights, ``package.module.Net:net.pth``; None for all else.
+
+    >>> with_file("own.Net:runs/net.pth")[0], with_file("runs/net.pth"), with_file("outputs:folder")
+    ('own.Net', None, None)
+    """
+    found = re.fullmatch(r"((?:[^\W\d]\w*\.)+[^\W\d]\w*):(.+)", given)
+    return None if found is None or Path(given).is_file() else (found[1], Path(found[2]))
 
 
 @cache

@@ -5,13 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.compare import spreadsheet, text
-from experiments.compare.grouping import make_tables, validation_tables
-from experiments.compare.page import render
+from experiments.compare import text
 from experiments.compare.reader import read_folders
-from experiments.compare.table import Table
-from experiments.files.write import write_text
-from experiments.records.intervals import LEAST
+from experiments.compare.result import written
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
@@ -53,13 +49,12 @@ def main(argv: list[str]) -> int:
         notes += add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
     if arguments.wandb_workspace and not arguments.wandb:
         raise ValueError("--wandb-workspace saves a view of a project; name the project: --wandb ENTITY/PROJECT.")
-    if not records and not runs:
-        raise ValueError("nothing to compare; give output folders of `lit-inpaint benchmark` or run folders of `fit`.")
-    tables = make_tables(records, runs)
-    notes += [*arguments.note, *notes_of(records, tables)]
-    written = write(tables, runs, notes, arguments.out)
-    print(text.markdown(tables, notes) if tables else f"{len(runs)} training runs, no benchmark records.\n")
-    for path in written:
+    page = written(records, runs, [*notes, *arguments.note], arguments.out)
+    said = (
+        text.markdown(page.tables, page.notes) if page.tables else f"{len(runs)} training runs, no benchmark records.\n"
+    )
+    print(said)
+    for path in page.files:
         print(path)
     return 0
 
@@ -83,33 +78,3 @@ def add_project(project: str, records: Sequence[Record], runs: list[History], sa
         print(f"lit-inpaint: {error}", file=sys.stderr)
         return [str(error)]
     return []
-
-
-def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
-    """Notes shared by all records of a page, and a warning about too few images."""
-    said = [record.remark for record in records]
-    notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
-    photographs = max((table.photographs for table in tables), default=LEAST)
-    if photographs < LEAST and not any("smoke run" in note.lower() for note in notes):
-        notes.insert(0, f"smoke run on {photographs} photograph{'s' * (photographs != 1)}, not a result")
-    return notes
-
-
-def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path) -> list[Path]:
-    """Write the page, .md, .csv, .tex and, if papers are quoted, .published.csv.
-
-    The page is written first: it identifies the other files as ours, even after a kill between two of them.
-    """
-    files = {".html": render(tables, runs, notes, validation_tables(runs))}
-    if tables:
-        files[".md"], files[".csv"] = text.markdown(tables, notes), spreadsheet.measured(tables)
-        files[".tex"] = text.latex(tables)
-        if published := spreadsheet.published(tables):
-            files[".published.csv"] = published
-    page = out.with_suffix(".html")
-    taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]
-    if taken and not (page.is_file() and "lit-inpaint comparison" in page.read_text("utf-8", "replace")):
-        raise ValueError(f"{taken[0]} exists and was not written by compare; give another --out.")
-    for suffix, content in files.items():
-        write_text(out.with_suffix(suffix), content)
-    return [out.with_suffix(suffix) for suffix in sorted(files, key=".html".__eq__)]  # the page is named last

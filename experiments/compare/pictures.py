@@ -1,7 +1,5 @@
 """Thumbnails of the completions, small enough for one page, and the disagreement of methods on each image."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.compare.table import Row, Table
+from experiments.records.markup import thumbnail
 
 SIZES = ((256, 82), (224, 78), (192, 75), (160, 75))  # longer side in pixels, WebP quality
 Size = tuple[int, int]
@@ -107,12 +106,3 @@ def disagree(files: Sequence[Path], mask: Path | None) -> float | None:
     deviation = stack.std(0).mean(-1)
     hole = np.asarray(Image.open(mask).convert("L").resize(first, Image.Resampling.NEAREST)) > 127 if mask else None
     return float(deviation[hole].mean() if hole is not None and hole.any() else deviation.mean())
-
-
-def thumbnail(path: Path, side: int, quality: int) -> str:
-    """A picture as a WebP data URI, its longer side at most ``side``."""
-    image = Image.open(path).convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=quality, method=2)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

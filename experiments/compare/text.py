@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
 
 from experiments.compare.numbers import arrow, number
 from experiments.compare.table import Cell, Row, Table
+from experiments.records import markup
 from experiments.records.intervals import FEW, paired_difference
 from experiments.records.record import NOT_RUN
 
@@ -154,6 +157,22 @@ def _md(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", text)
 
 
+# ---- HTML, for notebooks --------------------------------------------------------------------------------------------
+
+
+def html(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+    """The tables of :func:`markdown`, without published rows."""
+    parts = [f"<p>{escape(note)}</p>" for note in notes]
+    for table in tables:
+        grid = measured(table, HTML)
+        parts += [f"<p><b>{escape(title(table))}</b></p>", markup.table(grid.head, grid.rows)]
+    return "".join(parts)
+
+
+def link(page: Path) -> str:
+    return f'<p><a href="{escape(page.as_posix())}">{escape(page.name)}</a></p>'
+
+
 # ---- LaTeX ---------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +231,7 @@ def _tex(text: str) -> str:
 
 MARKDOWN = Style(_md, "**{}**", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"})
 WITH_INTERVALS = replace(MARKDOWN, intervals=True)
+HTML = Style(escape, "<b>{}</b>", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"}, intervals=True)
 SCREEN = Style(str, "{}", "{}", " ± {}", "n/a", {"↑": "↑", "↓": "↓"}, intervals=True)
 LATEX = Style(
     _tex, r"\textbf{{{}}}", r"\underline{{{}}}", r" $\pm$ {}", r"\emph{{n/a: {}}}",

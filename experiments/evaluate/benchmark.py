@@ -79,6 +79,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     a = parser().parse_args(argv)
+    return measure_and_show(jobs_of(a), a.device, a.out, a.baseline)
+
+
+def jobs_of(a: argparse.Namespace) -> list[Job]:
+    """What the parsed arguments ask for; all names and files are checked.
+
+    Raises:
+        ValueError: Naming what does not exist or does not fit.
+    """
     reading = {"white": a.mask_white, "threshold": a.mask_threshold, "alpha": a.mask_alpha}
     image_reading = reading_settings(a.bands, a.white_level)
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading, image_reading)
@@ -87,12 +96,11 @@ def main(argv: list[str]) -> int:
         protocols = only_masks(protocols, a.masks, a.protocol)
     methods = label_sources(a.methods, a.weights)
     settings = settings_of(a, MAY_CHANGE)
-    jobs = [
+    return [
         Job(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are)
         for protocol in protocols
         for method, label in methods.items()
     ]
-    return measure_and_show(jobs, a.device, a.out, a.baseline)
 
 
 def add_running(p: argparse.ArgumentParser) -> None:

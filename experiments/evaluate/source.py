@@ -20,6 +20,7 @@ from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.load import load_method
 from lit_inpaint.memory import peak_bytes, reset_peak
 from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.plugins import with_file
 from masks.convention import InpaintingBatch
 
 
@@ -100,7 +101,8 @@ class Network:
         return Completion(samples, seconds, memory, calls.count, adaptations)
 
     def described(self) -> MethodFacts:
-        path, about = Path(self.method), MethodFacts(name=self.method, label=self.label, weights="none", parameters={})
+        _, path = with_file(self.method) or ("", Path(self.method))
+        about = MethodFacts(name=self.method, label=self.label, weights="none", parameters={})
         if self.module is not None:
             about.name, about.weights = type(self.module).__name__, self.module.loaded_weights
             about.parameters = parameter_counts(self.module)

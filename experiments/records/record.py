@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,9 +12,11 @@ import numpy as np
 from pydantic import ConfigDict
 
 from experiments.records.intervals import mean_interval
+from experiments.records.markup import panel, table
 from masks.area import bucket_of, inside
 
 FORMAT = 1
+PANEL = 4  # images of a record that a notebook shows
 NOT_RUN = "outputs, not run here"
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _OPEN = ConfigDict(
@@ -183,6 +186,32 @@ class Record:
             return None
         folder = self.path.parents[2] / "images" / self.path.parent.name / (kind or self.path.stem)
         return folder if folder.is_dir() else None
+
+    def _repr_html_(self) -> str:
+        """Metrics with their intervals and the first pictures, for a notebook."""
+        from lit_inpaint.metrics import quantity
+
+        rows = []
+        for name, metric in self.metrics.items():
+            known = quantity(name)
+            numbers = [
+                f"{v:.{known.decimals if known else 4}f}"
+                for v in (metric.mean, *(metric.interval or ()))
+                if v is not None
+            ]
+            mean = numbers[0] if numbers else f"n/a: {escape(metric.reason or '')}"
+            rows.append([escape(name), mean, f"[{', '.join(numbers[1:])}]" if numbers[1:] else "", str(metric.n)])
+        said = [self.not_applicable, self.adaptation, self.remark]
+        folders = {kind: self.picture_folder(kind) for kind in ("_input", None, "_truth")}
+        names = {"_input": "input", None: self.label, "_truth": "truth"}
+        pictures = {
+            names[kind]: [folder / f"{image}.png" for image in [*self.hole_share][:PANEL]]
+            for kind, folder in folders.items()
+            if folder
+        }
+        head = f"<p><b>{escape(self.label)}</b> under {escape(self.protocol.name)} ({self.hash[:8]})</p>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in said if note)
+        return head + table(["", "mean", "95 %", "images"], rows) + notes + panel(pictures)
 
     def check(self) -> None:
         """Reject an inconsistent record; called before writing and after reading."""

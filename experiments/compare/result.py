@@ -1,0 +1,105 @@
+"""What `compare` writes; ``experiments.compare(...)`` from Python."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.compare import spreadsheet, text
+from experiments.compare.grouping import make_tables, validation_tables
+from experiments.compare.page import render
+from experiments.compare.reader import read_folders
+from experiments.compare.table import Table
+from experiments.files.write import write_text
+from experiments.records.intervals import LEAST
+from experiments.records.record import Record
+from experiments.run.curves import History
+
+
+@dataclass(frozen=True)
+class Page:
+    """A comparison that has been written. A notebook shows its tables and the way to the page.
+
+    Args:
+        files: The page last, before it .md, .csv and .tex.
+        tables: One per protocol, with a row per method.
+        runs: Training runs, whose curves the page shows.
+        notes: Lines of the banner.
+    """
+
+    files: list[Path]
+    tables: list[Table]
+    runs: list[History]
+    notes: list[str]
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.files[-1]
+
+    def _repr_html_(self) -> str:
+        return text.html(self.tables, self.notes) + text.link(self.path)
+
+
+def compare(*folders: str | Path, out: str | Path = "compare.html", notes: Sequence[str] = ()) -> Page:
+    """Records and training curves of some folders as one page with tables beside it: ``lit-inpaint compare``.
+
+    >>> import tempfile, experiments
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = experiments.evaluate("Telea", "quickstart", folder, limit=1)
+    ...     page = compare(folder, out=f"{folder}/table.html")
+    ...     page.path.stat().st_size > 10_000, [row.label for row in page.tables[0].rows]
+    (True, ['Telea'])
+
+    Args:
+        folders: Output folders of benchmarks and run folders of fit, searched at any depth.
+        out: The page; the other files share its name.
+        notes: Lines to show in the page's banner.
+
+    Raises:
+        ValueError: There is nothing to compare, or results that cannot stand in one table.
+    """
+    records, runs = read_folders(map(Path, folders))
+    return written(records, runs, notes, Path(out))
+
+
+def written(records: Sequence[Record], runs: Sequence[History], notes: Sequence[str], out: Path) -> Page:
+    """Compare and write.
+
+    Raises:
+        ValueError: As :func:`compare`.
+    """
+    if not records and not runs:
+        raise ValueError("nothing to compare; give output folders of `lit-inpaint benchmark` or run folders of `fit`.")
+    tables = make_tables(records, runs)
+    shown = [*notes, *notes_of(records, tables)]
+    return Page(write(tables, runs, shown, out), tables, [*runs], shown)
+
+
+def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
+    """Notes shared by all records of a page, and a warning about too few images."""
+    said = [record.remark for record in records]
+    notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
+    photographs = max((table.photographs for table in tables), default=LEAST)
+    if photographs < LEAST and not any("smoke run" in note.lower() for note in notes):
+        notes.insert(0, f"smoke run on {photographs} photograph{'s' * (photographs != 1)}, not a result")
+    return notes
+
+
+def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path) -> list[Path]:
+    """Write the page, .md, .csv, .tex and, if papers are quoted, .published.csv.
+
+    The page is written first: it identifies the other files as ours, even after a kill between two of them.
+    """
+    files = {".html": render(tables, runs, notes, validation_tables(runs))}
+    if tables:
+        files[".md"], files[".csv"] = text.markdown(tables, notes), spreadsheet.measured(tables)
+        files[".tex"] = text.latex(tables)
+        if published := spreadsheet.published(tables):
+            files[".published.csv"] = published
+    page = out.with_suffix(".html")
+    taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]
+    if taken and not (page.is_file() and "lit-inpaint comparison" in page.read_text("utf-8", "replace")):
+        raise ValueError(f"{taken[0]} exists and was not written by compare; give another --out.")
+    for suffix, content in files.items():
+        write_text(out.with_suffix(suffix), content)
+    return [out.with_suffix(suffix) for suffix in sorted(files, key=".html".__eq__)]  # the page is named last
