@@ -90,7 +90,7 @@ def load_method(
     Args:
         name_or_checkpoint: A class name for a method without parameters ("Telea"), ``package.module.Name`` of one's own
             or of a plain network (see :class:`lit_inpaint.classical.Plain`), ``package.module.Net:net.pth`` for a plain
-            network with the weights in a file, else the path of a checkpoint.
+            network with the weights in a file, ``hf://user/name[@revision]``, else the path of a checkpoint.
         weights: "ema" uses the EMA weights if the checkpoint has them, "raw" never does. ``loaded_weights`` of the
             returned module states which: "ema", "raw" or "none" (no parameters).
 
