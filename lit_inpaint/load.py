@@ -198,8 +198,10 @@ def _with_weights(name: str, path: Path) -> InpaintingModule:
     if not issubclass(cls, Plain):
         raise ValueError(f"{name} is no plain network: its checkpoint names its class, so give {path} alone.")
     method = cls()
-    content = load_file(path) if path.suffix == ".safetensors" and path.is_file() else read_tensors(path)
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    content: Any = load_file(path) if path.suffix == ".safetensors" and path.is_file() else read_tensors(path)
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds no state dict; write one with torch.save(network.state_dict(), path).")
     if problems := fits(state, method.network.state_dict()):
         raise ValueError(f"{path} does not fit {name}: {len(problems)} differences, first: {problems[0]}.")
     method.network.load_state_dict(state)

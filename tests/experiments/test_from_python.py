@@ -227,9 +227,11 @@ class Code:
 def test_weights_that_do_not_fit_and_files_with_code_are_refused(tmp_path: Path):
     torch.save({"body.weight": torch.zeros(1)}, tmp_path / "other.pth")
     torch.save({"body.weight": Code()}, tmp_path / "code.pth")
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
     for given, said in {
         f"{BLUR}:{tmp_path / 'other.pth'}": r"does not fit .*Blur: 2 differences, first: missing body.bias",
         f"{BLUR}:{tmp_path / 'code.pth'}": "none of its code was run",
+        f"{BLUR}:{tmp_path / 'list.pth'}": "holds no state dict; write one with",
         f"{BLUR}:{tmp_path / 'none.pth'}": "There is no checkpoint",
         f"lit_inpaint.methods.Telea:{tmp_path / 'other.pth'}": "Telea is no plain network",
     }.items():
