@@ -14,8 +14,8 @@ from masks.regular import read_text
 IMAGES = 30_000
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
 # Of the numbers of each of DeepFill's lists, ascending, one per line.
-TRAIN_NUMBERS = "21050ac7e1a5c3a076cb62e1d87e94d2341d746286a9ee2fa22bef6106bf2961"
-VAL_NUMBERS = "e8b905352381f83d1bf747160352230427b282f27704f243a7936430c5e2e18d"
+_TRAIN_NUMBERS = "21050ac7e1a5c3a076cb62e1d87e94d2341d746286a9ee2fa22bef6106bf2961"
+_VAL_NUMBERS = "e8b905352381f83d1bf747160352230427b282f27704f243a7936430c5e2e18d"
 
 
 class CelebAHQ(PublishedData):
@@ -122,7 +122,7 @@ class CelebAHQ(PublishedData):
         if sources is None:
             raise ValueError(f"The splits deepfill and lama need the authors' lists. {cls.LISTS}")
         numbers: dict[str, list[int]] = {}
-        for part, file, known in (("train", "train", TRAIN_NUMBERS), ("val", "val", VAL_NUMBERS)):
+        for part, file, known in (("train", "train", _TRAIN_NUMBERS), ("val", "val", _VAL_NUMBERS)):
             path = sources / f"{file}_shuffled.flist"
             if not path.is_file():
                 raise ValueError(f"{path}: no such list. {cls.LISTS}")

@@ -10,7 +10,7 @@ from masks.generator import MaskGenerator
 from masks.lists import read_list
 
 HELD_OUT = 2_000
-SOURCE = (
+_SOURCE = (
     "training images of Places365-{}; papers report on its 36,500 validation images, so these are the test set, and "
     "2,000 training images with the smallest SHA-256 of their names are for validation"
 )
@@ -24,10 +24,10 @@ class Places2(PublishedData):
     """
 
     SPLITS: ClassVar[dict[str, NamedSplit]] = {
-        "standard": NamedSplit(SOURCE.format("Standard"), {"train": 1_801_460, "val": 2_000, "test": 36_500}),
-        "standard256": NamedSplit(SOURCE.format("Standard"), {"train": 1_801_460, "val": 2_000, "test": 36_500}),
-        "challenge": NamedSplit(SOURCE.format("Challenge"), {"train": 8_024_628, "val": 2_000, "test": 36_500}),
-        "challenge256": NamedSplit(SOURCE.format("Challenge"), {"train": 8_024_628, "val": 2_000, "test": 36_500}),
+        "standard": NamedSplit(_SOURCE.format("Standard"), {"train": 1_801_460, "val": 2_000, "test": 36_500}),
+        "standard256": NamedSplit(_SOURCE.format("Standard"), {"train": 1_801_460, "val": 2_000, "test": 36_500}),
+        "challenge": NamedSplit(_SOURCE.format("Challenge"), {"train": 8_024_628, "val": 2_000, "test": 36_500}),
+        "challenge256": NamedSplit(_SOURCE.format("Challenge"), {"train": 8_024_628, "val": 2_000, "test": 36_500}),
         "lama": NamedSplit(
             "as standard, but tested on the 30,000 of Places365's test images that LaMa (Suvorov et al. 2022) lists",
             {"train": 1_801_460, "val": 2_000, "test": 30_000},

@@ -15,7 +15,7 @@ from masks.regular import open_regular
 
 Pixels = NDArray[np.uint8]
 
-MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
+_MAX_PIXELS = 80_000_000  # a decoded image of this size takes 240 MB; a 4 MB PNG can claim 100 times as many
 MAX_BYTES = 2**30  # of a file; 80 million pixels of four bands of 16 bits, not compressed, are 640 million
 _ORIENTATION = 0x0112  # EXIF tag
 _START_OF_JPEG = b"\xff\xd8\xff"
@@ -36,7 +36,7 @@ class UnreadableImageError(ValueError):
 
 def read_image(
     path: str | os.PathLike[str],
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = _MAX_PIXELS,
     background: tuple[int, int, int] = (255, 255, 255),
     bands: Bands | None = None,
     white_level: int | None = None,

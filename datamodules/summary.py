@@ -21,7 +21,7 @@ HEADERS = 200  # files whose header is read, evenly spread; reading all on a net
 PIXELS = 8  # of these, files whose values are read
 COMPARED = 20_000  # files of a split, up to which splits are compared by content
 HASHED = 2**30  # bytes of files of equal size, up to which their hashes are taken
-NAMED = 5
+_NAMED = 5
 
 
 def summarise(splits: Mapping[str, Files], first: int | None = None) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
             )
     for split, found in summary["also_trained_on"].items():
         if found["names"]:
-            some = ", ".join(found["names"][:NAMED]) + (", ..." if found["count"] > NAMED else "")
+            some = ", ".join(found["names"][:_NAMED]) + (", ..." if found["count"] > _NAMED else "")
             said.append(f"data: {found['count']:,} {split} images are also trained on ({found['compared']}): {some}")
     return said
 

@@ -35,7 +35,7 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def resize_shorter(image: Pixels, side: int) -> Pixels:
+def _resize_shorter(image: Pixels, side: int) -> Pixels:
     """The shorter side becomes ``side``; the proportions stay, the longer side is rounded."""
     height, width = image.shape[:2]
     scale = side / min(height, width)
@@ -53,10 +53,10 @@ class ShorterSide(A.ImageOnlyTransform):
         return {"side": self.py_random.randint(self.low, self.high)}
 
     def apply(self, img: Pixels, side: int = 0, **params: object) -> Pixels:
-        return resize_shorter(img, side)
+        return _resize_shorter(img, side)
 
 
-class Direct(A.ImageOnlyTransform):
+class _Direct(A.ImageOnlyTransform):
     """Resize to a square whatever the proportions were, as DeepFill does for CelebA-HQ."""
 
     def __init__(self, size: int) -> None:
@@ -67,7 +67,7 @@ class Direct(A.ImageOnlyTransform):
         return resize(img, self.size, self.size)
 
 
-class AtLeast(A.ImageOnlyTransform):
+class _AtLeast(A.ImageOnlyTransform):
     """Enlarge images that are too small for the crop until the shorter side fits exactly."""
 
     def __init__(self, size: int) -> None:
@@ -75,7 +75,7 @@ class AtLeast(A.ImageOnlyTransform):
         self.size = size
 
     def apply(self, img: Pixels, **params: object) -> Pixels:
-        return resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
+        return _resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
 
 
 class Keyed:
@@ -141,7 +141,7 @@ def is_picture(image: object) -> bool:
 
 def first_resize(size: int, resize: Resize, shorter_side: tuple[int, int]) -> list[Augmentation]:
     """What comes before ``augment``."""
-    steps: dict[str, list[Augmentation]] = {"shorter": [ShorterSide(*shorter_side)], "direct": [Direct(size)]}
+    steps: dict[str, list[Augmentation]] = {"shorter": [ShorterSide(*shorter_side)], "direct": [_Direct(size)]}
     return steps.get(resize, [])
 
 
@@ -156,7 +156,7 @@ def training_transform(
 ) -> Keyed:
     """Resize, ``augment``, crop, flip (probability one half), ``augment_after_crop``."""
     first = first_resize(size, resize, shorter_side)
-    fit = [AtLeast(size)] if resize == "none" or augment else []
+    fit = [_AtLeast(size)] if resize == "none" or augment else []
     cut = A.RandomCrop(size, size) if crop == "random" else A.CenterCrop(size, size)
     mirror = [A.HorizontalFlip(p=0.5)] if flip else []
     return Keyed([*first, *augment, *fit, cut, *mirror, *augment_after_crop])
@@ -165,7 +165,7 @@ def training_transform(
 def evaluation_transform(size: int, resize: Resize) -> Keyed:
     """Shorter side to ``size`` (or direct, or none), then the centre crop."""
     first = first_resize(size, resize, (size, size))
-    return Keyed([*first, AtLeast(size), A.CenterCrop(size, size)])
+    return Keyed([*first, _AtLeast(size), A.CenterCrop(size, size)])
 
 
 def place_mask(mask: Mask, image: tuple[int, int], size: int, resize: Resize) -> Mask | None:

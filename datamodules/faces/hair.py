@@ -6,7 +6,7 @@ from datamodules.faces.people import HEAD, OPENING, Draws, Face, Layers, mixed, 
 # fmt: off
 
 
-def strands(face: Face, strength: float = 0.22, across: float = 26, along: float = 3) -> dict[str, float]:
+def _strands(face: Face, strength: float = 0.22, across: float = 26, along: float = 3) -> dict[str, float]:
     return {"grain": strength, "across": across, "along": along, "key": face.key, "head": 1.0}
 
 
@@ -15,21 +15,21 @@ def behind(f: Face, r: Draws, style: int) -> Layers:
     dark, layers = scaled(f.hair, 0.72), []
     if style == 2:
         layers.append(shape(f.x, f.y + 0.3, f.w * r.between(1.22, 1.4), f.h * 1.5, dark, taper=-0.12, square=1,
-            **strands(f)))
+            **_strands(f)))
     if style == 3:
         layers.append(shape(f.x, f.y + 0.05, f.w * r.between(1.2, 1.34), f.h * 1.0, dark, taper=-0.1, square=1,
-            **strands(f)))
+            **_strands(f)))
     if style == 4:
         radius = r.between(1.18, 1.5)
         layers.append(shape(f.x, f.y - f.h * 0.28, f.w * radius, f.h * radius * 0.8, dark, soft=0.05, grain=0.4,
             along=16, across=16, key=f.key, head=1))
     if style == 5:
         layers.append(shape(f.x + f.w * r.between(-0.3, 0.3), f.y - f.h * 1.12, f.w * 0.42, f.h * 0.26, f.hair,
-            shade=0.5, **strands(f, across=14)))
+            shade=0.5, **_strands(f, across=14)))
     if style == 7:
         side = -1 if f.yaw[1] > 0 else 1
         layers.append(shape(f.x + side * f.w * 1.08, f.y + f.h * 0.45, f.w * 0.26, f.h * 0.85, dark, taper=0.25,
-            **strands(f)))
+            **_strands(f)))
     return layers
 
 
@@ -51,7 +51,7 @@ def hair(f: Face, r: Draws, style: int) -> Layers:
     else:
         layers.append(shape(f.x + f.w * shift, opening, f.w * r.between(0.8, 0.9), f.h * 0.9, keep=OPENING, alpha=0,
             head=1, square=1, soft=0.05))
-    look = strands(f, across=16, along=16, strength=0.4) if style == 4 else strands(f)
+    look = _strands(f, across=16, along=16, strength=0.4) if style == 4 else _strands(f)
     wide, high = (1.14, 0.66) if style == 4 else (1.07, 0.66)
     if style == 0:
         wide, high = 1.03, 0.62
@@ -65,7 +65,7 @@ def hair(f: Face, r: Draws, style: int) -> Layers:
         low = 0.95 if style == 2 else 0.42
         for side in (-1, 1):
             layers.append(shape(f.x + side * f.w * 1.0, f.y + f.h * (low - 0.45), f.w * 0.22, f.h * (low + 0.05),
-                scaled(f.hair, 0.92), taper=-0.1, square=1, shade=0.3, **strands(f)))
+                scaled(f.hair, 0.92), taper=-0.1, square=1, shade=0.3, **_strands(f)))
     return layers
 
 

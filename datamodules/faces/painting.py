@@ -14,10 +14,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Frame = tuple[float, float, float, float]
+_Array = NDArray[np.float64]
+_Frame = tuple[float, float, float, float]
 
-FIELDS = (
+_FIELDS = (
     "x", "y", "rx", "ry",  # centre and half axes; the picture is [-1, 1] x [-1, 1], y down
     "cos", "sin",  # turn of the shape itself
     "taper",  # the half width at the top is rx (1 + taper), at the bottom rx (1 - taper)
@@ -33,9 +33,9 @@ FIELDS = (
     "keep",  # the coverage is kept under this number, from 1; 0: not
     "inside", "outside",  # only inside, only outside of a coverage that was kept; 0: everywhere
 )  # fmt: skip
-_AT = {name: place for place, name in enumerate(FIELDS)}
+_AT = {name: place for place, name in enumerate(_FIELDS)}
 _RED, _HEAD, _KEEP = _AT["red"], _AT["head"], _AT["keep"]
-_PLAIN = [1.0 if name in ("cos", "alpha") else 0.0 for name in FIELDS]
+_PLAIN = [1.0 if name in ("cos", "alpha") else 0.0 for name in _FIELDS]
 _KEPT = 8
 
 
@@ -115,7 +115,7 @@ def _pixels(centre: float, reach: float, size: int) -> tuple[int, int]:
 
 
 @_compiled
-def _box(layer: Array, soft: float, frame: Frame, size: int) -> tuple[float, float, int, int, int, int]:
+def _box(layer: _Array, soft: float, frame: _Frame, size: int) -> tuple[float, float, int, int, int, int]:
     """Where a layer's centre is seen, and the left, right, top and bottom of the pixels that it may cover."""
     x, y, rx, ry, cos, sin, taper, bend = layer[:8]
     wide, high = rx * (1.0 + abs(taper)) + soft, ry + abs(bend) + soft
@@ -135,7 +135,7 @@ def _box(layer: Array, soft: float, frame: Frame, size: int) -> tuple[float, flo
 
 
 @_compiled
-def _clip(cover: Array, layer: Array, kept: Array, left: int, right: int, top: int, bottom: int) -> None:
+def _clip(cover: _Array, layer: _Array, kept: _Array, left: int, right: int, top: int, bottom: int) -> None:
     """Keep the cover of a layer for later ones, and leave of it what lies inside or outside of kept ones."""
     keep, inside, outside = layer[_KEEP:]
     if keep > 0.0:
@@ -153,7 +153,7 @@ def _clip(cover: Array, layer: Array, kept: Array, left: int, right: int, top: i
 
 
 @_compiled
-def _paint_layer(image: Array, layer: Array, kept: Array, frame: Frame, light: tuple[float, float, float]) -> None:
+def _paint_layer(image: _Array, layer: _Array, kept: _Array, frame: _Frame, light: tuple[float, float, float]) -> None:
     (_, _, rx, ry, cos, sin, taper, bend, square, ring, soft, red, green, blue, alpha, shade,
      grain, along, across, key, head, _, _, _) = layer  # fmt: skip
     colour = red, green, blue
@@ -204,7 +204,7 @@ def paint(
 
     Args:
         size: Side of the picture in pixels.
-        layers: (n, len(FIELDS)).
+        layers: (n, len(_FIELDS)).
         frame: Centre of the head and the cosine and sine of its turn.
         light: Direction to the light, of length one; z points at the viewer.
 
