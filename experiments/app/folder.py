@@ -13,7 +13,7 @@ from pathlib import Path
 
 PREFIX = "lit-inpaint-app-"
 KEPT = 6 * 3600  # lifetime of a file in seconds
-ENDS = [
+_ENDS = [
     getattr(signal, name)
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
     if hasattr(signal, name)
@@ -28,7 +28,7 @@ def own_folder() -> Iterator[Path]:
     """
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         _remove_if_left(left)
-    for number in ENDS:
+    for number in _ENDS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _exit_on)
     folder, descriptor = _make()
@@ -46,7 +46,7 @@ def _exit_on(number: int, frame: object) -> None:
 
 def finish() -> None:
     """From here on, no signal interrupts the cleanup."""
-    for number in ENDS:
+    for number in _ENDS:
         signal.signal(number, signal.SIG_IGN)
 
 

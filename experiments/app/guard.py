@@ -15,15 +15,15 @@ from experiments.web import refusal
 TRIES, PERIOD = 10, 60.0  # wrong passwords from any address, and seconds
 FILES = re.compile(r"/(file|proxy)[=/]|/stream/")
 ELSEWHERE = re.compile(r"/file=(/*\w+:|//)|/proxy=", re.IGNORECASE)  # Gradio would fetch these from the network
-OF_A_FILE = "default-src 'none'; sandbox"
-OF_THE_PAGE = (  # Gradio builds its page from inline scripts and makes functions of the `js` of its events
+_OF_A_FILE = "default-src 'none'; sandbox"
+_OF_THE_PAGE = (  # Gradio builds its page from inline scripts and makes functions of the `js` of its events
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
-class TooLarge(Exception):
+class _TooLarge(Exception):
     pass
 
 
@@ -99,7 +99,7 @@ class Guard:
             message = await receive()
             come += len(message.get("body", b""))
             if come > self.most:
-                raise TooLarge
+                raise _TooLarge
             return message
 
         async def watched(message: Message) -> None:
@@ -109,7 +109,7 @@ class Guard:
 
         try:
             await self.app(scope, counted, watched)
-        except TooLarge:
+        except _TooLarge:
             if not answered:
                 await _refuse(send, 413, self._too_large)
 
@@ -127,7 +127,7 @@ def _with_policy(send: Send, of_a_file: bool) -> Send:
     async def with_policy(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers["content-security-policy"] = OF_A_FILE if of_a_file else OF_THE_PAGE
+            headers["content-security-policy"] = _OF_A_FILE if of_a_file else _OF_THE_PAGE
             headers["x-content-type-options"] = "nosniff"
             headers["referrer-policy"] = "same-origin"
             if of_a_file:

@@ -8,7 +8,7 @@ from experiments.app.folder import KEPT
 from experiments.app.handlers import Page
 from lit_inpaint.windows import TILE
 
-EDITOR = """
+_EDITOR = """
 <div class="bar">
   <button type="button" data-tool="brush">brush</button><button type="button" data-tool="rectangle">rectangle</button>
   <button type="button" data-tool="eraser">eraser</button>
@@ -28,7 +28,7 @@ CSS = """
 #editor .stage canvas { position: absolute; inset: 0; width: 100%; height: 100% }
 #editor .stage .hole { opacity: .6 }
 """
-READ = "(...given) => { given[1] = litEditor.read('hole'); given[2] = litEditor.read('lines'); return given; }"
+_READ = "(...given) => { given[1] = litEditor.read('hole'); given[2] = litEditor.read('lines'); return given; }"
 
 
 def blocks(page: Page) -> gr.Blocks:
@@ -40,7 +40,7 @@ def blocks(page: Page) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=3):
                 photo = gr.File(label="photograph", type="filepath", height=110, elem_id="photo")
-                gr.HTML(EDITOR, elem_id="editor")
+                gr.HTML(_EDITOR, elem_id="editor")
                 with gr.Row():
                     mask = gr.File(label="mask of its size", type="filepath", height=110, elem_id="mask")
                     white = gr.Radio(["hole", "known"], value="hole", label="white in the mask file is")
@@ -71,10 +71,10 @@ def blocks(page: Page) -> gr.Blocks:
         uploaded = [session, mask, white, alpha]
         mask.change(page.load_mask, uploaded, [show, status], **told).then(None, show, None, js=draw)
         painted = [session, drawn, lines]
-        take.click(page.mask_file, painted, [mask_out, status], js=READ, **told)
+        take.click(page.mask_file, painted, [mask_out, status], js=_READ, **told)
         settings = [chosen, seed, samples, tile]
         out = [status, gallery, files, left, right]
-        go.click(page.run, [*painted, *settings], out, js=READ, concurrency_limit=1, **told)
+        go.click(page.run, [*painted, *settings], out, js=_READ, concurrency_limit=1, **told)
         stop.click(page.cancel, None, status, queue=False, **told)
         for menu in (left, right):
             menu.change(page.compare, [session, left, right], slider, **told)

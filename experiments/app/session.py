@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-MOST_DRAWN = 20_000_000  # characters of a painted layer
+_MOST_DRAWN = 20_000_000  # characters of a painted layer
 
 
 @dataclass
@@ -52,7 +52,7 @@ def layer(drawn: str, shape: tuple[int, int]) -> np.ndarray:
     if not drawn:
         return np.zeros(shape, np.uint8)
     start = "data:image/png;base64,"
-    if not isinstance(drawn, str) or not drawn.startswith(start) or len(drawn) > MOST_DRAWN:
+    if not isinstance(drawn, str) or not drawn.startswith(start) or len(drawn) > _MOST_DRAWN:
         raise ValueError("the painted layer is not a PNG made by this page; load the photograph again.")
     try:
         image = Image.open(io.BytesIO(base64.b64decode(drawn[len(start) :], validate=True)), formats=["PNG"])

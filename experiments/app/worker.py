@@ -65,7 +65,7 @@ class Worker:
         """Done before the first run, which would wait for the imports of the process."""
         if self._process is None or not self._process.is_alive():
             self._pipe, other = self._context.Pipe()
-            self._process = self._context.Process(target=serve_tasks, args=(other,), daemon=True)
+            self._process = self._context.Process(target=_serve_tasks, args=(other,), daemon=True)
             self._process.start()
             other.close()
 
@@ -108,7 +108,7 @@ class Worker:
             self._process.kill()
 
 
-def serve_tasks(pipe: Connection) -> None:
+def _serve_tasks(pipe: Connection) -> None:
     """The loop of the process: tasks in, messages out, None after each task."""
     loaded: dict[str, InpaintingModule] = {}
     while True:

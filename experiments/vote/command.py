@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     study = make_study(records, a.reference, a.against, a.protocol)
     store = Store(study.database, study)
     if a.result:
-        print(write_result(study, store))
+        print(_write_result(study, store))
         return 0
     from experiments.vote.page import serve
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def write_result(study: Study, store: Store) -> str:
+def _write_result(study: Study, store: Store) -> str:
     """Write one file per method for ``compare`` and return the table as Markdown."""
     raters = store.raters()
     left_out = {r.name: r for r in raters if r.consistency is None or r.consistency < CONSISTENT}

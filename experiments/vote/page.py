@@ -10,13 +10,13 @@ from experiments.vote.store import Store
 from experiments.vote.study import Study
 from experiments.web import refusal
 
-MOST = 4096  # bytes of a form
-STYLE = """body{font:16px system-ui,sans-serif;margin:1em auto;max-width:1100px;text-align:center}
+_MOST = 4096  # bytes of a form
+_STYLE = """body{font:16px system-ui,sans-serif;margin:1em auto;max-width:1100px;text-align:center}
 img{max-width:100%;max-height:60vh;image-rendering:auto}.input img{max-height:24vh}
 .two{display:flex;gap:1em}.two form{flex:1}.two button{border:3px solid #8884;background:none;padding:4px;width:100%}
 .two button:hover,.two button:focus{border-color:#06c}"""
 
-POLICY = (
+_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
@@ -25,14 +25,14 @@ POLICY = (
 def serve(study: Study, store: Store, port: int, pairs: int | None = None) -> ThreadingHTTPServer:
     """A server that has bound its port on 127.0.0.1; ``serve_forever`` runs it. Port 0 is any free one."""
 
-    class Handler(RaterPage):
+    class Handler(_RaterPage):
         pass
 
     Handler.study, Handler.store, Handler.pairs = study, store, pairs
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-class RaterPage(BaseHTTPRequestHandler):
+class _RaterPage(BaseHTTPRequestHandler):
     study: Study
     store: Store
     pairs: int | None
@@ -54,9 +54,9 @@ class RaterPage(BaseHTTPRequestHandler):
             self.close_connection = True
             self._say(403, why)
             return
-        if not length.isdigit() or int(length) > MOST:
+        if not length.isdigit() or int(length) > _MOST:
             self.close_connection = True
-            self._say(413, f"A form has at most {MOST} bytes.")
+            self._say(413, f"A form has at most {_MOST} bytes.")
             return
         form = {k: v[0] for k, v in parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace")).items()}
         if self.path == "/begin":
@@ -134,7 +134,7 @@ class RaterPage(BaseHTTPRequestHandler):
     def _say(self, status: int, text: str, markup: bool = False) -> None:
         body = text if markup else f"<p>{html.escape(text)}</p>"
         head = "<meta charset=utf-8><link rel=icon href=data:,><title>Which looks more real?</title>"
-        page = f"<!doctype html>{head}<style>{STYLE}</style>{body}"
+        page = f"<!doctype html>{head}<style>{_STYLE}</style>{body}"
         self._send(status, page.encode(), "text/html; charset=utf-8")
 
     def _send(self, status: int, content: bytes, kind: str) -> None:
@@ -142,7 +142,7 @@ class RaterPage(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Content-Security-Policy", _POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)

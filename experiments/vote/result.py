@@ -9,7 +9,7 @@ from experiments.records.intervals import FEW, LEAST
 from experiments.records.record import MetricResult
 from experiments.vote.store import Vote
 
-RESAMPLES = 2000
+_RESAMPLES = 2000
 
 
 @dataclass
@@ -45,7 +45,7 @@ def binomial(votes: Votes) -> tuple[float, float]:
     return float(100 * p), float(100 * 1.96 * np.sqrt(p * (1 - p) / n))
 
 
-def interval(votes: Votes, resamples: int = RESAMPLES) -> tuple[float, float] | None:
+def interval(votes: Votes, resamples: int = _RESAMPLES) -> tuple[float, float] | None:
     """95 % bootstrap interval of the mean, resampling images and raters; None under 20 images."""
     images, raters = votes.count.shape
     if images < LEAST:

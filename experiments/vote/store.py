@@ -14,7 +14,7 @@ from masks.atomic import whole
 
 CONSISTENT = 0.75  # RePaint: raters with fewer equal answers to repeated pairs are excluded
 
-SCHEMA = """
+_SCHEMA = """
 create table if not exists study (hash text, reference text);
 create table if not exists rater (id integer primary key, token text unique, name text, begun real);
 create table if not exists question (rater integer, position integer, rival text, image text, left integer,
@@ -53,7 +53,7 @@ class Store:
                 print(f"lit-inpaint: {path} is damaged ({damage}): continuing with what can be read; kept in {kept}.")
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             self._db.execute("pragma synchronous = full")
-            self._db.executescript(SCHEMA)
+            self._db.executescript(_SCHEMA)
             known = self._db.execute("select hash, reference from study").fetchone()
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{path} is not a file of answers ({error}); move it away.") from error
@@ -154,7 +154,7 @@ def _salvage(path: Path) -> Path:
     with whole(path, flush=True) as part:
         with closing(sqlite3.connect(":memory:")) as old, closing(sqlite3.connect(part)) as new:
             old.deserialize(content.ljust(min(size, 1 << 28), b"\0"))
-            new.executescript(SCHEMA)
+            new.executescript(_SCHEMA)
             for table in ("study", "rater", "question", "answer"):
                 for order in ("asc", "desc"):  # a damaged page ends a scan: read up to it from both sides
                     with suppress(sqlite3.DatabaseError):
