@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-HELP = """\
+_HELP = """\
 lit-inpaint: train, sweep and compare image inpainting methods on equal terms.
 
 Getting started
@@ -88,7 +88,7 @@ def help_text() -> str:
         "\n".join([title, *(f"  {name:<15} {line}" for name, (_, line) in commands.items())])
         for title, commands in COMMANDS.items()
     ]
-    return HELP.format(commands="\n\n".join(groups))
+    return _HELP.format(commands="\n\n".join(groups))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     modules = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
     if argv[0] != "doctor":  # which names every clash, and imports no more of ours than it can
         _check_own_packages()
-        argv = take_imports(argv)
+        argv = _take_imports(argv)
     command, *rest = argv or ["help"]
     show_messages()
     if command not in modules:
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def take_imports(argv: list[str]) -> list[str]:
+def _take_imports(argv: list[str]) -> list[str]:
     """``argv`` without ``--import MODULE``, which every command and every process that it starts finds in
     LIT_INPAINT_IMPORT."""
     from lit_inpaint import plugins

@@ -16,9 +16,9 @@ OURS = ("experiments", "lit_inpaint", "datamodules", "masks")
 HOME = Path(__file__).resolve().parents[2]
 DISK = 2e9  # bytes that a run soon needs: a checkpoint is written beside the one it replaces
 SHARED = 256e6  # bytes of /dev/shm below which workers of a loader fail ("bus error"); Docker gives 64 MB
-EXTRA = re.compile(r"extra == [\"']([\w-]+)")
-SCRIPT = " in a script started here"
-CORES = {"avx512_bf16": "AVX-512 bf16", "amx_bf16": "AMX bf16", "bf16": "Arm bf16"}
+_EXTRA = re.compile(r"extra == [\"']([\w-]+)")
+_SCRIPT = " in a script started here"
+_CORES = {"avx512_bf16": "AVX-512 bf16", "amx_bf16": "AMX bf16", "bf16": "Arm bf16"}
 
 
 class Finding(NamedTuple):
@@ -37,18 +37,18 @@ class Finding(NamedTuple):
 def main(argv: list[str]) -> int:
     argparse.ArgumentParser(prog="lit-inpaint doctor", description=__doc__).parse_args(argv)
     faults = 0
-    for finding in findings():
+    for finding in _findings():
         print(finding, flush=True)
         faults += finding.fault
     print(f"{faults} of these need attention (!!)." if faults else "Nothing is wrong; -- is optional.")
     return 1 if faults else 0
 
 
-def findings() -> Iterator[Finding]:
+def _findings() -> Iterator[Finding]:
     blocked = False
-    for clash in clashes():
+    for clash in _clashes():
         yield clash
-        blocked |= clash.fault and SCRIPT not in clash.found
+        blocked |= clash.fault and _SCRIPT not in clash.found
     if blocked:  # our own packages cannot be imported
         return
     yield from packages()
@@ -58,7 +58,7 @@ def findings() -> Iterator[Finding]:
     yield data(Path.cwd())
 
 
-def clashes() -> Iterator[Finding]:
+def _clashes() -> Iterator[Finding]:
     """Files and distributions with the name of one of our four packages, which Python may import instead."""
     here, found = os.getcwd(), []
     path = [os.path.abspath(entry) for entry in sys.path if entry and os.path.abspath(entry) != here]
@@ -78,7 +78,7 @@ def clashes() -> Iterator[Finding]:
 
 def _clash(file: Path, name: str, here: bool) -> Finding:
     do = "rename it; `lit-inpaint` and `python -P script.py` work" if here else "rename it, or take it off PYTHONPATH"
-    return Finding("names", f"{file} shadows our package '{name}'{SCRIPT if here else ''}", do, True)
+    return Finding("names", f"{file} shadows our package '{name}'{_SCRIPT if here else ''}", do, True)
 
 
 def packages() -> Iterator[Finding]:
@@ -95,7 +95,7 @@ def packages() -> Iterator[Finding]:
 
     missing: dict[str, list[str]] = {}  # by extra; "" is the core
     for requirement in map(Requirement, declared):
-        extra = EXTRA.search(str(requirement.marker or ""))
+        extra = _EXTRA.search(str(requirement.marker or ""))
         name = extra[1] if extra else ""
         if name == "dev" or (requirement.marker and not requirement.marker.evaluate({"extra": name})):
             continue
@@ -140,7 +140,7 @@ def devices() -> Iterator[Finding]:
     import torch
 
     words = set(Path("/proc/cpuinfo").read_text(errors="replace").split()) if Path("/proc/cpuinfo").is_file() else set()
-    units = [name for flag, name in CORES.items() if flag in words]
+    units = [name for flag, name in _CORES.items() if flag in words]
     said = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     yield Finding("cpu", f"{said}, bfloat16 units: {', '.join(units) or 'none found'}")
     for index in range(torch.cuda.device_count()):

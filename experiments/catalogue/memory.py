@@ -21,7 +21,7 @@ from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
 
 BATCHES = 8  # at most: by then a discriminator with five steps to each of its generator's has let that one step
-MIB = 2**20
+_MIB = 2**20
 
 
 def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterator[str]:
@@ -60,7 +60,7 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
 
 
 def mib(size: float) -> str:
-    return f"{size / MIB:,.1f} MiB"
+    return f"{size / _MIB:,.1f} MiB"
 
 
 def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def published(names: set[str]) -> Iterator[tuple[str, str, str]]:
             yield str(path.relative_to(INSTALLED).with_suffix("")), name, first_sentence(text)
 
 
-def trained_by(row: Description) -> str:
+def _trained_by(row: Description) -> str:
     if row["stages"]:
         return f"assembled from {', '.join(row['stages'])}"
     if row["trainable"]:
@@ -104,16 +104,16 @@ def trained_by(row: Description) -> str:
     return "released weights, not trained" if row["imports"] else "nothing to train"
 
 
-def weights_line(row: Description) -> str:
+def _weights_line(row: Description) -> str:
     parts = (("needs", row["needs"]), ("reads", row["imports"]), ("writes", row["exports"]))
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
 
 
 def list_all(rows: list[Description], width: int) -> Iterator[str]:
     for row in rows:
-        yield f"{row['year']}  {row['name']:<15} {trained_by(row)}"
+        yield f"{row['year']}  {row['name']:<15} {_trained_by(row)}"
         networks = ", ".join(f"{name}\xa0{count:,}" for name, count in row["networks"].items())
-        for line in (row["paper"], networks, weights_line(row)):
+        for line in (row["paper"], networks, _weights_line(row)):
             yield from wrap(line, width, " " * 6, " " * 8)
     yield ""
     yield from wrap(
@@ -127,7 +127,7 @@ def show(cls: type[Stage], width: int) -> Iterator[str]:
     """Everything about one method or stage."""
     if issubclass(cls, InpaintingModule):
         row = _describe(cls)
-        yield f"{cls.__name__} ({row['year']}): {trained_by(row)}"
+        yield f"{cls.__name__} ({row['year']}): {_trained_by(row)}"
         yield from wrap(row["paper"], width)
         networks, stages, needs = row["networks"], row["stages"], row["needs"]
         reads, writes = row["imports"], row["exports"]

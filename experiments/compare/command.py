@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         if run.note:
             print(f"lit-inpaint: {run.folder}: {run.note}", file=sys.stderr)
     if arguments.wandb:
-        notes += add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
+        notes += _add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
     if arguments.wandb_workspace and not arguments.wandb:
         raise ValueError("--wandb-workspace saves a view of a project; name the project: --wandb ENTITY/PROJECT.")
     page = written(records, runs, [*notes, *arguments.note], arguments.out)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def add_project(project: str, records: Sequence[Record], runs: list[History], save: bool) -> list[str]:
+def _add_project(project: str, records: Sequence[Record], runs: list[History], save: bool) -> list[str]:
     """Add the runs of a W&B project to ``runs``; return a banner line if it could not be read.
 
     Raises:

@@ -76,7 +76,7 @@ def run_of(record: Record, runs: Sequence[History]) -> History | None:
 
 def _table(records: Sequence[Record], runs: Sequence[History]) -> Table:
     metrics = definitions_of(records)
-    rows = [_row(group, list(metrics)) for group in group_seeds(records, runs)]
+    rows = [_row(group, list(metrics)) for group in _group_seeds(records, runs)]
     metrics, rows, unmeasured = columns(metrics, rows)
     _make_labels_unique(rows)
     for name in metrics:
@@ -86,7 +86,7 @@ def _table(records: Sequence[Record], runs: Sequence[History]) -> Table:
     return Table(records[0].protocol, metrics, rows, unmeasured)
 
 
-def group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list[list[Record]]:
+def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list[list[Record]]:
     """Records that differ only in seed belong together.
 
     Equal method, networks, weights, images seen and adaptation, different seeds, and equal configs once the seed is
@@ -98,7 +98,7 @@ def group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list
         same = (method.name, method.parameters, method.weights, method.images_seen)
         measured = (record.adaptation, record.not_applicable, sorted(record.metrics))
         said = _config_of(record, runs)
-        key = repr((same, measured, without_seed(said) if said else without_seed_mark(record.label)))
+        key = repr((same, measured, _without_seed(said) if said else _without_seed_mark(record.label)))
         if seed is None or any(r.method.seed == seed for r in groups.get(key, [])):
             key += f" {record.source}"
         groups.setdefault(key, []).append(record)
@@ -113,7 +113,7 @@ def _config_of(record: Record, runs: Sequence[History]) -> dict[str, object]:
     return (run.config or run.facts) if run else {}
 
 
-def without_seed(config: dict[str, object]) -> str:
+def _without_seed(config: dict[str, object]) -> str:
     """A config as text, without the seed and without where it logs: equal texts differ only in the seed."""
 
     def strip(value: object) -> object:
@@ -124,9 +124,9 @@ def without_seed(config: dict[str, object]) -> str:
     return json.dumps(strip(config), sort_keys=True, default=str)
 
 
-def without_seed_mark(label: str) -> str:
+def _without_seed_mark(label: str) -> str:
     """
-    >>> without_seed_mark("DeepFillV2-seed3"), without_seed_mark("LaMa (seed 1)"), without_seed_mark("Seed")
+    >>> _without_seed_mark("DeepFillV2-seed3"), _without_seed_mark("LaMa (seed 1)"), _without_seed_mark("Seed")
     ('DeepFillV2', 'LaMa', 'Seed')
     """
     return re.sub(r"[\s_\-/.,(]+seed[\s=_:-]*\d+\)?$", "", label, flags=re.IGNORECASE)
@@ -135,7 +135,7 @@ def without_seed_mark(label: str) -> str:
 def _row(records: list[Record], metrics: Sequence[str]) -> Row:
     label = records[0].label
     if len(records) > 1:
-        labels = {without_seed_mark(record.label) for record in records}
+        labels = {_without_seed_mark(record.label) for record in records}
         label = labels.pop() if len(labels) == 1 else records[0].method.name
     return Row(label, records, {name: cell_of(records, name) for name in metrics})
 

@@ -20,8 +20,8 @@ from lit_inpaint.metrics import headline, higher_is_better
 
 HERE = Path(__file__).parent
 COLOURS = 12  # of page.css
-PICTURE_BYTES = 21_000_000  # of all pictures of a page, base64 included
-CURVE_POINTS = 300
+_PICTURE_BYTES = 21_000_000  # of all pictures of a page, base64 included
+_CURVE_POINTS = 300
 
 
 def render(
@@ -48,7 +48,7 @@ def render(
     colours = _colours(tables, runs)
     shown, picture_notes = [], []
     for table in tables:
-        images, note = collect(table, PICTURE_BYTES // max(1, len(tables)))
+        images, note = collect(table, _PICTURE_BYTES // max(1, len(tables)))
         shown.append(images)
         picture_notes.append(note)
     return environment.get_template("page.html.j2").render(
@@ -178,7 +178,7 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}") if abs(value) < 1e5 else round(value)
 
 
-def thin(curve: Curve, points: int = CURVE_POINTS) -> Curve:
+def thin(curve: Curve, points: int = _CURVE_POINTS) -> Curve:
     """At most ``points`` points, each the mean of equally many neighbours."""
     if len(curve) <= points:
         return curve

@@ -10,7 +10,7 @@ from PIL import Image
 from experiments.compare.table import Row, Table
 from experiments.records.markup import thumbnail
 
-SIZES = ((256, 82), (224, 78), (192, 75), (160, 75))  # longer side in pixels, WebP quality
+_SIZES = ((256, 82), (224, 78), (192, 75), (160, 75))  # longer side in pixels, WebP quality
 Size = tuple[int, int]
 Files = dict[str, Path]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -63,7 +63,7 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
 def _fitting(files: Mapping[str, Files], order: Sequence[str], budget: int) -> tuple[Size, int]:
     """The largest thumbnails of which all images fit, else the smallest; and how many images fit at that size."""
     probe = [found[name] for name in order[:: max(1, len(order) // 4)][:4] for found in files.values() if name in found]
-    for size in SIZES:
+    for size in _SIZES:
         cost = float(np.mean([len(thumbnail(path, *size)) for path in probe])) * len(files)
         fit = int(budget // max(1.0, cost))
         if fit >= len(order):

@@ -112,7 +112,7 @@ def markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """One table per protocol; published rows in a separate table."""
     parts = [f"> {_md(note)}" for note in notes]
     for table in tables:
-        parts += [f"## {_md(title(table))}", _md_table(measured(table, MARKDOWN)), *_md_unmeasured(table)]
+        parts += [f"## {_md(title(table))}", _md_table(measured(table, _MARKDOWN)), *_md_unmeasured(table)]
         parts += _md_published(table)
     parts.append(
         "**bold**: best of its column; ≈: the 95 % interval of the paired difference to the best holds 0; "
@@ -124,10 +124,10 @@ def markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 def report(table: Table, baseline: str | None = None) -> str:
     """Output of `benchmark` for one protocol: means with intervals, differences to the baseline, remarks."""
     parts = [f"# {_md(title(table))}", table.protocol.about, "Mean [95 % bootstrap interval over the images]."]
-    parts.append(_md_table(measured(table, WITH_INTERVALS)))
+    parts.append(_md_table(measured(table, _WITH_INTERVALS)))
     if baseline:
         parts.append(f"Paired difference to {_md(baseline)}, mean over the images [95 % interval].")
-        parts.append(_md_table(differences(table, baseline, WITH_INTERVALS)))
+        parts.append(_md_table(differences(table, baseline, _WITH_INTERVALS)))
     said = [(row, text) for row in table.rows for text in (row.not_applicable, row.adaptation, row.remark) if text]
     parts.append("\n".join(f"- {_md(row.label)}: {_md(text)}" for row, text in said))
     parts += _md_unmeasured(table)
@@ -139,7 +139,7 @@ def _md_unmeasured(table: Table) -> list[str]:
 
 
 def _md_published(table: Table) -> list[str]:
-    return ["Published, not measured here:", _md_table(published(table, MARKDOWN))] if table.protocol.published else []
+    return ["Published, not measured here:", _md_table(published(table, _MARKDOWN))] if table.protocol.published else []
 
 
 def _md_table(grid: Grid) -> str:
@@ -229,8 +229,8 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
 
 
-MARKDOWN = Style(_md, "**{}**", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"})
-WITH_INTERVALS = replace(MARKDOWN, intervals=True)
+_MARKDOWN = Style(_md, "**{}**", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"})
+_WITH_INTERVALS = replace(_MARKDOWN, intervals=True)
 HTML = Style(escape, "<b>{}</b>", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"}, intervals=True)
 SCREEN = Style(str, "{}", "{}", " ± {}", "n/a", {"↑": "↑", "↓": "↓"}, intervals=True)
 LATEX = Style(

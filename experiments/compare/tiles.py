@@ -20,7 +20,7 @@ def families(tables: Sequence[Table]) -> dict[str, list[Table]]:
 
 
 @dataclass(frozen=True)
-class Tile:
+class _Tile:
     text: str
     shade: float | None  # 0 the worst of its column, 1 the best; None where there is no number
     best: bool = False
@@ -32,7 +32,7 @@ class TileMap:
 
     title: str
     columns: list[str]
-    grids: dict[str, list[tuple[str, list[Tile]]]]
+    grids: dict[str, list[tuple[str, list[_Tile]]]]
     published: dict[str, list[tuple[str, list[str]]]] = field(default_factory=dict)  # by metric, apart from the grids
 
 
@@ -72,17 +72,17 @@ def map_of_areas(table: Table) -> TileMap | None:
     return TileMap("By share of hole", words, grids) if len(buckets) > 1 and grids else None
 
 
-def _tiles(metric: str, means: Sequence[float | None]) -> list[Tile]:
+def _tiles(metric: str, means: Sequence[float | None]) -> list[_Tile]:
     known = [mean for mean in means if mean is not None]
     if not known:
-        return [Tile("n/a", None)] * len(means)
+        return [_Tile("n/a", None)] * len(means)
     higher = higher_is_better(metric)
     if higher is None:
-        return [Tile("n/a" if m is None else number(metric, m), None) for m in means]
+        return [_Tile("n/a" if m is None else number(metric, m), None) for m in means]
     worst, best = (min(known), max(known)) if higher else (max(known), min(known))
     shades = [None if m is None else round((m - worst) / (best - worst), 3) if best != worst else 1.0 for m in means]
     return [
-        Tile("n/a", None) if m is None else Tile(number(metric, m), shade, m == best and len(known) > 1)
+        _Tile("n/a", None) if m is None else _Tile(number(metric, m), shade, m == best and len(known) > 1)
         for m, shade in zip(means, shades, strict=True)
     ]
 

@@ -15,20 +15,20 @@ from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.windows import TILE, Pixels, Window, windows_of
 
-CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
-IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and written as 8-bit RGB
+_CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
+_IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and written as 8-bit RGB
 
 
 def estimate(method: InpaintingModule, windows: list[Window], height: int, width: int) -> int:
     """Estimated bytes for completing an image, without weights, to about a third: networks are probed on two small
     squares (or at their fixed size), and their peak is extrapolated with the area, attention with its square."""
     area = max(((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in windows), default=0)
-    return int(IMAGE_BYTES * height * width + _window_bytes(method, area))
+    return int(_IMAGE_BYTES * height * width + _window_bytes(method, area))
 
 
 def _window_bytes(method: InpaintingModule, area: int) -> float:
     if isinstance(method, ClassicalModule) or not area:
-        return CLASSICAL_BYTES * area
+        return _CLASSICAL_BYTES * area
     if method.fixed_size:
         return 1.3 * _probe(method, method.fixed_size) + 60 * area
     small, large = _probe(method, 64), _probe(method, 128)

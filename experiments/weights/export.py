@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
         if a.format == "onnx":
             write = write_onnx(method, part, a.size)
         else:
-            write = (write_official if a.format == "official" else write_safetensors)(method, part)
+            write = (write_official if a.format == "official" else _write_safetensors)(method, part)
     print(f"{out}: {write}, {out.stat().st_size / 1e6:.1f} MB, {method.loaded_weights} weights")
     return 0
 
@@ -105,7 +105,7 @@ def write_onnx(method: InpaintingModule, path: Path, size: int) -> str:
     return f"{name} at {size}x{size}, equal to the original to {largest:.1e}"
 
 
-def write_safetensors(method: InpaintingModule, path: Path) -> str:
+def _write_safetensors(method: InpaintingModule, path: Path) -> str:
     """The networks that complete images, by attribute; class and arguments are in the file's metadata."""
     from safetensors import safe_open
     from safetensors.torch import save_file

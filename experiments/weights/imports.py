@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
-    for name, settings in reader_options().items():
+    for name, settings in _reader_options().items():
         p.add_argument(f"--{name}", **settings)
     p.add_argument("--overwrite", action="store_true")
     return p
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
             f"{a.file} has none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
         )
-    options = {name: given for name in reader_options() if (given := getattr(a, name)) is not None}
+    options = {name: given for name in _reader_options() if (given := getattr(a, name)) is not None}
     if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
         raise ValueError(f"{a.method} has no {unused[0]}; omit --{unused[0]}.")
     try:
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def reader_options() -> dict[str, dict[str, Any]]:
+def _reader_options() -> dict[str, dict[str, Any]]:
     """What ``convert`` of a weights.py takes beside the file: arguments of argparse by name, in its ``OPTIONS``."""
     readers = [
         weights_module(cls) for cls in method_classes().values() if vars(cls).get("imports")
