@@ -12,7 +12,7 @@ from lit_inpaint import renamed
 from lit_inpaint.metrics import headline, higher_is_better
 from lit_inpaint.options import Parser
 
-SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
+_SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 def find_runs(folder: Path) -> Iterator[Path]:
     """Folders that a ``fit`` wrote, in order of their names."""
     for place, children, files in os.walk(folder, followlinks=True):
-        children[:] = sorted(set(children) - SKIPPED)
+        children[:] = sorted(set(children) - _SKIPPED)
         if {FACTS.name, METRICS.name, STATUS} & set(files):
             yield Path(place)
 

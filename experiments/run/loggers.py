@@ -20,7 +20,7 @@ from experiments.files.write import write_text
 from experiments.run.curves import read_segments, surviving
 from experiments.run.names import METRICS, WANDB_ID
 
-REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, a few hundred bytes per row
+_REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, a few hundred bytes per row
 
 
 class _Segment(ExperimentWriter):
@@ -108,7 +108,7 @@ class RunWandbLogger(WandbLogger):
         segments = read_segments(folder)
         self._logged = max((row.get("images_seen", -1.0) for rows in segments for row in rows), default=-1.0)
         rows = [(seen, row) for seen, row in surviving(segments)[0] if seen <= images_seen]
-        for seen, row in rows[-REPLAYED:]:
+        for seen, row in rows[-_REPLAYED:]:
             values = {key: value for key, value in row.items() if key not in {"step", "epoch"}}
             self.log_metrics(values | {"images_seen": seen}, int(row["step"]) if "step" in row else None)
 
@@ -126,7 +126,7 @@ class RunWandbLogger(WandbLogger):
             if wandb.run is not None and wandb.run.id != self._wandb_init["id"]:
                 wandb.finish()  # of an earlier fit in this process; Lightning would log into it
             try:
-                if not self._offline and (reason := unreachable(wandb.setup().settings.base_url)):
+                if not self._offline and (reason := _unreachable(wandb.setup().settings.base_url)):
                     raise OSError(reason)  # W&B itself would ask again until its timeout
                 return super().experiment
             except Exception as error:  # no network, no key, no service: the run matters more than its log
@@ -140,7 +140,7 @@ class RunWandbLogger(WandbLogger):
         return super().experiment
 
 
-def unreachable(url: str) -> str | None:
+def _unreachable(url: str) -> str | None:
     """Why ``url`` does not respond within three seconds; None if it does."""
     try:
         urllib.request.urlopen(url, timeout=3).close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # Optuna is an extra
 
     from experiments.sweep.ledger import Ledger
 
-PAGE_EVERY = 30.0  # seconds, while trials end
+_PAGE_EVERY = 30.0  # seconds, while trials end
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,11 +71,11 @@ def main(argv: list[str]) -> int:
 
         work(ledger, out)
         return 0
-    command = worker_command(find_yaml(arguments.sweep, "sweeps"), out, budget, arguments.storage)
+    command = _worker_command(find_yaml(arguments.sweep, "sweeps"), out, budget, arguments.storage)
     if arguments.submitit:
         return submit(command, max(arguments.workers, 1), out, arguments.submitit)
     if arguments.workers:
-        run_workers(ledger, command, arguments.workers, out)
+        _run_workers(ledger, command, arguments.workers, out)
     written = report(ledger, out)
     print(summary(ledger, sweep))
     for path in written:
@@ -83,13 +83,13 @@ def main(argv: list[str]) -> int:
     return 0 if ledger.best() and (ledger.spent() or not arguments.workers) else 1
 
 
-def worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> list[str]:
+def _worker_command(sweep: Path, out: Path, budget: int, storage: str | None) -> list[str]:
     command = [sys.executable, "-P", "-m", "experiments", "sweep", str(sweep)]
     command += ["--out", str(out), "--trials", str(budget)]
     return [*command, *(["--storage", storage] if storage else []), "--work"]
 
 
-def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path) -> None:
+def _run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path) -> None:
     """Start the workers, report finished trials, and stop the workers when this process ends for any reason."""
     from experiments.sweep.worker import GRACE, end_with_parent, exit_on, stop
 
@@ -109,7 +109,7 @@ def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path
             for trial in ended:
                 told.add(trial.number)
                 print(line(trial, ledger), flush=True)
-            if ended and time.monotonic() - written > PAGE_EVERY:
+            if ended and time.monotonic() - written > _PAGE_EVERY:
                 written = time.monotonic()
                 report(ledger, out)
     finally:
@@ -125,7 +125,7 @@ def run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path
 
 def environments(number: int) -> list[dict[str, str]]:
     """One environment per worker; GPUs are divided, so that a trial's DDP stays on its worker's GPUs."""
-    gpus = visible_gpus()
+    gpus = _visible_gpus()
     if not gpus or number == 1:
         return [dict(os.environ)] * number
     each = max(1, len(gpus) // number)
@@ -133,7 +133,7 @@ def environments(number: int) -> list[dict[str, str]]:
     return [{**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
 
 
-def visible_gpus() -> list[str]:
+def _visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [gpu for gpu in chosen.split(",") if gpu]

@@ -34,7 +34,7 @@ LAWS = {  # distribution: (keys that it must have, keys that it may have)
     "beta": (set(), {"a", "b"}),
     "q_beta": (set(), {"a", "b", "q"}),
 }
-TINY = 1e-6  # from 0 and 1: where the tails of a normal law are cut
+_TINY = 1e-6  # from 0 and 1: where the tails of a normal law are cut
 
 
 def check_keys(given: Mapping[str, object], allowed: set[str], where: str) -> None:
@@ -160,7 +160,7 @@ def _draw(trial: "Trial", name: str, spec: Law) -> object:
             low, high = (math.exp(-high), math.exp(-low)) if law.startswith("inv") else (math.exp(low), math.exp(high))
         value = trial.suggest_float(name, low, high, log=True)
     else:
-        u = trial.suggest_float(name, TINY, 1 - TINY)
+        u = trial.suggest_float(name, _TINY, 1 - _TINY)
         if law == "categorical_w_probabilities":
             return spec["values"][_share(spec["probabilities"], u)]
         value = _inverse(law.removeprefix("q_"), spec, u)

@@ -23,7 +23,7 @@ from experiments.sweep.storage import DAMAGED, open_storage
 
 BEAT = 15.0  # seconds between heartbeats
 SILENCE = 180.0  # seconds after which a worker on another machine counts as dead
-WAIT = 0.2
+_WAIT = 0.2
 
 
 class Ledger:
@@ -99,7 +99,7 @@ class Ledger:
                 self.lose(trial.number, "one more than the budget")
             elif all(trial.state.is_finished() for trial in held):
                 return None
-            time.sleep(WAIT)
+            time.sleep(_WAIT)
 
     def _sign(self) -> optuna.Trial:
         """A running trial, signed by its worker from the first write on."""
@@ -130,7 +130,7 @@ class Ledger:
             if all("drawn" in other.user_attrs for other in below):
                 return below
             self.reclaim_from_dead_workers()
-            time.sleep(WAIT)
+            time.sleep(_WAIT)
 
     def _point(self, trial: optuna.Trial) -> Drawn:
         """The first grid point not taken by a trial with a lower number."""

@@ -73,8 +73,8 @@ def render(ledger: Ledger, config: str | None) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    importance, why = importances(ledger)
-    figures = {"history": history(ledger), "parallel": parallel(ledger), "importance": bars(importance)}
+    importance, why = _importances(ledger)
+    figures = {"history": history(ledger), "parallel": parallel(ledger), "importance": _bars(importance)}
     held = ledger.held()
     return environment.get_template("page.html.j2").render(
         style=Markup((comparison.HERE / "page.css").read_text(encoding="utf-8")),
@@ -199,7 +199,7 @@ def short(name: str, most: int = 32) -> str:
     return name if len(name) <= most else "..." + name[3 - most :]
 
 
-def importances(ledger: Ledger) -> tuple[dict[str, float], str]:
+def _importances(ledger: Ledger) -> tuple[dict[str, float], str]:
     """Share of each parameter in the variance of the metric (fANOVA, Hutter et al. 2014), or why there is none."""
     complete = [t for t in ledger.held() if t.state == TrialState.COMPLETE]
     if len(complete) < 4 or len({t.value for t in complete}) < 2:
@@ -218,7 +218,7 @@ def _plain(trial: FrozenTrial) -> FrozenTrial:
     return optuna.trial.create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
 
 
-def bars(importance: dict[str, float]) -> go.Figure | None:
+def _bars(importance: dict[str, float]) -> go.Figure | None:
     if not importance:
         return None
     names = list(importance)[::-1]

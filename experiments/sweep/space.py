@@ -14,7 +14,7 @@ from experiments.sweep.laws import Drawn, Law, check_keys, distinct, number, rea
 from experiments.sweep.words import fill, read_command
 
 KEYS = {"method", "metric", "parameters", "command", "program", "early_terminate", "run_cap"}
-OF_WANDB = {  # read by W&B alone
+_OF_WANDB = {  # read by W&B alone
     "name", "description", "project", "entity", "apiVersion", "kind", "controller", "job", "image_uri", "scheduler",
 }  # fmt: skip
 
@@ -85,7 +85,7 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
-    check_keys(content, KEYS | OF_WANDB, path.name)
+    check_keys(content, KEYS | _OF_WANDB, path.name)
     method = content.get("method")
     if method not in {"grid", "random", "bayes"}:
         raise ValueError(f"{path.name}: method is {method!r}; expected grid, random or bayes.")

@@ -25,12 +25,12 @@ def open_storage(place: str, study: str, maximize: bool) -> optuna.storages.Base
     """A database URL, or the path of a journal file: any folder that all workers see."""
     if "://" in place:
         return optuna.storages.RDBStorage(place)
-    backend = WholeLines(place)
+    backend = _WholeLines(place)
     backend.repair(study, maximize)
     return optuna.storages.JournalStorage(backend)
 
 
-class WholeLines(JournalFileBackend):
+class _WholeLines(JournalFileBackend):
     """A journal of complete lines: a torn end is cut off before appending."""
 
     def __init__(self, place: str) -> None:

@@ -13,10 +13,10 @@ ARGUMENTS = {
     "args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_append_hydra", "args_override_hydra",
     "args_json", "args_json_file",
 }  # fmt: skip
-READ_BY_FIT = {"args", "args_no_equals", "args_json", "args_json_file"}
-MACRO = re.compile(r"\$\{(\w+)\}")
+_READ_BY_FIT = {"args", "args_no_equals", "args_json", "args_json_file"}
+_MACRO = re.compile(r"\$\{(\w+)\}")
 ENVIRONMENT = re.compile(r"\$\{envvar:([A-Za-z0-9_]+)\}")
-ENV = "/usr/bin/env"
+_ENV = "/usr/bin/env"
 
 
 def read_command(given: object, program: object) -> list[str]:
@@ -31,17 +31,17 @@ def read_command(given: object, program: object) -> list[str]:
     if "${program}" in words and not program:
         raise ValueError("program is missing: the command names ${program}, as W&B's own does where none is given.")
     for word in words:
-        if (macro := MACRO.fullmatch(word)) and macro[1] not in ARGUMENTS | {"env", "interpreter", "program"}:
+        if (macro := _MACRO.fullmatch(word)) and macro[1] not in ARGUMENTS | {"env", "interpreter", "program"}:
             known = ", ".join(sorted(ARGUMENTS))
             raise ValueError(f"command: there is no {word}. There are ${{...}} of: env, interpreter, program, {known}.")
     words = [str(program) if word == "${program}" else word for word in words]
-    taken = [macro[1] for word in words if (macro := MACRO.fullmatch(word)) and macro[1] in ARGUMENTS]
+    taken = [macro[1] for word in words if (macro := _MACRO.fullmatch(word)) and macro[1] in ARGUMENTS]
     if not taken:
         raise ValueError(
             'command must hold "${args}" or another form of the arguments, as in [lit-inpaint, fit, --config, '
             'quickstart, "${args}"].'
         )
-    if words[_program(words)] == "lit-inpaint" and not set(taken) <= READ_BY_FIT:
+    if words[_program(words)] == "lit-inpaint" and not set(taken) <= _READ_BY_FIT:
         raise ValueError(f'lit-inpaint reads --name=value: put "${{args}}" in the place of "${{{taken[0]}}}".')
     return words
 
@@ -52,7 +52,7 @@ def fill(command: Sequence[str], drawn: Mapping[str, object], folder: Path) -> l
     behind: list[str] = []
     own = {FOLDER: str(folder)}
     for word in command:
-        macro = match[1] if (match := MACRO.fullmatch(word)) else ""
+        macro = match[1] if (match := _MACRO.fullmatch(word)) else ""
         if macro == "args_json":
             words.append(json.dumps({**drawn, **own}, default=str))
         elif macro == "args_json_file":
@@ -63,7 +63,7 @@ def fill(command: Sequence[str], drawn: Mapping[str, object], folder: Path) -> l
             words += [part for name, value in drawn.items() for part in _argument(macro, name, value)]
             behind = behind or _argument(macro, FOLDER, own[FOLDER])
         elif macro:
-            words.append(ENV if macro == "env" else sys.executable)
+            words.append(_ENV if macro == "env" else sys.executable)
         else:
             words.append(ENVIRONMENT.sub(_variable, word))
     start = _program(words)
@@ -87,7 +87,7 @@ def _argument(macro: str, name: str, value: object) -> list[str]:
 
 def _program(words: Sequence[str]) -> int:
     """Where the program stands, behind env and the variables that it sets."""
-    first = words and words[0] in (ENV, "${env}")
+    first = words and words[0] in (_ENV, "${env}")
     return next((i for i, word in enumerate(words) if not first or (i and "=" not in word)), 0)
 
 

@@ -20,7 +20,7 @@ from experiments.run.processes import born
 from experiments.sweep.laws import Drawn
 from experiments.sweep.ledger import BEAT, Ledger
 
-POLL = 0.5  # seconds
+_POLL = 0.5  # seconds
 GRACE = 60.0  # from SIGTERM, upon which a run saves its checkpoint, to SIGKILL
 
 
@@ -93,7 +93,7 @@ def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes]
             beaten = time.monotonic()
             if not ledger.beat(trial):
                 return "lost"
-        time.sleep(POLL)
+        time.sleep(_POLL)
 
 
 def _lines(log: Path) -> list[str]:
