@@ -24,17 +24,17 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     values that W&B's agent writes in Python syntax.
     """
     command, *words = argv
-    words = [installed(renamed.class_paths(of_agent(word))) for word in words]
+    words = [installed(renamed.class_paths(_of_agent(word))) for word in words]
     given, _ = options().parse_known_args(words)
-    import_named(given.config, [given.model, given.model_class])
-    if command == "fit" and given.folder is None and (folder := folder_of_agent()):
+    _import_named(given.config, [given.model, given.model_class])
+    if command == "fit" and given.folder is None and (folder := _folder_of_agent()):
         words.append(f"--trainer.default_root_dir={folder}")
-    before = [said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
+    before = [_said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
     if given.ckpt_path and given.ckpt_path not in {"last", "auto", "best", "hpc", "null"}:
         if not Path(given.ckpt_path).is_file():
             hub = " Nothing of the Hub can be resumed: `lit-inpaint pull` it, and give the file to --init_from."
             raise ValueError(f"there is no checkpoint {given.ckpt_path}.{hub if '://' in given.ckpt_path else ''}")
-        before.insert(0, said_by_checkpoint(Path(given.ckpt_path), command))
+        before.insert(0, _said_by_checkpoint(Path(given.ckpt_path), command))
     configs = [word for said in before if said for word in ("--config", json.dumps(said))]
     imports = [f"--import={json.dumps(modules)}"] if (modules := plugins.named()) else []
     return [command, *configs, *words, *imports]
@@ -53,7 +53,7 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def import_named(configs: list[str | None], models: list[str | None]) -> None:
+def _import_named(configs: list[str | None], models: list[str | None]) -> None:
     """Import what the user's YAMLs name under ``import``, and the module of a model of one's own: a checkpoint of it
     is read before the command line is parsed.
 
@@ -75,7 +75,7 @@ def import_named(configs: list[str | None], models: list[str | None]) -> None:
     plugins.load()
 
 
-def said_by_weights(path: Path) -> Plain:
+def _said_by_weights(path: Path) -> Plain:
     """``init_from``: the class, and the arguments that define the network."""
     saved = read_checkpoint(path)
     cls = class_of(saved, path)
@@ -85,7 +85,7 @@ def said_by_weights(path: Path) -> Plain:
     return {"model": described(cls, arguments, path)}
 
 
-def said_by_checkpoint(path: Path, command: str) -> Plain:
+def _said_by_checkpoint(path: Path, command: str) -> Plain:
     """``ckpt_path``: the class and all its arguments, and for ``fit`` the folder of its run."""
     saved = read_checkpoint(path)
     cls = class_of(saved, path)
@@ -129,10 +129,10 @@ def config_text(value: str, fitting: bool) -> str:
     return json.dumps(saved)
 
 
-def of_agent(word: str) -> str:
+def _of_agent(word: str) -> str:
     """Convert Python syntax from W&B's agent to YAML.
 
-    >>> of_agent("--model.init_args.clip_norm=None"), of_agent("{'flip': True, 'root': None}")
+    >>> _of_agent("--model.init_args.clip_norm=None"), _of_agent("{'flip': True, 'root': None}")
     ('--model.init_args.clip_norm=null', '{"flip": true, "root": null}')
     """
     name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -144,7 +144,7 @@ def of_agent(word: str) -> str:
     return name + equals + value
 
 
-def folder_of_agent() -> str | None:
+def _folder_of_agent() -> str | None:
     """The run folder under ``wandb agent``, whose command is the same for every run."""
     sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
     return f"runs/sweeps/{sweep}/{run}" if sweep and run else None

@@ -12,7 +12,7 @@ from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
-LOGGED = {"step", "epoch", "images_seen", "images_per_second", "data_wait", "generator_updates"}
+_LOGGED = {"step", "epoch", "images_seen", "images_per_second", "data_wait", "generator_updates"}
 
 
 def check_flags(trainer: Namespace, model: LightningModule) -> None:
@@ -43,7 +43,7 @@ def check_monitors(callbacks: Iterable[Callback], model: LightningModule) -> Non
     """
     if not isinstance(model, InpaintingModule):
         return
-    known = {f"val/{name}" for name in CHEAP} | LOGGED
+    known = {f"val/{name}" for name in CHEAP} | _LOGGED
     own = [cls for cls in type(model).__mro__ if issubclass(cls, Stage) and cls not in (Stage, InpaintingModule)]
     try:
         source = "".join(inspect.getsource(cls) for cls in own)

@@ -48,7 +48,7 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
 logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
 
 
-class InpaintCLI(LightningCLI):
+class _InpaintCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--init_from", type=str | None, default=None, help="start from the weights of this checkpoint"
@@ -108,7 +108,7 @@ class InpaintCLI(LightningCLI):
         checkpoint = config.get("ckpt_path")
         own = checkpoint and Path(checkpoint).resolve().is_relative_to(run.folder.resolve())
         self.resumes = bool(run.exists and (own or asked == "auto"))
-        if not is_first_process():
+        if not _is_first_process():
             return
         if self.resumes and not checkpoint:
             tell(f"{run.folder} holds no checkpoint: the run starts over in it.")
@@ -177,7 +177,7 @@ def _watch_present_keys(callbacks: Any, method: str) -> None:
                 arguments[name] = renamed.watched(value, method)
 
 
-def is_first_process() -> bool:
+def _is_first_process() -> bool:
     """Whether this is global rank 0, before Lightning knows it: only rank 0 chooses a folder."""
     ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
     return all(os.environ.get(name, "0") == "0" for name in ranks)
@@ -189,7 +189,7 @@ def main(argv: list[str]) -> int:
     fit = {"default_config_files": [str(INSTALLED / "trainer.yaml")], "fitting": True}
     rest = {"default_config_files": [str(INSTALLED / "evaluation.yaml")]}
     try:
-        InpaintCLI(
+        _InpaintCLI(
             L.LightningModule,
             L.LightningDataModule,
             subclass_mode_model=True,

@@ -9,7 +9,7 @@ DOES = {
     "test": "Evaluate a checkpoint on the test images, with the metrics of training. `benchmark` compares methods.",
     "predict": "Complete the test images of a data set as PNGs.",
 }
-EXAMPLES = {
+_EXAMPLES = {
     "fit": """\
   lit-inpaint fit --config quickstart
   lit-inpaint fit --config deepfillv2/places2 --data.root photos --trainer.devices 4 --trainer.precision bf16-mixed
@@ -51,7 +51,7 @@ Methods, data sets and masks of one's own are named package.module.Name; --impor
 
 def help_text(command: str) -> str:
     fitting = FITTING if command == "fit" else ""
-    return TEXT.format(command=command, does=DOES[command], fitting=fitting, examples=EXAMPLES[command])
+    return TEXT.format(command=command, does=DOES[command], fitting=fitting, examples=_EXAMPLES[command])
 
 
 def main(argv: list[str]) -> int:

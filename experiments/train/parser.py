@@ -43,7 +43,7 @@ class Mistake(ValueError):
     """A user error, reported in one line."""
 
 
-class FindConfig(ActionConfigFile):
+class _FindConfig(ActionConfigFile):
     """``--config``: built-in configurations by name, and saved ones resolved to their run folder."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
@@ -66,7 +66,7 @@ class Parser(LightningArgumentParser):
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("action") is ActionConfigFile:
-            kwargs["action"] = FindConfig
+            kwargs["action"] = _FindConfig
         return super().add_argument(*args, **kwargs)
 
     def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:

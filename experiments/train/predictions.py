@@ -14,7 +14,7 @@ from experiments.evaluate.measure import save_png
 from experiments.files.write import below, key_of, refuse_equal_keys, write_text
 from masks.convention import InpaintingBatch
 
-BEGUN = ".begun.json"  # lies in a folder until all its pictures are written
+_BEGUN = ".begun.json"  # lies in a folder until all its pictures are written
 
 
 class WritePredictions(BasePredictionWriter):
@@ -44,12 +44,12 @@ class WritePredictions(BasePredictionWriter):
                 "images": names,
             }
             begun = json.loads(json.dumps(begun, default=str))
-        self._again = begun is not None and _read(self.folder / BEGUN) == begun
+        self._again = begun is not None and _read(self.folder / _BEGUN) == begun
         if not self._again and self.folder.exists() and not _is_free(self.folder):
             raise ValueError(f"{self.folder} exists and is not empty; move it away or give another folder.")
         trainer.strategy.barrier()  # no process writes before all have looked
         if begun and trainer.is_global_zero:
-            write_text(self.folder / BEGUN, json.dumps(begun) + "\n")
+            write_text(self.folder / _BEGUN, json.dumps(begun) + "\n")
         trainer.strategy.barrier()  # nor before it is known what will be written
         trainer.predict_loop.return_predictions = False  # they are on the disk; a data set of them fills the memory
 
@@ -71,7 +71,7 @@ class WritePredictions(BasePredictionWriter):
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            (self.folder / BEGUN).unlink(missing_ok=True)
+            (self.folder / _BEGUN).unlink(missing_ok=True)
             print(f"completed images: {self.folder}")
 
 

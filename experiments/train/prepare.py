@@ -16,7 +16,7 @@ from masks.regular import read_text
 
 SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
 
-OTHER = "Any other folder, including part of a data set, needs no preparation: use ImageFolder."
+_OTHER = "Any other folder, including part of a data set, needs no preparation: use ImageFolder."
 
 
 def published() -> dict[str, type[PublishedData]]:
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     parser = Parser(
         prog="lit-inpaint prepare",
         description="Check a data set's folder and write the lists of its splits. Nothing is downloaded.",
-        epilog="\n\n".join([*about, OTHER]),
+        epilog="\n\n".join([*about, _OTHER]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help=", ".join(sets))
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     if args.name not in sets:
-        raise ValueError(f"there is no data set {args.name!r} to prepare; there are {', '.join(sets)}. {OTHER}")
+        raise ValueError(f"there is no data set {args.name!r} to prepare; there are {', '.join(sets)}. {_OTHER}")
     cls = sets[args.name]
     split = args.split or next(iter(cls.SPLITS))
     if split not in cls.SPLITS:
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
         if len(names) != cls.SPLITS[split].counts[part]
     ]
     if wrong:
-        raise ValueError(f"{args.root} is incomplete for {args.name}: {'; '.join(wrong)}. {cls.WHERE} {OTHER}")
+        raise ValueError(f"{args.root} is incomplete for {args.name}: {'; '.join(wrong)}. {cls.WHERE} {_OTHER}")
     sizes: Counter[str] = Counter()
     for names in parts.values():
         sizes += _read(args.root, names, args.read_all)

@@ -48,7 +48,7 @@ class Status(L.Callback):
             self._write(trainer, "running")
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        reason = why_it_ended(trainer)
+        reason = _why_it_ended(trainer)
         self._write(trainer, "stopped" if reason else "finished", reason)
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
@@ -72,7 +72,7 @@ class Status(L.Callback):
         self._write(trainer, "crashed", reason)
 
 
-def why_it_ended(trainer: L.Trainer) -> str | None:
+def _why_it_ended(trainer: L.Trainer) -> str | None:
     """What ended a fit before the requested steps or epochs; None if they were reached."""
     progress: Any = trainer.fit_loop.epoch_progress.current
     epochs, most = progress.processed, trainer.max_epochs
