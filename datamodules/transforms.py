@@ -35,7 +35,7 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _resize_shorter(image: Pixels, side: int) -> Pixels:
+def resize_shorter(image: Pixels, side: int) -> Pixels:
     """The shorter side becomes ``side``; the proportions stay, the longer side is rounded."""
     height, width = image.shape[:2]
     scale = side / min(height, width)
@@ -53,7 +53,7 @@ class ShorterSide(A.ImageOnlyTransform):
         return {"side": self.py_random.randint(self.low, self.high)}
 
     def apply(self, img: Pixels, side: int = 0, **params: object) -> Pixels:
-        return _resize_shorter(img, side)
+        return resize_shorter(img, side)
 
 
 class _Direct(A.ImageOnlyTransform):
@@ -75,7 +75,7 @@ class _AtLeast(A.ImageOnlyTransform):
         self.size = size
 
     def apply(self, img: Pixels, **params: object) -> Pixels:
-        return _resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
+        return resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
 
 
 class Keyed:
