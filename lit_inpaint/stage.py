@@ -110,11 +110,11 @@ class Stage(L.LightningModule):
         blocks = self._accumulated[key] = self._accumulated.get(key, 0) + 1  # not every optimiser has every batch
         ready = blocks >= self.accumulate or self.trainer.is_last_batch
 
-        def minimise(loss: Tensor, /, **terms: Tensor) -> None:
+        def minimise(loss: Tensor, /, *, retain_graph: bool = False, **terms: Tensor) -> None:
             if not self._is_finite(loss, own, terms):
                 backward_done.append(False)
                 return
-            self.manual_backward(loss / self.accumulate)
+            self.manual_backward(loss / self.accumulate, retain_graph=retain_graph)
             backward_done.append(True)
 
         for p in others:

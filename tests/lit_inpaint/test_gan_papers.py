@@ -185,10 +185,9 @@ def test_context_encoder_s_discriminator_sees_the_raw_square_with_its_band_and_n
     patch = model.generator(model._blank(image)).detach()  # batch norms in training mode, as in the step
     model.discriminator = Recorder(model.discriminator)
     fit(model, items, 1)
-    (real,), (fake,), (again,) = model.discriminator.seen
+    (real,), (fake,) = model.discriminator.seen  # the generator's loss is that of the same output
     assert torch.equal(real, image[..., 16:48, 16:48])
     torch.testing.assert_close(fake, patch)
-    torch.testing.assert_close(again, patch)
 
 
 def test_context_encoder_of_random_regions_shows_the_whole_raw_prediction():
@@ -196,7 +195,7 @@ def test_context_encoder_of_random_regions_shows_the_whole_raw_prediction():
     model = small(ContextEncoder, region="random")
     model.discriminator = Recorder(model.discriminator)
     fit(model, items, 1)
-    (real,), (fake,), _ = model.discriminator.seen
+    (real,), (fake,) = model.discriminator.seen
     image, mask, _ = batch_of(items)
     assert torch.equal(real, image)
     assert differs(fake * (1 - mask), image * (1 - mask))

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lit_inpaint.methods import GLCIC
+from lit_inpaint.methods import GLCIC, ContextEncoder
 from lit_inpaint.methods.glcic import method as glcic
 from lit_inpaint.methods.glcic import weights as glcic_weights
 from masks.convention import InpaintingBatch
@@ -184,3 +184,129 @@ def test_glcic_s_otenim_trains_as_its_program(monkeypatch: pytest.MonkeyPatch):
             assert values["train/discriminator_loss"] == pytest.approx(share * (fake + real), rel=1e-4)
         if completion and adversarial:
             assert values["train/generator_loss"] == pytest.approx((completion + 0.4 * adversarial) / 2, rel=1e-4)
+
+
+# ---- ContextEncoder --------------------------------------------------------------------------------------------------
+
+
+class Torch7:
+    """A network as Torch7 holds it: layers that keep the input of their last forward pass, and one flat optimiser.
+
+    train.lua and train_random.lua of github.com/pathak22/context-encoder 68abd11 do not run any more (Lua Torch7); this
+    repeats their arithmetic in float64 on layers of torch.nn, of which each one's own backward pass is taken alone.
+    """
+
+    def __init__(self, network: nn.Module, learning_rate: float, epsilon: float | None) -> None:
+        self.layers = [m for m in network.modules() if not any(m.children())]
+        self.parameters = list(network.parameters())
+        self.learning_rate, self.epsilon = learning_rate, epsilon
+        self.m = [torch.zeros_like(p) for p in self.parameters]
+        self.v = [torch.zeros_like(p) for p in self.parameters]
+        self.t = 0
+
+    def zero_conv_biases(self) -> None:
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.inputs = []
+        with torch.no_grad():
+            for layer in self.layers:
+                self.inputs.append(x)
+                x = layer(x)
+        return x
+
+    def backward(self, gradient: Tensor, accumulate: bool) -> Tensor:
+        """``backward`` or, without ``accumulate``, ``updateGradInput``: old activations, the weights of now."""
+        for layer, x in zip(reversed(self.layers), reversed(self.inputs), strict=True):
+            x = x.clone().requires_grad_()
+            of = [x, *layer.parameters()]
+            gradient, *own = torch.autograd.grad(layer(x.clone()), of, gradient)
+            for parameter, value in zip(layer.parameters(), own, strict=True):
+                if accumulate:
+                    parameter.grad = value if parameter.grad is None else parameter.grad + value
+        return gradient
+
+    def adam(self) -> tuple[float, float, list[float]]:
+        """optim.adam with beta1 0.5; ``epsilon`` None: torch.optim's, which is added to the corrected root instead."""
+        self.t += 1
+        gradients, moved = [p.grad for p in self.parameters], []
+        for p, m, v in zip(self.parameters, self.m, self.v, strict=True):
+            m.mul_(0.5).add_(p.grad, alpha=0.5)
+            v.mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
+            correction = (1 - 0.999**self.t) ** 0.5
+            epsilon = 1e-8 * correction if self.epsilon is None else self.epsilon
+            moved.append(self.learning_rate * correction / (1 - 0.5**self.t) * m / (v.sqrt() + epsilon))
+            p.data -= moved[-1]
+            p.grad = None
+        gradient, update = (torch.cat([x.flatten() for x in each]).norm().item() for each in (gradients, moved))
+        return gradient, update, gradients[0].flatten()[:2].tolist()
+
+
+def bce(probability: Tensor, label: float) -> tuple[float, Tensor]:
+    """nn.BCECriterion: the loss and its gradient."""
+    p, tiny = probability, 1e-12
+    loss = -(label * (p + tiny).log() + (1 - label) * (1 - p + tiny).log()).mean()
+    return loss.item(), -(label - p) / ((1 - p + tiny) * (p + tiny)) / p.numel()
+
+
+def train_lua(
+    model: ContextEncoder, image: Tensor, mask: Tensor, count: int, epsilon: float | None
+) -> tuple[list[Step], list[tuple[float, float, float]]]:
+    """``count`` turns of the loop of train.lua (region centre) or train_random.lua, wtl2 0.999."""
+    network_d = nn.Sequential(model.discriminator.layers, nn.Sigmoid())
+    network_g = nn.Sequential(model.generator.encoder, model.generator.bottleneck, model.generator.decoder)
+    d, g = Torch7(network_d, 2e-4, epsilon), Torch7(network_g, 2e-3, epsilon)
+    steps, losses = [], []
+    colour = (2 * torch.tensor([117.0, 104.0, 123.0], dtype=torch.float64) / 255 - 1)[:, None, None]
+    for _ in range(count):
+        d.zero_conv_biases(), g.zero_conv_biases()
+        hole, real = mask, image
+        weights = torch.full_like(image, 0.999)
+        if model.region == "centre":
+            size, quarter, overlap = image.shape[-1], image.shape[-1] // 4, model.overlap
+            hole = torch.zeros_like(mask)
+            first, last = quarter + overlap, quarter + size // 2 - overlap
+            hole[..., first:last, first:last] = 1
+            real = image[..., quarter : quarter + size // 2, quarter : quarter + size // 2]
+            weights = torch.full_like(real, 10 * 0.999)
+            weights[..., overlap : size // 2 - overlap, overlap : size // 2 - overlap] = 0.999
+        error_real, slope = bce(d.forward(real), 1)
+        d.backward(slope, accumulate=True)
+        fake = g.forward(torch.where(hole == 1, colour, image))
+        error_fake, slope = bce(d.forward(fake), 0)
+        d.backward(slope, accumulate=True)
+        output = bce(d.layers[-1](d.inputs[-1]), 1)
+        steps.append(Step("discriminator", *d.adam()))
+        d.zero_conv_biases(), g.zero_conv_biases()
+        slope = d.backward(output[1], accumulate=False)
+        g.backward((1 - 0.999) * slope + weights * 2 * (fake - real) / fake.numel(), accumulate=True)
+        losses.append((error_real + error_fake, output[0], (fake - real).square().mean().item()))
+        steps.append(Step("generator", *g.adam()))
+    return steps, losses
+
+
+def context_encoder(region: str) -> ContextEncoder:
+    torch.manual_seed(0)
+    model = ContextEncoder(region=region, size=64, width=8, bottleneck=16).double()
+    for name, value in model.state_dict().items():  # one draw for every weight: a critic that already matters
+        if name.startswith("discriminator") and name.endswith("weight") and value.ndim == 4:
+            value *= 3
+    return model
+
+
+@pytest.mark.parametrize("region", ["centre", "random"])
+def test_the_context_encoder_trains_as_train_lua_computes(region: str):
+    items = batch(64, [(22, 42, 20, 44), (22, 40, 24, 44)])
+    image, mask = (torch.stack([getattr(item, part) for item in items]) for part in ("image", "mask"))
+    expected, losses = train_lua(context_encoder(region), image, mask, 3, epsilon=None)
+    model = context_encoder(region)
+    steps, logged = steps_of(model, items, 3, ["generator.encoder.0.weight", "discriminator.layers.0.weight"])
+    assert_steps(steps, expected)
+    biases = [m.bias for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)]
+    assert not any(bias.any() for bias in biases)  # what the last closure left, and what a checkpoint holds
+    for values, (discriminator, adversarial, l2) in zip(logged, losses, strict=True):
+        assert values["train/discriminator_loss"] == pytest.approx(discriminator, rel=1e-4)
+        assert values["train/adversarial"] == pytest.approx(adversarial, rel=1e-4)
+        assert values["train/l2"] == pytest.approx(l2, rel=1e-4)

@@ -80,5 +80,5 @@ def assert_steps(found: Sequence[Step], expected: Sequence[Step], first: float =
         where = f"step {number} of the {theirs.network}"
         assert ours.gradient == pytest.approx(theirs.gradient, rel=tolerance), where
         assert ours.update == pytest.approx(theirs.update, rel=tolerance), where
-        scale = max(map(abs, theirs.picked))
+        scale = max(map(abs, theirs.picked), default=0.0)
         assert ours.picked == pytest.approx(theirs.picked, rel=tolerance, abs=tolerance * scale), where

@@ -9,6 +9,7 @@ from torch.optim import Adam, Optimizer
 
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator, zero_conv_biases
+from lit_inpaint.methods.context_encoder.stale import StaleLoss, by_reference
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, erase, hole_box, per_channel
 
@@ -29,6 +30,10 @@ class ContextEncoder(InpaintingModule):
     or image do not allow it, it resizes in and out. The centre network blanks its whole square whatever the shape of
     the hole in it, and an off-centre hole is moved to the centre, with the mean colour beyond the border of the image.
     A hole larger than the square is refused.
+
+    As in the authors' program, the generator's adversarial loss is that of the discriminator's output from before its
+    update, whose gradient passes the activations of then and the weights of now, and convolutions' biases are zeroed
+    before both updates. Under autocast the weights are those of then too.
 
     Where the sources differ: ``overlap`` is 7 in the paper's text and 4 in the authors' program (the default). The
     authors' inpainting networks have the 4000-d bottleneck; ``bottleneck=None`` is the channel-wise fully connected
@@ -111,17 +116,21 @@ class ContextEncoder(InpaintingModule):
         losses = {}
         if self.adversarial_weight:
             with self.optimise(optimizer_d) as minimise:
-                real, fake = self.discriminator(target), self.discriminator(prediction.detach())
+                real = self.discriminator(target)
+                judged = prediction.detach().requires_grad_()
+                with by_reference():
+                    fake = self.discriminator(judged)
                 losses["discriminator_loss"] = bce_discriminator(real, fake)
                 self.note_margin(real, fake)
-                minimise(losses["discriminator_loss"])
+                minimise(losses["discriminator_loss"], retain_graph=True)
+            zero_conv_biases(self)
 
         with self.optimise(optimizer_g) as minimise:
             squares = (prediction.float() - target).square()
             l2 = (squares * self._weights(squares)).mean()
             generator_loss = self.l2_weight * l2
             if self.adversarial_weight:
-                losses["adversarial"] = bce_generator(self.discriminator(prediction))
+                losses["adversarial"] = StaleLoss.apply(prediction, (bce_generator(fake), judged))
                 generator_loss = generator_loss + self.adversarial_weight * losses["adversarial"]
             minimise(generator_loss, l2=l2, **losses)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))
