@@ -273,9 +273,9 @@ def losses(name: str, arguments: dict[str, Any], term: str) -> tuple[np.ndarray,
     logged: list[float] = []
     backward, log = Stage.manual_backward, Stage.log
 
-    def watched_backward(self: Stage, loss: Tensor) -> None:
+    def watched_backward(self: Stage, loss: Tensor, **how: bool) -> None:
         minimised.append(float(loss))
-        backward(self, loss)
+        backward(self, loss, **how)
 
     def watched_log(self: Stage, name: str, value: Any, **kwargs: Any) -> None:
         if name.startswith(f"train/{term}"):

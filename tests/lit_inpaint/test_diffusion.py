@@ -329,7 +329,7 @@ def test_a_loss_drawn_by_importance_is_divided_by_its_probability(
 
     monkeypatch.setattr(method, "_losses", watched)
     monkeypatch.setattr(timesteps, "observe", lambda t, losses: None)  # the probabilities stay
-    monkeypatch.setattr(method, "manual_backward", lambda loss: minimised.append(loss.item()))
+    monkeypatch.setattr(method, "manual_backward", lambda loss, **_: minimised.append(loss.item()))
     trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(method, loader())
     for loss, (t, losses) in zip(minimised, terms, strict=True):
         weight = torch.where(t == 0, 1 / (2 * 0.25), 1 / (2 * 0.75))

@@ -57,8 +57,8 @@ def stand_in(module: Stage, callbacks: list[Any]) -> Any:
     module._trainer = trainer
     zeros: dict[Tensor, Tensor] = {}
 
-    def manual_backward(loss: Tensor) -> None:
-        loss.backward()
+    def manual_backward(loss: Tensor, **how: bool) -> None:
+        loss.backward(**how)
         for parameter in module.parameters():
             if parameter.requires_grad and parameter.grad is None:
                 if parameter not in zeros:
