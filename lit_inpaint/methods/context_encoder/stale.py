@@ -27,4 +27,5 @@ class StaleLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return torch.autograd.grad(*ctx.loss_of, gradients[0])[0], None
+        loss, judged = ctx.loss_of
+        return torch.autograd.grad(loss, [judged], gradients[0])[0], None
