@@ -4,8 +4,8 @@ from bisect import bisect_left
 
 Bucket = tuple[float, float]
 
-LIU: tuple[Bucket, ...] = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))  # Liu et al. 2018
-BUCKETS: tuple[Bucket, ...] = ((0.0, 0.01), *LIU, (0.6, 1.0))
+_LIU: tuple[Bucket, ...] = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))  # Liu et al. 2018
+BUCKETS: tuple[Bucket, ...] = ((0.0, 0.01), *_LIU, (0.6, 1.0))
 RECORDED: tuple[Bucket, ...] = ((0.0, 0.1), *BUCKETS[2:])  # of a benchmark's records: the smallest holes as one
 
 

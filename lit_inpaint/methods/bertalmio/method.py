@@ -93,13 +93,13 @@ def ring_weight(mask: Tensor, ring: int) -> Tensor:
     return ramp**2 * (3 - 2 * ramp)
 
 
-BLACK = 1 / 255  # added to R, G and B, so that the angles of a black pixel are those of a grey one
+_BLACK = 1 / 255  # added to R, G and B, so that the angles of a black pixel are those of a grey one
 
 
 def to_angles(rgb: Tensor) -> Tensor:
     """(B, 3, H, W) in [0, 1] to the paper's (rho, sin phi, sin psi), each in [0, 1]: the length of the RGB vector, its
     angle to the red-green plane, and the angle of its shadow there to the red axis."""
-    red, green, blue = (rgb.clamp(min=0) + BLACK).unbind(1)
+    red, green, blue = (rgb.clamp(min=0) + _BLACK).unbind(1)
     shadow = (red**2 + green**2).sqrt()
     length = (shadow**2 + blue**2).sqrt()
     return torch.stack([length / math.sqrt(3), blue / length, green / shadow], 1)
@@ -110,4 +110,4 @@ def from_angles(angles: Tensor) -> Tensor:
     length, sin_phi, sin_psi = angles[:, 0] * math.sqrt(3), *angles[:, 1:].clamp(0, 1).unbind(1)
     shadow = length * (1 - sin_phi**2).sqrt()
     rgb = torch.stack([shadow * (1 - sin_psi**2).sqrt(), shadow * sin_psi, length * sin_phi], 1)
-    return rgb - BLACK
+    return rgb - _BLACK

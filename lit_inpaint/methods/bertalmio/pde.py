@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.classical import compiled
 
-EPSILON = 1e-8  # beside the squared gradient, where it divides
+_EPSILON = 1e-8  # beside the squared gradient, where it divides
 
 
 def neighbours(image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -34,7 +34,7 @@ def transport_term(image: Tensor) -> Tensor:
     above, below, left, right = neighbours(laplacian)
     change_x, change_y = below - above, right - left
     i_x, i_y = (x_b + x_f) / 2, (y_b + y_f) / 2
-    beta = (change_y * i_x - change_x * i_y) / (i_x**2 + i_y**2 + EPSILON).sqrt()
+    beta = (change_y * i_x - change_x * i_y) / (i_x**2 + i_y**2 + _EPSILON).sqrt()
 
     def norm(x_1: Tensor, x_2: Tensor, y_1: Tensor, y_2: Tensor) -> Tensor:
         squares = x_1.clamp(max=0) ** 2 + x_2.clamp(min=0) ** 2 + y_1.clamp(max=0) ** 2 + y_2.clamp(min=0) ** 2
@@ -50,7 +50,7 @@ def diffusion_term(image: Tensor) -> Tensor:
     i_xx, i_yy = below + above - 2 * image, right + left - 2 * image
     _, _, left_of, right_of = neighbours(i_x)
     i_xy = (right_of - left_of) / 2
-    return (i_xx * i_y**2 - 2 * i_x * i_y * i_xy + i_yy * i_x**2) / (i_x**2 + i_y**2 + EPSILON)
+    return (i_xx * i_y**2 - 2 * i_x * i_y * i_xy + i_yy * i_x**2) / (i_x**2 + i_y**2 + _EPSILON)
 
 
 def torch_round(image: Tensor, hole: Tensor, weight: Tensor, transports: int, diffusions: int, dt: float) -> Tensor:
@@ -84,7 +84,7 @@ def compiled_round(image: Tensor, hole: Tensor, weight: Tensor, transports: int,
     for planes, inside, g in zip(padded, hole[:, 0].numpy(), weight[:, 0].numpy(), strict=True):
         around = runs(cv2.dilate((inside == 1).astype(np.uint8), cross) == 1)
         masks = np.pad(np.stack([inside, g]), ((0, 0), (1, 1), (1, 1))).astype(planes.dtype)
-        constants = np.array([0, 0.5, EPSILON, dt], planes.dtype)
+        constants = np.array([0, 0.5, _EPSILON, dt], planes.dtype)
         _round(planes, masks, around, runs(inside == 1), runs(g > 0), transports, diffusions, constants)
     return torch.from_numpy(padded[..., 1:-1, 1:-1].copy())
 

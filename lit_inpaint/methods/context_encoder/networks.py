@@ -39,7 +39,7 @@ class ChannelwiseFullyConnected(nn.Module):
         return torch.einsum("bcn,cnm->bcm", x.flatten(2), self.weight).unflatten(2, x.shape[2:])
 
 
-class ConvToPixel(nn.Conv2d):
+class _ConvToPixel(nn.Conv2d):
     """A convolution that covers its whole input, (B, C, k, k) to (B, C', 1, 1), as the matrix product that it is.
 
     oneDNN's convolutions of such shapes take several times as long on a CPU.
@@ -49,7 +49,7 @@ class ConvToPixel(nn.Conv2d):
         return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None, None]
 
 
-class ConvFromPixel(nn.ConvTranspose2d):
+class _ConvFromPixel(nn.ConvTranspose2d):
     """The transposed one, (B, C, 1, 1) to (B, C', k, k)."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -80,8 +80,8 @@ class Generator(nn.Module):
         if bottleneck is None:
             middle = [ChannelwiseFullyConnected(top, 4), nn.Conv2d(top, top, 1)]
         else:
-            middle = [ConvToPixel(top, bottleneck, 4), nn.BatchNorm2d(bottleneck), nn.LeakyReLU(0.2)]
-            middle += [ConvFromPixel(bottleneck, top, 4)]
+            middle = [_ConvToPixel(top, bottleneck, 4), nn.BatchNorm2d(bottleneck), nn.LeakyReLU(0.2)]
+            middle += [_ConvFromPixel(bottleneck, top, 4)]
         middle += [nn.BatchNorm2d(top), nn.ReLU()]
         channels = top
         for _ in range((output // 8).bit_length() - 1):  # all doublings from 4 px but the last

@@ -81,7 +81,7 @@ def convert(state: State, format: str, **stated: Any) -> Converted:
     """
     if format not in ("guided-diffusion", "diffusers"):
         raise ValueError(f"format is {format!r}; DDPM reads 'guided-diffusion' and 'diffusers'.")
-    tensors = from_diffusers(state) if format == "diffusers" else dict(state)
+    tensors = _from_diffusers(state) if format == "diffusers" else dict(state)
     flags = infer_flags(tensors, "ho" if format == "diffusers" else "guided-diffusion", **stated)
     return {
         "method": "DDPM",
@@ -159,7 +159,7 @@ def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any
 _UP_KEYS = ("conv.weight", "in_layers.2.weight")
 
 
-def from_diffusers(state: State) -> dict[str, Tensor]:
+def _from_diffusers(state: State) -> dict[str, Tensor]:
     """A UNet2DModel's state dict under the official names; q, k and v are joined in the new order."""
     resnet = {
         "norm1": "in_layers.0",

@@ -13,7 +13,7 @@ from lit_inpaint.layers.tf_same import Conv2dSame, Padding, resize_nearest
 from masks.convention import composite
 
 Variant = Literal["official", "daa233", "mmagic"]
-PADDING: dict[Variant, Padding] = {"official": "same", "daa233": "symmetric", "mmagic": "reflect"}
+_PADDING: dict[Variant, Padding] = {"official": "same", "daa233": "symmetric", "mmagic": "reflect"}
 
 
 def conv(
@@ -26,7 +26,7 @@ def conv(
     variant: Variant = "official",
 ) -> Conv2dSame:
     """One layer; the ports pad both ends alike, and start from torch's own initialisation."""
-    layer = Conv2dSame(inputs, outputs, kernel, stride, dilation, PADDING[variant], upsample)
+    layer = Conv2dSame(inputs, outputs, kernel, stride, dilation, _PADDING[variant], upsample)
     if variant != "official":
         nn.Conv2d.reset_parameters(layer)
     return layer

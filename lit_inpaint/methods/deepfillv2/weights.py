@@ -15,7 +15,7 @@ from lit_inpaint.foreign.mmagic import deepfill_version, read_deepfill, write_de
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
-FORMATS = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
+_FORMATS = ("tensorflow", "nipponjo_tf", "nipponjo", "mmagic")
 _FROM_RGB = ("conv1", "xconv1", "pmconv1")  # their first three input channels are colours
 _TO_RGB = ("conv17", "allconv17")
 _DISCRIMINATOR = tuple(f"conv{i}" for i in range(1, 7))
@@ -46,7 +46,7 @@ _STAGE2 = (
     | {"pmconv9": "ca_conv_bn4", "pmconv10": "ca_conv_bn5"}
     | {f"all{name}": _STAGE1[name] for name in list(_STAGE1)[10:]}
 )
-LAYERS = (*_STAGE1, *_STAGE2)
+_LAYERS = (*_STAGE1, *_STAGE2)
 
 
 def detect(state: Mapping[str, Any]) -> str | None:
@@ -79,10 +79,10 @@ def convert(state: Mapping[str, Any], format: str) -> Converted:
     elif format in ("nipponjo_tf", "nipponjo"):
         out = _from_nipponjo(state, format)
     elif format == "mmagic":
-        names = [f"generator.{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")]
+        names = [f"generator.{layer}.{kind}" for layer in _LAYERS for kind in ("weight", "bias")]
         out = _swap_red_and_blue(read_deepfill(state, names, 2))
     else:
-        raise ValueError(f"format is {format!r}; DeepFillV2 reads {', '.join(FORMATS)}.")
+        raise ValueError(f"format is {format!r}; DeepFillV2 reads {', '.join(_FORMATS)}.")
     first = out["generator.conv1.weight"]
     arguments: dict[str, object] = {"width": len(first), "sketch": first.shape[1] == 6}
     if "discriminator.conv1.weight" in out:
@@ -128,10 +128,10 @@ def layout(state_dict: Mapping[str, Tensor], format: str) -> State:
     if format == "mmagic":
         return write_deepfill(_swap_red_and_blue({k: v for k, v in state_dict.items() if not k.startswith("disc")}), 2)
     if format not in ("nipponjo_tf", "nipponjo"):
-        raise ValueError(f"format is {format!r}; DeepFillV2 writes {', '.join(FORMATS)}.")
+        raise ValueError(f"format is {format!r}; DeepFillV2 writes {', '.join(_FORMATS)}.")
     generator = {
         f"{_nipponjo_name(layer, format)}.{kind}": state_dict[f"generator.{layer}.{kind}"]
-        for layer in LAYERS
+        for layer in _LAYERS
         for kind in ("weight", "bias")
     }
     if format == "nipponjo":
@@ -155,7 +155,7 @@ def _from_nipponjo(state: Mapping[str, Any], format: str) -> dict[str, Tensor]:
     source, discriminator = state.get("G", state), state.get("D", {})
     out = {
         f"generator.{layer}.{kind}": source[f"{_nipponjo_name(layer, format)}.{kind}"]
-        for layer in LAYERS
+        for layer in _LAYERS
         for kind in ("weight", "bias")
     }
     for layer in _DISCRIMINATOR if discriminator else ():
@@ -171,7 +171,7 @@ def _tensorflow_name(layer: str) -> str:
 
 def _from_tensorflow(state: Mapping[str, Any]) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
-    names = {f"generator.{layer}": _tensorflow_name(layer) for layer in LAYERS}
+    names = {f"generator.{layer}": _tensorflow_name(layer) for layer in _LAYERS}
     if "discriminator/sn_patch_gan/conv1/kernel" in state:
         names |= {f"discriminator.{layer}": f"discriminator/sn_patch_gan/{layer}" for layer in _DISCRIMINATOR}
     for ours, theirs in names.items():
@@ -185,7 +185,7 @@ def _from_tensorflow(state: Mapping[str, Any]) -> dict[str, Tensor]:
 def _to_tensorflow(state_dict: Mapping[str, Tensor]) -> State:
     source = _swap_red_and_blue({name: value.detach().cpu() for name, value in state_dict.items()})
     out: State = {}
-    names = {f"generator.{layer}": _tensorflow_name(layer) for layer in LAYERS}
+    names = {f"generator.{layer}": _tensorflow_name(layer) for layer in _LAYERS}
     names |= {f"discriminator.{layer}": f"discriminator/sn_patch_gan/{layer}" for layer in _DISCRIMINATOR}
     for ours, theirs in names.items():
         out[f"{theirs}/kernel"] = np.ascontiguousarray(source[f"{ours}.weight"].permute(2, 3, 1, 0).numpy())

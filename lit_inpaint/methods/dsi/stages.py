@@ -98,7 +98,7 @@ class DSIVQVAE(DSIStage):
                 "train/reconstruction": reconstruction,
                 "train/commitment": commitment,
                 "train/loss": loss,
-                "train/top_codes": codes_in_use(encoding.top_indices, len(self.vqvae.top.sizes)),
+                "train/top_codes": _codes_in_use(encoding.top_indices, len(self.vqvae.top.sizes)),
             },
             batch_size=len(batch.image),
         )
@@ -113,10 +113,10 @@ class DSIVQVAE(DSIStage):
         return torch.stack(self._losses(batch.image, self.vqvae.encode(batch.image))).sum()
 
 
-def codes_in_use(indices: Tensor, codes: int) -> Tensor:
+def _codes_in_use(indices: Tensor, codes: int) -> Tensor:
     """How many codes were chosen at least once.
 
-    >>> codes_in_use(torch.tensor([[3, 1], [1, 3]]), 4)
+    >>> _codes_in_use(torch.tensor([[3, 1], [1, 3]]), 4)
     tensor(2.)
     """
     return torch.zeros(codes, device=indices.device).index_fill_(0, indices.flatten(), 1).sum()

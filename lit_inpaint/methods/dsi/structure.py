@@ -15,7 +15,7 @@ from lit_inpaint.layers.tf_same import same_padding
 Shift = Literal["none", "down", "down_right"]
 
 
-def concat_elu(x: Tensor) -> Tensor:
+def _concat_elu(x: Tensor) -> Tensor:
     """ELU of x and of -x: twice the channels (Salimans et al. 2017)."""
     return F.elu(torch.cat([x, -x], dim=1))
 
@@ -127,11 +127,11 @@ class GatedResNet(nn.Module):
         self.attention = CausalAttention(width, heads) if heads else None
 
     def forward(self, x: Tensor, beside: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
-        """``condition`` after :func:`concat_elu`, which is the same for every block."""
-        hidden = self.conv1(concat_elu(x))
+        """``condition`` after :func:`_concat_elu`, which is the same for every block."""
+        hidden = self.conv1(_concat_elu(x))
         if self.beside is not None and beside is not None:
-            hidden = hidden + self.beside(concat_elu(beside))
-        hidden = self.conv2(concat_elu(hidden))
+            hidden = hidden + self.beside(_concat_elu(beside))
+        hidden = self.conv2(_concat_elu(hidden))
         if self.condition is not None and condition is not None:
             hidden = hidden + self.condition(condition)
         features, gate = hidden.chunk(2, dim=1)
@@ -205,9 +205,9 @@ class PixelCNN(nn.Module):
     def forward(self, quantised: Tensor, condition: Tensor) -> Tensor:
         """Quantised features (B, C, h, w), of which a logit sees what lies before it; logits (B, codes, h, w)."""
         x = torch.cat([quantised, torch.ones_like(quantised[:, :1])], dim=1)  # ones tell the image from the padding
-        condition = concat_elu(condition)
-        rows = down_shift(self.first_rows(x))
-        both = down_shift(self.first_above(x)) + right_shift(self.first_left(x))
+        condition = _concat_elu(condition)
+        rows = _down_shift(self.first_rows(x))
+        both = _down_shift(self.first_above(x)) + _right_shift(self.first_left(x))
         for block_rows, block_both in zip(self.rows, self.both, strict=True):
             rows = block_rows(rows, None, condition)
             both = block_both(both, rows, condition)
@@ -216,11 +216,11 @@ class PixelCNN(nn.Module):
         return self.logits(F.elu(both)).float()
 
 
-def down_shift(x: Tensor) -> Tensor:
+def _down_shift(x: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 1, 0))[..., :-1, :]
 
 
-def right_shift(x: Tensor) -> Tensor:
+def _right_shift(x: Tensor) -> Tensor:
     return F.pad(x, (1, 0))[..., :-1]
 
 

@@ -162,10 +162,10 @@ class VQVAE(nn.Module):
         features = self.encode_bottom(image)
         top = self.encode_top(features)
         top_indices = self.top.indices(top)
-        top_quantised = straight_through(top, self.top.lookup(top_indices))
+        top_quantised = _straight_through(top, self.top.lookup(top_indices))
         bottom = self.merge(torch.cat([features, self.decode_top(top_quantised)], dim=1))
         bottom_indices = self.bottom.indices(bottom)
-        bottom_quantised = straight_through(bottom, self.bottom.lookup(bottom_indices))
+        bottom_quantised = _straight_through(bottom, self.bottom.lookup(bottom_indices))
         return Encoding(top, bottom, top_indices, bottom_indices, top_quantised, bottom_quantised)
 
     def decode(self, top: Tensor, bottom: Tensor) -> Tensor:
@@ -173,6 +173,6 @@ class VQVAE(nn.Module):
         return self.decode_bottom(torch.cat([bottom, self.raise_top(top)], dim=1))
 
 
-def straight_through(features: Tensor, quantised: Tensor) -> Tensor:
+def _straight_through(features: Tensor, quantised: Tensor) -> Tensor:
     """The value of ``quantised`` with the gradient of ``features``."""
     return features + (quantised - features).detach()

@@ -35,9 +35,9 @@ SCOPES = {
     "structure_pixelcnn": ("structure.pixelcnn",),
     "texture_generator": ("texture",),
 }
-NORMALISED = {"V": "v", "g": "g", "b": "bias"}
-AVERAGE = "/ExponentialMovingAverage"
-SETTLED = 1_000_000  # updates after which the averages of a codebook need no correction
+_NORMALISED = {"V": "v", "g": "g", "b": "bias"}
+_AVERAGE = "/ExponentialMovingAverage"
+_SETTLED = 1_000_000  # updates after which the averages of a codebook need no correction
 
 
 def detect(state: Mapping[str, object]) -> str | None:
@@ -95,7 +95,7 @@ def part_state(network: nn.Module, scope: str, state: Mapping[str, Any]) -> dict
 
     def take(kind: str, number: int, variable: str) -> Tensor:
         name = f"{scope}/{kind}_{number}/{variable}"
-        value = state[f"{name}{AVERAGE}"] if f"{name}{AVERAGE}" in state else state[name]
+        value = state[f"{name}{_AVERAGE}"] if f"{name}{_AVERAGE}" in state else state[name]
         return torch.from_numpy(np.array(value))
 
     for name, layer in in_order(network):
@@ -104,7 +104,7 @@ def part_state(network: nn.Module, scope: str, state: Mapping[str, Any]) -> dict
         numbers = counters.setdefault(kind, count())
         if isinstance(layer, CausalAttention):  # every head has three layers of its own, then comes one for all
             own = [next(numbers) for _ in range(3 * layer.heads + 1)]
-            for variable, ours in NORMALISED.items():
+            for variable, ours in _NORMALISED.items():
                 for i, part in enumerate(("query", "key", "value")):
                     heads = [take(kind, k, variable) for k in own[i:-1:3]]
                     out[f"{name}.{part}.{ours}"] = _kernel(torch.cat(heads, dim=-1))
@@ -115,9 +115,11 @@ def part_state(network: nn.Module, scope: str, state: Mapping[str, Any]) -> dict
             out[f"{name}.embedding"] = take(kind, number, "embedding").mT.contiguous()
             out[f"{name}.sizes"] = take(kind, number, "ema_cluster_size")
             out[f"{name}.sums"] = take(kind, number, "ema_dw").mT.contiguous()
-            out[f"{name}.updates"] = torch.tensor(SETTLED)
+            out[f"{name}.updates"] = torch.tensor(_SETTLED)
         else:
-            for variable, ours in (NORMALISED if isinstance(layer, WNConv2d) else {"W": "weight", "b": "bias"}).items():
+            for variable, ours in (
+                _NORMALISED if isinstance(layer, WNConv2d) else {"W": "weight", "b": "bias"}
+            ).items():
                 out[f"{name}.{ours}"] = _kernel(take(kind, number, variable))
         if isinstance(layer, SpectralNormConv2d):
             out[f"{name}.u"] = take(kind, number, "u").flatten()

@@ -60,7 +60,7 @@ class CompletionNetwork(nn.Module):
             return self.layers[-1](x.to(image.dtype))
 
 
-class Branch(nn.Module):
+class _Branch(nn.Module):
     """Strided 5x5 convolutions to about 4 px (six from 256, five from 128, 160 and 96), then ``features`` numbers."""
 
     def __init__(self, size: int, width: int, features: int, order: Order) -> None:
@@ -97,8 +97,8 @@ class JointDiscriminator(nn.Module):
         order: Order = "norm_relu",
     ) -> None:
         super().__init__()
-        self.whole = Branch(size, width, features, order)
-        self.local = Branch(local_size, width, features, order)
+        self.whole = _Branch(size, width, features, order)
+        self.local = _Branch(local_size, width, features, order)
         self.linear = nn.Linear(2 * features, 1)
 
     def forward(self, image: Tensor, crop: Tensor) -> Tensor:

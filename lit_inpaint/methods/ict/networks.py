@@ -59,7 +59,7 @@ class Block(nn.Module):
         self.ln1 = nn.LayerNorm(width)
         self.ln2 = nn.LayerNorm(width)
         self.attn = Attention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), _QuickGELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.ln1(x))
@@ -82,7 +82,7 @@ class Attention(nn.Module):
         return self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
 
-class QuickGELU(nn.Module):
+class _QuickGELU(nn.Module):
     """x sigmoid(1.702 x): GELU2 of the official code, on for every released model."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Upsampler(nn.Module):
             nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
         )
-        self.middle = nn.Sequential(*(ResidualBlock(4 * width) for _ in range(blocks)))
+        self.middle = nn.Sequential(*(_ResidualBlock(4 * width) for _ in range(blocks)))
         self.decoder = nn.Sequential(
             nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
@@ -131,7 +131,7 @@ class Upsampler(nn.Module):
             return (torch.tanh(self.decoder[-1](x.to(self.decoder[-1].weight.dtype))) + 1) / 2
 
 
-class ResidualBlock(nn.Module):
+class _ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(

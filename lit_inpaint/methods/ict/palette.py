@@ -68,7 +68,7 @@ def make_palette(palette: str, colours: int, grid: int, datamodule: Any) -> Tens
         ValueError: No such file, another number of colours, or "kmeans" without a data module.
     """
     if palette == "uniform":
-        return uniform_palette(colours)
+        return _uniform_palette(colours)
     if palette != "kmeans":
         return read_palette(Path(palette), colours)
     if datamodule is None:
@@ -82,10 +82,10 @@ def make_palette(palette: str, colours: int, grid: int, datamodule: Any) -> Tens
     return kmeans_palette(down_sample(images, grid).flatten(0, 1), colours)
 
 
-def uniform_palette(colours: int) -> Tensor:
+def _uniform_palette(colours: int) -> Tensor:
     """A lattice of n^3 colours.
 
-    >>> uniform_palette(8)[:3].tolist()
+    >>> _uniform_palette(8)[:3].tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 255.0], [0.0, 255.0, 0.0]]
     """
     side = round(colours ** (1 / 3))

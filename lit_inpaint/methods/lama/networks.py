@@ -14,7 +14,7 @@ from lit_inpaint.layers.sides import check_sides
 Pair = tuple[Tensor, Tensor]  # local and global features, (B, C_l, H, W) and (B, C_g, H, W)
 
 
-class FourierUnit(nn.Module):
+class _FourierUnit(nn.Module):
     """A 1x1 convolution, batch norm and ReLU of the spectrum: every output pixel depends on the whole image.
 
     Real and imaginary parts are channels of their own, interleaved (c0.re, c0.im, c1.re, ...), and pass the ReLU apart.
@@ -36,14 +36,14 @@ class FourierUnit(nn.Module):
             return torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
 
 
-class SpectralTransform(nn.Module):
-    """The global branch: half the channels, a :class:`FourierUnit` beside them, and back. No local Fourier unit."""
+class _SpectralTransform(nn.Module):
+    """The global branch: half the channels, a :class:`_FourierUnit` beside them, and back. No local Fourier unit."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, channels // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels // 2)
-        self.fourier = FourierUnit(channels // 2)
+        self.fourier = _FourierUnit(channels // 2)
         self.expand = nn.Conv2d(channels // 2, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class FFC(nn.Module):
     def __init__(self, local: int, global_: int) -> None:
         super().__init__()
         self.local_to_local, self.local_to_global = _conv3(local, local), _conv3(local, global_)
-        self.global_to_local, self.global_to_global = _conv3(global_, local), SpectralTransform(global_)
+        self.global_to_local, self.global_to_global = _conv3(global_, local), _SpectralTransform(global_)
         self.norm_local, self.norm_global = nn.BatchNorm2d(local), nn.BatchNorm2d(global_)
 
     def forward(self, x: Pair) -> Pair:
@@ -71,7 +71,7 @@ class FFC(nn.Module):
         return F.relu_(self.norm_local(out_local)), F.relu_(self.norm_global(out_global))
 
 
-class FFCBlock(nn.Module):
+class _FFCBlock(nn.Module):
     """Two :class:`FFC` and a sum; unlike in other residual blocks the second one has its ReLU, and none follows."""
 
     def __init__(self, local: int, global_: int) -> None:
@@ -105,7 +105,7 @@ class Generator(nn.Module):
         self.down_norms = nn.ModuleList([nn.BatchNorm2d(2 * width), nn.BatchNorm2d(4 * width)])
         self.to_local, self.to_global = _conv3(4 * width, local, 2), _conv3(4 * width, global_, 2)
         self.norm_local, self.norm_global = nn.BatchNorm2d(local), nn.BatchNorm2d(global_)
-        self.blocks = nn.ModuleList(FFCBlock(local, global_) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_FFCBlock(local, global_) for _ in range(blocks))
         channels = [inner, inner // 2, inner // 4, inner // 8]
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1)

@@ -52,7 +52,7 @@ class Upsample(Resample):
         return F.conv_transpose2d(x, self.kernel.expand(x.shape[1], 1, 4, 4), stride=2, padding=1, groups=x.shape[1])
 
 
-class SeparableConv(nn.Module):
+class _SeparableConv(nn.Module):
     """Depthwise 3x3 and pointwise convolution, each followed by the activation (paper, section 3.1).
 
     Args:
@@ -85,18 +85,18 @@ class SeparableConv(nn.Module):
         return activation(x)
 
 
-class EncoderBlock(nn.Module):
+class _EncoderBlock(nn.Module):
     """One resolution on the way down: its features for the decoder, and those of half the size."""
 
     def __init__(self, resolution: int, first: bool) -> None:
         super().__init__()
         inside = channels(resolution)
         self.fromrgb = nn.Conv2d(4, inside, 1) if first else None
-        self.conv1 = SeparableConv(inside, inside)
+        self.conv1 = _SeparableConv(inside, inside)
         self.conv2 = (
-            SeparableConv(inside, channels(resolution // 2), Downsample())
+            _SeparableConv(inside, channels(resolution // 2), Downsample())
             if resolution > 4
-            else SeparableConv(inside, inside)
+            else _SeparableConv(inside, inside)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +106,7 @@ class EncoderBlock(nn.Module):
         return self.conv2(features), features
 
 
-class SynthesisBlock(nn.Module):
+class _SynthesisBlock(nn.Module):
     """One resolution on the way up: the encoder's features are added between its convolutions, and its share of the
     image to that of all smaller resolutions."""
 
@@ -114,8 +114,8 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         inside, first = channels(resolution), resolution == 4
         noise = None if first else resolution
-        self.conv1 = SeparableConv(channels(resolution // 2), inside, None if first else Upsample(), noise)
-        self.conv2 = SeparableConv(inside, inside, noise=noise)
+        self.conv1 = _SeparableConv(channels(resolution // 2), inside, None if first else Upsample(), noise)
+        self.conv2 = _SeparableConv(inside, inside, noise=noise)
         self.torgb = nn.Conv2d(inside, 3, 1)
         self.upsample = None if first else Upsample()
 
@@ -137,8 +137,8 @@ class Generator(nn.Module):
         if size < 8 or size & (size - 1):
             raise ValueError(f"size is {size}; MI-GAN takes a power of 2 from 8 on (published: 256 and 512).")
         sides = [2**i for i in range(2, size.bit_length())]
-        self.encoder = nn.ModuleDict({f"b{side}": EncoderBlock(side, side == size) for side in reversed(sides)})
-        self.synthesis = nn.ModuleDict({f"b{side}": SynthesisBlock(side) for side in sides})
+        self.encoder = nn.ModuleDict({f"b{side}": _EncoderBlock(side, side == size) for side in reversed(sides)})
+        self.synthesis = nn.ModuleDict({f"b{side}": _SynthesisBlock(side) for side in sides})
 
     def forward(self, erased: Tensor, mask: Tensor) -> Tensor:
         """(B, 3, size, size) with 0 in the hole and (B, 1, size, size), 1 = hole; an image, about [-1, 1], out."""

@@ -8,7 +8,7 @@ from lit_inpaint.layers.partial_conv import PartialConv2d, Variant
 from lit_inpaint.layers.sides import check_sides
 
 
-class PConvBlock(nn.Module):
+class _PConvBlock(nn.Module):
     """Partial convolution, batch norm, activation; the mask goes along. (With a norm the convolution has no bias.)"""
 
     def __init__(
@@ -39,11 +39,11 @@ class PConvUNet(nn.Module):
         channels = [3] + [width * min(2**level, 8) for level in range(levels)]
         kernels = [7, 5, 5] + [3] * (levels - 3)
         self.encoder = nn.ModuleList(
-            PConvBlock(channels[i], channels[i + 1], kernels[i], 2, norm=i > 0, slope=0.0, variant=variant)
+            _PConvBlock(channels[i], channels[i + 1], kernels[i], 2, norm=i > 0, slope=0.0, variant=variant)
             for i in range(levels)
         )
         self.decoder = nn.ModuleList(  # decoder[i] mirrors encoder[i]: it meets what encoder[i] was given
-            PConvBlock(
+            _PConvBlock(
                 channels[i + 1] + channels[i], channels[i], 3, 1, norm=i > 0, slope=0.2 if i else None, variant=variant
             )
             for i in range(levels)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lit_inpaint.classical import compiled
 
-FAR = np.iinfo(np.int32).max
+_FAR = np.iinfo(np.int32).max
 
 
 @compiled
@@ -28,9 +28,9 @@ def draw(state, n):
 
 
 @compiled
-def patch_distance(target, source, y, x, v, u, radius, best):
+def _patch_distance(target, source, y, x, v, u, radius, best):
     """Sum of squared colour differences of the patch of ``target`` at (y, x) and that of ``source`` at (v, u); where
-    the target patch leaves the image, that of the pixels inside, scaled up. FAR, found early, if above ``best``."""
+    the target patch leaves the image, that of the pixels inside, scaled up. _FAR, found early, if above ``best``."""
     height, width = target.shape[0], target.shape[1] // 3
     top, bottom = max(-radius, -y), min(radius, height - 1 - y) + 1
     left, right = max(-radius, -x), min(radius, width - 1 - x) + 1
@@ -44,7 +44,7 @@ def patch_distance(target, source, y, x, v, u, radius, best):
             difference = np.int32(a[k]) - np.int32(b[k])
             total += difference * difference
         if total > limit:
-            return FAR
+            return _FAR
     return total if inside == whole else np.int32(np.int64(total) * whole // inside)
 
 
@@ -57,7 +57,7 @@ def start(target, source, centres, sources, allowed, match, distance, radius, st
         if v < 0 or not allowed[v, u]:
             v, u = sources[draw(state, len(sources))]
             match[y, x, 0], match[y, x, 1] = v, u
-        distance[y, x] = patch_distance(target, source, y, x, v, u, radius, FAR - 1)
+        distance[y, x] = _patch_distance(target, source, y, x, v, u, radius, _FAR - 1)
 
 
 @compiled
@@ -81,7 +81,7 @@ def improve(target, source, centres, allowed, match, distance, radius, iteration
                 continue
             v, u = match[ny, nx, 0] + (y - ny), match[ny, nx, 1] + (x - nx)
             if 0 <= v < allowed.shape[0] and 0 <= u < allowed.shape[1] and allowed[v, u]:
-                found = patch_distance(target, source, y, x, v, u, radius, best)
+                found = _patch_distance(target, source, y, x, v, u, radius, best)
                 if found < best:
                     best, best_v, best_u = found, v, u
         reach = max(allowed.shape)  # random search in windows that halve around the best so far
@@ -91,7 +91,7 @@ def improve(target, source, centres, allowed, match, distance, radius, iteration
             low, high = max(best_u - reach, 0), min(best_u + reach, allowed.shape[1] - 1)
             u = low + draw(state, high - low + 1)
             if allowed[v, u]:
-                found = patch_distance(target, source, y, x, v, u, radius, best)
+                found = _patch_distance(target, source, y, x, v, u, radius, best)
                 if found < best:
                     best, best_v, best_u = found, v, u
             reach //= 2

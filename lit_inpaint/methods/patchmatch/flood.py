@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-JUMPS = (8, 4, 2, 1)
-CHUNK = 1 << 18  # patches whose pixels are in memory at a time: 150 MB of 7x7
+_JUMPS = (8, 4, 2, 1)
+_CHUNK = 1 << 18  # patches whose pixels are in memory at a time: 150 MB of 7x7
 
 
 class Fields:
@@ -33,7 +33,7 @@ class Fields:
 
     def __init__(self, source: Tensor, allowed: Tensor, centres: Tensor, radius: Tensor, seeds: Sequence[int]) -> None:
         largest = int(radius.max())
-        self.size, self.border = source.shape[1:3], max(*JUMPS, largest)
+        self.size, self.border = source.shape[1:3], max(*_JUMPS, largest)
         self.width = self.size[1] + 2 * self.border
         self.area = self.width * (self.size[0] + 2 * self.border)
         self.source, self.allowed = self.flat(source.round().float()), self.flat(allowed)
@@ -86,7 +86,7 @@ class Fields:
     def improve(self, target: Tensor) -> None:
         """One iteration: propagation over every jump, then random search in windows that halve around the best."""
         pixels = self._pixels(target)
-        for jump in JUMPS:
+        for jump in _JUMPS:
             for offset in (jump * self.width, jump, -jump * self.width, -jump):
                 found = self.match[self.at - offset]
                 self._try(pixels, torch.where(found >= 0, found + offset, self.match[self.at]))
@@ -139,8 +139,8 @@ class Fields:
         """Squared colour differences (N,) of the patches at all centres to those at ``match``; where the target patch
         leaves the image, of the pixels inside, scaled up."""
         found = []
-        for part in range(0, len(match), CHUNK):
-            here = slice(part, part + CHUNK)
+        for part in range(0, len(match), _CHUNK):
+            here = slice(part, part + _CHUNK)
             ours = pixels[self.at[here, None] + self.window]
             theirs = self.source[match[here, None] + self.window]
             found.append(((ours - theirs).square().sum(2) * self.inside[here]).sum(1))

@@ -88,14 +88,14 @@ class PatchMatch(ClassicalModule):
         completion: Completion | None = None
         for level in reversed(range(len(levels))):
             image, hole = levels[level]
-            radius, allowed = known_patches(hole, self.radius)
+            radius, allowed = _known_patches(hole, self.radius)
             centres, sources = np.argwhere(grown(hole, radius)), np.argwhere(allowed)
             source, distance = rows(image), np.full(hole.shape, -1, np.int32)
             trust = self._trust(hole)
             if completion is None:
                 match, filled = np.full((*hole.shape, 2), -1, np.int32), harmonic_fill(image, hole)
                 if radius == 0:  # scattered known pixels, and patches of one: a random start would stay random
-                    match = nearest_to(allowed)
+                    match = _nearest_to(allowed)
             else:  # the coarser level's field, at once with this level's pixels: the start is sharp
                 match, filled = upsampled(completion.match, hole.shape), image.copy()
                 start(source, source, centres, sources, allowed, match, distance, radius, state)
@@ -131,12 +131,12 @@ class PatchMatch(ClassicalModule):
             pairs = [levels[level] if level < len(levels) else absent for levels in pyramids]
             new = [level == len(levels) - 1 for levels in pyramids]
             image, hole = (_stacked(part, device) for part in zip(*pairs, strict=True))
-            radii, patches = zip(*(known_patches(h, self.radius) for _, h in pairs), strict=True)
+            radii, patches = zip(*(_known_patches(h, self.radius) for _, h in pairs), strict=True)
             centres = _stacked([grown(h, radius) for (_, h), radius in zip(pairs, radii, strict=True)], device)
             fields = Fields(image, _stacked(patches, device), centres, torch.tensor(radii, device=device), seeds)
             before = [nowhere if m is None else upsampled(m, size) for m in match]
             for index in np.flatnonzero(new):
-                before[index] = nearest_to(patches[index]) if radii[index] == 0 else nowhere
+                before[index] = _nearest_to(patches[index]) if radii[index] == 0 else nowhere
             fields.start(image, _stacked(before, device))
             trust = _stacked([self._trust(h) for _, h in pairs], device)
             filled = fields.vote(image, hole, trust)
@@ -165,7 +165,7 @@ def similarity(distance: NDArray[np.int32]) -> NDArray[np.float64]:
     return np.where(found, np.exp(-np.minimum(distance / (2 * variance), 50)), 0)
 
 
-def nearest_to(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+def _nearest_to(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
     """The nearest True position for every pixel, (H, W, 2)."""
     indices = distance_transform_edt(~allowed, return_distances=False, return_indices=True)
     return np.ascontiguousarray(indices.transpose(1, 2, 0), np.int32)
@@ -183,7 +183,7 @@ def grown(hole: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     return cv2.dilate(hole.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
 
 
-def known_patches(hole: NDArray[np.bool_], radius: int) -> tuple[int, NDArray[np.bool_]]:
+def _known_patches(hole: NDArray[np.bool_], radius: int) -> tuple[int, NDArray[np.bool_]]:
     """The largest radius up to ``radius`` for which a patch inside the image has no hole pixel, and their centres."""
     for smaller in range(radius, -1, -1):
         inside = np.pad(~grown(hole, smaller)[smaller:-smaller, smaller:-smaller], smaller) if smaller else ~hole
