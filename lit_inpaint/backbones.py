@@ -14,7 +14,7 @@ class BackboneMissingError(ValueError):
     """The weights are not on this machine."""
 
 
-class Backbone(NamedTuple):
+class _Backbone(NamedTuple):
     """Where a backbone lies and how it is recognised."""
 
     file: str  # in the folder LIT_INPAINT_WEIGHTS
@@ -24,32 +24,32 @@ class Backbone(NamedTuple):
 
 
 BACKBONES = {
-    "alexnet": Backbone(
+    "alexnet": _Backbone(
         "alexnet_features.pth",
         "1454cf628f565bb39c929b4ab19c33d8c662292055b946c48daaeb6ccaf8811d",
         "alexnet-owt-7be5be79.pth",
         "python -c \"import torchvision; torchvision.models.alexnet(weights='IMAGENET1K_V1')\"",
     ),
-    "vgg16": Backbone(
+    "vgg16": _Backbone(
         "vgg16_features.pth",
         "c6202c684b82fdf2f7007873bcf40b1238e1565f688e2e541c96d8090c79c130",
         "vgg16-397923af.pth",
         "python -c \"import torchvision; torchvision.models.vgg16(weights='IMAGENET1K_V1')\"",
     ),
-    "vgg19": Backbone(
+    "vgg19": _Backbone(
         "vgg19-dcbb9e9d.pth",
         "dcbb9e9d",
         "vgg19-dcbb9e9d.pth",
         "python -c \"import torchvision; torchvision.models.vgg19(weights='IMAGENET1K_V1')\"",
     ),
-    "inception_fid": Backbone(
+    "inception_fid": _Backbone(
         "fid_inception_v3_features.pth",
         "7eb9f413fb0b43f8789cad7a3653ac4648068ec718e930e9c5efe9b835551504",
         "weights-inception-2015-12-05-6726825d.pth",
         'python -c "from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as F; '
         "F('fid', ['2048'])\"",
     ),
-    "migan_places2_512": Backbone(
+    "migan_places2_512": _Backbone(
         "migan_places2_512.pth", "c83b5d0d7d7c4679c8d28953d12e68ca45aee0a7adeb0e859615f3a33fed5915"
     ),
 }

@@ -114,10 +114,10 @@ def configuration(config: Any, method: str | None = None) -> Any:
     if not isinstance(config, dict):
         return config
     model = config.get("model")
-    method = last_name(model["class_path"]) if isinstance(model, dict) and "class_path" in model else method
+    method = _last_name(model["class_path"]) if isinstance(model, dict) and "class_path" in model else method
     out = {key: configuration(value, method) for key, value in config.items()}
     if isinstance(out.get("init_args"), dict):
-        out["init_args"] = arguments([last_name(out.get("class_path"))], out["init_args"])
+        out["init_args"] = arguments([_last_name(out.get("class_path"))], out["init_args"])
     return out | {key: watched(out[key], method) for key in out.keys() & {"callbacks", "callbacks+"}}
 
 
@@ -150,5 +150,5 @@ def checkpoint(content: Any) -> Any:
     return content
 
 
-def last_name(path: object) -> str:
+def _last_name(path: object) -> str:
     return str(path).rpartition(".")[2]

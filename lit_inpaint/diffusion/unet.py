@@ -48,7 +48,7 @@ def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
     return out.transpose(-1, -2).reshape(batch, width // 3, positions)
 
 
-class GroupNorm32(nn.GroupNorm):
+class _GroupNorm32(nn.GroupNorm):
     """Group normalisation with 32 groups, computed in fp32 whatever the precision of the run."""
 
     def __init__(self, channels: int, variant: UNetVariant) -> None:
@@ -60,13 +60,13 @@ class GroupNorm32(nn.GroupNorm):
             return F.group_norm(wide, self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
 
 
-class AttentionBlock(nn.Module):
+class _AttentionBlock(nn.Module):
     """Normalise, attend over all positions, project (zero at the start), add the input."""
 
     def __init__(self, channels: int, heads: int, new_order: bool, variant: UNetVariant) -> None:
         super().__init__()
         self.heads, self.new_order = heads, new_order
-        self.norm = GroupNorm32(channels, variant)
+        self.norm = _GroupNorm32(channels, variant)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
         zero(self.proj_out)
@@ -99,10 +99,10 @@ class ResBlock(nn.Module):
         self.scale_shift, self.resample = scale_shift, resample
         up = resample == "up"
         convolve = UpsampledConv2d(channels, out_channels) if up else nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.in_layers = nn.Sequential(GroupNorm32(channels, variant), nn.SiLU(), convolve)
+        self.in_layers = nn.Sequential(_GroupNorm32(channels, variant), nn.SiLU(), convolve)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, out_channels * (2 if scale_shift else 1)))
         self.out_layers = nn.Sequential(
-            GroupNorm32(out_channels, variant),
+            _GroupNorm32(out_channels, variant),
             nn.SiLU(),
             nn.Dropout(dropout),
             zero(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
@@ -210,12 +210,12 @@ class UNet(nn.Module):
         def residual(channels: int, out: int, **resample: Any) -> ResBlock:
             return ResBlock(channels, width, out, dropout, use_scale_shift_norm, variant, **resample)
 
-        def attend(channels: int, heads: int) -> AttentionBlock:
+        def attend(channels: int, heads: int) -> _AttentionBlock:
             if num_head_channels is not None:
                 heads = channels // num_head_channels
             if heads == 0 or channels % heads:
                 raise ValueError(f"{channels} channels cannot be split into heads: {num_heads=}, {num_head_channels=}.")
-            return AttentionBlock(channels, heads, use_new_attention_order, variant)
+            return _AttentionBlock(channels, heads, use_new_attention_order, variant)
 
         channels = int(channel_mult[0] * model_channels)
         self.input_blocks = nn.ModuleList([Block(nn.Conv2d(in_channels, channels, 3, padding=1))])
@@ -253,7 +253,7 @@ class UNet(nn.Module):
                 self.output_blocks.append(Block(*layers))
 
         self.out = nn.Sequential(
-            GroupNorm32(channels, variant), nn.SiLU(), zero(nn.Conv2d(channels, out_channels, 3, padding=1))
+            _GroupNorm32(channels, variant), nn.SiLU(), zero(nn.Conv2d(channels, out_channels, 3, padding=1))
         )
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:

@@ -16,10 +16,10 @@ def deepfill_version(state: Mapping[str, Any]) -> int | None:
     return 2 if "generator.stage2.encoder_attention.enc1.conv.conv.weight" in names else None
 
 
-def deepfill_name(ours: str, version: int) -> str:
+def _deepfill_name(ours: str, version: int) -> str:
     """mmagic's name of a parameter of our generators, whose layers have the names of the official program.
 
-    >>> deepfill_name("generator.pmconv9.weight", 1), deepfill_name("generator.allconv13_upsample.bias", 2)
+    >>> _deepfill_name("generator.pmconv9.weight", 1), _deepfill_name("generator.allconv13_upsample.bias", 2)
     ('generator.stage2.contextual_attention_neck.conv1.conv.weight', 'generator.stage2.decoder.dec3.conv.conv.bias')
     """
     found = re.fullmatch(r"generator\.(x|pm|all)?conv(\d+)(?:_\w+)?\.(\w+)", ours)
@@ -37,11 +37,11 @@ def deepfill_name(ours: str, version: int) -> str:
 def read_deepfill(state: Mapping[str, Any], names: Iterable[str], version: int) -> dict[str, Tensor]:
     """Our state_dict, still in BGR as mmagic reads images; discriminators are left out."""
     source = state.get("state_dict", state)
-    return {ours: source[deepfill_name(ours, version)] for ours in names}
+    return {ours: source[_deepfill_name(ours, version)] for ours in names}
 
 
 def write_deepfill(state: Mapping[str, Tensor], version: int) -> dict[str, dict[str, Tensor]]:
     """The inverse of :func:`read_deepfill`, ready for ``DeepFillEncoderDecoder.load_state_dict`` less "generator."."""
-    out = {deepfill_name(ours, version): value for ours, value in state.items() if ours.startswith("generator.")}
+    out = {_deepfill_name(ours, version): value for ours, value in state.items() if ours.startswith("generator.")}
     fuse = "generator.stage2.contextual_attention_neck.contextual_attention.fuse_kernel"
     return {"state_dict": out | {fuse: torch.eye(3).view(1, 1, 3, 3)}}

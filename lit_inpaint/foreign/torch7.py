@@ -56,7 +56,7 @@ def fill(network: nn.Module, stored: Any) -> dict[str, Tensor]:
         norm = isinstance(module, nn.BatchNorm2d)
         if norm != ("BatchNormalization" in layer["torch7"]):
             raise ValueError(f"layer {name} is a {layer['torch7']}, not a {type(module).__name__}.")
-        found = batch_norm(layer) if norm else {k: layer[k].float() for k in ("weight", "bias")}
+        found = _batch_norm(layer) if norm else {k: layer[k].float() for k in ("weight", "bias")}
         for key, value in module.state_dict().items():
             if found[key].numel() != value.numel():
                 raise ValueError(f"{name}.{key} has {found[key].numel()} numbers; {value.numel()} are expected.")
@@ -64,7 +64,7 @@ def fill(network: nn.Module, stored: Any) -> dict[str, Tensor]:
     return out
 
 
-def batch_norm(module: dict[str, Any]) -> dict[str, Tensor]:
+def _batch_norm(module: dict[str, Any]) -> dict[str, Tensor]:
     """Weight, bias and running statistics; old files hold ``running_std``, which is 1 / sqrt(var + eps)."""
     variance = module.get("running_var")
     if variance is None:

@@ -98,7 +98,7 @@ def _attend(
 
     # 3x3 patch products from pixel products, then divided by the norm of the key patch.
     scores = (small_query.flatten(2).mT @ small_key.flatten(2)).view(batch, h, w, h, w)
-    scores = diagonal_sum(diagonal_sum(scores, 1, 3, (-1, 0, 1)), 2, 4, (-1, 0, 1))
+    scores = _diagonal_sum(_diagonal_sum(scores, 1, 3, (-1, 0, 1)), 2, 4, (-1, 0, 1))
     energy = 9 * F.avg_pool2d(small_key.square().sum(1, keepdim=True), 3, stride=1, padding=1)
     energy = energy.clamp_min(1e-8) if norm == "floor" else energy + 9e-4 * channels  # max(norm, 1e-4), or the port's
     scores = scores * energy.rsqrt().view(batch, 1, 1, h, w)
@@ -116,9 +116,9 @@ def _attend(
     # The 4x4 patches of key are pasted with stride 2, so an output pixel of one parity mixes key pixels of that parity.
     pasted = []
     for row in (0, 1):
-        by_row = diagonal_sum(attention, 1, 3, (0, 2 * row - 1))
+        by_row = _diagonal_sum(attention, 1, 3, (0, 2 * row - 1))
         for column in (0, 1):
-            weights = diagonal_sum(by_row, 2, 4, (0, 2 * column - 1)).view(batch, h * w, h * w)
+            weights = _diagonal_sum(by_row, 2, 4, (0, 2 * column - 1)).view(batch, h * w, h * w)
             pasted.append(key[..., row::2, column::2].flatten(2) @ weights.mT)
     pixels = torch.stack(pasted, dim=2).view(batch, 4 * channels, h, w)
     pixels = F.pixel_shuffle(pixels, 2)
@@ -135,9 +135,9 @@ def fuse(scores: Tensor) -> Tensor:
     An identity kernel over the flat (query, key) matrix, row by row and then column by column; it wraps at row ends.
     """
     batch, h, w = scores.shape[:3]
-    rows = diagonal_sum(scores.reshape(batch, h * w, h * w), 1, 2, (-1, 0, 1)).view(batch, h, w, h, w)
+    rows = _diagonal_sum(scores.reshape(batch, h * w, h * w), 1, 2, (-1, 0, 1)).view(batch, h, w, h, w)
     columns = rows.permute(0, 2, 1, 4, 3).reshape(batch, w * h, w * h)
-    return diagonal_sum(columns, 1, 2, (-1, 0, 1)).view(batch, w, h, w, h).permute(0, 2, 1, 4, 3)
+    return _diagonal_sum(columns, 1, 2, (-1, 0, 1)).view(batch, w, h, w, h).permute(0, 2, 1, 4, 3)
 
 
 class _DiagonalSum(torch.autograd.Function):
@@ -160,16 +160,16 @@ class _DiagonalSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return diagonal_sum(grad[0], *ctx.arguments), None, None, None
+        return _diagonal_sum(grad[0], *ctx.arguments), None, None, None
 
 
-def diagonal_sum(x: Tensor, first: int, second: int, offsets: Sequence[int]) -> Tensor:
+def _diagonal_sum(x: Tensor, first: int, second: int, offsets: Sequence[int]) -> Tensor:
     """Sum of copies of ``x`` that are shifted along two axes together; what lies beyond an end counts as 0.
 
     ``out[.., i, .., j, ..] = sum over d in offsets of x[.., i + d, .., j + d, ..]`` with i on axis ``first`` and j on
     axis ``second``. ``offsets`` contains 0.
 
-    >>> diagonal_sum(torch.arange(9.0).view(3, 3), 0, 1, (0, 1))
+    >>> _diagonal_sum(torch.arange(9.0).view(3, 3), 0, 1, (0, 1))
     tensor([[ 4.,  6.,  2.],
             [10., 12.,  5.],
             [ 6.,  7.,  8.]])

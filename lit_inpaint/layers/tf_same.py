@@ -74,10 +74,10 @@ class Conv2dSame(nn.Conv2d):
         return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, self.bias, stride, 0, dilation)
 
 
-def align_corners_index(size: int, new_size: int, device: torch.device | str = "cpu") -> Tensor:
+def _align_corners_index(size: int, new_size: int, device: torch.device | str = "cpu") -> Tensor:
     """Source index of every sample when nearest resizing maps first to first and last to last (``align_corners``).
 
-    >>> align_corners_index(64, 32)[[0, 1, 2, 14, 15, 16, 17, -1]]
+    >>> _align_corners_index(64, 32)[[0, 1, 2, 14, 15, 16, 17, -1]]
     tensor([ 0,  2,  4, 28, 30, 33, 35, 63])
     """
     last, samples = max(new_size - 1, 1), torch.arange(new_size, device=device)
@@ -85,7 +85,7 @@ def align_corners_index(size: int, new_size: int, device: torch.device | str = "
 
 
 def resize_nearest(x: Tensor, height: int, width: int) -> Tensor:
-    """Shrink (B, C, H, W) to (B, C, height, width) by taking the pixels of :func:`align_corners_index`."""
-    rows = align_corners_index(x.shape[-2], height, x.device)
-    columns = align_corners_index(x.shape[-1], width, x.device)
+    """Shrink (B, C, H, W) to (B, C, height, width) by taking the pixels of :func:`_align_corners_index`."""
+    rows = _align_corners_index(x.shape[-2], height, x.device)
+    columns = _align_corners_index(x.shape[-1], width, x.device)
     return x.index_select(-2, rows).index_select(-1, columns)

@@ -22,7 +22,7 @@ _LINEAR = {"alexnet": "alex", "vgg16": "vgg"}
 _KEPT_BYTES = 256 * 2**20
 
 
-class PerceptualNetwork(nn.Module):
+class _PerceptualNetwork(nn.Module):
     """Unit-length activations of five layers, each weighted by the root of LPIPS' linear layer.
 
     The distance of two images is then the sum over layers of the mean over positions of squared differences, so that
@@ -84,8 +84,8 @@ class PerceptualNetwork(nn.Module):
 
 
 @cache
-def _network(backbone: str, device: torch.device) -> PerceptualNetwork:
-    return PerceptualNetwork(backbone).to(device)
+def _network(backbone: str, device: torch.device) -> _PerceptualNetwork:
+    return _PerceptualNetwork(backbone).to(device)
 
 
 @torch.no_grad()
