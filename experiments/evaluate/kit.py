@@ -106,7 +106,7 @@ def _levels(mask: Tensor) -> np.ndarray:
 # ---- score ----------------------------------------------------------------------------------------------------------
 
 
-class KitImages(EvaluationSet):
+class _KitImages(EvaluationSet):
     """Images and masks of a kit, under the names that they have in the data set."""
 
     def __init__(self, folder: Path, index: Index, size: int) -> None:
@@ -161,7 +161,7 @@ def _load(path: Path) -> Kit:
         if hash_of(facts.definition) != facts.hash:
             raise ValueError(f"its hash is {facts.hash[:8]}, that of its definition {hash_of(facts.definition)[:8]}.")
         stated: Any = facts.definition
-        images = KitImages(path.parent, index, stated["size"])
+        images = _KitImages(path.parent, index, stated["size"])
         for name, words in stated["metrics"].items():
             if words != definition(name):
                 raise ValueError(

@@ -27,7 +27,7 @@ from masks.regular import open_regular
 
 PREFIX = "outputs:"
 Made = Literal["composited", "raw"]
-PASTED = "raw outputs, known pixels pasted back here"
+_PASTED = "raw outputs, known pixels pasted back here"
 _SHOWN = 5  # names per problem
 
 
@@ -214,7 +214,7 @@ class Outputs:
         pasted = self.made == "raw" and self.rules.measured == "composite"
         if pasted:
             samples = torch.stack([composite(sample, batch.image, batch.mask) for sample in samples])
-        return Completion(samples, None, None, None, [PASTED if pasted else None] * len(files))
+        return Completion(samples, None, None, None, [_PASTED if pasted else None] * len(files))
 
     def described(self) -> MethodFacts:
         return MethodFacts(name="outputs", label=self.label, weights="none", parameters=None, outputs=self.hashes)

@@ -47,8 +47,8 @@ from masks.generator import MaskGenerator
 from masks.nearest import nearest
 
 LISTED = 1000  # images: longer lists are stored in a definition as one hash
-OTHER_DRAWS = "published, other mask draws"
-SAME_MASKS = "published, the authors' mask files"
+_OTHER_DRAWS = "published, other mask draws"
+_SAME_MASKS = "published, the authors' mask files"
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def _protocol(
         raise ValueError(
             f"protocol {config['name']} comes without images: give --images FOLDER. {config.get('about', '')}"
         )
-    label, about = SAME_MASKS if mask_folder else OTHER_DRAWS, config.get("about", "")
+    label, about = _SAME_MASKS if mask_folder else _OTHER_DRAWS, config.get("about", "")
     if images is not None:
         label, about = f"{label}, on the paper's own images", f"{about} Measured on the folder given as --images."
     published = [replace(row, source=f"{row.source}; {label}") for row in rows_of(config, mask_name, mask)]
