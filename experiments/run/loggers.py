@@ -74,23 +74,24 @@ class RunWandbLogger(WandbLogger):
     these rows, and those of steps that are trained twice, carry ``replayed`` 1.
 
     Args:
-        save_dir: The run folder; ``wandb sync <run folder>/wandb/offline-run-*`` uploads it later.
-        project: On W&B.
+        save_dir: The run folder; ``wandb sync <run folder>/wandb/offline-run-*`` uploads it later. If WANDB_DIR is set,
+            W&B's own files lie there.
+        project: On W&B (default: WANDB_PROJECT, or lit-inpaint). WANDB_NAME names the run (default: its folder).
         group: Runs of one sweep share it.
         log_model: Also upload checkpoints.
     """
 
     def __init__(
-        self, save_dir: str, project: str = "lit-inpaint", group: str | None = None, log_model: bool = False
+        self, save_dir: str, project: str | None = None, group: str | None = None, log_model: bool = False
     ) -> None:
         folder = Path(save_dir).absolute()  # W&B's service has a working folder of its own
         agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None  # it waits for this id
         mode = os.environ.get("WANDB_MODE", "online" if agent else "offline")
         self._id_file = folder / WANDB_ID
         super().__init__(
-            save_dir=str(folder),
-            project=project,
-            name=folder.name,
+            save_dir=os.environ.get("WANDB_DIR") or str(folder),
+            project=project or os.environ.get("WANDB_PROJECT") or "lit-inpaint",
+            name=os.environ.get("WANDB_NAME") or folder.name,
             id=agent or uuid.uuid4().hex[:8],
             group=group or os.environ.get("WANDB_RUN_GROUP"),
             resume="allow",

@@ -24,6 +24,7 @@ from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
 from experiments.train.parser import MODE, Mistake, Parser
 from experiments.train.sizes import check_size, refused_size
+from experiments.train.standard import keep_standard
 from lit_inpaint import plugins, renamed
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoints import check_writable
@@ -74,6 +75,10 @@ class _InpaintCLI(LightningCLI):
         if trainer.strategy == "auto" and (devices not in (0, 1, "1") or trainer.num_nodes > 1):
             trainer.strategy = "ddp_find_unused_parameters_true"
         name = config.model.class_path.split(".")[-1] if config.model else ""
+        if self.config.subcommand == "fit":
+            keep_standard(trainer)
+        if isinstance(trainer.val_check_interval, int) and trainer.check_val_every_n_epoch == 1:
+            trainer.check_val_every_n_epoch = None  # batches of the run, not of an epoch: an epoch may be shorter
         _watch_present_keys(trainer.callbacks, name)
         cls = plugins.find(config.model.class_path) if config.model else None
         if self.config.subcommand == "fit" and is_method(cls) and not cls.trainable:

@@ -60,7 +60,7 @@ class RunRecord(L.Callback):
             "mask": repr(getattr(data, "mask", None)),
             "image_size": getattr(data, "image_size", None),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
-            "global_batch": getattr(data, "batch_size", 1) * trainer.world_size,
+            "global_batch": batch_size_of(data) * trainer.world_size,
             "val_protocol_hash": digest,
             "val_samples": validated,
             "parameters": parameter_counts(pl_module),
@@ -73,6 +73,16 @@ class RunRecord(L.Callback):
                 logger.replay(Path(trainer.default_root_dir), restarted_at)
         if trainer.is_global_zero:
             Run(Path(trainer.default_root_dir)).keep_facts(record)
+
+
+def batch_size_of(data: object) -> int:
+    """Images per batch and device: of our own data modules, or of the loader of any other."""
+    if (size := getattr(data, "batch_size", None)) is None and isinstance(data, L.LightningDataModule):
+        loader: Any = data.train_dataloader()
+        size = getattr(loader, "batch_size", None) or getattr(
+            getattr(loader, "batch_sampler", None), "batch_size", None
+        )
+    return int(size or 1)
 
 
 def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:

@@ -66,11 +66,10 @@ class Panels(L.Callback):
         except Exception as error:
             self._warn("the panel could not be written", error)
         for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):
-                try:
-                    logger.log_image("val/panels", [Image.fromarray(row) for row in rows], caption=captions)
-                except Exception as error:
-                    self._warn(f"{type(logger).__name__} rejected the panel", error)
+            try:
+                show(logger, rows, captions, trainer.global_step)
+            except Exception as error:
+                self._warn(f"{type(logger).__name__} rejected the panel", error)
 
     def _rows(self, trainer: L.Trainer, module: InpaintingModule) -> tuple[list[NDArray[np.uint8]], list[str]]:
         """One strip of pictures and one caption per image."""
@@ -96,6 +95,17 @@ class Panels(L.Callback):
             rank_zero_warn(
                 f"Panels: {what} ({type(error).__name__}: {' '.join(str(error).split())[:160]}); training continues."
             )
+
+
+def show(logger: Any, rows: list[NDArray[np.uint8]], captions: list[str], step: int) -> None:
+    """The panel as ``val/panels``, by what the logger or its own client offers: W&B, TensorBoard, MLflow."""
+    client: Any = getattr(logger, "experiment", None)
+    if hasattr(logger, "log_image"):
+        logger.log_image("val/panels", [Image.fromarray(row) for row in rows], caption=captions)
+    elif hasattr(client, "add_image"):
+        client.add_image("val/panels", np.asarray(sheet(rows, captions)), step, dataformats="HWC")
+    elif hasattr(client, "log_image"):
+        client.log_image(logger.run_id, sheet(rows, captions), key="val/panels", step=step)
 
 
 def complete(module: InpaintingModule, image: Tensor, mask: Tensor, name: str) -> tuple[Tensor, Tensor]:

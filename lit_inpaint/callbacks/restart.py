@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -29,15 +30,23 @@ class Restart(Checkpoint):
       (``#SBATCH --signal=SIGUSR1@90``) also requeues the job.
     * A checkpoint is written before the values of its batch are logged and before the validation that follows.
       Lightning loses both on resume; here they are logged and repeated first, so the curves have no gap.
+    * A run that no interval of ModelCheckpoint has saved for ``minutes`` is saved into ``last.ckpt``.
     * The end of a run is saved even if its last step is not a multiple of the interval. ``last.ckpt`` is one file, the
       newest of its run. ``max_time`` limits a single start, not the total.
     * A folder that is not writable is an error before the first batch, not at the first checkpoint.
 
     ``command`` resumes the run; it is set by the command line.
+
+    Args:
+        minutes: Of work that a kill may cost at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, minutes: float = 10) -> None:
+        if minutes <= 0:
+            raise ValueError(f"minutes is {minutes}; expected more than 0.")
+        self.minutes = minutes
         self.command: Callable[[], str | None] | None = None
+        self._saved_time = 0.0
         self._signal = 0
         self._state = State.NOT_STARTED
         self._handlers: dict[int, Any] = {}  # those before ours
@@ -62,6 +71,7 @@ class Restart(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._listen(trainer)
         self._state = State.TRAINING
+        self._saved_time = time.monotonic()
         self._make_up(trainer)
 
     def _listen(self, trainer: L.Trainer) -> None:
@@ -116,7 +126,11 @@ class Restart(Checkpoint):
             self._stop_if_told(trainer)
 
     def _stop_if_told(self, trainer: L.Trainer) -> None:
-        number = int(_over_ranks(trainer, self._signal, "max"))
+        due = time.monotonic() - self._saved_time > 60 * self.minutes
+        told = _over_ranks(trainer, float(self._signal or due / 2), "max")  # the ranks agree on both by one reduction
+        number = int(told)
+        if told and not number and not self._validating and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._save(trainer)
         if not number:
             return
         self._state = State.FINISHING
@@ -160,7 +174,7 @@ class Restart(Checkpoint):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
     ) -> None:
-        self._saved_at = trainer.global_step
+        self._saved_at, self._saved_time = trainer.global_step, time.monotonic()
         if trainer.state.fn != "fit":
             return
         in_batch = loop.in_batch_end(trainer)
