@@ -62,7 +62,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             enlarged until their shorter side fits exactly. Evaluation: shorter side to ``image_size`` (or direct, or
             none), then the centre crop.
         shorter_side: (low, high), both included, drawn uniformly; default: ``image_size``.
-        crop: Of the training samples: "random", or "center" as guided-diffusion trains.
+        crop: Where training samples are cropped: "random", or "center" as guided-diffusion does.
         flip: Mirror half of the training samples left to right.
         augment: Albumentations between resize and crop, OneOf and other compositions too, on uint8 (H, W, 3); training
             only. Pipelines that return another type or range are rejected before training.
