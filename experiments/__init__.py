@@ -3,7 +3,7 @@
 >>> import experiments, tempfile
 >>> folder = tempfile.TemporaryDirectory()
 >>> record = experiments.evaluate("Telea", "quickstart", folder.name, limit=1)
->>> record.label, record.metrics["psnr"].n
+>>> record.label, record.metrics["psnr_hole"].n
 ('Telea', 1)
 >>> experiments.compare(folder.name, out=f"{folder.name}/table.html").path.name
 'table.html'

@@ -28,7 +28,7 @@ def evaluate(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as out:
     ...     record = evaluate("Harmonic", "quickstart", out, limit=1)
-    >>> record.method.name, record.metrics["psnr"].n, len(record.hash)
+    >>> record.method.name, record.metrics["psnr_hole"].n, len(record.hash)
     ('Harmonic', 1, 64)
 
     Args:
