@@ -49,6 +49,13 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     Every draw is keyed by (seed, purpose, epoch, sample index): the samples are the same for any number of workers and
     devices, and a resumed run continues with the batch that would have come next.
 
+    >>> from datamodules import SamplePhotos
+    >>> from masks import Wide
+    >>> data = SamplePhotos(mask=Wide(), image_size=64, batch_size=2, num_workers=0)
+    >>> data.setup("fit")
+    >>> next(iter(data.train_dataloader())).mask.shape
+    torch.Size([2, 1, 64, 64])
+
     Args:
         mask: Distribution of the holes in training.
         image_size: Side of the square samples.

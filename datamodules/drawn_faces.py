@@ -15,6 +15,11 @@ class DrawnFaces(InpaintingDataModule):
 
     A face is drawn when it is read, at ``image_size``: 0.65 ms of one core at 64 px (docs/speed.md has the command).
 
+    >>> from masks import CenterRectangle
+    >>> faces = DrawnFaces(mask=CenterRectangle(), image_size=32).evaluation_set("test")
+    >>> len(faces), faces[0].image.shape
+    (1000, torch.Size([3, 32, 32]))
+
     Args:
         mask: Distribution of the holes in training.
         image_size: Side of the faces.

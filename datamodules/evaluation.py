@@ -34,6 +34,12 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     as the image is. An unreadable image and a mask file without a hole end the evaluation: skipping one would silently
     change the numbers.
 
+    >>> from datamodules import SamplePhotos
+    >>> from masks import CenterRectangle
+    >>> photos = EvaluationSet(SamplePhotos(mask=CenterRectangle()).files("test"), CenterRectangle(), size=64)
+    >>> photos[0].image.shape, float(photos[0].mask.mean())
+    (torch.Size([3, 64, 64]), 0.25)
+
     Args:
         files: The images, in the order of their names.
         mask: Distribution of the holes.

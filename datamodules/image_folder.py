@@ -18,6 +18,16 @@ class ImageFolder(InpaintingDataModule):
     The splits are, whichever comes first: the lists train.txt, val.txt, test.txt in ``lists`` (or in ``root``), one
     path below ``root`` per line; the subfolders train, val, test; a seeded share of the files by name.
 
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from masks import Wide
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for number in range(20):
+    ...         Image.new("RGB", (8, 8)).save(f"{root}/{number}.png")
+    ...     data = ImageFolder(root, mask=Wide())
+    ...     [len(data.files(split)) for split in ("train", "val", "test")]
+    [18, 1, 1]
+
     Args:
         root: The folder.
         mask: Distribution of the holes in training.

@@ -16,6 +16,9 @@ class ImageNet(PublishedData):
     """Any of the usual layouts: train/n01440764/*.JPEG and val/, with or without folders of classes.
 
     DeepFill takes random 256x256 crops (``resize: none``); ADM, and so RePaint, resizes the shorter side to 256.
+
+    >>> sorted(ImageNet.SPLITS)
+    ['ilsvrc2012']
     """
 
     SPLITS: ClassVar[dict[str, NamedSplit]] = {

@@ -12,7 +12,11 @@ HELD_OUT = 100
 
 
 class ParisStreetView(PublishedData):
-    """Facades. Context Encoder resizes the shorter side to 350, crops 128 and mirrors half of the images."""
+    """Facades. Context Encoder resizes the shorter side to 350, crops 128 and mirrors half of the images.
+
+    >>> sorted(ParisStreetView.SPLITS)
+    ['pathak']
+    """
 
     SPLITS: ClassVar[dict[str, NamedSplit]] = {
         "pathak": NamedSplit(

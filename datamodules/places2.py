@@ -21,6 +21,9 @@ class Places2(PublishedData):
 
     DeepFill takes random 256x256 crops of the high resolution (``resize: none``), GLCIC first draws the shorter side
     from 256 to 384 (``shorter_side: [256, 384]``).
+
+    >>> sorted(Places2.SPLITS)
+    ['challenge', 'challenge256', 'lama', 'standard', 'standard256']
     """
 
     SPLITS: ClassVar[dict[str, NamedSplit]] = {

@@ -15,6 +15,10 @@ class SamplePhotos(InpaintingDataModule):
     Twelve scenes, seven in colour: enough to run everything, too few for a result. The stereo pair of the motorcycle is
     one scene and stays in one split. Training draws ``samples_per_epoch`` random crops; evaluation shows every
     photograph with ``eval_repeats`` holes.
+
+    >>> from masks import Wide
+    >>> SamplePhotos(mask=Wide()).evaluation_set("test")[0].image.shape
+    torch.Size([3, 256, 256])
     """
 
     SCENES: ClassVar[dict[str, tuple[str, ...]]] = {

@@ -24,6 +24,13 @@ class InpaintingModule(Stage, ABC):
     The base owns only what must be equal for a fair comparison. ``training_step`` and ``configure_optimizers`` are the
     paper's; every optimiser step goes through :meth:`Stage.optimise`.
 
+    >>> from lit_inpaint import load_method
+    >>> method = load_method("Harmonic")
+    >>> image, mask = torch.full((1, 3, 30, 20), 0.2), torch.zeros(1, 1, 30, 20)
+    >>> mask[..., 5:10, 5:10] = 1
+    >>> bool((method(image, mask) - image).abs().max() < 1e-6), method.adaptation(mask[0])
+    (True, None)
+
     Args:
         optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
     """

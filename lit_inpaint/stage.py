@@ -29,6 +29,10 @@ class Stage(L.LightningModule):
     ``training_step`` and ``configure_optimizers`` are the paper's. A stage that cannot complete an image (a VQ-VAE, a
     transformer over tokens) derives from this class and logs ``val/loss``; one that can is an ``InpaintingModule``.
 
+    >>> from lit_inpaint.load import stage_classes
+    >>> [name for name, stage in stage_classes().items() if name.startswith("ICT")]
+    ['ICT', 'ICTTransformer', 'ICTUpsampler']
+
     Args:
         accumulate: Blocks of :meth:`optimise` (one a batch in most methods) whose gradients an optimiser averages
             before it steps; a checkpoint between two such steps holds the gradients so far (docs/reliability.md).

@@ -15,6 +15,11 @@ from masks.shapes import integer, proportion
 class Mixture(MaskGenerator):
     """One of ``generators``, drawn for every mask.
 
+    >>> from masks import Half, Wide
+    >>> mask = Mixture((Half(), Wide()))(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '12% hole'
+
     Args:
         weights: How often each is drawn, relative to the others; equally often by default.
     """
@@ -43,6 +48,12 @@ class AreaBounded(MaskGenerator):
     """Masks of ``generator`` whose hole share lies in (``low``, ``high``]; others are redrawn.
 
     The buckets of Liu et al. 2018 are (0.01, 0.1], (0.1, 0.2], ... (0.5, 0.6].
+
+    >>> from masks import Wide
+    >>> bounded = AreaBounded(Wide(), 0.1, 0.2)
+    >>> mask = bounded(256, 256, np.random.default_rng(0))
+    >>> bool(0.1 < mask.mean() <= 0.2)
+    True
 
     Args:
         tries: Number of draws before a :class:`ValueError` reports the areas.
@@ -81,6 +92,11 @@ class Inset(MaskGenerator):
 
     Half of the test masks of Liu et al. 2018 keep 50 pixels of 512 from the border.
 
+    >>> from masks import Wide
+    >>> mask = Inset(Wide(), border=50)(512, 512, np.random.default_rng(0))
+    >>> int(mask[:50].sum()), bool(mask.any())
+    (0, True)
+
     Args:
         border: Known pixels along each side.
         size: Shorter side for which ``border`` is meant; others get it in proportion.
@@ -106,6 +122,11 @@ class Augmented(MaskGenerator):
 
     NVIDIA's page gives the order and the dilation, 9-49 pixels; rotation over the full circle and the zoom of 1.5,
     which keeps the rotated corners outside, follow MathiasGruber/PConv-Keras.
+
+    >>> from masks import Wide
+    >>> mask = Augmented(Wide())(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '13% hole'
 
     Args:
         dilation: Smallest and largest side of the square brush, pixels at ``size``.

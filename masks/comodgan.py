@@ -20,6 +20,10 @@ class CoModGANMask(MaskGenerator):
     ``RandomBrush`` as the programs write them: 10, 5, 20 in CoModGAN, MI-GAN and PixelHacker; 5, 3, 9 (large) and
     3, 2, 4 (small) in MAT at 512, 4, 2, 8 and 2, 2, 3 at 256. FcF's ``hole_range`` makes 8, 4, 16 of CoModGAN's.
 
+    >>> mask = CoModGANMask()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '71% hole'
+
     Args:
         small: Rectangles with sides below half of the image's: 0 to ``small`` - 1.
         large: Rectangles with sides below the image's: 0 to ``large`` - 1.

@@ -49,6 +49,10 @@ _WORDS = (
 class Text(ShapeGenerator):
     """Words across the image, each with its own size, angle and place.
 
+    >>> mask = Text()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '24% hole'
+
     Args:
         words: Fewest and most words.
         height: Smallest and largest height of the letters, shares of the shorter side, drawn evenly on a log scale.
@@ -108,6 +112,10 @@ class Scratches(ShapeGenerator):
     """Long, thin, slightly bent lines, as on a worn photograph.
 
     Each is a parabola through a uniform pixel in a uniform direction.
+
+    >>> mask = Scratches()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '9% hole'
 
     Args:
         count: Fewest and most scratches.
@@ -187,6 +195,10 @@ class Silhouettes(ShapeGenerator):
 
     The procedure of Pathak et al. 2016 (shapes pasted at arbitrary places) without their PASCAL VOC shapes; for those
     or any other take :class:`masks.MaskFolder`.
+
+    >>> mask = Silhouettes()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '6% hole'
 
     Args:
         objects: Fewest and most objects.

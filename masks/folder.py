@@ -36,6 +36,14 @@ class MaskFolder(MaskGenerator):
     NVIDIA's raw training masks are grey (the page says: white from 0.6, ``threshold=153``) and need
     :class:`masks.Augmented`. In RePaint's folders white is "known", and mask and image pair in the order of names.
 
+    >>> import tempfile
+    >>> from masks.files import write_mask
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     write_mask(np.array([[0, 1], [1, 1]]), f"{root}/a.png")
+    ...     MaskFolder(root)(2, 2, np.random.default_rng(0))
+    array([[0, 1],
+           [1, 1]], dtype=uint8)
+
     Args:
         root: Folder, searched at any depth.
         white: What white pixels are: "hole" or "known".

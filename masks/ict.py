@@ -15,6 +15,10 @@ class ICTStrokes(ShapeGenerator):
     A segment points at whole degrees, is 0-100 pixels long, ends at the border and has an even width of 10-24 pixels.
     The program draws at 256 and gives the transformer the nearest pixel of each token, as ``ICTTransformer`` does.
 
+    >>> mask = ICTStrokes()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '65% hole'
+
     Args:
         size: Shorter side for which the pixels are meant; others get them in proportion.
     """

@@ -20,6 +20,10 @@ from masks.strokes import draw_radian_chains, radian_chains
 class LaMaStrokes(ShapeGenerator):
     """Polygonal chains of 1-5 segments, each with its own width (``make_random_irregular_mask``).
 
+    >>> mask = LaMaStrokes()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '53% hole'
+
     Args:
         times: Fewest and most chains, as the published files write them. The program draws up to one more.
         length: Segments are 10 to ``length`` + 9 pixels long before the image's border cuts them.
@@ -60,6 +64,10 @@ class LaMaStrokes(ShapeGenerator):
 @dataclass(frozen=True)
 class LaMaBoxes(ShapeGenerator):
     """Rectangles (``make_random_rectangle_mask``).
+
+    >>> mask = LaMaBoxes()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '41% hole'
 
     Args:
         times: Fewest and most boxes.
@@ -121,6 +129,10 @@ class LaMaBoxes(ShapeGenerator):
 class LaMaTraining(MaskGenerator):
     """LaMa's training holes at 256: strokes or boxes, one to one, not capped (``abl-04-256-mh-dist.yaml``).
 
+    >>> mask = LaMaTraining()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '20% hole'
+
     Args:
         size: Shorter side for which the pixels are meant; others get them in proportion.
     """
@@ -170,6 +182,10 @@ _WEIGHTS = (1.0, 0.3)
 class LaMaThin(_LaMaEvaluation):
     """Many thin strokes (LaMa's ``configs/data_gen/random_thin_<size>.yaml``).
 
+    >>> mask = LaMaThin()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '38% hole'
+
     Args:
         size: 256 or 512, the published resolutions; others get the pixels in proportion.
         cap: Largest hole area; masks above it are redrawn. 1 disables the cap.
@@ -184,6 +200,10 @@ class LaMaThin(_LaMaEvaluation):
 @dataclass(frozen=True)
 class LaMaMedium(_LaMaEvaluation):
     """Strokes of medium width, or boxes (LaMa's ``configs/data_gen/random_medium_<size>.yaml``).
+
+    >>> mask = LaMaMedium()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '13% hole'
 
     Args:
         size: 256 or 512, the published resolutions; others get the pixels in proportion.
@@ -201,6 +221,10 @@ class LaMaMedium(_LaMaEvaluation):
 @dataclass(frozen=True)
 class LaMaThick(_LaMaEvaluation):
     """Few broad strokes, or boxes (LaMa's ``configs/data_gen/random_thick_<size>.yaml``).
+
+    >>> mask = LaMaThick()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '21% hole'
 
     Args:
         size: 256 or 512, the published resolutions; others get the pixels in proportion.
@@ -236,9 +260,19 @@ class LaMaThick(_LaMaEvaluation):
 
 @dataclass(frozen=True)
 class Wide(LaMaThick):
-    """RePaint's Wide: LaMa's thick evaluation law at 256."""
+    """RePaint's Wide: LaMa's thick evaluation law at 256.
+
+    >>> mask = Wide()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '21% hole'
+    """
 
 
 @dataclass(frozen=True)
 class Narrow(LaMaThin):
-    """RePaint's Narrow: LaMa's thin evaluation law at 256. As large in area as Wide; only the strokes are thinner."""
+    """RePaint's Narrow: LaMa's thin evaluation law at 256. As large in area as Wide; only the strokes are thinner.
+
+    >>> mask = Narrow()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '38% hole'
+    """

@@ -20,6 +20,10 @@ class NoiseBlobs(MaskGenerator):
     and cuts 128x128 windows until one has 20-30 % hole. A window sees about 8x8 of the values, so only these are drawn
     here; other image sizes get as many. GLCIC's ``places2_freeform`` weights were also trained on such holes.
 
+    >>> mask = NoiseBlobs()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '24% hole'
+
     Args:
         low: Smallest hole share, excluded.
         high: Largest hole share, excluded.

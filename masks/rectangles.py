@@ -9,7 +9,14 @@ from masks.shapes import Box, Shape, ShapeGenerator, integer, proportion
 
 @dataclass(frozen=True)
 class CenterRectangle(ShapeGenerator):
-    """One rectangle in the middle; ``height`` and ``width`` are shares of the sides (0.5: a quarter of the area)."""
+    """One rectangle in the middle; ``height`` and ``width`` are shares of the sides (0.5: a quarter of the area).
+
+    >>> CenterRectangle()(4, 4, np.random.default_rng(0))
+    array([[0, 0, 0, 0],
+           [0, 1, 1, 0],
+           [0, 1, 1, 0],
+           [0, 0, 0, 0]], dtype=uint8)
+    """
 
     height: float = 0.5
     width: float = 0.5
@@ -29,7 +36,12 @@ class CenterRectangle(ShapeGenerator):
 
 @dataclass(frozen=True)
 class RandomRectangle(ShapeGenerator):
-    """One rectangle anywhere; each side is a share of the image's side, uniform in [``low``, ``high``]."""
+    """One rectangle anywhere; each side is a share of the image's side, uniform in [``low``, ``high``].
+
+    >>> mask = RandomRectangle()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '13% hole'
+    """
 
     low: float = 0.25
     high: float = 0.5
@@ -56,6 +68,10 @@ class DeepFillV1Rectangle(ShapeGenerator):
 
     ``random_bbox`` and ``bbox2mask`` of JiahuiYu/generative_inpainting: the square never touches the last row or
     column, because the program excludes the upper bound. Sides are even, 96-128.
+
+    >>> mask = DeepFillV1Rectangle()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '25% hole'
 
     Args:
         size: Shorter side for which the pixels are meant; others get them in proportion.
@@ -86,6 +102,10 @@ class GLCICRectangle(ShapeGenerator):
     """One rectangle anywhere, each side uniform in [``low``, ``high``] pixels (Iizuka et al. 2017, section 3.4).
 
     The paper: 96-128 in 256; for CelebA ``GLCICRectangle(48, 96, size=160)``.
+
+    >>> mask = GLCICRectangle()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '19% hole'
 
     Args:
         low: Shortest side in pixels.
@@ -119,6 +139,10 @@ class Outpainting(ShapeGenerator):
 
     Each side is cut with ``probability``, one at random if none was; the band's depth is a share of the image's
     side, uniform in whole pixels from ``low`` up to, not including, ``high``.
+
+    >>> mask = Outpainting()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '52% hole'
     """
 
     low: float = 0.04

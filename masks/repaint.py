@@ -21,6 +21,10 @@ def _first(keep: str) -> int:
 class SuperResolve2x(MaskGenerator):
     """Known pixels on a lattice of stride 2 in both axes, a quarter of the image (the authors' folder ``nn2``).
 
+    >>> SuperResolve2x()(2, 4, np.random.default_rng(0))
+    array([[1, 1, 1, 1],
+           [1, 0, 1, 0]], dtype=uint8)
+
     Args:
         keep: Rows and columns that stay known, counted from 0. Neither paper nor code of RePaint states it; CoPaint's
             re-implementation keeps the odd ones.
@@ -41,6 +45,9 @@ class SuperResolve2x(MaskGenerator):
 class AlternatingLines(MaskGenerator):
     """Every second row is missing (the authors' folder ``ev2li``).
 
+    >>> AlternatingLines()(4, 2, np.random.default_rng(0))[:, 0]
+    array([1, 0, 1, 0], dtype=uint8)
+
     Args:
         keep: Rows that stay known, counted from 0; see :class:`SuperResolve2x`.
     """
@@ -58,7 +65,11 @@ class AlternatingLines(MaskGenerator):
 
 @dataclass(frozen=True)
 class Half(ShapeGenerator):
-    """The right half is missing (the authors' folder ``genhalf``)."""
+    """The right half is missing (the authors' folder ``genhalf``).
+
+    >>> Half()(1, 4, np.random.default_rng(0))
+    array([[0, 0, 1, 1]], dtype=uint8)
+    """
 
     def shapes(self, height: int, width: int, rng: np.random.Generator) -> list[Shape]:
         return [Box(0, width - width // 2, height, width)]
@@ -66,7 +77,12 @@ class Half(ShapeGenerator):
 
 @dataclass(frozen=True)
 class Expand(MaskGenerator):
-    """All but a centre of a quarter of each side is missing: 64 of 256 pixels (the authors' folder ``ex64``)."""
+    """All but a centre of a quarter of each side is missing: 64 of 256 pixels (the authors' folder ``ex64``).
+
+    >>> mask = Expand()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '94% hole'
+    """
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
         mask = np.ones((height, width), np.uint8)

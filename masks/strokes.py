@@ -21,6 +21,10 @@ class FreeFormStrokes(ShapeGenerator):
     normal with mean diagonal / 8, cut to [0, diagonal / 4]; the brush is 12-39 pixels wide with round joints.
     The official program swaps the axes of images that are not square; here the strokes cover the whole image.
 
+    >>> mask = FreeFormStrokes()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '13% hole'
+
     Args:
         size: Shorter side for which the widths are meant; others get them in proportion.
     """
@@ -124,6 +128,10 @@ class DeepFillV2Mask(ShapeGenerator):
 
     The official program draws both and takes their logical or; the paper speaks of either.
 
+    >>> mask = DeepFillV2Mask()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '57% hole'
+
     Args:
         size: Shorter side for which the pixels are meant; others get them in proportion.
     """
@@ -223,6 +231,10 @@ class IrregularStrokes(ShapeGenerator):
     4-9 chains of 1-5 segments, 20-127 pixels long and 10-44 wide, at whole radians 0-5; may leave the image.
     mmagic keeps hole shares within (0.15, 0.65): ``AreaBounded(IrregularStrokes(), 0.15, 0.65)``. PConv's own masks
     come from video (Liu et al. 2018, section 3.1): see :class:`masks.MaskFolder` and :class:`masks.Augmented`.
+
+    >>> mask = IrregularStrokes()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '28% hole'
 
     Args:
         size: Shorter side for which the pixels are meant; others get them in proportion.

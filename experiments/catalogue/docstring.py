@@ -24,7 +24,7 @@ def wrap(text: str, width: int, first: str = "", rest: str | None = None) -> lis
 
 
 def reflow(cls: type, width: int) -> Iterator[str]:
-    """The docstring wrapped to ``width``, with the default of each argument beside its name."""
+    """The docstring without examples, wrapped to ``width``, with the default of each argument beside its name."""
     parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
     defaults = {name: p.default for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD and name != "self"}
     documented: set[str] = set()
@@ -39,7 +39,8 @@ def reflow(cls: type, width: int) -> Iterator[str]:
 
     text = re.sub(r":\w+:`[~.]?([^`]+)`", r"\1", inspect.getdoc(cls) or "").replace("``", "`")
     before, _, entries = text.partition("\nArgs:\n")
-    for number, paragraph in enumerate(before.strip().split("\n\n")):
+    paragraphs = [paragraph for paragraph in before.strip().split("\n\n") if not paragraph.startswith(">>>")]
+    for number, paragraph in enumerate(paragraphs):
         yield from [""] if number else []
         yield from table(paragraph.split("\n"), width) if "====" in paragraph else wrap(_joined(paragraph), width)
     yield from ["", "Arguments"] if defaults else []

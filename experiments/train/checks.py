@@ -78,7 +78,7 @@ def package_missing(message: str) -> str | None:
     """Class and missing package from jsonargparse's instantiation error; None for any other error.
 
     >>> package_missing("- Problem with given class_path 'a.B': No module named 'b'. Try `pip install b`\\n- Expected")
-    "B needs a package that is not here: No module named 'b'. Try `pip install b`"
+    "B needs a package that is not installed: No module named 'b'. Try `pip install b`"
     """
     said = " ".join(message.split())
     *_, problem = ["", *re.findall(r"Problem with given class_path '([\w.]+'.*?)(?: - Expected| Given value|$)", said)]

@@ -30,6 +30,9 @@ class Compile(L.Callback):
     The first batches take minutes, and so does the first of every other shape or mode (validation). On a GPU this
     pays off for runs of hours, on a CPU rarely (docs/speed.md).
 
+    >>> Compile(networks=["generator"]).networks
+    ['generator']
+
     Args:
         networks: Attributes of the method; None for those used in evaluation, if they can be compiled.
         backend: Backend of ``torch.compile``.

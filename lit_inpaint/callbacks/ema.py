@@ -17,6 +17,9 @@ class EMA(L.Callback):
     beside the raw weights as ``checkpoint["ema"] = {attribute: state_dict}``. Lightning's own callback averages the
     discriminator too, and under manual optimisation counts steps so that an even period never fires.
 
+    >>> EMA(decay=0.999).decay
+    0.999
+
     Args:
         decay: Decay of the average, per update of the generator.
     """

@@ -20,6 +20,9 @@ class FrozenRank(L.Callback):
     own file below the run folder, which all must see, and watches the other files from a thread. A process that is busy
     (a long validation) keeps counting; one that hangs inside Python while its threads live is left to that timeout.
 
+    >>> FrozenRank(seconds=60).seconds
+    60
+
     Args:
         seconds: Time from the last heartbeat to the end of the run.
     """

@@ -19,6 +19,9 @@ class Health(L.Callback):
     * ``health/memory_gib``: peak memory of the device so far; on a CPU, of the process.
 
     Non-finite losses are reported with their step by the ``non_finite`` policy of the method.
+
+    >>> isinstance(Health(), L.Callback)
+    True
     """
 
     def __init__(self) -> None:

@@ -30,6 +30,9 @@ class Panels(L.Callback):
     stands in every caption. The network of the validation is used, averaged where :class:`EMA` averages. Errors
     are reported once and never stop training.
 
+    >>> Panels(samples=4, every=2).state_dict()
+    {'validations': 0}
+
     Args:
         samples: Images shown.
         every: Validations from one panel to the next.

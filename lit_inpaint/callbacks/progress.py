@@ -15,6 +15,9 @@ class StepProgressBar(RichProgressBar):
     """Steps of ``max_steps``, elapsed and remaining time, last metrics; Lightning's bar counts one epoch at a time.
 
     In a log file (SLURM, CI) one line is written every twentieth of the run.
+
+    >>> StepProgressBar().refresh_rate
+    2
     """
 
     def __init__(self, refresh_rate: int = 2) -> None:

@@ -37,8 +37,11 @@ class Restart(Checkpoint):
 
     ``command`` resumes the run; it is set by the command line.
 
+    >>> Restart(minutes=5).minutes
+    5
+
     Args:
-        minutes: Of work that a kill may cost at most.
+        minutes: Work that a kill may cost at most.
     """
 
     def __init__(self, minutes: float = 10) -> None:

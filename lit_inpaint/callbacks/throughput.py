@@ -12,6 +12,9 @@ class Throughput(L.Callback):
 
     ``images_seen`` is the x-axis on which methods are compared: iterations of different batch sizes are not alike.
     ``data_wait`` is the share of wall time spent between batches, validation and checkpoints left out.
+
+    >>> Throughput().state_dict()
+    {'images_seen': 0}
     """
 
     def __init__(self) -> None:

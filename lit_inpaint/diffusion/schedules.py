@@ -30,7 +30,12 @@ def linear_betas(steps: int = 1000) -> Tensor:
 
 
 def cosine_betas(steps: int = 1000, offset: float = 0.008, largest: float = 0.999) -> Tensor:
-    """Nichol & Dhariwal 2021, equation 17: abar(t) = cos^2((t / T + s) / (1 + s) pi / 2), betas cut at ``largest``."""
+    """Nichol & Dhariwal 2021, equation 17: abar(t) = cos^2((t / T + s) / (1 + s) pi / 2), betas cut at ``largest``.
+
+    >>> betas = cosine_betas(1000)
+    >>> bool((betas.diff() >= 0).all()), float(betas[-1])
+    (True, 0.999)
+    """
     abar = [math.cos((i / steps + offset) / (1 + offset) * math.pi / 2) ** 2 for i in range(steps + 1)]
     betas = [min(1 - after / before, largest) for before, after in pairwise(abar)]
     return torch.tensor(betas, dtype=torch.float64, device="cpu")
@@ -39,6 +44,10 @@ def cosine_betas(steps: int = 1000, offset: float = 0.008, largest: float = 0.99
 @dataclass(frozen=True, eq=False)
 class Diffusion:
     """The forward process q and the coefficients of its posterior.
+
+    >>> process = Diffusion.make("linear", steps=1000)
+    >>> len(process), f"{process.abar[-1]:.1e}"
+    (1000, '4.0e-05')
 
     Args:
         betas: Variance of each noising step, (T,) float64.

@@ -167,6 +167,10 @@ class Block(nn.Sequential):
 class UNet(nn.Module):
     """Noise (and variance) of an image, given the timestep.
 
+    >>> network = UNet(model_channels=64, num_res_blocks=1, channel_mult=(1, 1), attention_factors=())
+    >>> network(torch.zeros(1, 3, 32, 32), torch.tensor([5])).shape
+    torch.Size([1, 6, 32, 32])
+
     Args:
         in_channels: 3, or more where the network is given a condition beside x_t.
         out_channels: 3 (noise) or 6 (noise, then the interpolation v of the log-variance).

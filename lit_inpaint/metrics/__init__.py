@@ -95,7 +95,11 @@ def metric(name: str) -> Metric:
 
 
 def unavailable(name: str) -> str | None:
-    """Why a metric cannot be computed on this machine, in one line; None where it can."""
+    """Why a metric cannot be computed on this machine, in one line; None where it can.
+
+    >>> unavailable("psnr") is None
+    True
+    """
     wanted = metric(name)
     try:
         if wanted.backbone is not None:
@@ -108,7 +112,11 @@ def unavailable(name: str) -> str | None:
 
 
 def definition(name: str) -> str:
-    """What the number of that name is, with its version: a part of every protocol's hash."""
+    """What the number of that name is, with its version: a part of every protocol's hash.
+
+    >>> definition("l1_mean")
+    'l1_mean/1: mean |a - b| over all pixels and channels, [0, 1]'
+    """
     return metric(name).definition
 
 

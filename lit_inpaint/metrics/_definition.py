@@ -17,6 +17,9 @@ Rows = NDArray[np.float64]  # (n, d): the features of n images
 class Quantity:
     """How a number is shown and ranked.
 
+    >>> Quantity("PSNR", higher_is_better=True, unit="dB", decimals=2).unit
+    'dB'
+
     Args:
         title: Its name in prose.
         higher_is_better: Which end of the scale wins; None where neither does.
@@ -34,6 +37,10 @@ class Quantity:
 class Features:
     """A network whose per-image features are kept for set metrics.
 
+    >>> from lit_inpaint.metrics import fid
+    >>> fid.features.folder, fid.features.dimensions
+    ('features', 2048)
+
     Args:
         folder: Name of the folder of an evaluation that keeps them.
         extract: (B, 3, H, W) in [-1, 1] to (B, ``dimensions``), on the device of the images.
@@ -45,7 +52,12 @@ class Features:
 
 
 class Metric(Protocol):
-    """A metric function with its definition from :func:`defined`."""
+    """A metric function with its definition from :func:`defined`.
+
+    >>> from lit_inpaint.metrics import metric
+    >>> metric("psnr").quantity.unit, metric("fid").of_set
+    ('dB', True)
+    """
 
     __name__: str
     definition: str
@@ -85,6 +97,12 @@ def defined(
     package: str | None = None,
 ) -> Callable[[Callable[..., Tensor]], Metric]:
     """Give a metric its definition; everything that lists, ranks, formats or computes metrics looks it up there.
+
+    >>> @defined("1: mean of the absolute difference", title="Difference", higher_is_better=False)
+    ... def difference(prediction, target, mask=None):
+    ...     return (prediction - target).abs().mean((1, 2, 3))
+    >>> difference.definition
+    'difference/1: mean of the absolute difference'
 
     Args:
         text: "<version>: <formula and what is left out>", a part of every protocol's hash. Whoever changes a value

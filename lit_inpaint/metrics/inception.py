@@ -102,6 +102,10 @@ def refusal(metric: Defined, images: int, dimensions: int | None = None) -> str 
     Two classes of n points in d dimensions are separated by some hyperplane almost surely while n < d (Cover 1965), so
     P-IDS and U-IDS ask for n >= 2d: 4096 images with Inception features.
 
+    >>> from lit_inpaint.metrics import fid
+    >>> refusal(fid, images=1)
+    'fid needs at least 1000 images, given 1'
+
     Args:
         dimensions: Dimensions of the features, if they differ from the definition.
     """
@@ -123,6 +127,11 @@ def from_features(metrics: Sequence[Defined], fake: Rows, real: Rows) -> dict[st
 
 class InceptionMetrics(Metric):
     """fid, p_ids and u_ids over all processes; ``compute`` returns {name: number}, nan for what is refused.
+
+    >>> metrics = InceptionMetrics(["fid"], features=lambda images: images.mean((2, 3)))
+    >>> metrics.update(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
+    >>> metrics.compute()
+    {'fid': tensor(nan)}
 
     Args:
         names: Any of "fid", "p_ids", "u_ids".
@@ -170,7 +179,11 @@ def _of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
          title="FID", higher_is_better=False, decimals=2, features=INCEPTION, score=_fid_of, least=1000,
          backbone="inception_fid", package="torch_fidelity")  # fmt: skip
 def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Frechet Inception distance of two sets (N, 3, H, W) in [-1, 1], N >= 1000, a scalar (Heusel et al. 2017)."""
+    """Frechet Inception distance of two sets (N, 3, H, W) in [-1, 1], N >= 1000, a scalar (Heusel et al. 2017).
+
+    >>> fid.least, fid.higher_is_better
+    (1000, False)
+    """
     return _of_set(fid, prediction, target)
 
 
@@ -179,7 +192,11 @@ def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tenso
          title="P-IDS", higher_is_better=True, features=INCEPTION, score=_ids_of, least_per_dimension=2,
          backbone="inception_fid", package="torch_fidelity")  # fmt: skip
 def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """P-IDS of two paired sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 1] (Zhao et al. 2021)."""
+    """P-IDS of two paired sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 1] (Zhao et al. 2021).
+
+    >>> p_ids.least_per_dimension, p_ids.higher_is_better
+    (2, True)
+    """
     return _of_set(p_ids, prediction, target)
 
 
@@ -188,5 +205,9 @@ def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
          title="U-IDS", higher_is_better=True, features=INCEPTION, score=_ids_of, least_per_dimension=2,
          backbone="inception_fid", package="torch_fidelity")  # fmt: skip
 def u_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """U-IDS of two sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 0.5] (Zhao et al. 2021)."""
+    """U-IDS of two sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 0.5] (Zhao et al. 2021).
+
+    >>> u_ids.least_per_dimension, u_ids.higher_is_better
+    (2, True)
+    """
     return _of_set(u_ids, prediction, target)

@@ -16,6 +16,11 @@ class ImageMean(Metric):
     Sums are kept in double precision and added over processes; give every image to exactly one process (Lightning's
     ``UnrepeatedDistributedSampler``: a padding sampler would count some twice).
 
+    >>> mean = ImageMean("l1_mean")
+    >>> mean.update(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
+    >>> round(float(mean.compute()), 2)
+    0.5
+
     Args:
         name: Name of a per-image metric, as accepted by :func:`lit_inpaint.metrics.metric`.
         round_first: Round both images to 8 bits, as what is measured would be stored.

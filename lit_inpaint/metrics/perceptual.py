@@ -97,7 +97,11 @@ def _lpips(backbone: str, prediction: Tensor, target: Tensor) -> Tensor:
 @defined("1: LPIPS v0.1, AlexNet, linear weights, images in [-1, 1] at their own size",
          title="LPIPS (AlexNet)", higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """LPIPS on AlexNet (RePaint, MAT). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,)."""
+    """LPIPS on AlexNet (RePaint, MAT). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,).
+
+    >>> lpips_alex.backbone, lpips_alex.higher_is_better
+    ('alexnet', False)
+    """
     check_pair(prediction, target, mask)
     return _lpips("alexnet", prediction, target)
 
@@ -105,7 +109,11 @@ def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -
 @defined("1: LPIPS v0.1, VGG16, linear weights, images in [-1, 1] at their own size",
          title="LPIPS (VGG16)", higher_is_better=False, backbone="vgg16")  # fmt: skip
 def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """LPIPS on VGG16 (LaMa). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,)."""
+    """LPIPS on VGG16 (LaMa). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,).
+
+    >>> lpips_vgg.backbone, lpips_vgg.higher_is_better
+    ('vgg16', False)
+    """
     check_pair(prediction, target, mask)
     return _lpips("vgg16", prediction, target)
 
@@ -113,7 +121,11 @@ def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
 @defined("1: LPIPS v0.1, AlexNet, linear weights, images in [-1, 1] resized to 256x256 first (bilinear, half-pixel "
          "centres)", title="LPIPS (AlexNet) at 256", higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``lpips_alex`` of small images, brought to the 256x256 at which most papers measure it."""
+    """``lpips_alex`` of small images, brought to the 256x256 at which most papers measure it.
+
+    >>> lpips_alex_up256.backbone, lpips_alex_up256.higher_is_better
+    ('alexnet', False)
+    """
     check_pair(prediction, target, mask)
     a, b = (F.interpolate(x.float(), (256, 256), mode="bilinear") for x in (prediction, target))
     return _lpips("alexnet", a, b)
@@ -123,7 +135,11 @@ def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = N
          title="LPIPS diversity", higher_is_better=True, of_samples=True, backbone="alexnet")  # fmt: skip
 @torch.no_grad()
 def diversity_lpips(samples: Tensor, target: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-    """How much the completions of one image differ. ``samples`` (n, B, 3, H, W) in [-1, 1], n >= 2 -> (B,)."""
+    """How much the completions of one image differ. ``samples`` (n, B, 3, H, W) in [-1, 1], n >= 2 -> (B,).
+
+    >>> diversity_lpips.of_samples, diversity_lpips.backbone
+    (True, 'alexnet')
+    """
     if not isinstance(samples, Tensor) or samples.ndim != 5 or len(samples) < 2:
         given = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
         raise ValueError(f"samples have shape {given}; expected (n, B, 3, H, W) with n >= 2 completions.")

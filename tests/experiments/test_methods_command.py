@@ -59,6 +59,7 @@ def test_the_list_for_programs_says_what_each_needs_reads_and_writes(capsys: pyt
 @pytest.mark.parametrize("name", [name for name, _ in ROWS])
 def test_one_method_in_full_names_every_argument_and_fits_the_terminal(name: str, width: int):
     lines = list(reflow(getattr(methods, name), width))
+    assert ">>>" not in "\n".join(lines)
     assert max(map(len, lines)) <= width
     for argument in [n for n in getattr(methods, name).__init__.__annotations__ if n not in ("return", "optimisation")]:
         assert any(f"{argument} = " in line or f"{argument}:" in line for line in lines), argument

@@ -183,7 +183,7 @@ def turned() -> Image.Image:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a picture in [0, 1] or a bright one": ({"image": FLOATS.abs()}, r"floats in \[.*value_range=\(0, 1\) or value_ra"),
+    "unit range or bright": ({"image": FLOATS.abs()}, r"floats in \[.*value_range=\(0, 1\) or value_ra"),
     "0 to 255 in floats": ({"image": PIXELS.astype(float)}, r"floats in \[0, 255\]; expected \[-1, 1\], or another"),
     "outside the range that is named": ({"image": FLOATS, "value_range": (0, 1)}, r"outside value_range=\(0, 1\); cli"),
     "a range the wrong way round": ({"image": FLOATS, "value_range": (1, 0)}, r"expected \(darkest, brightest\)"),

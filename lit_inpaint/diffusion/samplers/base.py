@@ -27,6 +27,10 @@ class Estimate(NamedTuple):
 class Denoiser:
     """The network and the tables of the process that is sampled.
 
+    >>> from lit_inpaint.diffusion.schedules import Diffusion
+    >>> Denoiser(lambda x_t, t: x_t, Diffusion.make(steps=100), variance="fixed_large").calls
+    0
+
     Args:
         variance: "learned_range" where the network has 6 outputs; else the fixed beta ("fixed_large") or btilde.
         clip: Clamp the estimate of x_0 to [-1, 1], as all published image samplers do.
@@ -109,7 +113,12 @@ class Denoiser:
 
 
 class Noise:
-    """Standard normal draws from one CPU generator per image, so that an image's noise does not depend on its batch."""
+    """Standard normal draws from one CPU generator per image, so that an image's noise does not depend on its batch.
+
+    >>> draws = Noise([torch.Generator().manual_seed(n) for n in (1, 2)])(torch.zeros(2, 3))
+    >>> bool((draws[0] == Noise([torch.Generator().manual_seed(1)])(torch.zeros(1, 3))[0]).all())
+    True
+    """
 
     def __init__(self, generators: Sequence[torch.Generator] | None = None) -> None:
         self.generators = generators
@@ -153,6 +162,10 @@ def reverse_steps(times: Sequence[int]) -> int:
 @dataclass(frozen=True)
 class Sampler(ABC):
     """A way to draw a completed image from an unconditional denoiser: parameters here, the algorithm in a function.
+
+    >>> from lit_inpaint.diffusion import samplers
+    >>> all(issubclass(getattr(samplers, name), Sampler) for name in ("RePaint", "DDNM", "DPS"))
+    True
 
     Args:
         clip: Clamp the network's estimate of x_0 to [-1, 1]. False only where the data is not an image.

@@ -96,6 +96,9 @@ class CoPaint(Sampler):
     CoPaint-Fast: ``steps=100, gradient_steps=1, learning_rate_growth=1.03`` (the program takes 100 of 250 respaced
     steps, of which the first is 248; here 100 of the 1000, from the last one on).
 
+    >>> CoPaint().network_calls
+    1245
+
     Args:
         gradient_steps: G, at each index.
         learning_rate: Rate at the first index; grows by ``learning_rate_growth`` per index.

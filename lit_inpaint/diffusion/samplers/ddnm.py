@@ -40,6 +40,9 @@ class DDNM(Sampler):
 
     Unlike the official code for a mask, and like its high-resolution demo, x_0 is clamped (``clip``).
 
+    >>> DDNM().network_calls
+    100
+
     Args:
         travel_length: Steps of one travel back (l).
         travel_repeat: Times that a stretch is walked (r); 1 is no travel.

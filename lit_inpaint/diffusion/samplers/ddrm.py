@@ -36,6 +36,9 @@ def ddrm(denoiser: Denoiser, known: Tensor, mask: Tensor, eta: float, eta_b: flo
 class DDRM(Sampler):
     """Kawar et al. 2022, with the published eta and eta_b.
 
+    >>> DDRM().network_calls
+    20
+
     Args:
         eta: Share of fresh noise in the hole.
         eta_b: Weight of the known image against the network's estimate of it.

@@ -27,6 +27,9 @@ def mcg(denoiser: Denoiser, known: Tensor, mask: Tensor, scale: float, noise: No
 class MCG(DPS):
     """Chung et al. 2022.
 
+    >>> MCG().network_calls
+    2000
+
     Args:
         scale: alpha; 1.0 in the official code.
     """

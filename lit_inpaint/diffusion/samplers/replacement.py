@@ -16,7 +16,11 @@ def replacement(denoiser: Denoiser, known: Tensor, mask: Tensor, noise: Noise) -
 
 @dataclass(frozen=True)
 class Replacement(Sampler):
-    """Song et al. 2021, "Score-Based Generative Modeling through SDEs", appendix I.2."""
+    """Song et al. 2021, "Score-Based Generative Modeling through SDEs", appendix I.2.
+
+    >>> Replacement().network_calls
+    250
+    """
 
     steps: int = 250
 

@@ -44,6 +44,11 @@ class AOTGAN(InpaintingModule):
     labels differ from patch to patch. In bf16-mixed the gates, the last convolution with
     its tanh, spectral norm, Gram matrices and all losses stay in float32.
 
+    >>> with torch.device("meta"):
+    ...     method = AOTGAN()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '15,200,835'
+
     Args:
         width: Channels of the generator's first convolution.
         blocks: AOT blocks.

@@ -39,6 +39,11 @@ class ContextEncoder(InpaintingModule):
     authors' inpainting networks have the 4000-d bottleneck; ``bottleneck=None`` is the channel-wise fully connected
     layer that the paper describes (section 3.1). Random regions have no overlap weighting in the published command.
 
+    >>> with torch.device("meta"):
+    ...     method = ContextEncoder()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '71,130,531'
+
     Args:
         region: What is predicted, see above.
         size: Side of the image, 128 or 64. 64 px and the centre are no published network.

@@ -45,6 +45,11 @@ class DDPM(InpaintingModule):
     :meth:`fill` pastes the known part at the end, as the paper's figures and metrics do; the official code does not.
     What is random is drawn from one generator per image.
 
+    >>> with torch.device("meta"):
+    ...     method = DDPM()
+    >>> f"{sum(p.numel() for p in method.denoiser.parameters()):,}"
+    '552,814,086'
+
     Args:
         image_size: Side of the images; larger ones are cropped around the hole or resized, which records say.
         model_channels: Base width.

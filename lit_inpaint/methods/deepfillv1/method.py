@@ -28,6 +28,11 @@ class DeepFillV1(InpaintingModule):
     image by image. ``variant="daa233"`` and ``"mmagic"`` are the generator (and daa233's discriminators) as in those
     programs, for their weights; the training step is the official one nevertheless.
 
+    >>> with torch.device("meta"):
+    ...     method = DeepFillV1()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '3,601,542'
+
     Args:
         width: Channels of the generator's first layer.
         discriminator_width: Channels of the discriminators' first layer.

@@ -27,6 +27,11 @@ class DeepFillV2(InpaintingModule):
     In bf16-mixed the convolutions run in bfloat16; contextual attention, spectral norm, the last convolution of either
     stage with its tanh, and all losses stay in float32.
 
+    >>> with torch.device("meta"):
+    ...     method = DeepFillV2()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '4,052,478'
+
     Args:
         width: Channels of the first convolution of the generator before gating (48 in the paper).
         discriminator_width: Channels of the first convolution of the discriminator.

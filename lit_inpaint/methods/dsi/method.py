@@ -24,6 +24,11 @@ class DSI(InpaintingModule):
     passes of the PixelCNN for an image of 256x256. Sides are multiples of 8; the released weights were trained at 256.
 
     Args: sizes, as those of :class:`DSIVQVAE`, :class:`DSIStructure` and :class:`DSITexture`.
+
+    >>> with torch.device("meta"):
+    ...     method = DSI()
+    >>> f"{sum(p.numel() for p in method.structure.parameters()):,}"
+    '63,728,928'
     """
 
     year: ClassVar[int] = 2021

@@ -60,6 +60,11 @@ class DSIVQVAE(DSIStage):
     Loss: mean squared error of the reconstruction and, for each level, ``commitment`` times that between features and
     their codes. The codes are no parameters: see :class:`Codebook`. Later stages take the averaged weights (the paper's
     decay is 0.9997; the ``EMA`` callback of the YAMLs). The networks' arguments are those of :class:`VQVAE`.
+
+    >>> with torch.device("meta"):
+    ...     method = DSIVQVAE()
+    >>> f"{sum(p.numel() for p in method.vqvae.parameters()):,}"
+    '1,852,035'
     """
 
     settings: ClassVar[tuple[str, ...]] = ("decay", "commitment")
@@ -167,6 +172,11 @@ class DSIStructure(GuidedStage):
     average their gradients. The whole image's codes are input (those before a position) and target. The rate is
     ``learning_rate / sqrt(structure_width) * min(step^-0.35, step * warmup^-1.5)``. ``val/loss`` is in bits per code.
 
+    >>> with torch.device("meta"):
+    ...     method = DSIStructure()
+    >>> f"{sum(p.numel() for p in method.structure.parameters()):,}"
+    '63,728,928'
+
     Args:
         condition_width: Channels of :class:`ConditionNet` at full size.
         structure_width: Channels of :class:`PixelCNN`, whose arguments groups, blocks, out_blocks and heads are.
@@ -243,6 +253,11 @@ class DSITexture(GuidedStage):
 
     Generator: hinge term of the completed image, L1 of the raw output over the whole image, and ``feature_weight``
     times the structural and textural :func:`feature_loss` of the completed image.
+
+    >>> with torch.device("meta"):
+    ...     method = DSITexture()
+    >>> f"{sum(p.numel() for p in method.texture.parameters()):,}"
+    '4,602,467'
 
     Args:
         texture_width: Width of :class:`Texture`.

@@ -52,6 +52,11 @@ class GLCIC(InpaintingModule):
     checkpoints of phase 3 hold these gradients. otenim draws one area a batch and the holes inside it; here the mask
     law draws the holes, and each image has an area of its own, of the same law.
 
+    >>> with torch.device("meta"):
+    ...     method = GLCIC()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '6,072,131'
+
     Args:
         completion_steps: T_C of the paper; the first phase.
         discriminator_steps: T_D; the second phase. Of T_train = 500,000 batches the rest is joint.

@@ -27,6 +27,11 @@ class ICT(InpaintingModule):
     the middle pixel of its cell is in the hole, as officially: a hole narrower than a cell may be left to the upsampler
     alone (the authors' advice is to dilate such masks).
 
+    >>> with torch.device("meta"):
+    ...     method = ICT()
+    >>> f"{sum(p.numel() for p in method.transformer.parameters()):,}"
+    '96,276,480'
+
     Args:
         size: Side of the images: the published models know 256; others are cropped around the hole or resized.
         grid, layers, width, heads, colours: Arguments of the transformer.

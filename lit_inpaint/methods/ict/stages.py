@@ -63,6 +63,11 @@ class ICTTransformer(_Colours):
     The defaults are FFHQ's model, trained for 100 epochs in batches of 64 (README of the official code) of 60,000
     images; that number, FFHQ without 10,000 test images, is an assumption.
 
+    >>> with torch.device("meta"):
+    ...     method = ICTTransformer()
+    >>> f"{sum(p.numel() for p in method.transformer.parameters()):,}"
+    '96,276,480'
+
     Args:
         grid: Side of the square of tokens: 48 (FFHQ), 32 (ImageNet, Places2).
         layers: Blocks: 30 (FFHQ), 35.
@@ -152,6 +157,11 @@ class ICTUpsampler(_Colours):
     whole image is divided by the mean of the batch's masks (of each device), as in the official code.
 
     In bf16-mixed the last convolution with its tanh, spectral norm, Gram matrices and all losses stay in float32.
+
+    >>> with torch.device("meta"):
+    ...     method = ICTUpsampler()
+    >>> f"{sum(p.numel() for p in method.upsampler.parameters()):,}"
+    '10,780,867'
 
     Args:
         size: Side of the images.

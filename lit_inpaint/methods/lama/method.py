@@ -41,6 +41,11 @@ class LaMa(InpaintingModule):
     calls fake, as in the program. Convolutions run in bfloat16 under bf16-mixed; Fourier units, the image, R1 and all
     losses stay in float32. Batch norm stands in both networks: at least ten images per device, or ``sync_batchnorm``.
 
+    >>> with torch.device("meta"):
+    ...     method = LaMa()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '27,048,835'
+
     Args:
         width: Channels of the generator's first convolution.
         blocks: Residual blocks; 18 is Big LaMa.

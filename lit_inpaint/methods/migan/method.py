@@ -18,6 +18,11 @@ class MIGAN(InpaintingModule):
     from ``lit-inpaint import-weights MIGAN FILE --out X.ckpt``. The network has one size; other images are cropped
     around the hole or resized, as :meth:`adaptation` says. It always computes in float32.
 
+    >>> with torch.device("meta"):
+    ...     method = MIGAN()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '5,893,158'
+
     Args:
         size: Side of the image: 512 (Places2) or 256 (Places2, FFHQ).
     """

@@ -32,6 +32,11 @@ class PartialConv(InpaintingModule):
     ``variant="first_version"`` by 1 / sum(M) (first arXiv version, naoto0804's port). Total variation counts the pairs
     of pixels that both lie in the dilated hole, as the paper says; ports restrict it otherwise or not at all.
 
+    >>> with torch.device("meta"):
+    ...     method = PartialConv()
+    >>> f"{sum(p.numel() for p in method.generator.parameters()):,}"
+    '32,859,796'
+
     Args:
         levels: 8 for 512 px (paper); the public ports use 7 at 256 px.
         width: Channels of the first layer.

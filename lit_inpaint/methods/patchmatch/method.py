@@ -35,6 +35,11 @@ class PatchMatch(ClassicalModule):
     patches without a hole pixel, and set each hole pixel to the weighted mean of what the patches over it match there.
     A batch on a GPU is completed at once, by other searches of the same energy: one seed gives another image there.
 
+    >>> image, mask = torch.full((1, 3, 16, 16), 0.2), torch.zeros(1, 1, 16, 16)
+    >>> mask[..., 4:8, 4:8] = 1
+    >>> bool((PatchMatch()(image, mask) - image).abs().max() < 0.01)
+    True
+
     Args:
         radius: Patch radius in pixels; 3 is the paper's 7x7. Smaller where no larger patch is fully known.
         rounds: Searches and votes at the finest level.
