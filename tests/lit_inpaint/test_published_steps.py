@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_inpaint.methods import GLCIC, ContextEncoder
+from lit_inpaint.methods.context_encoder import weights as context_encoder_weights
 from lit_inpaint.methods.glcic import method as glcic
 from lit_inpaint.methods.glcic import weights as glcic_weights
 from masks.convention import InpaintingBatch
@@ -188,6 +189,55 @@ def test_glcic_s_otenim_trains_as_its_program(monkeypatch: pytest.MonkeyPatch):
 
 # ---- ContextEncoder --------------------------------------------------------------------------------------------------
 
+# github.com/BoyuanJiang/context_encoder_pytorch 01cbf96, the loop of train.py around its _netG and _netlocalD with nef,
+# ngf, ndf 8 and nBottleneck 16 (labels shaped like the output, as today's BCELoss demands); weights of seeds 0 and 3.
+# Picked: the first convolution's weights.
+BOYUANJIANG = [
+    Step("discriminator", 14.747748, 0.04225628, [0.094107594, 0.078964281]),
+    Step("generator", 1.294128, 0.069590592, [0.00042801743, 0.010162711]),
+    Step("discriminator", 13.684137, 0.038333101, [0.12722827, 0.054625214]),
+    Step("generator", 1.3820706, 0.059946615, [0.0096196129, 0.011267521]),
+    Step("discriminator", 12.166499, 0.036663394, [0.10440059, 0.016096293]),
+    Step("generator", 1.3123917, 0.056127812, [0.0086013594, 0.018536636]),
+]
+# Its errD, errG_D and errG.
+BOYUANJIANG_LOSSES = [
+    (2.441030644711361, 0.8840495520818941, 1.6262975617695081),
+    (2.02794861063926, 1.019947992138297, 1.587489028471903),
+    (1.6470239266156896, 1.1800943549714151, 1.5455872218846565),
+]
+CONTEXT_PICKED = ["generator.encoder.0.weight", "discriminator.layers.0.weight"]
+
+
+def boyuanjiang() -> ContextEncoder:
+    model = ContextEncoder(
+        variant="boyuanjiang", width=8, bottleneck=16, l2_weight=0.998**2, adversarial_weight=0.002, learning_rate=2e-4
+    )  # wtl2 multiplies the L2 twice there
+    generator = drawn(context_encoder_weights.export(model)["state_dict"], 0)
+    shapes: dict[str, tuple[int, ...]] = {"main.0.weight": (8, 3, 4, 4), "main.11.weight": (1, 64, 4, 4)}
+    for number, width in ((2, 16), (5, 32), (8, 64)):
+        shapes[f"main.{number}.weight"] = (width, width // 2, 4, 4)
+        parts = ("weight", "bias", "running_mean", "running_var")
+        shapes |= {f"main.{number + 1}.{part}": (width,) for part in parts}
+        shapes[f"main.{number + 1}.num_batches_tracked"] = ()
+    formats = {"boyuanjiang": generator, "boyuanjiang_discriminator": random_state(shapes, 3)}
+    for name, state in formats.items():
+        converted = context_encoder_weights.convert(state, name)
+        assert converted["hyper_parameters"]["variant"] == "boyuanjiang"
+        model.load_state_dict(converted["state_dict"], strict=False)
+    return model.double()
+
+
+def test_the_context_encoder_of_boyuanjiang_trains_as_its_program():
+    model = boyuanjiang()
+    steps, logged = steps_of(model, batch(128, [(40, 90, 40, 90)] * 4), 3, CONTEXT_PICKED)
+    assert_steps(steps, BOYUANJIANG)
+    for values, (discriminator, adversarial, generator) in zip(logged, BOYUANJIANG_LOSSES, strict=True):
+        assert values["train/discriminator_loss"] == pytest.approx(discriminator, rel=1e-4)
+        assert values["train/adversarial"] == pytest.approx(adversarial, rel=1e-4)
+        assert values["train/generator_loss"] == pytest.approx(generator, rel=1e-4)
+    assert not any(m.bias.any() for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+
 
 class Torch7:
     """A network as Torch7 holds it: layers that keep the input of their last forward pass, and one flat optimiser.
@@ -302,7 +352,7 @@ def test_the_context_encoder_trains_as_train_lua_computes(region: str):
     image, mask = (torch.stack([getattr(item, part) for item in items]) for part in ("image", "mask"))
     expected, losses = train_lua(context_encoder(region), image, mask, 3, epsilon=None)
     model = context_encoder(region)
-    steps, logged = steps_of(model, items, 3, ["generator.encoder.0.weight", "discriminator.layers.0.weight"])
+    steps, logged = steps_of(model, items, 3, CONTEXT_PICKED)
     assert_steps(steps, expected)
     biases = [m.bias for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)]
     assert not any(bias.any() for bias in biases)  # what the last closure left, and what a checkpoint holds

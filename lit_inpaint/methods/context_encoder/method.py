@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator
-from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator, zero_conv_biases
+from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator, convolutions, zero_conv_biases
 from lit_inpaint.methods.context_encoder.stale import StaleLoss, by_reference
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, erase, hole_box, per_channel
@@ -31,9 +31,21 @@ class ContextEncoder(InpaintingModule):
     the hole in it, and an off-centre hole is moved to the centre, with the mean colour beyond the border of the image.
     A hole larger than the square is refused.
 
-    As in the authors' program, the generator's adversarial loss is that of the discriminator's output from before its
-    update, whose gradient passes the activations of then and the weights of now, and convolutions' biases are zeroed
-    before both updates. Under autocast the weights are those of then too.
+    Two programs train it, the authors' (Lua; the default) and a port to PyTorch:
+
+    ====================  =======================================  ==========================================
+    .                     official                                 boyuanjiang
+    ====================  =======================================  ==========================================
+    generator's GAN loss  of the discriminator's output from       of its output after its update
+    .                     before its update
+    its gradient passes   activations of then, weights of now      activations and weights of now
+    convolutions' biases  zeroed before both networks' updates     none: zero, not trained
+    ====================  =======================================  ==========================================
+
+    The port also has ``l2_weight`` .996004 (its .998 twice), ``adversarial_weight`` .002 and ``learning_rate`` 2e-4.
+    Left alone: Torch7's Adam adds its epsilon before the bias correction, torch's after it, which makes the generator's
+    first update of a 64 px network 3 % shorter there; and under autocast the weights of the official gradient are those
+    of then.
 
     Where the sources differ: ``overlap`` is 7 in the paper's text and 4 in the authors' program (the default). The
     authors' inpainting networks have the 4000-d bottleneck; ``bottleneck=None`` is the channel-wise fully connected
@@ -52,6 +64,7 @@ class ContextEncoder(InpaintingModule):
         width: Channels of the first layer of both networks.
         l2_weight, adversarial_weight: .999 and .001. With adversarial weight 0 there is no discriminator.
         learning_rate, discriminator_learning_rate: Adam's; the generator's is ten times the other (train.lua).
+        variant: The program whose training step this is; the networks are the same.
     """
 
     year: ClassVar[int] = 2016
@@ -60,6 +73,7 @@ class ContextEncoder(InpaintingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("torch7", "boyuanjiang")
     exports: ClassVar[tuple[str, ...]] = ("boyuanjiang",)
+    settings: ClassVar[tuple[str, ...]] = ("variant",)
 
     def __init__(
         self,
@@ -73,6 +87,7 @@ class ContextEncoder(InpaintingModule):
         adversarial_weight: float = 0.001,
         learning_rate: float = 2e-3,
         discriminator_learning_rate: float = 2e-4,
+        variant: Literal["official", "boyuanjiang"] = "official",
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
@@ -85,6 +100,10 @@ class ContextEncoder(InpaintingModule):
         self.generator = Generator(size, self.patch, width, bottleneck)
         if adversarial_weight:
             self.discriminator = Discriminator(self.patch, width)
+        self.variant = variant
+        if variant == "boyuanjiang":
+            for module in convolutions(self):
+                module.bias.requires_grad_(False)  # type: ignore[union-attr]
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         if self.region == "random":
@@ -135,7 +154,10 @@ class ContextEncoder(InpaintingModule):
             l2 = (squares * self._weights(squares)).mean()
             generator_loss = self.l2_weight * l2
             if self.adversarial_weight:
-                losses["adversarial"] = StaleLoss.apply(prediction, (bce_generator(fake), judged))
+                if self.variant == "official":
+                    losses["adversarial"] = StaleLoss.apply(prediction, (bce_generator(fake), judged))
+                else:
+                    losses["adversarial"] = bce_generator(self.discriminator(prediction))
                 generator_loss = generator_loss + self.adversarial_weight * losses["adversarial"]
             minimise(generator_loss, l2=l2, **losses)
         self.log_dict({f"train/{name}": value for name, value in losses.items()}, batch_size=len(image))

@@ -114,8 +114,11 @@ class Discriminator(nn.Module):
         return self.layers(patch).flatten()
 
 
+def convolutions(network: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+
+
 def zero_conv_biases(network: nn.Module) -> None:
     """The authors' closures zero every convolution's bias before each update: batch norm is what shifts."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.bias.data.zero_()  # type: ignore[union-attr]
+    for module in convolutions(network):
+        module.bias.data.zero_()  # type: ignore[union-attr]

@@ -46,6 +46,7 @@ def convert(state: State, format: str) -> Converted:
     convolutions = _convolutions(source)
     width = len(source[convolutions[0]])
     arguments: dict[str, object] = {"region": "centre", "size": 128, "overlap": 4, "width": width}
+    arguments["variant"] = "boyuanjiang"
     network: nn.Module
     if format == "boyuanjiang":
         arguments["bottleneck"] = bottleneck = len(source[convolutions[5]])
