@@ -114,7 +114,7 @@ def test_the_version_and_misspelt_options(capsys: pytest.CaptureFixture[str]):
         "runs --metrc x": "Did you mean '--metric'?",
         "protocol show repaint --limt 3": "Did you mean '--limit'?",
         "fit --confg quickstart": "Did you mean 'config'?",
-        "fit --config quickstart --model.lr 1": "Did you mean 'learning_rate'?",
+        "fit --config quickstart --model.learning_rat 1": "Did you mean 'learning_rate'?",
         "fit --config quickstart --data.bs 1": "Did you mean 'batch_size'?",
     }.items():
         with pytest.raises(SystemExit) as end:
