@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.compare.table import Row, Table
-from experiments.records.markup import thumbnail
+from experiments.files.markup import thumbnail
 
 _SIZES = ((256, 82), (224, 78), (192, 75), (160, 75))  # longer side in pixels, WebP quality
 Size = tuple[int, int]

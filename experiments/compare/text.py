@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.compare.numbers import arrow, number
 from experiments.compare.table import Cell, Row, Table
-from experiments.records import markup
+from experiments.files import markup
 from experiments.records.intervals import FEW, paired_difference
 from experiments.records.record import NOT_RUN
 

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import ConfigDict
 
+from experiments.files.markup import panel, table
 from experiments.records.intervals import mean_interval
-from experiments.records.markup import panel, table
 from masks.area import bucket_of, inside
 
 FORMAT = 1

@@ -8,13 +8,15 @@ import shlex
 import sys
 import time
 import uuid
+from html import escape
 from pathlib import Path
 
+from experiments.files.markup import panel
 from experiments.files.read import Plain, read_json
 from experiments.files.write import write_text
 from experiments.run.curves import Curve, History, last_logged, read_history
 from experiments.run.lock import Lock
-from experiments.run.names import CHECKPOINTS, CONFIG, FACTS, LOCK, METRICS, STATUS, WANDB_ID
+from experiments.run.names import CHECKPOINTS, CONFIG, FACTS, LOCK, METRICS, PANELS, STATUS, WANDB_ID
 from experiments.run.processes import born, machine
 from lit_inpaint import renamed
 from masks.regular import read_text
@@ -87,6 +89,19 @@ class Run:
         """The newest last.ckpt, by its recorded start and step, or else the newest checkpoint."""
         found = [path for path in self.checkpoints if path.name.startswith("last")] or self.checkpoints
         return max(found, key=_start_and_step) if len(found) > 1 else next(iter(found), None)
+
+    @property
+    def panels(self) -> list[Path]:
+        """Panels of the validation images, the newest last."""
+        numbered = (self.folder / PANELS).glob("step-*.png")  # step-8.png, after a restart from before it step-8-1.png
+        return sorted(numbered, key=lambda path: [int(number) for number in path.stem.split("-")[1:]])
+
+    def _repr_html_(self) -> str:
+        """State and newest panel, for a notebook."""
+        state, reason = self.status
+        said = ", ".join(filter(None, [state, reason]))
+        newest = {path.stem: [path] for path in self.panels[-1:]}
+        return f"<p><b>{escape(self.folder.name)}</b>: {escape(said)}</p>{panel(newest, side=1200)}"
 
     @property
     def wandb_id(self) -> str | None:

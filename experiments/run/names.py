@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from experiments.files.write import next_free
 
-CHECKPOINTS, LOCK, STATUS, WANDB_ID = "checkpoints", ".lock", "status.json", "wandb_id.txt"
+CHECKPOINTS, PANELS = "checkpoints", "panels"
+LOCK, STATUS, WANDB_ID = ".lock", "status.json", "wandb_id.txt"
 
 
 class Numbered(NamedTuple):

@@ -16,7 +16,8 @@ import lit_inpaint
 from experiments.compare.command import main as compare_command
 from experiments.evaluate import measure
 from experiments.records.record import Record
-from lit_inpaint import callbacks, load_method, methods, metric
+from experiments.run import Run
+from lit_inpaint import load_method, methods, metric
 from lit_inpaint.callbacks.panels import sheet
 from masks.convention import from_levels
 from tests.support.pictures import hole, photo
@@ -181,9 +182,15 @@ def test_a_record_and_a_comparison_show_themselves_in_a_notebook(photos: Path, t
     assert "<out of memory>" in hurt.text and "Telea" not in hurt.text
 
 
-def test_a_panel_is_a_picture_which_a_notebook_shows():
-    rows = [np.zeros((40, 208, 3), np.uint8)]
-    assert sheet(rows, ["x"])._repr_png_().startswith(b"\x89PNG") and callbacks.Panels.__doc__
+def test_a_run_shows_its_state_and_newest_panel(tmp_path: Path):
+    page = sheet([np.zeros((40, 208, 3), np.uint8)], ["x"])
+    assert page._repr_png_().startswith(b"\x89PNG")  # a panel alone is a PIL image
+    (tmp_path / "panels").mkdir()
+    for name in ("step-8", "step-64", "step-64-1", "step-16"):
+        page.save(tmp_path / "panels" / f"{name}.png")
+    seen = Seen(Run(tmp_path)._repr_html_())
+    assert {tmp_path.name, "step-64-1"} <= set(seen.text) and len(seen.pictures) == 1
+    assert Seen(Run(tmp_path / "none")._repr_html_()).pictures == []
 
 
 # ---- one's own network with weights in a file ------------------------------------------------------------------------
