@@ -41,7 +41,8 @@ class DeepFillV2(InpaintingModule):
             a sketch. The official code drops none and has a model for either.
         canny: Thresholds of these edges, which are Canny's.
         hed: File of the weights of HED, whose edges the paper takes; None for Canny's.
-        variant: Whose program the generator computes: see :class:`Generator`. Imported weights set it.
+        variant: Whose program the generator computes: see :class:`Generator`. Imported weights set it. The training
+            step is the official one nevertheless: mmagic's has L1 over hole and known pixels, each over the batch.
         learning_rate: Learning rate of both Adams.
         betas: Betas of both Adams. The released code has (0.5, 0.999).
         adversarial_weight: Weight of the hinge term; the two L1 terms have weight 1.
