@@ -1,5 +1,6 @@
 """lit-inpaint: a dispatcher without heavy imports, so that help is instant."""
 
+import argparse
 import dis
 import importlib.util
 import logging
@@ -109,6 +110,9 @@ def main(argv: list[str] | None = None) -> None:
         _check_own_packages()
         argv = _take_imports(argv)
     command, *rest = argv or ["help"]
+    if command in modules and rest in (["-h"], ["--help"]) and (parser := _options(modules[command], command)):
+        print(parser.format_help(), end="")
+        sys.exit(0)
     show_messages()
     if command not in modules:
         from masks.nearest import nearest
@@ -128,6 +132,15 @@ def main(argv: list[str] | None = None) -> None:
             raise
         fail(with_file(reason_of(error), rest))
     sys.exit(code)
+
+
+def _options(module: str, command: str) -> argparse.ArgumentParser | None:
+    """The parser of a command from the options.py of its wing, which imports nothing heavy; None without one."""
+    name = f"{module.rpartition('.')[0]}.options"
+    options = importlib.import_module(name) if importlib.util.find_spec(name) else None
+    make = getattr(options, command.replace("-", "_"), lambda: None)
+    parser: argparse.ArgumentParser | None = make()
+    return parser
 
 
 def _take_imports(argv: list[str]) -> list[str]:

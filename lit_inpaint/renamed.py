@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-
 ARGUMENTS: dict[str, dict[str, str]] = {  # of constructors, by class; subclasses inherit them
     "AOTGAN": {"critic_width": "discriminator_width"},
     "ContextEncoder": {"lr": "learning_rate", "discriminator_lr": "discriminator_learning_rate"},
@@ -50,6 +48,8 @@ _KEY = re.compile(r"(?<![\w/])train/\w+")
 
 @cache
 def _tell(old: str, new: str) -> None:
+    from lightning.pytorch.utilities.rank_zero import rank_zero_warn  # slow, and seldom needed
+
     rank_zero_warn(f"{old} is now called {new}; the old name is read until version 0.4.", category=FutureWarning)
 
 

@@ -1,45 +1,15 @@
 """``lit-inpaint app``: the arguments; the page is :mod:`experiments.app.page`."""
 
-import argparse
 import os
 
+from experiments.app import options
 from experiments.app.folder import finish, own_folder
 from experiments.web import is_loopback
 from lit_inpaint.load import method_classes
-from lit_inpaint.options import Parser
-
-
-def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint app",
-        description="A local web page to load a photograph, paint the hole, draw guide lines and compare methods.",
-        epilog="Needs gradio: pip install 'lit-inpaint[app]'.",
-    )
-    p.add_argument(
-        "--methods",
-        nargs="+",
-        metavar="M",
-        help="class names, checkpoints and hf://user/name to choose from (default: all classical methods)",
-    )
-    p.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine only); 0.0.0.0: all networks"
-    )
-    p.add_argument("--port", type=int, help="default: the first free port from 7860")
-    p.add_argument("--password", help="for user 'lit'; unlike this option, LIT_INPAINT_PASSWORD is not visible in ps")
-    p.add_argument("--max-upload-mb", type=int, default=50, help="larger uploads are rejected")
-    p.add_argument(
-        "--max-total-mb",
-        type=int,
-        default=2000,
-        help="limit for all photographs and results, which are kept for 6 hours",
-    )
-    p.add_argument("--queue", type=int, default=8, help="number of runs that may wait; one runs at a time")
-    p.add_argument("--device", default=None, help="cpu, cuda, ...")
-    return p
 
 
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    a = options.app().parse_args(argv)
     password = a.password or os.environ.get("LIT_INPAINT_PASSWORD")
     if not is_loopback(a.host) and not password:
         raise ValueError(f"--host {a.host} opens the page to other machines; give --password as well.")

@@ -11,6 +11,7 @@ from typing import TypedDict
 import torch
 import yaml
 
+from experiments.catalogue import options
 from experiments.catalogue.configs import first_sentence
 from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
@@ -18,7 +19,6 @@ from lit_inpaint import methods, plugins
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.load import is_method, method_class
 from lit_inpaint.module import InpaintingModule, parameter_counts
-from lit_inpaint.options import Parser
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
@@ -163,18 +163,7 @@ def where(need: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="lit-inpaint methods",
-        description="List all methods, oldest first, show one in full, or measure the memory of its training step.",
-        epilog="Example: lit-inpaint methods AOTGAN --memory --size 256 style_weight=0 perceptual_weight=0",
-    )
-    parser.add_argument("name", nargs="?", help="class name of a method or one of its stages")
-    parser.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the class, for --memory")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--memory", action="store_true", help="parameters, optimiser state, measured peak per image")
-    parser.add_argument("--size", type=int, default=256, help="side of the images, for --memory (256)")
-    parser.add_argument("--batch-size", type=int, default=2, help="batch size; twice the size is measured as well (2)")
-    a = parser.parse_intermixed_args(argv)
+    a = options.methods().parse_intermixed_args(argv)
     known = classes()
     if a.name and "." in a.name:
         known[a.name] = method_class(a.name)

@@ -1,45 +1,20 @@
 """``lit-inpaint compare``: arguments, inputs and outputs."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.compare import text
+from experiments.compare import options, text
 from experiments.compare.reader import read_folders
 from experiments.compare.result import written
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
-from lit_inpaint.options import Parser
-
-
-def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint compare",
-        description="Combine benchmark records and training curves into one page, with Markdown, CSV and LaTeX beside "
-        "it. Results of different protocols never share a column.",
-    )
-    p.add_argument(
-        "folders",
-        nargs="*",
-        type=Path,
-        help="output folders of benchmark and run folders of fit, searched at any depth",
-    )
-    p.add_argument(
-        "--out", type=Path, default=Path("compare.html"), help="page to write; the other files share its name"
-    )
-    p.add_argument("--note", action="append", default=[], help="line to show in the page's banner; may be repeated")
-    p.add_argument(
-        "--wandb", metavar="ENTITY/PROJECT", help="also show the runs of this project, read through the public API"
-    )
-    p.add_argument("--wandb-workspace", action="store_true", help="also save the charts as a workspace of that project")
-    return p
 
 
 def main(argv: list[str]) -> int:
     """Write the page and the tables; return 0. Raises a one-line ValueError for what cannot be compared."""
-    arguments = parser().parse_args(argv)
+    arguments = options.compare().parse_args(argv)
     notes: list[str] = []
     records, runs = read_folders(arguments.folders)
     for run in runs:

@@ -1,54 +1,29 @@
 """``lit-inpaint figure``: input, completions and truth of chosen images as PDF, PNG and TeX, for a paper."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from experiments.compare import options
 from experiments.compare.grouping import make_tables
+from experiments.compare.options import PICKED
 from experiments.compare.pictures import Files, files_in, folder_of
 from experiments.compare.reader import read_folders
 from experiments.compare.table import Row, Table
 from experiments.compare.text import LATEX
 from lit_inpaint.metrics import higher_is_better
-from lit_inpaint.options import Parser
 from masks.atomic import whole
 from masks.nearest import nearest
 
-PICKED = ("best", "median", "worst")
 DPI = 300
 EDGE = "#d62728"
 Region = tuple[int, int, int]  # left, top and side, in pixels
 
 
-def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint figure",
-        description="Draw input, completions and ground truth of some images of a benchmark: FILE.pdf with embedded "
-        "fonts, FILE.png, and FILE.tex with the caption.",
-        epilog="Needs matplotlib: pip install 'lit-inpaint[figure]'.",
-    )
-    p.add_argument("folders", nargs="+", type=Path, help="output folders of `lit-inpaint benchmark`")
-    p.add_argument("--out", type=Path, default=Path("figure.pdf"), help="the PDF; the other files share its name")
-    p.add_argument("--protocol", help="name of the protocol, where the folders hold several")
-    p.add_argument("--methods", nargs="+", metavar="LABEL", help="columns, in this order (default: all, best first)")
-    p.add_argument(
-        "--rows", nargs="+", default=[*PICKED], metavar="IMAGE",
-        help="names of images; best, median and worst are those of the first method by the first metric",
-    )  # fmt: skip
-    p.add_argument("--metric", help="the metric of best, median and worst (default: the table's first)")
-    p.add_argument(
-        "--zoom", metavar="X,Y,SIDE", help="square of every picture to enlarge, in pixels; `hole`: its middle"
-    )
-    p.add_argument("--width", type=float, default=6.9, help="of the figure, in inches (default: two columns of a page)")
-    p.add_argument("--overwrite", action="store_true")
-    return p
-
-
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    a = options.figure().parse_args(argv)
     files = [a.out.with_suffix(suffix) for suffix in (".pdf", ".png", ".tex")]
     if (existing := [str(file) for file in files if file.exists()]) and not a.overwrite:
         raise ValueError(f"{', '.join(existing)} exists; give another --out, or --overwrite.")

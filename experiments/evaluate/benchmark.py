@@ -18,6 +18,7 @@ from datamodules.summary import lines
 from experiments.compare import screen
 from experiments.compare.table import plain_table
 from experiments.compare.text import report
+from experiments.evaluate import options
 from experiments.evaluate.job import Job
 from experiments.evaluate.measure import evaluate
 from experiments.evaluate.outputs import label_sources
@@ -26,7 +27,6 @@ from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint.metrics import definition
-from lit_inpaint.options import Parser
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
@@ -36,49 +36,8 @@ MAY_CHANGE = (
 )  # fmt: skip
 
 
-def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint benchmark",
-        description="Evaluate methods under a protocol. Safe to interrupt: run the same command again to resume.",
-        epilog="Records, pictures and journals are written to --out; `lit-inpaint compare OUT` turns them into a page.",
-    )
-    p.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
-    p.add_argument(
-        "--methods",
-        nargs="+",
-        required=True,
-        metavar="M",
-        help="[LABEL=]class name, checkpoint, hf://user/name[@revision] or outputs:FOLDER",
-    )
-    p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may contain earlier ones")
-    p.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")
-    p.add_argument(
-        "--mask-folder", type=Path, help="folder with the authors' mask files, for protocols that support it"
-    )
-    p.add_argument("--mask-white", choices=["hole", "known"], default="known", help="meaning of white in --mask-folder")
-    p.add_argument(
-        "--mask-threshold", type=int, help="grey value (1-255) from which a pixel of --mask-folder counts as white"
-    )
-    p.add_argument(
-        "--mask-alpha",
-        choices=["opaque", "transparent"],
-        help="side of an alpha channel in --mask-folder that is the hole",
-    )
-    p.add_argument(
-        "--bands",
-        choices=["rgb", "alpha"],
-        help="meaning of a fourth band in TIFF images; without it, such images are rejected",
-    )
-    p.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
-    p.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
-    p.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
-    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
-    add_running(p)
-    return p
-
-
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    a = options.benchmark().parse_args(argv)
     return measure_and_show(jobs_of(a), a.device, a.out, a.baseline)
 
 
@@ -101,19 +60,6 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
         for protocol in protocols
         for method, label in methods.items()
     ]
-
-
-def add_running(p: argparse.ArgumentParser) -> None:
-    """Flags for how jobs are run and shown."""
-    p.add_argument(
-        "--outputs-are",
-        choices=["composited", "raw"],
-        default="composited",
-        help="what folders of outputs hold: images whose known pixels are unchanged, or a network's raw output",
-    )
-    p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...; one process per device")
-    p.add_argument("--batch-size", type=int, default=1)
-    p.add_argument("--baseline", help="label of the method for paired differences")
 
 
 def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: str | None) -> int:

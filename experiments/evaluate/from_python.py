@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from experiments.evaluate.benchmark import jobs_of, parser
+from experiments.evaluate import options
+from experiments.evaluate.benchmark import jobs_of
 from experiments.evaluate.measure import evaluate as measured
 from experiments.records.record import Record
 
@@ -51,7 +52,7 @@ def evaluate(
     """
     given = {"images": images, "limit": limit, "masks": mask, "weights": weights, "batch-size": batch_size}
     flags = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
-    jobs = jobs_of(parser().parse_args([str(protocol), "--methods", str(method), "--out", str(out), *flags]))
+    jobs = jobs_of(options.benchmark().parse_args([str(protocol), "--methods", str(method), "--out", str(out), *flags]))
     if len(jobs) > 1:
         masks = [job.protocol.name.rpartition("-")[2] for job in jobs]
         raise ValueError(f"protocol {protocol} has {len(jobs)} masks, {', '.join(masks)}; give one: mask='{masks[0]}'.")

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from datamodules.bands import reading_settings
-from experiments.evaluate.benchmark import add_running, measure_and_show, only_masks
+from experiments.evaluate import options
+from experiments.evaluate.benchmark import measure_and_show, only_masks
 from experiments.evaluate.job import Job
 from experiments.evaluate.kit import export, load_kits
 from experiments.evaluate.laws import masks_of, rows_of
@@ -15,45 +16,12 @@ from experiments.evaluate.outputs import PREFIX, label_sources
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
-from lit_inpaint.options import Parser
 
 
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
-    return int(a.command(a))
-
-
-def parser() -> argparse.ArgumentParser:
-    p = Parser(prog="lit-inpaint protocol", description=__doc__)
-    commands = p.add_subparsers(required=True, metavar="list | show | export | score")
-    commands.add_parser("list", help=_list.__doc__, description=_list.__doc__).set_defaults(command=_list)
-    w = commands.add_parser("show", help=_show.__doc__, description=_show.__doc__)
-    w.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
-    w.add_argument("--images", type=Path, help="the hash on all images below this folder")
-    w.add_argument("--limit", type=int, help="the hash on the first N images")
-    w.set_defaults(command=_show)
-    e = commands.add_parser("export", help=_export.__doc__, description=_export.__doc__)
-    e.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
-    e.add_argument("--out", type=Path, required=True, help="new folder; an existing one is never overwritten")
-    e.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")
-    e.add_argument(
-        "--mask-folder", type=Path, help="the authors' mask files (white = known), if the protocol names any"
-    )
-    e.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="meaning of white in written masks")
-    e.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
-    e.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
-    e.add_argument("--bands", choices=["rgb", "alpha"], help="meaning of a fourth band in TIFF images")
-    e.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
-    e.set_defaults(command=_export)
-    s = commands.add_parser("score", help=_score.__doc__, description=_score.__doc__)
-    s.add_argument("kit", type=Path, help="folder written by `protocol export`")
-    s.add_argument(
-        "--outputs", nargs="+", required=True, metavar="LABEL=FOLDER", help="PNGs that a program made of the kit"
-    )
-    s.add_argument("--out", type=Path, help="folder for records and pictures (KIT/scores)")
-    add_running(s)
-    s.set_defaults(command=_score)
-    return p
+    a = options.protocol().parse_args(argv)
+    run = {"list": _list, "show": _show, "export": _export, "score": _score}[a.command]
+    return run(a)
 
 
 def _list(a: argparse.Namespace) -> int:

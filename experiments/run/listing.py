@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.run import Run
+from experiments.run import Run, options
 from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
 from lit_inpaint import renamed
 from lit_inpaint.metrics import headline, higher_is_better
-from lit_inpaint.options import Parser
 
 _SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
 
@@ -35,12 +34,7 @@ class Line:
 
 
 def main(argv: list[str]) -> int:
-    p = Parser(prog="lit-inpaint runs", description=__doc__)
-    p.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="searched at any depth (default: runs)")
-    shown = "key whose best value is shown, or the last if its direction is unknown (default: val/psnr_hole if logged)"
-    p.add_argument("--metric", help=shown)
-    p.add_argument("--json", action="store_true", help="print a JSON list")
-    arguments = p.parse_args(argv)
+    arguments = options.runs().parse_args(argv)
     if not arguments.folder.is_dir():
         raise ValueError(f"{arguments.folder} is not a folder; give the folder that holds the runs.")
     lines = [describe(folder, arguments.metric) for folder in find_runs(arguments.folder)]

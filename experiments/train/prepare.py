@@ -1,6 +1,5 @@
 """lit-inpaint prepare: check a data set's folder and write the lists of its splits."""
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +9,9 @@ from pathlib import Path
 import datamodules
 from datamodules.published import PublishedData
 from datamodules.reading import UnreadableImageError, read_image
-from lit_inpaint.options import Parser
+from experiments.train.options import OTHER, SAMPLE, prepare
 from masks.atomic import whole
 from masks.regular import read_text
-
-SAMPLE = 200  # images that are read in full, evenly spread, unless --read-all
-
-_OTHER = "Any other folder, including part of a data set, needs no preparation: use ImageFolder."
 
 
 def published() -> dict[str, type[PublishedData]]:
@@ -32,24 +27,10 @@ def main(argv: list[str]) -> int:
     about += [
         f"{name} --split {split}: {named.source}" for name, cls in sets.items() for split, named in cls.SPLITS.items()
     ]
-    parser = Parser(
-        prog="lit-inpaint prepare",
-        description="Check a data set's folder and write the lists of its splits. Nothing is downloaded.",
-        epilog="\n\n".join([*about, _OTHER]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("name", metavar="NAME", help=", ".join(sets))
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder that holds the images")
-    parser.add_argument("--split", help="name of the split, see below (default: the first)")
-    parser.add_argument(
-        "--lists", type=Path, metavar="DIR", help="folder with the authors' lists, if the split needs them"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write the lists (default: ROOT/splits/SPLIT)")
-    parser.add_argument("--read-all", action="store_true", help=f"decode all images instead of {SAMPLE} per part")
-    args = parser.parse_args(argv)
+    args = prepare(list(sets), about).parse_args(argv)
 
     if args.name not in sets:
-        raise ValueError(f"there is no data set {args.name!r} to prepare; there are {', '.join(sets)}. {_OTHER}")
+        raise ValueError(f"there is no data set {args.name!r} to prepare; there are {', '.join(sets)}. {OTHER}")
     cls = sets[args.name]
     split = args.split or next(iter(cls.SPLITS))
     if split not in cls.SPLITS:
@@ -65,7 +46,7 @@ def main(argv: list[str]) -> int:
         if len(names) != cls.SPLITS[split].counts[part]
     ]
     if wrong:
-        raise ValueError(f"{args.root} is incomplete for {args.name}: {'; '.join(wrong)}. {cls.WHERE} {_OTHER}")
+        raise ValueError(f"{args.root} is incomplete for {args.name}: {'; '.join(wrong)}. {cls.WHERE} {OTHER}")
     sizes: Counter[str] = Counter()
     for names in parts.values():
         sizes += _read(args.root, names, args.read_all)

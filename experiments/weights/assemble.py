@@ -10,7 +10,6 @@ A method supports this through three things:
   first stage that has it, the EMA if that checkpoint has one.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +18,12 @@ import torch
 from torch import Tensor
 
 from experiments.files.key_value import key_value
+from experiments.weights import options
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
 from lit_inpaint.module import InpaintingModule
-from lit_inpaint.options import Parser
 from masks.nearest import nearest
-
-
-def parser(cls: type[InpaintingModule] | None) -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint assemble",
-        description="Combine the separately trained stages of a method into one checkpoint for inpaint and benchmark.",
-        epilog="`lit-inpaint assemble METHOD --help` shows the stages of a method, a flag each.",
-    )
-    p.add_argument("method", help="class name: " + ", ".join(_assembled()))
-    p.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the method that no stage has")
-    for name, stage in cls.stages.items() if cls else ():
-        p.add_argument(f"--{name}", type=Path, required=True, help=f"a checkpoint of {stage.__name__}")
-    p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
-    p.add_argument(
-        "--weights", choices=("ema", "raw"), default="ema", help="EMA weights if there are any, or raw weights"
-    )
-    return p
 
 
 def main(argv: list[str]) -> int:
@@ -49,10 +31,10 @@ def main(argv: list[str]) -> int:
     name = next((word for word in argv if not word.startswith("-")), "")
     if name not in methods:
         if not argv or argv[0] in ("-h", "--help"):
-            parser(None).parse_args(argv)
+            options.assemble().parse_args(argv)
         raise ValueError(f"'{name}' is not a method with several stages. {nearest(name, methods)}")
     cls = methods[name]
-    a = parser(cls).parse_intermixed_args(argv)
+    a = options.assemble({flag: stage.__name__ for flag, stage in cls.stages.items()}).parse_intermixed_args(argv)
     if a.out.exists():
         raise ValueError(f"{a.out} exists and is never overwritten; give another --out, or delete it.")
     given = dict(key_value(pair) for pair in a.arguments)

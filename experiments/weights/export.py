@@ -1,6 +1,5 @@
 """``lit-inpaint export``: a checkpoint as ONNX, safetensors or in the layout of the published program."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -8,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.weights import options
 from experiments.weights.imports import weights_module
 from lit_inpaint import hub
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
-from lit_inpaint.options import Parser
 from masks.atomic import whole
 from masks.convention import composite
 
@@ -30,25 +29,8 @@ class Whole(nn.Module):
         return composite(self.method.predict(image, mask).clamp(-1, 1), image, mask)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint export",
-        description="Export a method for other programs: onnx and safetensors for feed-forward networks, verified "
-        "against the original before they are kept; official for the published program of its variant.",
-        epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'. `lit-inpaint methods NAME` lists the "
-        "layouts that official writes.",
-    )
-    p.add_argument("checkpoint", help="a checkpoint, or hf://user/name[@revision]")
-    p.add_argument("--format", choices=["onnx", "safetensors", "official"], required=True)
-    p.add_argument("--out", type=Path, help="file to write (default: the checkpoint's name with the format's suffix)")
-    p.add_argument("--size", type=int, default=512, help="image size of the ONNX model")
-    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
-    p.add_argument("--overwrite", action="store_true")
-    return p
-
-
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    a = options.export().parse_args(argv)
     at = hub.address(a.checkpoint)
     out = a.out or Path(at.name.partition("/")[2] if at else a.checkpoint).with_suffix(
         {"official": ".pth"}.get(a.format, f".{a.format}")

@@ -1,6 +1,5 @@
 """``lit-inpaint import-weights``: convert a paper's released weights to a checkpoint."""
 
-import argparse
 import importlib
 import inspect
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from experiments.weights import options
 from lit_inpaint.checkpoints import (
     FORMAT,
     AtomicCheckpointIO,
@@ -24,7 +24,6 @@ from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.foreign import torch7
 from lit_inpaint.load import load_method, method_classes, stage_classes
-from lit_inpaint.options import Parser
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
@@ -32,27 +31,8 @@ from masks.nearest import nearest
 FOREIGN = (LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="lit-inpaint import-weights",
-        description="Turn published weights into a checkpoint for inpaint, benchmark and fit --init_from.",
-        epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads.",
-    )
-    p.add_argument("method", help="class name, see `lit-inpaint methods`")
-    p.add_argument(
-        "file",
-        type=Path,
-        help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
-    )
-    p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
-    for name, settings in _reader_options().items():
-        p.add_argument(f"--{name}", **settings)
-    p.add_argument("--overwrite", action="store_true")
-    return p
-
-
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    a = options.import_weights(_reader_options()).parse_args(argv)
     classes = method_classes()
     if a.method not in classes:
         raise ValueError(f"there is no method '{a.method}'. {nearest(a.method, classes)}")
@@ -70,11 +50,11 @@ def main(argv: list[str]) -> int:
             f"{a.file} has none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
             f"its first entries are {names}."
         )
-    options = {name: given for name in _reader_options() if (given := getattr(a, name)) is not None}
-    if unused := [name for name in options if name not in inspect.signature(reader.convert).parameters]:
+    chosen = {name: given for name in _reader_options() if (given := getattr(a, name)) is not None}
+    if unused := [name for name in chosen if name not in inspect.signature(reader.convert).parameters]:
         raise ValueError(f"{a.method} has no {unused[0]}; omit --{unused[0]}.")
     try:
-        converted: Converted = reader.convert(state, found, **options)
+        converted: Converted = reader.convert(state, found, **chosen)
     except FOREIGN as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{a.file} looks like {a.method} in the format '{found}' but is not ({reason}).") from error

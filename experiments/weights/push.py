@@ -1,6 +1,5 @@
 """``lit-inpaint push``: publish a checkpoint on the Hugging Face Hub as safetensors, with a card from its records."""
 
-import argparse
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 
 from experiments.records.files import read_record
 from experiments.records.record import Record
+from experiments.weights import options
 from experiments.weights.card import card
 from lit_inpaint import hub
 from lit_inpaint.backbones import sha256
@@ -25,36 +25,16 @@ from lit_inpaint.module import InpaintingModule
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-LICENSES = "apache-2.0, mit, bsd-3-clause, cc-by-4.0, cc-by-sa-4.0, cc-by-nc-4.0, openrail, other"
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="lit-inpaint push",
-        description="Publish a checkpoint as safetensors, config.json and a model card. Optimiser states, callbacks "
-        "and paths of this machine stay here.",
-        epilog="A repository that exists gets a new commit; one that holds what lit-inpaint did not write is refused. "
-        "Needs the extra `hub` and a token: HF_TOKEN, or `hf auth login`.",
-    )
-    p.add_argument("checkpoint", type=Path)
-    p.add_argument("repository", help="hf://user/name")
-    p.add_argument("--license", help=f"licence of the weights, as the Hub names it: {LICENSES}")
-    p.add_argument("--record", type=Path, nargs="+", default=[], help="records of this checkpoint, shown on the card")
-    p.add_argument("--data", help="what it was trained on, as the card says it")
-    p.add_argument("--drop", nargs="+", default=[], metavar="ARGUMENT", help="arguments replaced by their defaults")
-    p.add_argument("--private", action="store_true", help="create a private repository")
-    p.add_argument("--overwrite", action="store_true", help="replace files that lit-inpaint did not write")
-    return p
-
 
 def main(argv: list[str]) -> int:
-    a = parser().parse_args(argv)
+    a = options.push().parse_args(argv)
     at = hub.address(a.repository)
     if at is None or at.revision:
         raise ValueError(f"{a.repository} is no target; expected hf://user/name, without a revision.")
     if not a.license or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", a.license):
         given = f"--license is {a.license!r}" if a.license else "--license is missing"
-        raise ValueError(f"{given}: say under which licence others may use the weights, for example {LICENSES}.")
+        said = f"say under which licence others may use the weights, for example {options.LICENSES}."
+        raise ValueError(f"{given}: {said}")
     with tempfile.TemporaryDirectory(prefix="lit-inpaint-push-") as name:
         folder = Path(name)
         config = write_files(a.checkpoint, folder, a.drop)

@@ -10,7 +10,10 @@ import pytest
 
 from experiments import cli
 from experiments.catalogue import doctor
+from experiments.inpaint import options as inpaint_options
 from experiments.train import command
+from lit_inpaint.options import Parser
+from lit_inpaint.windows import TILE
 from tests.support.lab import write_lab
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +106,42 @@ def test_the_help_of_fit_fits_one_screen_and_names_what_the_parser_takes(name: s
     options = {word[2:].split(".")[0] for word in text.replace("`", " ").split() if word.startswith("--")}
     options -= {"KEY"}
     assert options <= set(OPTIONS) and ("init_from" in options) == (name == "fit")
+
+
+COMMANDS = [name for group in cli.COMMANDS.values() for name in group]
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    """Half a second; torch, Lightning and Pillow's friends take three to six."""
+    code = (
+        "import contextlib, io, sys\nfrom experiments import cli\n"
+        "for name in [n for group in cli.COMMANDS.values() for n in group]:\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as said:\n"
+        "        cli.main([name, '--help'])\n"
+        "    assert name in said.getvalue(), name\n"
+        "    heavy = {'torch', 'lightning', 'scipy', 'pydantic', 'wandb', 'rich'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)\n"
+        "print(len(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 700
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_short_help_is_that_of_the_command_s_own_parser(name: str, capsys: pytest.CaptureFixture[str]):
+    """With what the methods declare, the real parser offers more, and nothing else."""
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    short = capsys.readouterr().out
+    if name in command.DOES or name in ("doctor", "sweep", "masks", "configs"):
+        return
+    parser = cli._options(next(g[name][0] for g in cli.COMMANDS.values() if name in g), name)
+    assert isinstance(parser, Parser) and parser.prog == f"lit-inpaint {name}" and short == parser.format_help()
+
+
+def test_the_options_without_torch_have_the_defaults_of_the_code():
+    assert inpaint_options.inpaint().get_default("tile") == TILE
 
 
 def test_the_version_and_misspelt_options(capsys: pytest.CaptureFixture[str]):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.inpaint import command as inpaint
+from experiments.inpaint import options as inpaint_options
 from experiments.weights import imports
+from experiments.weights import options as weights_options
 from lit_inpaint import methods
+from lit_inpaint.load import known_guides
 from tests.support.house import OURS, ROOT
 
 ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to call instead
@@ -34,8 +36,8 @@ NAMES_A_PAPER = {  # outside the papers' folders and configs: the files that may
     "lit_inpaint/methods/__init__.py": "the import line that a new paper adds",
     "lit_inpaint/renamed.py": "the one table of old names says whose each is",
     "experiments/cli.py": "examples of commands that users can type",
-    "experiments/inpaint/command.py": "an example in the help of --method",
-    "experiments/catalogue/methods.py": "an example in the help of --memory",
+    "experiments/inpaint/options.py": "an example in the help of --method",
+    "experiments/catalogue/options.py": "an example in the help of --memory",
     "experiments/train/quickstart.py": "a recipe of commands as users type them",
 }
 
@@ -90,7 +92,10 @@ def test_no_shared_file_names_the_class_of_a_paper():
 
 
 def test_what_one_paper_takes_is_declared_by_it_alone_and_offered_by_the_command():
-    offered = imports.parser().format_help() + inpaint.parser().format_help()
+    offered = (
+        weights_options.import_weights(imports._reader_options()).format_help()
+        + inpaint_options.inpaint(known_guides()).format_help()
+    )
     for option in ("palette", "mean", "sketch"):
         known = re.compile(rf"--{option}\b|getattr\(\w+, [\"']{option}\b|\b(?:a|args|method|module)\.{option}\b")
         knowing = {name for name, code in CODE.items() if known.search(code)}

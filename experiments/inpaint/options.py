@@ -1,0 +1,55 @@
+"""The options of `inpaint`, without what it runs on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lit_inpaint.options import Parser
+
+
+def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
+    """``guides``: what each guide of a method means, by the name of its option; `--help` alone does without."""
+    p = Parser(
+        prog="lit-inpaint inpaint",
+        description="Fill the holes in an image, or in all images of a folder. Known pixels stay unchanged.",
+        epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
+        "mask file is used for all images.",
+    )
+    p.add_argument("--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, or hf://user/name")
+    p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
+    p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
+    p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
+    for name, what in (guides or {}).items():
+        p.add_argument(f"--{name}", type=Path, help=f"a file or folder: {what}")
+    p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="meaning of white in the mask files")
+    p.add_argument(
+        "--mask-threshold",
+        type=int,
+        help="grey value (1-255) from which a pixel counts as white; without it, grey is rejected",
+    )
+    p.add_argument(
+        "--mask-alpha",
+        choices=["opaque", "transparent"],
+        help="side of an alpha channel that is the hole (in a guide: the line); without it, such a mask is rejected",
+    )
+    p.add_argument(
+        "--bands",
+        choices=["rgb", "alpha"],
+        help="meaning of a fourth band in TIFF images; without it, such images are rejected",
+    )
+    p.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
+    p.add_argument(
+        "--pairing", choices=["name", "order"], default="name", help="how masks in a folder are matched with images"
+    )
+    p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
+    p.add_argument("--samples", type=int, default=1, help="completions per image, for diverse methods")
+    p.add_argument("--seed", type=int, default=0, help="seed of the random draws; combined with the image's name")
+    p.add_argument("--device", help="cpu, cuda, ... (default: cuda, if there is one)")
+    p.add_argument("--workers", type=int, default=1, help="number of processes, each with its own copy of the method")
+    p.add_argument(
+        "--tile",
+        type=int,
+        default=1024,  # lit_inpaint.windows.TILE
+        help="complete larger images in windows of at most this side around their holes; 0: always whole images",
+    )
+    p.add_argument("--overwrite", action="store_true", help="replace existing output files")
+    return p
