@@ -130,7 +130,7 @@ def checkout(public: Path, program: dict[str, str]) -> Path:
 
 @cache
 def commit(folder: Path) -> str:
-    """Of a checkout, or as a file .commit in an unpacked one states."""
+    """The commit of a checkout, or what a file .commit in an unpacked one states."""
     if (folder / ".commit").is_file():
         return (folder / ".commit").read_text().strip()
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
