@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 from datamodules.files import Files
 from datamodules.reading import Pixels
 from datamodules.summary import summarise
-from datamodules.transforms import Resize, evaluation_transform, place_mask
-from masks import MaskFolder
+from datamodules.transforms import Resize, evaluation_transform, place_mask, resize_shorter, shorter_shape
+from masks import MaskFolder, SquareCrop
 from masks.convention import InpaintingBatch, from_levels
 from masks.finding import without_masks
 from masks.folder import refuse_files_without_a_hole, roots_of
@@ -44,7 +44,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         files: The images, in the order of their names.
         mask: Distribution of the holes.
         size: Side of the images.
-        resize: "shorter": shorter side to ``size``; "direct": to a square; "none". A centre crop follows in each case.
+        resize: "shorter": shorter side to ``size``; "direct": to a square; "none". A centre crop follows in each case,
+            or, with "shorter" and a :class:`masks.SquareCrop`, the crop of the mask.
         seed: Seed for the masks.
         limit: Use only the first N images.
         repeats: Holes per image; sample i shows image i modulo the number of images.
@@ -76,8 +77,13 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         if not 0 <= index < self.samples:
             raise IndexError(index)
         pixels = self.files.read(index % self.images)
-        pixels = self._transform(pixels, keyed_rng(self.seed, "evaluation crop", index))
-        return InpaintingBatch(to_image(pixels), to_mask(self.draw_mask(index)), self.name(index))
+        if self._crops:
+            mask, (top, left) = self._crop(index)
+            pixels = resize_shorter(pixels, self.size)[top : top + self.size, left : left + self.size]
+        else:
+            pixels = self._transform(pixels, keyed_rng(self.seed, "evaluation crop", index))
+            mask = self.draw_mask(index)
+        return InpaintingBatch(to_image(pixels), to_mask(mask), self.name(index))
 
     def name(self, index: int) -> str:
         """Its file's path in the data set; further holes of an image have -1, -2, ... before the suffix."""
@@ -92,9 +98,24 @@ class EvaluationSet(Dataset[InpaintingBatch]):
                 self._mask(index)
         return mask
 
+    def _rng(self, index: int) -> np.random.Generator:
+        return keyed_rng(self.seed, "evaluation mask", index)
+
+    @property
+    def _crops(self) -> bool:
+        """Whether the image is cropped where its mask is."""
+        return isinstance(self.mask, SquareCrop) and self.resize == "shorter"
+
+    def _crop(self, index: int) -> tuple[Mask, tuple[int, int]]:
+        assert isinstance(self.mask, SquareCrop)
+        picture = shorter_shape(self.files.shape(index % self.images), self.size)
+        return self.mask.crop(picture, (self.size, self.size), self._rng(index))
+
     def _mask(self, index: int) -> Mask:
+        if self._crops:
+            return self._crop(index)[0]
         if not isinstance(self.mask, MaskFolder) or self.mask.pairing == "draw":
-            return self.mask(self.size, self.size, keyed_rng(self.seed, "evaluation mask", index))
+            return self.mask(self.size, self.size, self._rng(index))
         if self._pairs is None:
             self._pairs = self.mask.pairs(self.files.names(), self.images)
         image, file = self.files.path(index % self.images), self._pairs[index % self.images]
@@ -119,7 +140,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
             "masks": {self.name(i): _sha256(np.packbits(self.draw_mask(i)).tobytes()) for i in range(self.samples)},
             "size": self.size,
             "resize": self.resize,
-            "crop": "centre",
+            "crop": "where the mask is cropped" if self._crops else "centre",
             "mask": repr(self.mask),
             "seed": self.seed,
             **({"reading": self.files.reading} if self.files.reading else {}),

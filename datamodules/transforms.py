@@ -37,9 +37,17 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
 
 def resize_shorter(image: Pixels, side: int) -> Pixels:
     """The shorter side becomes ``side``; the proportions stay, the longer side is rounded."""
-    height, width = image.shape[:2]
-    scale = side / min(height, width)
-    return resize(image, max(side, round(height * scale)), max(side, round(width * scale)))
+    return resize(image, *shorter_shape(image.shape, side))
+
+
+def shorter_shape(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """(height, width) after :func:`resize_shorter`.
+
+    >>> shorter_shape((300, 400), 256)
+    (256, 341)
+    """
+    scale = side / min(shape[:2])
+    return max(side, round(shape[0] * scale)), max(side, round(shape[1] * scale))
 
 
 class ShorterSide(A.ImageOnlyTransform):
@@ -178,8 +186,7 @@ def place_mask(mask: Mask, image: tuple[int, int], size: int, resize: Resize) ->
         if resize == "direct":
             height, width = size, size
         elif resize == "shorter" or min(image) < size:
-            scale = size / min(image)
-            height, width = max(size, round(height * scale)), max(size, round(width * scale))
+            height, width = shorter_shape(image, size)
         top, left = (height - size) // 2, (width - size) // 2
         return resize_mask(mask, height, width)[top : top + size, left : left + size]
     return resize_mask(mask, size, size) if _proportions(mask.shape, (size, size)) else None

@@ -2,13 +2,14 @@
 
 from masks.combine import AreaBounded, Augmented, Inset, Mixture
 from masks.comodgan import CoModGANMask
+from masks.cropped import SquareCrop
 from masks.drawings import Scratches, Silhouettes, Text
 from masks.folder import MaskFolder
 from masks.ict import ICTStrokes
 from masks.lama import LaMaBoxes, LaMaMedium, LaMaStrokes, LaMaThick, LaMaThin, LaMaTraining, Narrow, Wide
 from masks.noise import NoiseBlobs
 from masks.rectangles import CenterRectangle, DeepFillV1Rectangle, GLCICRectangle, Outpainting, RandomRectangle
-from masks.repaint import AlternatingLines, Expand, Half, SuperResolve2x
+from masks.repaint import AlternatingLines, Expand, Half, RePaintWide, SuperResolve2x
 from masks.strokes import DeepFillV2Mask, FreeFormStrokes, IrregularStrokes
 
 __all__ = [
@@ -38,8 +39,10 @@ __all__ = [
     "NoiseBlobs",
     "Outpainting",
     "RandomRectangle",
+    "RePaintWide",
     "Scratches",
     "Silhouettes",
+    "SquareCrop",
     "SuperResolve2x",
     "Text",
     "Wide",

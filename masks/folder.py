@@ -1,5 +1,6 @@
 """Folders of mask files as a distribution, or paired with the images of an evaluation."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,8 +50,9 @@ class MaskFolder(MaskGenerator):
         white: What white pixels are: "hole" or "known".
         threshold: Grey value from which a pixel counts as white; without it, grey pixels are rejected.
         pairing: "draw": any file, drawn with the rng. "name": the file with the image's name, ending apart, or with
-            "_mask" and anything after it. "order": the file at the image's place; there must be as many. Of x.png and
-            x_mask001.png in one folder the latter is the mask.
+            "_mask" and anything after it. "order": the file at the image's place; there must be as many. "sequence":
+            the same for a set that belongs to no images, of which the first are taken if there are more. Of x.png
+            and x_mask001.png in one folder the latter is the mask.
         names: Text file with one mask per line, below the root, to use only these (``lit-inpaint masks measure``
             writes such files).
         alpha: The side of an alpha channel that is the hole, "opaque" or "transparent"; without it such files are
@@ -60,15 +62,17 @@ class MaskFolder(MaskGenerator):
     root: str
     white: White = "hole"
     threshold: int | None = None
-    pairing: Literal["draw", "name", "order"] = "draw"
+    pairing: Literal["draw", "name", "order", "sequence"] = "draw"
     names: str | None = None
     alpha: Alpha | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", os.fspath(self.root))
         check_reading(self.white, self.threshold, self.alpha)
-        if self.pairing not in ("draw", "name", "order"):
-            raise ValueError(f"MaskFolder got pairing={self.pairing!r}; expected 'draw', 'name' or 'order'.")
+        if self.pairing not in ("draw", "name", "order", "sequence"):
+            raise ValueError(
+                f"MaskFolder got pairing={self.pairing!r}; expected 'draw', 'name', 'order' or 'sequence'."
+            )
 
     @cached_property
     def files(self) -> list[str]:
@@ -111,6 +115,13 @@ class MaskFolder(MaskGenerator):
             ValueError: Saying which images have no mask or several, or how many there are of each.
         """
         wanted = images[:first]
+        if self.pairing == "sequence":
+            if len(self.files) < len(wanted):
+                raise ValueError(
+                    f"{self.root} holds {len(self.files)} masks for {len(wanted)} images. Use the first "
+                    f"{len(self.files)} images (limit), or draw the masks."
+                )
+            return self.files[: len(wanted)]
         if self.pairing == "order":
             if len(self.files) not in (len(images), len(wanted)):
                 raise ValueError(
@@ -130,6 +141,13 @@ class MaskFolder(MaskGenerator):
                 "Keep one, or list those to use in a text file and pass it as names."
             )
         return [found[image][0] for image in wanted]
+
+    def sha256(self) -> str:
+        """SHA-256 of the bits of all masks in order, as :meth:`masks.fixed.FixedSet.sha256` gives it."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            digest.update(np.packbits(self.read(file)).tobytes())
+        return digest.hexdigest()
 
     def read(self, file: str) -> Mask:
         """One of :attr:`files` at its own size."""

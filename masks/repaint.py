@@ -1,11 +1,14 @@
 """The six evaluation masks of RePaint (Lugmayr et al. 2022, section 5.2). Wide and Narrow are in masks/lama.py."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from masks.combine import AreaBounded, Mixture
 from masks.generator import Mask, MaskGenerator
+from masks.lama import LaMaBoxes, LaMaStrokes
 from masks.shapes import Box, Shape, ShapeGenerator
 
 Phase = Literal["odd", "even"]
@@ -26,8 +29,7 @@ class SuperResolve2x(MaskGenerator):
            [1, 0, 1, 0]], dtype=uint8)
 
     Args:
-        keep: Rows and columns that stay known, counted from 0. Neither paper nor code of RePaint states it; CoPaint's
-            re-implementation keeps the odd ones.
+        keep: Rows and columns that stay known, counted from 0: the odd ones in the authors' files, and in CoPaint.
     """
 
     keep: Phase = "odd"
@@ -90,3 +92,28 @@ class Expand(MaskGenerator):
         top, left = (height - rows) // 2, (width - columns) // 2
         mask[top : top + rows, left : left + columns] = 0
         return mask
+
+
+@dataclass(frozen=True)
+class RePaintWide(MaskGenerator):
+    """Wide as in the authors' 100 files (folder ``thick``): half of the masks strokes, half boxes, of LaMa's thick law.
+
+    51 of the files show boxes, where LaMa's weights (1 and 0.3) and its cap of half the image give 36 of 100. No box
+    comes closer than 10 pixels to a side, LaMa's margin at 256: nothing was cropped after drawing. Within each kind
+    the hole shares are those of LaMa's law.
+
+    Args:
+        size: Shorter side for which the pixels are meant; others get them in proportion.
+        cap: Largest hole share; masks above it are redrawn, of the same kind. 1 disables the cap.
+    """
+
+    size: int = 256
+    cap: float = 0.5
+
+    @cached_property
+    def _mixture(self) -> Mixture:
+        kinds = LaMaStrokes((1, 5), length=200, width=100, size=self.size), LaMaBoxes((1, 3), size=self.size)
+        return Mixture(tuple(AreaBounded(kind, 0, self.cap) for kind in kinds))
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
+        return self._mixture(height, width, rng)

@@ -91,11 +91,13 @@ def facts(table: Table) -> list[tuple[str, str]]:
     """Subtitle of a table."""
     d = table.protocol.definition
     how = ", shorter side resized" if d.get("resize") == "shorter" else ""
+    how += ", cropped where the mask is" if d.get("crop", "centre") != "centre" else ""
     said = {
         "Images": str(table.images),
         "Photographs": str(table.photographs) if table.photographs != table.images else None,
         "Resolution": f"{d['size']} x {d['size']}{how}" if d.get("size") else None,
         "Masks": table.protocol.mask,
+        "Mask files": table.protocol.mask_files,
         "Measured": f"{d['measured']}, rounded to {d['rounding']}" if d.get("measured") else None,
         "Protocol hash": table.hash[:8],
     }

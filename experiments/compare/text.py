@@ -124,6 +124,8 @@ def markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 def report(table: Table, baseline: str | None = None) -> str:
     """Output of `benchmark` for one protocol: means with intervals, differences to the baseline, remarks."""
     parts = [f"# {_md(title(table))}", table.protocol.about, "Mean [95 % bootstrap interval over the images]."]
+    if table.protocol.mask_files:
+        parts.append(f"Masks: {_md(table.protocol.mask)}, {table.protocol.mask_files}.")
     parts.append(_md_table(measured(table, _WITH_INTERVALS)))
     if baseline:
         parts.append(f"Paired difference to {_md(baseline)}, mean over the images [95 % interval].")

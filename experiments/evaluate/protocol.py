@@ -10,7 +10,7 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
     resize: shorter                 # shorter | direct | none; a centre crop follows
     limit: 100                      # the first N images
     mask: {class_path: masks.Wide}  # or a YAML, lama_thick_512
-                                    # or masks: {wide: {class_path: ..., folder: thick, published: [...]}, ...}
+                                    # or masks: {wide: {class_path: ..., folder: thick, sha256: ..., published: [...]}}
                                     # or a YAML of several, sets/nvidia_buckets, with published: {area_01_10: [...]}
     mask_seed: 0
     metrics: [psnr, lpips_alex]
@@ -49,6 +49,7 @@ from masks.nearest import nearest
 LISTED = 1000  # images: longer lists are stored in a definition as one hash
 _OTHER_DRAWS = "published, other mask draws"
 _SAME_MASKS = "published, the authors' mask files"
+_OTHER_FILES = "published, other mask files"
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,17 @@ class Protocol:
         """Name of its folder below ``records`` and ``images``."""
         return f"{self.name}-{self.hash[:8]}"
 
+    @cached_property
+    def _mask_set(self) -> dict[str, int | str] | None:
+        mask = self.images.mask
+        if not isinstance(mask, MaskFolder) or mask.pairing not in ("order", "sequence"):
+            return None
+        return {"files": len(mask.files), "sha256": mask.sha256()}
+
     def described(self) -> ProtocolFacts:
         """The protocol as stored in a record."""
         mask = _without_path(self.images.mask)
-        about = self.about, self.images.summary, mask, self.published
+        about = self.about, self.images.summary, mask, self.published, self._mask_set
         return ProtocolFacts(self.name, self.hash, self.definition, *about)
 
 
@@ -138,7 +146,7 @@ _KEYS = {
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
 _RANGES = {"size": (1, 2**14), "limit": (1, 2**31), "samples": (1, 2**16), "seed": (0, 2**63), "mask_seed": (0, 2**63)}
-_MASK_KEYS = {"class_path", "init_args", "folder", "published"}
+_MASK_KEYS = {"class_path", "init_args", "folder", "sha256", "published"}
 
 
 def load_protocols(
@@ -154,7 +162,8 @@ def load_protocols(
     Args:
         name: A path, or the name of an installed protocol.
         images: Use all images below this folder instead of the protocol's data.
-        mask_folder: Folder with the authors' mask files, in the subfolders that the protocol lists.
+        mask_folder: Folder with the authors' mask files, in the subfolders that the protocol lists, whose masks are
+            taken in sequence; published rows say whether they are the authors' (``sha256``).
         limit: Use only the first N images.
         reading: How the files of ``mask_folder`` are read, as :class:`masks.MaskFolder` takes it, where white is not
             "known".
@@ -204,9 +213,12 @@ def _protocol(
 ) -> Protocol:
     for key in set(mask) - _MASK_KEYS:
         raise ValueError(f"{path}: mask {mask_name or ''} has the unknown key '{key}'. {nearest(key, _MASK_KEYS)}")
+    label = _OTHER_DRAWS
     if mask_folder:
-        folder = mask_folder / mask.get("folder", "")
-        generator: MaskGenerator = MaskFolder(str(folder), pairing="order", **(reading or {"white": "known"}))
+        folder, pairing = mask_folder / mask.get("folder", ""), "sequence" if "folder" in mask else "order"
+        theirs = MaskFolder(str(folder), pairing=pairing, **(reading or {"white": "known"}))  # type: ignore[arg-type]
+        label = _OTHER_FILES if mask.get("sha256") not in (None, theirs.sha256()) else _SAME_MASKS
+        generator: MaskGenerator = theirs
     else:
         law = {key: mask[key] for key in ("class_path", "init_args") if key in mask}
         generator = instantiate(MaskGenerator, expanded(law, path))
@@ -229,7 +241,7 @@ def _protocol(
         raise ValueError(
             f"protocol {config['name']} comes without images: give --images FOLDER. {config.get('about', '')}"
         )
-    label, about = _SAME_MASKS if mask_folder else _OTHER_DRAWS, config.get("about", "")
+    about = config.get("about", "")
     if images is not None:
         label, about = f"{label}, on the paper's own images", f"{about} Measured on the folder given as --images."
     published = [replace(row, source=f"{row.source}; {label}") for row in rows_of(config, mask_name, mask)]

@@ -43,6 +43,7 @@ class ProtocolFacts:
         definition: Everything that two comparable numbers share.
         data: Summary of the data set (:func:`datamodules.summary.summarise`); None in records of 0.1.0.
         mask: The mask distribution, as text.
+        mask_set: Number and SHA-256 of the mask files of a set, used ones and others; None where masks are drawn.
         published: Reference rows; not part of the hash.
     """
 
@@ -53,7 +54,13 @@ class ProtocolFacts:
     data: dict[str, object] | None = None
     mask: str = ""
     published: list[PublishedRow] = field(default_factory=list)
+    mask_set: dict[str, int | str] | None = None
     __pydantic_config__: ClassVar = _OPEN
+
+    @property
+    def mask_files(self) -> str | None:
+        """The set of mask files in words."""
+        return f"{self.mask_set['files']} files, SHA-256 {str(self.mask_set['sha256'])[:8]}" if self.mask_set else None
 
 
 @dataclass(kw_only=True)

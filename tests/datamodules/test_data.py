@@ -19,9 +19,9 @@ from datamodules.files import Files, find_images, split_by_name
 from datamodules.reading import UnreadableImageError, read_image
 from datamodules.sampler import EvaluationSampler, TrainingSampler
 from datamodules.transforms import resize
-from masks import CenterRectangle, MaskFolder, RandomRectangle
+from masks import CenterRectangle, LaMaThick, MaskFolder, RandomRectangle, SquareCrop
 from masks.convention import check
-from masks.generator import Mask, MaskGenerator
+from masks.generator import Mask, MaskGenerator, keyed_rng
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -489,3 +489,27 @@ def test_a_run_cannot_go_on_with_another_order(photos: Path, tmp_path: Path):
         fit(make(batch_size=2), tmp_path, ckpt_path=tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="seed was 0 and is 4"):
         fit(make(seed=4), tmp_path, ckpt_path=tmp_path / "a.ckpt")
+
+
+def test_an_image_is_cropped_where_its_mask_is(tmp_path: Path):
+    """Every pixel tells its column and row; the mask was drawn on the whole picture of the same key."""
+    wide = np.zeros((32, 80, 3), np.uint8)
+    wide[..., 0], wide[..., 1] = np.arange(80) * 3, np.arange(32)[:, None] * 7
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    Image.fromarray(np.swapaxes(wide, 0, 1)[..., [1, 0, 2]]).save(tmp_path / "b.png")
+    law = LaMaThick(cap=1)
+    data = EvaluationSet(Files(tmp_path, ["a.png", "b.png"]), SquareCrop(law, cap=0.9), 32, repeats=4)
+    corners = set()
+    for index, item in enumerate(data):
+        columns, rows = ((item.image[channel] + 1) / 2 * 255 for channel in (0, 1))
+        left, top = round(float(columns[0, 0]) / 3), round(float(rows[0, 0]) / 7)
+        picture = (80, 32) if index % 2 else (32, 80)
+        left, top = (round(float(columns[0, 0]) / 7), round(float(rows[0, 0]) / 3)) if index % 2 else (left, top)
+        mask, corner = SquareCrop(law, cap=0.9).crop(picture, (32, 32), keyed_rng(0, "evaluation mask", index))
+        assert corner == (top, left) and np.array_equal(item.mask[0].numpy(), mask)
+        corners.add(corner)
+    assert len(corners) > 3
+    found, other = data.fingerprint(), EvaluationSet(data.files, law, 32).fingerprint()
+    assert (found["crop"], other["crop"]) == ("where the mask is cropped", "centre")
+    squeezed = EvaluationSet(data.files, SquareCrop(law), 32, "direct")
+    assert squeezed[0].image.shape == (3, 32, 32) and squeezed.fingerprint()["crop"] == "centre"

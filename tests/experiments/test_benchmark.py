@@ -39,7 +39,7 @@ from lit_inpaint import metrics
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2, Telea
 from lit_inpaint.metrics import CHEAP, inception, metric
-from masks import CenterRectangle
+from masks import CenterRectangle, MaskFolder
 from tests.support.protocols import records, run, without_cost, write_protocol
 
 SIX = {
@@ -340,8 +340,33 @@ def test_the_authors_mask_files_are_taken_as_they_are(photos: Path, tmp_path: Pa
     found = load_protocols("repaint_celebahq256", photos, tmp_path / "masks")
     known = np.array(Image.open(tmp_path / "masks" / "nn2" / "000005.png"))
     assert np.array_equal(found[2].images[5].mask[0].numpy(), (known == 0).astype(np.float32))
-    assert "published, the authors' mask files" in found[2].published[0].source
-    assert str(tmp_path) not in json.dumps(asdict(found[2].described()))
+    assert "published, other mask files" in found[2].published[0].source, "made up here"
+    facts = found[2].described()
+    assert facts.mask_set == {"files": 8, "sha256": MaskFolder(str(tmp_path / "masks" / "nn2"), white="known").sha256()}
+    assert str(tmp_path) not in json.dumps(asdict(facts))
+
+
+@pytest.mark.skipif("LIT_INPAINT_DATA" not in os.environ, reason="needs RePaint's mask files")
+def test_repaints_own_sets_are_known_by_their_hash_and_their_first_masks_serve_fewer_images(tmp_path: Path):
+    data = Path(os.environ["LIT_INPAINT_DATA"])
+    urban, masks = data / "urban100_256", data / "repaint_masks"
+    every = load_protocols("repaint_places256", urban, masks)
+    assert {len(one.images) for one in every} == {100}
+    for image in sorted(urban.iterdir())[:59]:
+        shutil.copy(image, tmp_path)
+    for fewer, whole in zip(load_protocols("repaint_places256", tmp_path, masks), every, strict=True):
+        assert "published, the authors' mask files" in fewer.published[0].source
+        assert fewer.described().mask_set == whole.described().mask_set and whole.described().mask_files
+        assert len(fewer.images) == 59 and fewer.hash != whole.hash
+        for index in (0, 58):
+            assert np.array_equal(fewer.images.draw_mask(index), whole.images.draw_mask(index))
+    law = load_protocols("repaint", urban, limit=1)
+    for name, drawn in zip(("nn2", "ev2li", "genhalf", "ex64"), law[2:], strict=True):
+        assert np.array_equal(
+            drawn.images.draw_mask(0), MaskFolder(str(masks / name), white="known").read("000000.png")
+        )
+    (masks_of_one,) = load_protocols(write_protocol(tmp_path, size=256), urban, masks / "thin")
+    assert masks_of_one.images.mask == MaskFolder(str(masks / "thin"), white="known", pairing="order")
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------

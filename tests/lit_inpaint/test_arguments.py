@@ -48,6 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "AreaBounded": {"generator": masks.RandomRectangle(), "low": 0.08, "high": 0.2},
     "Augmented": {"generator": masks.RandomRectangle()},
     "Inset": {"generator": masks.RandomRectangle()},
+    "SquareCrop": {"generator": masks.LaMaThick(cap=1)},
     "Mixture": {"generators": (masks.RandomRectangle(), masks.Half()), "weights": (1.0, 2.0)},
 }
 # Arguments beside which one acts at all.

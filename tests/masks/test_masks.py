@@ -38,8 +38,10 @@ from masks import (
     NoiseBlobs,
     Outpainting,
     RandomRectangle,
+    RePaintWide,
     Scratches,
     Silhouettes,
+    SquareCrop,
     SuperResolve2x,
     Text,
     Wide,
@@ -83,8 +85,11 @@ BITS: dict[MaskGenerator, str] = {
     NoiseBlobs(): "99d1455c00aa5622",
     Outpainting(): "01b850a464f003d3",
     RandomRectangle(): "53234f23a612f28e",
+    RePaintWide(): "14ae0b731c79741f",
     Scratches(): "084cb9a0958a0fe9",
     Silhouettes(): "952d870b3dab8411",
+    SquareCrop(LaMaThick(cap=1)): "37a452dd68365c68",
+    SquareCrop(LaMaThin(512, cap=1), aspect=0.75): "d474ab87478bd655",
     SuperResolve2x(): "e2c4f743797c8ac2",
     Text(): "3e814f7126ff306b",
     Wide(): "025d35833ce1a69e",
@@ -291,6 +296,37 @@ def test_ict_strokes_follow_the_program() -> None:
     assert points.min() == 0 and points.max() == 255
     lengths = [math.dist(*pair) for stroke in strokes for pair in itertools.pairwise(stroke.points)]
     assert min(lengths) == 0 and 99 < max(lengths) < 101.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Column(MaskGenerator):
+    """One column of hole, 20 wide."""
+
+    at: int
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+        mask = np.zeros((height, width), np.uint8)
+        mask[:, self.at : self.at + 20] = 1
+        return mask
+
+
+@pytest.mark.parametrize(
+    ("at", "starts"),
+    [(0, range(19)), (100, range(19, 119)), (190, range(109, 200)), (280, range(199, 200))],
+)
+def test_a_square_crop_begins_between_one_crop_before_the_end_of_the_hole_and_that_end(at: int, starts: range) -> None:
+    drawn = [SquareCrop(Column(at)).crop((100, 300), (100, 100), keyed_rng(0, "crop", i)) for i in range(1500)]
+    assert {left for _, (_, left) in drawn} == set(starts) and {top for _, (top, _) in drawn} == {0}
+    for mask, (_, left) in drawn[:50]:
+        np.testing.assert_array_equal(mask, Column(at)(100, 300, keyed_rng(0, "unused"))[:, left : left + 100])
+
+
+def test_a_square_crop_of_a_square_is_the_law_itself_and_the_cap_counts_in_the_crop() -> None:
+    law, square = LaMaThick(cap=1), SquareCrop(LaMaThick(cap=1), aspect=1, cap=1)
+    np.testing.assert_array_equal(square(64, 64, keyed_rng(0, "a")), law(64, 64, keyed_rng(0, "a")))
+    assert 0.45 < shares(SquareCrop(law), 128, 400).max() <= 0.5
+    with pytest.raises(ValueError, match="none of 1000 masks on 64x64 has a hole of at most cap in the crop"):
+        SquareCrop(Half(), aspect=1, cap=0.4)(64, 64, keyed_rng(0, "a"))
 
 
 def test_irregular_strokes_follow_the_arguments_of_mmagic() -> None:
@@ -551,6 +587,7 @@ def test_every_generator_of_the_package_is_tested_here() -> None:
         (lambda: LaMaThick(cap=50), "share above 0, at most 1"),
         (lambda: LaMaBoxes(side=(250, 255)), "exceed 256 pixels"),
         (lambda: CoModGANMask(1, 1, 1), "at least one above 1"),
+        (lambda: SquareCrop(Half(), cap=50), "a hole share above 0, at most 1"),
         (lambda: SuperResolve2x("first"), "expected 'odd' or 'even'"),  # type: ignore[arg-type]
         (lambda: Mixture(()), "one weight per generator"),
         (lambda: Mixture((Half(),), (1, 2)), "1 generators and the weights"),

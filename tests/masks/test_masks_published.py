@@ -14,6 +14,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from experiments.catalogue.masks import recipe_of
+from masks import LaMaThick, MaskFolder, RePaintWide, SquareCrop, Wide
 from masks.build import build
 from masks.fixed import FixedSet
 from tests.support.published_masks import COUNT, FIXTURE, PUBLISHED, commit, drawn, gap, measured
@@ -26,9 +27,11 @@ USUAL = 1.36 * math.sqrt(1 / COUNT + 1 / OURS)
 
 
 def ours(name: str, count: int = OURS) -> dict[str, np.ndarray]:
-    """The installed YAML of the same name."""
+    """The installed YAML of the same name; LaMa's on pictures higher than wide beside it."""
     size = SIZES[name]
-    return measured(iter(FixedSet(build(recipe_of(name)["mask"]), 0, count, size, size)))
+    portrait = name == "lama_thick_256_portrait"
+    law = SquareCrop(LaMaThick(cap=1), aspect=3 / 4) if portrait else build(recipe_of(name)["mask"])
+    return measured(iter(FixedSet(law, 0, count, size, size)))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -42,3 +45,23 @@ def test_a_law_agrees_with_the_published_generator(name: str) -> None:
         for key, values in found.items():
             assert ks_2samp(values, theirs[key]).pvalue > 0.05, key
             assert gap(theirs[key], KEPT[name][key]) < 1e-3, key
+
+
+def test_repaints_wide_files_agree_with_the_law_named_after_them_and_not_with_lamas_weights() -> None:
+    files = json.loads((FIXTURE.parent / "repaint_thick.json").read_text())
+    kept = {"hole": np.array(files["hole"]) / 256**2, "border": np.array(files["border"]) / (4 * 256)}
+    if data := os.environ.get("LIT_INPAINT_DATA"):
+        folder = MaskFolder(f"{data}/repaint_masks/thick", white="known")
+        found = measured(folder.read(file) for file in folder.files)
+        assert {key: values.tolist() for key, values in found.items()} == {k: v.tolist() for k, v in kept.items()}
+    ours = measured(iter(FixedSet(RePaintWide(), 0, COUNT, 256, 256)))
+    for key, values in ours.items():
+        assert ks_2samp(values, kept[key]).pvalue > 0.05, key
+    lamas = measured(iter(FixedSet(Wide(), 0, COUNT, 256, 256)))
+    assert ks_2samp(lamas["border"], kept["border"]).pvalue < 0.05
+    free = {"files": kept["border"], "ours": ours["border"], "LaMa's": lamas["border"]}
+    assert {name: round(float((border == 0).mean()), 1) for name, border in free.items()} == {
+        "files": 0.5,
+        "ours": 0.5,
+        "LaMa's": 0.4,
+    }

@@ -1,6 +1,6 @@
 """Masks of published programs, drawn by their own generators from checkouts, and what the tests keep of them.
 
-    python -m tests.support.published_masks DIR
+    python -m tests.support.published_masks DIR [NAME ...]
 
 writes tests/fixtures/published_masks.json: repository and commit of each generator, and quantiles of the hole shares
 and of the shares of the border that are hole, of 2000 masks from seed 0. DIR holds the checkouts, each as OWNER+NAME
@@ -13,11 +13,12 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+import yaml
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "published_masks.json"
 LEVELS = np.arange(1, 20) / 20
@@ -45,11 +46,55 @@ def random_mask(size: int, hole_range: Sequence[float] = (0, 1), hole: int = 0) 
 
 
 def stroke_mask(file: Path) -> Draw:
-    """``generate_stroke_mask`` of ICT; the file imports a transformer at its head, and numpy 1's ``np.int``."""
-    source = file.read_text()
-    names: dict[str, Any] = {"np": _WithInt(), "random": random, "cv2": importlib.import_module("cv2")}
-    exec(source[source.index("def generate_stroke_mask") :], names)
-    return lambda: names["generate_stroke_mask"]([256, 256])[..., 0] > 0
+    """``generate_stroke_mask`` of ICT, which uses numpy 1's ``np.int``."""
+    stroke = _function(file, "generate_stroke_mask")
+    return lambda: stroke([256, 256])[..., 0] > 0
+
+
+def cropped_mask(name: str, height: int, width: int) -> Callable[[Path], Draw]:
+    """``process_images`` of LaMa's gen_mask_dataset.py on pictures of one size: five masks, each cropped, one of those
+    below the cap; a picture without one is left out."""
+
+    def make(file: Path) -> Draw:
+        root = file.parents[1]
+        module, crop = (
+            _lama(root),
+            _function(root / "saicinpainting/evaluation/masks/mask.py", "propose_random_square_crop"),
+        )
+        config = yaml.safe_load((root / f"configs/data_gen/random_{name}.yaml").read_text())
+        variants, cropping = config["mask_generator_kwargs"].pop("variants_n"), config["cropping"]
+        generator, picture = module.MixedMaskGenerator(**config["mask_generator_kwargs"]), np.zeros((3, height, width))
+
+        def draw() -> np.ndarray:
+            kept: list[np.ndarray] = []
+            while not kept:
+                for mask in [generator(picture)[0] for _ in range(variants)]:
+                    left, top, right, bottom = crop(mask, min_overlap=cropping["crop_min_overlap"])
+                    square = mask[top:bottom, left:right]
+                    kept += [square] if square.mean() <= config["max_tamper_area"] else []
+            return kept[np.random.choice(len(kept))]  # noqa: NPY002
+
+        return draw
+
+    return make
+
+
+def _lama(root: Path) -> ModuleType:
+    """Its generators; only segmentation masks, which are off, need what is stubbed."""
+    package = "saicinpainting"
+    stubs: dict[str, Any] = {name: ModuleType(name) for name in (package, f"{package}.evaluation")}
+    stubs[f"{package}.evaluation.masks"] = ModuleType("masks")
+    stubs[f"{package}.evaluation.masks.mask"] = SimpleNamespace(SegmentationMask=None)
+    stubs[f"{package}.utils"] = SimpleNamespace(LinearRamp=None)
+    with mock.patch.dict(sys.modules, stubs):
+        return _load(root / "saicinpainting/training/data/masks.py")
+
+
+def _function(file: Path, name: str) -> Callable[..., Any]:
+    """The last function of a file whose head imports what is not installed."""
+    source, names = file.read_text(), {"np": _WithInt(), "random": random, "cv2": importlib.import_module("cv2")}
+    exec(source[source.index(f"def {name}") :], names)
+    return names[name]  # type: ignore[return-value]
 
 
 class _WithInt:
@@ -67,6 +112,15 @@ PUBLISHED: dict[str, Published] = {
     "mat_small_256": Published("fenglinglwb/MAT", "datasets/mask_generator_256_small.py", random_mask(256)),
     "fcf_256": Published(
         "SHI-Labs/FcF-Inpainting", "training/data/mask_generator.py", random_mask(256, (0.1, 0.7), hole=1)
+    ),
+    **{
+        f"lama_{name}_256_cropped": Published(
+            "advimman/lama", "bin/gen_mask_dataset.py", cropped_mask(f"{name}_256", 256, 341)
+        )
+        for name in ("thin", "medium", "thick")
+    },
+    "lama_thick_256_portrait": Published(
+        "advimman/lama", "bin/gen_mask_dataset.py", cropped_mask("thick_256", 341, 256)
     ),
     "ict": Published("raywzy/ICT", "Transformer/utils/util.py", stroke_mask),
 }
@@ -116,16 +170,16 @@ def _load(file: Path) -> ModuleType:
 
 
 def main() -> None:
-    public, kept = Path(sys.argv[1]), {}
-    for name, law in PUBLISHED.items():
-        shares = measured(drawn(public, name))
+    public, kept = Path(sys.argv[1]), json.loads(FIXTURE.read_text())
+    for name in sys.argv[2:] or PUBLISHED:
+        law, shares = PUBLISHED[name], measured(drawn(public, name))
         kept[name] = {
             "source": f"github.com/{law.repository} at {commit(public, name)}, {law.file}",
             **{key: [round(float(q), 5) for q in np.quantile(values, LEVELS)] for key, values in shares.items()},
         }
-        print(name, {key: round(float(values.mean()), 4) for key, values in shares.items()})
-    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(law)}" for name, law in kept.items())
-    FIXTURE.write_text(f"{{\n{lines}\n}}\n")
+        print(name, {key: round(float(values.mean()), 4) for key, values in shares.items()}, flush=True)
+        lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(kept[key])}" for key in PUBLISHED if key in kept)
+        FIXTURE.write_text(f"{{\n{lines}\n}}\n")
 
 
 if __name__ == "__main__":
