@@ -1,13 +1,14 @@
 """Random weights through the published programs and through ours, in both directions.
 
-    python -m benchmarks.parity [PROGRAM ...] --public DIR
+    python -m benchmarks.parity [PROGRAM ...] --public DIR [--training]
 
 DIR holds checkouts of the repositories that :mod:`benchmarks.programs` names, at any depth; a program that is not there
 is said and left out, as are mmagic's networks without the packages mmengine and mmcv-lite. Every network gets random
 weights in its own layout. `import-weights` reads them; `export --format official` writes what was read, and the program
 loads that file into a network of other weights with ``strict=True``. Each time program and ours complete the same image
 at the published size. Printed is the largest difference of values in [-1, 1]; what is above 1e-4 is named, with exit
-code 1.
+code 1. With ``--training`` whole training steps run side by side instead, from the same weights and batch in float64
+(:mod:`benchmarks.training`, docs/parity.md).
 """
 
 import argparse
@@ -22,6 +23,7 @@ import torch
 from torch import nn
 
 from benchmarks import programs
+from benchmarks.training import table
 from benchmarks.utilisation import in_a_fresh_process
 from experiments.weights.export import main as export
 from experiments.weights.imports import main as import_weights
@@ -107,11 +109,15 @@ def compare(name: str, public: Path) -> Parity | str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("programs", nargs="*", help=f"only these of {', '.join(ROWS)}")
+    parser.add_argument("programs", nargs="*", help="only these rows of the table")
+    parser.add_argument("--training", action="store_true", help="compare training steps and samplers")
     parser.add_argument("--public", type=Path, required=True, help="folder with checkouts of the published code")
     a = parser.parse_args()
-    if unknown := set(a.programs) - set(ROWS):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; allowed: {', '.join(ROWS)}")
+    names = table.names() if a.training else list(ROWS)
+    if unknown := set(a.programs) - set(names):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; allowed: {', '.join(names)}")
+    if a.training:
+        return table.main(a.programs, a.public)
     failed = []
     print("| program | method | side | after import | after export | deviation of the output |")
     print("|---|---|---|---|---|---|")

@@ -158,8 +158,8 @@ def mmagic_pconv(public: Path) -> Program:
     return _mmagic(public, "pconv", lambda network, x, mask: network(x, (1 - mask).expand_as(x))[0])
 
 
-def _mmagic(public: Path, name: str, call: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Program:
-    """The network of its own configuration, fed BGR; without the rest of the package, which wants old libraries."""
+def mmagic_packages(public: Path) -> Path:
+    """Networks of mmagic importable without the rest of the package, which wants old libraries; its root."""
     root = checkout(public, "open-mmlab/mmagic", "configs/_base_/models/base_gl.py")
     folders = ["deepfillv1", "deepfillv2", "global_local", "pconv"]
     for package in ("", ".models", ".models.archs", ".models.editors", *(f".models.editors.{x}" for x in folders)):
@@ -172,15 +172,22 @@ def _mmagic(public: Path, name: str, call: Callable[[nn.Module, Tensor, Tensor],
         if not path.stem.endswith(("__", "_inpaintor", "_disc")):
             importlib.import_module(f"mmagic.models.editors.{path.parent.name}.{path.stem}")
     importlib.import_module("mmengine.registry").DefaultScope.get_instance("parity", scope_name="mmagic")
+    return root
+
+
+def _mmagic(public: Path, name: str, call: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Program:
+    """The network of its own configuration, fed BGR."""
+    root = mmagic_packages(public)
     config = runpy.run_path(str(root / f"configs/_base_/models/base_{name}.py"))["model"]["encdec"]
-    network = importlib.import_module("mmagic.registry").MODELS.build(_on_one_device(config))
+    network = importlib.import_module("mmagic.registry").MODELS.build(on_one_device(config))
     return Program(
         network, lambda image, mask: call(network, erase(image, mask).flip(1), mask).flip(1), "state_dict", "generator."
     )
 
 
-def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
-    found = {k: _on_one_device(v) if isinstance(v, dict) else v for k, v in config.items()}
+def on_one_device(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of mmagic with plain batch norm."""
+    found = {k: on_one_device(v) if isinstance(v, dict) else v for k, v in config.items()}
     return found | {"type": "BN"} if found.get("type") == "SyncBN" else found
 
 

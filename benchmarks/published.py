@@ -153,15 +153,15 @@ def aotgan(public: Path, image: Tensor, mask: Tensor) -> Iteration:
     return iterate
 
 
-def lama_generator(public: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Big LaMa's generator and the configuration of its training."""
+def lama_generator(public: Path, **changed: int) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Big LaMa's generator and the configuration of its training; ``changed``: a smaller one."""
     root = checkout(public, "advimman/lama", "saicinpainting/training/losses/feature_matching.py")
     # Its package imports the whole program; kornia and Lightning 1 serve parts that Big LaMa does not use.
     stand_in("pytorch_lightning", "kornia", "kornia.geometry", "kornia.geometry.transform")
     config = yaml.safe_load((root / "configs/training/big-lama.yaml").read_text())
     ratios = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
     inner = {"ratio_gin": 0.75, "ratio_gout": 0.75, "enable_lfu": False}
-    plain = {k: v for k, v in config["generator"].items() if not k.endswith("_kwargs")}
+    plain = {k: v for k, v in config["generator"].items() if not k.endswith("_kwargs")} | changed
     make = importlib.import_module("saicinpainting.training.modules").make_generator
     generator = make(None, **plain, init_conv_kwargs=ratios, downsample_conv_kwargs=ratios, resnet_conv_kwargs=inner)
     return generator, config

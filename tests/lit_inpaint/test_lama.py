@@ -16,7 +16,7 @@ from experiments.weights.imports import main as import_weights
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import LaMa
-from lit_inpaint.methods.lama import weights
+from lit_inpaint.methods.lama import refinement, weights
 from lit_inpaint.methods.lama.loss import DilatedResNet50, feature_matching, masked_bce_discriminator, r1_penalty
 from lit_inpaint.methods.lama.networks import Discriminator
 from lit_inpaint.methods.lama.refinement import blur_and_halve, erode
@@ -332,6 +332,21 @@ def test_refinement_brings_the_inside_of_the_hole_nearer_to_the_smaller_copy():
             distance[steps] = float(((blur_and_halve((result + 1) / 2) - below).abs() * inside).sum())
     assert distance[6] < 0.99 * distance[1]
     assert torch.equal(result * (1 - mask), image * (1 - mask))
+
+
+# refine_predict of saicinpainting/evaluation/refinement.py at the same commit: that generator, random_input(60, 75, 1),
+# and the mask below; modulo 8, 4 iterations, min_side 16, max_scales 3; twelve pixels and the sum of 2 x - 1.
+REFINED = [0.515263, -0.136967, -0.262466, 0.317363, 0.730598, -0.547076, -0.030243, -0.841676, 0.781552, 0.155987,
+           -0.196767, -0.053039, -706.527546]  # fmt: skip
+
+
+def test_refinement_equals_the_published_one_where_sides_are_no_multiples_of_eight(monkeypatch):
+    monkeypatch.setattr(refinement, "MIN_SIDE", 16)
+    model = published(refinement_steps=4).double().eval()
+    image, mask = random_input(60, 75, 1)[0].double(), torch.zeros(1, 1, 60, 75, dtype=torch.float64)
+    mask[..., 10:50, :45] = mask[..., 30:, 60:] = 1
+    with torch.no_grad(), float64():
+        assert_probe(model(image, mask), REFINED)
 
 
 def test_erosion_takes_seven_pixels_off():

@@ -99,6 +99,8 @@ class LaMa(InpaintingModule):
         super().__init__(clip_norm=clip_norm, **optimisation)
         self.save_hyperparameters()
         self.variant, self.share_forward, self.refinement_steps = variant, share_forward, refinement_steps
+        if refinement_steps:
+            self.multiple = 1  # refine() mirrors each scale itself
         self.perceptual_weight, self.adversarial_weight = perceptual_weight, adversarial_weight
         self.feature_weight, self.gradient_weight = feature_weight, gradient_weight
         self.learning_rate, self.discriminator_learning_rate = learning_rate, discriminator_learning_rate

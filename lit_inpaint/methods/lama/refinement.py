@@ -17,19 +17,19 @@ def refine(generator: Generator, image: Tensor, mask: Tensor, steps: int) -> Ten
     """Complete a small copy first; then let each larger one agree with it, by descent on the features.
 
     The features in front of the blocks are moved by Adam so that the output equals the image where it is known and,
-    scaled down, the smaller copy's result well inside the hole. Sides below 724 px have one scale: a plain forward.
+    scaled down, the smaller copy's result well inside the hole. Sides below 724 px have one scale, which only looks.
+    The program also shrinks images of more than 1.8 million pixels, for want of memory.
 
     Args:
-        image: (B, 3, H, W) in **[0, 1]**, 0 in the hole, sides multiples of 8. One image after the other is refined.
+        image: (B, 3, H, W) in **[0, 1]**, 0 in the hole, of any size: each scale is mirrored to multiples of 8. One
+            image after the other is refined.
         mask: (B, 1, H, W), 1 = hole.
         steps: Iterations at each scale; the last one only looks, as in the program (15 there).
 
     Returns:
-        (B, 3, H, W) in [0, 1]; known pixels are the image's where a scale was refined.
+        (B, 3, H, W) in [0, 1]; known pixels are the image's.
     """
     scales = min(1 + max(0, round(math.log2(min(image.shape[-2:]) / MIN_SIDE))), MAX_SCALES)
-    if scales == 1:
-        return generator(image, mask)
     pairs = zip(image.split(1), mask.split(1), strict=True)
     return torch.cat([_refine_one(generator, *pair, scales, steps) for pair in pairs])
 
@@ -43,7 +43,8 @@ def _refine_one(generator: Generator, image: Tensor, mask: Tensor, scales: int, 
     for x, hole in reversed(pyramid):
         height, width = x.shape[-2:]
         pad = (0, -width % 8, 0, -height % 8)
-        padded = F.pad(x, pad, "reflect"), F.pad(hole, pad, "reflect")
+        mode = "reflect" if pad[1] < width and pad[3] < height else "replicate"
+        padded = F.pad(x, pad, mode), F.pad(hole, pad, mode)
         result = _at_scale(generator, *padded, result, (height, width), steps)
         result = result[..., :height, :width]
     assert result is not None

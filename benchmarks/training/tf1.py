@@ -1,0 +1,121 @@
+"""Programs of TensorFlow 1 in float64, with their variables mirrored in torch.
+
+They run under ``tensorflow.compat.v1`` of TensorFlow 2 (tensorflow-cpu, tf-keras and tf-slim). A step takes gradients
+from the program's graph and, unless said otherwise, torch's Adam for both networks: the two Adams differ, see
+docs/parity.md.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def tensorflow() -> Any:
+    """``import tensorflow as tf`` of such a program, with float64 for float32."""
+    os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    tf, slim = importlib.import_module("tensorflow.compat.v1"), importlib.import_module("tf_slim")
+    tf.disable_v2_behavior()
+    found: Any = types.ModuleType("tensorflow")
+    found.__path__ = importlib.import_module("tensorflow").__path__
+    vars(found).update({name: getattr(tf, name) for name in dir(tf) if not name.startswith("__")})
+    found.float32 = wide = tf.float64
+
+    def widened(make: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **options: make(*arguments, **({"dtype": wide} | options))
+
+    for name in ("zeros", "ones", "eye", "one_hot"):
+        setattr(found, name, widened(getattr(tf, name)))
+
+    def variable(*arguments: Any, use_resource: bool = False, **options: Any) -> Any:
+        if options.get("dtype", "float") in ("float", tf.float32) and not callable(options.get("initializer", len)):
+            return tf.get_variable(*arguments, **options)
+        return tf.get_variable(*arguments, **(options | {"dtype": wide}))
+
+    found.nn = types.ModuleType("nn")  # LeakyReLU keeps its slope in float32
+    vars(found.nn).update(vars(tf.nn), leaky_relu=lambda x, alpha=0.2: tf.maximum(alpha * x, x))
+    found.get_variable, found.contrib = variable, mock.MagicMock()
+    found.contrib.layers.flatten = lambda x: tf.reshape(x, [int(x.shape[0]), -1])
+    sys.modules["tensorflow"] = found
+    for name in ("contrib", "contrib.framework", "contrib.framework.python", "contrib.framework.python.ops"):
+        sys.modules[f"tensorflow.{name}"] = types.ModuleType(name)
+    sys.modules["tensorflow.contrib.framework.python.ops"].__dict__.update(
+        arg_scope=slim.arg_scope, add_arg_scope=slim.add_arg_scope
+    )
+    return found
+
+
+class Variables(nn.Module):
+    """A copy of TensorFlow's variables: the trainable ones as parameters, the others as buffers."""
+
+    def __init__(self, session: Any, trainable: Sequence[Any], others: Sequence[Any] = ()) -> None:
+        super().__init__()
+        self.session, self.trainable = session, list(trainable)
+        self.all = {v.name.removesuffix(":0"): v for v in (*trainable, *others)}
+        tf = importlib.import_module("tensorflow.compat.v1")
+        self.fed = {name: tf.placeholder(v.dtype.base_dtype, v.shape) for name, v in self.all.items()}
+        self.assign = tf.group(*(v.assign(self.fed[name]) for name, v in self.all.items()))
+        values = session.run(self.all)
+        for v in trainable:
+            name = v.name.removesuffix(":0")
+            self.register_parameter(name, nn.Parameter(torch.from_numpy(np.array(values[name]))))
+        for v in others:
+            name = v.name.removesuffix(":0")
+            self.register_buffer(name, torch.from_numpy(np.array(values[name])))
+
+    def write(self) -> None:
+        """Into the session."""
+        self.session.run(self.assign, {self.fed[k]: value.numpy() for k, value in self.state_dict().items()})
+
+    @torch.no_grad()
+    def read(self) -> None:
+        for name, value in self.session.run(self.all).items():
+            self.state_dict()[name].copy_(torch.from_numpy(np.array(value)))
+
+    def descend(self, gradients: Sequence[Any], optimizer: torch.optim.Optimizer, apply: Any = None) -> None:
+        """One step on TensorFlow's ``gradients``: torch's optimiser, or the operation ``apply`` of the graph."""
+        found = self.session.run(list(gradients) if apply is None else [*gradients, apply])
+        for variable, gradient in zip(self.trainable, found, strict=False):
+            parameter = self.get_parameter(variable.name.removesuffix(":0"))
+            parameter.grad = torch.from_numpy(np.array(gradient))
+        kept = self.state_dict() if apply is None else {}
+        trained = {name for name, _ in self.named_parameters()}
+        before = {name: value.clone() for name, value in kept.items() if name in trained}
+        self.read()  # what a pass assigns: the vectors of spectral norms
+        self.load_state_dict(before, strict=False)
+        if apply is None:
+            optimizer.step()
+        else:
+            with torch.no_grad():
+                after = {name: p.clone() for name, p in self.named_parameters()}
+                optimizer.step()  # only shows its gradients to the recorder
+                self.load_state_dict(after, strict=False)
+        self.write()
+
+
+def nhwc(x: Tensor) -> np.ndarray:
+    return x.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@contextlib.contextmanager
+def narrow(module: Any, **divisors: int) -> Iterator[None]:
+    """Layers of a module with so many times fewer channels; 3 stay 3."""
+    scope = sys.modules["tensorflow.contrib.framework.python.ops"].__dict__["add_arg_scope"]
+
+    def thinner(layer: Callable[..., Any], by: int) -> Callable[..., Any]:
+        def made(x: Any, cnum: int, *arguments: Any, **options: Any) -> Any:
+            return layer(x, cnum if cnum == 3 else cnum // by, *arguments, **options)
+
+        made.__name__ = f"narrow_{layer.__name__}"
+        return scope(made)
+
+    with mock.patch.multiple(module, **{k: thinner(getattr(module, k), by) for k, by in divisors.items()}):
+        yield
