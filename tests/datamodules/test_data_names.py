@@ -245,7 +245,7 @@ def test_the_commands_write_pictures_in_one_place():
             called = {node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
             if any(isinstance(function, ast.Attribute) and function.attr in ("save", "imwrite") for function in called):
                 writers.add(path.relative_to(ROOT / "experiments").as_posix())
-    into_memory = {"app/session.py", "compare/pictures.py"}
+    into_memory = {"app/session.py", "records/markup.py"}
     assert (
         writers == {"files/write.py", "catalogue/masks.py"} | into_memory
     )  # masks show: a sheet at --out, within `whole`
