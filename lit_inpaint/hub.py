@@ -151,7 +151,7 @@ def config_of(at: Address) -> Config:
     Raises:
         ValueError: It is missing, damaged, or was not written by ``lit-inpaint push``.
     """
-    return read_config(_downloaded(at, CONFIG), at)
+    return _read_config(_downloaded(at, CONFIG), at)
 
 
 def checkpoint_of(at: Address, weights: Literal["ema", "raw"] = "ema") -> dict[str, Any]:
@@ -161,7 +161,7 @@ def checkpoint_of(at: Address, weights: Literal["ema", "raw"] = "ema") -> dict[s
     return assembled(config, {name: _downloaded(at, name) for name in names}, at)
 
 
-def read_config(path: Path, at: object) -> Config:
+def _read_config(path: Path, at: object) -> Config:
     """
     Raises:
         ValueError: Naming ``at``: the file is damaged, or was not written by ``lit-inpaint push``.

@@ -18,7 +18,7 @@ from masks.atomic import whole
 from masks.nearest import nearest
 
 DPI = 300
-EDGE = "#d62728"
+_EDGE = "#d62728"
 Region = tuple[int, int, int]  # left, top and side, in pixels
 
 
@@ -149,7 +149,9 @@ def draw(
                     )
                 if square:
                     x, y, side = square
-                    axes.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor=EDGE, linewidth=0.8))
+                    axes.add_patch(
+                        Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor=_EDGE, linewidth=0.8)
+                    )
                     across = 0.02 if 2 * x + side > picture.shape[1] else 0.58  # the corner away from the square
                     tall = 0.4 * cell / high
                     up = 0.98 - tall if 2 * y + side > picture.shape[0] else 0.02
@@ -157,7 +159,7 @@ def draw(
                     inset.imshow(picture[y : y + side, x : x + side], interpolation="nearest")
                     inset.set(xticks=[], yticks=[])
                     for spine in inset.spines.values():
-                        spine.set(edgecolor=EDGE, linewidth=0.8)
+                        spine.set(edgecolor=_EDGE, linewidth=0.8)
             top -= high + gap
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
         figure.savefig(png, format="png")

@@ -51,7 +51,7 @@ def benchmark() -> Parser:
     p.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
     p.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
-    add_running(p)
+    _add_running(p)
     return p
 
 
@@ -83,12 +83,12 @@ def protocol() -> Parser:
         "--outputs", nargs="+", required=True, metavar="LABEL=FOLDER", help="PNGs that a program made of the kit"
     )
     s.add_argument("--out", type=Path, help="folder for records and pictures (KIT/scores)")
-    add_running(s)
+    _add_running(s)
     s.set_defaults(command="score")
     return p
 
 
-def add_running(p: argparse.ArgumentParser) -> None:
+def _add_running(p: argparse.ArgumentParser) -> None:
     """Flags for how jobs are run and shown."""
     p.add_argument(
         "--outputs-are",

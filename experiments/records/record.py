@@ -16,7 +16,7 @@ from experiments.records.intervals import mean_interval
 from masks.area import bucket_of, inside
 
 FORMAT = 1
-PANEL = 4  # images of a record that a notebook shows
+_PANEL = 4  # images of a record that a notebook shows
 NOT_RUN = "outputs, not run here"
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _OPEN = ConfigDict(
@@ -212,7 +212,7 @@ class Record:
         folders = {kind: self.picture_folder(kind) for kind in ("_input", None, "_truth")}
         names = {"_input": "input", None: self.label, "_truth": "truth"}
         pictures = {
-            names[kind]: [folder / f"{image}.png" for image in [*self.hole_share][:PANEL]]
+            names[kind]: [folder / f"{image}.png" for image in [*self.hole_share][:_PANEL]]
             for kind, folder in folders.items()
             if folder
         }

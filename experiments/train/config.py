@@ -60,7 +60,7 @@ class RunRecord(L.Callback):
             "mask": repr(getattr(data, "mask", None)),
             "image_size": getattr(data, "image_size", None),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
-            "global_batch": batch_size_of(data) * trainer.world_size,
+            "global_batch": _batch_size_of(data) * trainer.world_size,
             "val_protocol_hash": digest,
             "val_samples": validated,
             "parameters": parameter_counts(pl_module),
@@ -75,7 +75,7 @@ class RunRecord(L.Callback):
             Run(Path(trainer.default_root_dir)).keep_facts(record)
 
 
-def batch_size_of(data: object) -> int:
+def _batch_size_of(data: object) -> int:
     """Images per batch and device: of our own data modules, or of the loader of any other."""
     if (size := getattr(data, "batch_size", None)) is None and isinstance(data, L.LightningDataModule):
         loader: Any = data.train_dataloader()

@@ -11,7 +11,7 @@ from datamodules.transforms import resize_shorter
 from experiments.files.write import write_png
 from masks import CenterRectangle
 
-MOST: dict[Split, int] = {"train": 5000, "val": 32, "test": 100}  # photographs of each split that are copied
+_MOST: dict[Split, int] = {"train": 5000, "val": 32, "test": 100}  # photographs of each split that are copied
 
 
 def copy_small(folder: Path, out: Path, side: int) -> None:
@@ -23,7 +23,7 @@ def copy_small(folder: Path, out: Path, side: int) -> None:
         ValueError: No folder, too few images, or nothing readable in a split.
     """
     source = ImageFolder(folder, CenterRectangle(), val_share=0.1, test_share=0.2)
-    for split, most in MOST.items():
+    for split, most in _MOST.items():
         files = source.files(split)
         written = 0
         for index in track(range(min(len(files), most)), f"{split}: photographs to {side} px"):

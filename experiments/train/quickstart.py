@@ -20,7 +20,7 @@ from experiments.records.record import Record
 from experiments.run import Run
 
 RUN = Path("runs/quickstart")
-LEARNED = "ContextEncoder"
+_LEARNED = "ContextEncoder"
 CLASSICS = ["Telea", "NavierStokes", "Biharmonic", "Harmonic", "PatchMatch", "Bertalmio"]
 
 
@@ -45,13 +45,13 @@ def main(argv: list[str] | None = None) -> None:
     run("fit", "--config", "quickstart", *config)
     checkpoint = Run(RUN).checkpoint
     assert checkpoint is not None, "fit has ended without an error"
-    learned = f"{LEARNED}={checkpoint}"
-    run("benchmark", protocol, "--methods", *CLASSICS, learned, "--out", str(RUN), "--baseline", LEARNED)
+    learned = f"{_LEARNED}={checkpoint}"
+    run("benchmark", protocol, "--methods", *CLASSICS, learned, "--out", str(RUN), "--baseline", _LEARNED)
     run("compare", str(RUN), "--out", str(RUN / "compare.html"))
     records = [read_record(path) for path in sorted(RUN.glob("records/*/*.json"))]
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes. {verdict(records)}")
     print(f"\nOpen {RUN / 'compare.html'} in a browser.\n\nNext:")
-    for words in next_commands(records[0], checkpoint):
+    for words in _next_commands(records[0], checkpoint):
         print(f"  {shlex.join([program(), *words])}")
     print("  make quickstart DATA=folder    # the same on your own photographs, best of one subject", flush=True)
 
@@ -79,21 +79,21 @@ def own_photographs(folder: Path) -> tuple[list[str], str]:
 def verdict(records: list[Record]) -> str:
     """Whether the trained network beats every classic in hole PSNR, with the paired difference to the best of them."""
     values = {record.label: record.metrics["psnr_hole"] for record in records if "psnr_hole" in record.metrics}
-    classics = {label: metric for label, metric in values.items() if label != LEARNED and metric.mean is not None}
-    learned = values[LEARNED]
+    classics = {label: metric for label, metric in values.items() if label != _LEARNED and metric.mean is not None}
+    learned = values[_LEARNED]
     best = max(classics, key=lambda label: classics[label].mean or 0)
     mean, interval, images = paired_difference(learned.values, classics[best].values) or (0.0, None, 0)
     said = f" [95 % interval {interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
     difference = f"{mean:+.2f} dB{said} on {images} images"
     if interval and interval[0] > 0:
-        return f"{LEARNED} beats every classic: hole PSNR {difference} against {best}, the best of them."
+        return f"{_LEARNED} beats every classic: hole PSNR {difference} against {best}, the best of them."
     return (
-        f"{LEARNED} does not beat {best}, the best classic: hole PSNR {difference}. "
+        f"{_LEARNED} does not beat {best}, the best classic: hole PSNR {difference}. "
         "More photographs of one subject and a longer training (--trainer.max_steps) help."
     )
 
 
-def next_commands(record: Record, checkpoint: Path) -> list[list[str]]:
+def _next_commands(record: Record, checkpoint: Path) -> list[list[str]]:
     """What to type next, with files that are there."""
     pictures = RUN / "images" / f"{record.protocol.name}-{record.hash[:8]}"
     hole = sorted((pictures / "_mask").rglob("*.png"))[0]

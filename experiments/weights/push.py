@@ -37,14 +37,14 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"{given}: {said}")
     with tempfile.TemporaryDirectory(prefix="lit-inpaint-push-") as name:
         folder = Path(name)
-        config = write_files(a.checkpoint, folder, a.drop)
+        config = _write_files(a.checkpoint, folder, a.drop)
         method = verified(a.checkpoint, config, folder)
-        records = [of_checkpoint(path, config) for path in a.record]
+        records = [_of_checkpoint(path, config) for path in a.record]
         text = card(at, config, method, records, a.license, a.data)
         (folder / hub.CARD).write_text(text, encoding="utf-8")
         config = replace(config, files=config.files | {hub.CARD: sha256(folder / hub.CARD)})
         (folder / hub.CONFIG).write_text(config.text(), encoding="utf-8")
-        refuse_private(text + config.text())
+        _refuse_private(text + config.text())
         print(upload(at, folder, a.private, a.overwrite))
     return 0
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
 # ---- what is published ----------------------------------------------------------------------------------------------
 
 
-def write_files(path: Path, folder: Path, drop: Sequence[str] = ()) -> hub.Config:
+def _write_files(path: Path, folder: Path, drop: Sequence[str] = ()) -> hub.Config:
     """The tensors of a checkpoint, and what config.json says of them.
 
     Raises:
@@ -105,7 +105,7 @@ def verified(path: Path, config: hub.Config, folder: Path) -> InpaintingModule:
     return method
 
 
-def of_checkpoint(path: Path, config: hub.Config) -> Record:
+def _of_checkpoint(path: Path, config: hub.Config) -> Record:
     """A record, if it is of the checkpoint that is published.
 
     Raises:
@@ -149,7 +149,7 @@ def _is_path(text: str) -> bool:
     return bool(begins) or (("/" in text or "." in text) and Path(text).is_file())
 
 
-def refuse_private(text: str) -> None:
+def _refuse_private(text: str) -> None:
     """
     Raises:
         ValueError: The text holds the user's home folder, or a secret of theirs.
