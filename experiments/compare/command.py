@@ -4,9 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.compare import options, text
+from rich.console import Console
+
+from experiments.compare import options, screen
+from experiments.compare.numbers import column
 from experiments.compare.reader import read_folders
-from experiments.compare.result import written
+from experiments.compare.result import Page, written
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
@@ -24,14 +27,26 @@ def main(argv: list[str]) -> int:
         notes += _add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
     if arguments.wandb_workspace and not arguments.wandb:
         raise ValueError("--wandb-workspace saves a view of a project; name the project: --wandb ENTITY/PROJECT.")
-    page = written(records, runs, [*notes, *arguments.note], arguments.out)
-    said = (
-        text.markdown(page.tables, page.notes) if page.tables else f"{len(runs)} training runs, no benchmark records.\n"
-    )
-    print(said)
+    page = written(records, runs, [*notes, *arguments.note], arguments.out, arguments.paper)
+    _show(page)
     for path in page.files:
         print(path)
     return 0
+
+
+def _show(page: Page) -> None:
+    """The tables as a terminal shows them; the Markdown file has the published rows and every column."""
+    console = Console(highlight=False, markup=False)
+    for note in page.notes:
+        console.print(note, style="yellow")
+    for table in page.tables:
+        console.print(screen.results(table, console.width))
+        for name, reason in table.unmeasured.items():
+            console.print(f"{column(name)} ({name}) is not measured: {reason}", soft_wrap=True)
+    if page.tables:
+        console.print("*: best of its column; ≈: the 95 % interval of the paired difference to the best holds 0.")
+    else:
+        console.print(f"{len(page.runs)} training runs, no benchmark records.")
 
 
 def _add_project(project: str, records: Sequence[Record], runs: list[History], save: bool) -> list[str]:

@@ -18,6 +18,7 @@ class Cost:
         about: One sentence for readers of the page.
         read: Value from a record; None if unknown.
         write: Value as text, with its unit unless the heading has it.
+        beside: What stands below the value on the page; empty for nothing.
     """
 
     name: str
@@ -26,11 +27,24 @@ class Cost:
     about: str
     read: Callable[[Record], float | None]
     write: Callable[[float], str]
+    beside: Callable[[Record], str] = lambda record: ""
+
+
+_TRAINING_ONLY = ("discriminator", "features")  # networks of losses: no image is completed with them
 
 
 def _parameters(record: Record) -> int | None:
+    """Of the networks that complete an image."""
     counts = record.method.parameters
-    return None if counts is None or record.not_applicable else sum(counts.values())
+    if counts is None or record.not_applicable:
+        return None
+    return sum(count for name, count in counts.items() if not name.startswith(_TRAINING_ONLY))
+
+
+def _rest(record: Record) -> str:
+    counts = record.method.parameters or {}
+    rest = sum(count for name, count in counts.items() if name.startswith(_TRAINING_ONLY))
+    return f"+ {millions(rest)} to train" if rest and not record.not_applicable else ""
 
 
 COSTS = (
@@ -54,9 +68,10 @@ COSTS = (
         "parameters",
         "parameters",
         "parameters",
-        "Parameters of all networks that the method holds.",
+        "Parameters of the networks that complete an image; below, those that only training needs.",
         _parameters,
         millions,
+        _rest,
     ),
     Cost(
         "peak_memory_bytes",

@@ -10,7 +10,7 @@ from experiments.compare.table import Row, Table, cell_of, columns, definitions_
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record
 from experiments.run import Run
 from experiments.run.curves import History
-from lit_inpaint.metrics import higher_is_better
+from lit_inpaint.metrics import CHEAP, definition, higher_is_better
 
 _SEED_AND_PLACE = {  # what two configs may differ in and still be one method
     "seed", "seed_everything", "logger", "default_root_dir", "ckpt_path", "dirpath", "save_dir", "config", "group",
@@ -42,10 +42,15 @@ def validation_tables(runs: Sequence[History]) -> list[Table]:
             images_seen=round(max(seen for seen, _ in last.values())),
             run=run.folder,
         )
-        metrics = {name: MetricResult("", mean=value) for name, (_, value) in last.items()}
+        metrics = {name: MetricResult(_defined_here(name), mean=value) for name, (_, value) in last.items()}
         record = Record(ProtocolFacts("val", run.val_hash, {}), method, metrics)
         by_hash.setdefault(run.val_hash, []).append(record)
     return [_table(group, runs) for group in by_hash.values()]
+
+
+def _defined_here(name: str) -> str:
+    """Definition of a metric that every validation logs; anything else is the method's own."""
+    return definition(name) if name in CHEAP else f"Logged by the method as val/{name}."
 
 
 def _counts(value: object) -> dict[str, int] | None:
@@ -75,7 +80,7 @@ def run_of(record: Record, runs: Sequence[History]) -> History | None:
 
 
 def _table(records: Sequence[Record], runs: Sequence[History]) -> Table:
-    metrics = definitions_of(records)
+    metrics = _as_in_the_protocol(records[0].protocol, definitions_of(records))
     rows = [_row(group, list(metrics)) for group in _group_seeds(records, runs)]
     metrics, rows, unmeasured = columns(metrics, rows)
     _make_labels_unique(rows)
@@ -84,6 +89,13 @@ def _table(records: Sequence[Record], runs: Sequence[History]) -> Table:
     if metrics:
         rows.sort(key=lambda row: _place(next(iter(metrics)), row))
     return Table(records[0].protocol, metrics, rows, unmeasured)
+
+
+def _as_in_the_protocol(protocol: ProtocolFacts, metrics: dict[str, str]) -> dict[str, str]:
+    """Metrics in the protocol's order: its first is the one that rows are sorted by."""
+    listed = protocol.definition.get("metrics")
+    order = [name for name in listed if name in metrics] if isinstance(listed, dict) else []
+    return {name: metrics[name] for name in dict.fromkeys([*order, *metrics])}
 
 
 def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list[list[Record]]:

@@ -14,6 +14,16 @@ def number(metric: str, value: float, signed: bool = False) -> str:
     return f"{value:{'+' * signed}.{found.decimals if found else 4}f}"
 
 
+def column(metric: str) -> str:
+    """Heading of a column, as papers write it; a metric that nothing here defines keeps its name.
+
+    >>> column("psnr_hole"), column("lpips_alex"), column("val/mystery")
+    ('PSNR (hole)', 'LPIPS (Alex)', 'mystery')
+    """
+    found = quantity(metric)
+    return (found.column or found.title) if found else metric.rpartition("/")[2]
+
+
 def titled(metric: str) -> str:
     """Display name of a column, shown before its definition.
 

@@ -22,6 +22,11 @@ def compare() -> Parser:
     p.add_argument(
         "--out", type=Path, default=Path("compare.html"), help="page to write; the other files share its name"
     )
+    p.add_argument(
+        "--paper",
+        action="store_true",
+        help="also write OUT.paper.tex: best bold, second underlined, protocol and hash in the caption",
+    )
     p.add_argument("--note", action="append", default=[], help="line to show in the page's banner; may be repeated")
     p.add_argument(
         "--wandb", metavar="ENTITY/PROJECT", help="also show the runs of this project, read through the public API"

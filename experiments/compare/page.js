@@ -26,6 +26,16 @@
   addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
   addEventListener("scroll", hideTip, { passive: true });
 
+  // ---- a sign that something lies beyond the right edge
+  function markCut() {
+    for (const box of all(".scroll, .strip")) {
+      box.classList.toggle("cut", box.scrollWidth - box.clientWidth - box.scrollLeft > 1);
+      const hint = box.previousElementSibling;
+      if (hint?.classList.contains("hint")) hint.hidden = box.scrollWidth - box.clientWidth <= 1;
+    }
+  }
+  addEventListener("scroll", markCut, { passive: true, capture: true });
+
   // ---- sorting: numbers by value, cells without one always last
   function sortBy(table, column, direction) {
     const body = table.tBodies[0];
@@ -106,9 +116,9 @@
     const width = Math.max(280, holder.clientWidth);
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("role", "img");
+    svg.setAttribute("role", "group");
     svg.setAttribute("aria-label", name);
-    holder.replaceChildren(svg);
+    holder.replaceChildren(svg, saving(svg, name));
     return { svg, width };
   }
   function empty(holder, text) {
@@ -130,7 +140,7 @@
     if (!points.length) return empty(holder, `No record says its ${costName}.`);
     const small = holder.clientWidth < 560;
     const height = small ? 340 : 420;
-    const { svg, width } = frame(holder, `${quality.name} against ${costName}`, height);
+    const { svg, width } = frame(holder, `${quality.column} against ${costName}`, height);
     const zero = points.length > positive.length; // 0 has no place on a logarithmic axis: a place of its own on the left
     const box = { left: 56, right: width - 16, top: 18, bottom: height - 48 };
     const start = box.left + (zero ? 64 : 18);
@@ -156,7 +166,7 @@
     }
     if (zero) draw(svg, "text", { x: x(0), y: box.bottom + 20, "text-anchor": "middle" }, "none");
     const better = { true: ", higher is better", false: ", lower is better" }[quality.higher] || "";
-    draw(svg, "text", { x: box.left, y: 10 }, `${quality.name}${better}`);
+    draw(svg, "text", { x: box.left, y: 10 }, `${quality.column}${better}`);
     draw(svg, "text", { x: box.right, y: height - 8, "text-anchor": "end" }, `${costName}, lower is better${positive.length > 1 ? ", logarithmic" : ""}`);
 
     const sign = quality.higher ? 1 : -1;
@@ -178,7 +188,8 @@
       const group = draw(svg, "g", { class: `c${row.colour}` });
       if (lowEnd != null) draw(group, "line", { x1: cx, x2: cx, y1: y(lowEnd), y2: y(highEnd), class: "whisker" });
       const dot = draw(group, "circle", { cx, cy, r: 6, tabindex: 0 });
-      const words = `${row.label}\n${quality.name} ${short(mean)}${lowEnd == null ? "" : ` (${short(lowEnd)} – ${short(highEnd)})`}\n${costName} ${short(row.costs[cost])}`;
+      const words = `${row.label}\n${quality.column} ${short(mean)}${lowEnd == null ? "" : ` (${short(lowEnd)} – ${short(highEnd)})`}\n${costName} ${short(row.costs[cost])}`;
+      dot.setAttribute("role", "img");
       dot.setAttribute("aria-label", words.replaceAll("\n", ", "));
       for (const event of ["mouseenter", "focus"]) dot.addEventListener(event, () => showTip(words, dot.getBoundingClientRect()));
       for (const event of ["mouseleave", "blur"]) dot.addEventListener(event, hideTip);
@@ -238,7 +249,8 @@
     if (!shown.length) return empty(holder, withKey.length ? "All runs are hidden." : "No run logged a curve on images_seen.");
     const lines = shown.map((run) => ({ ...run, points: one("[data-smooth]").checked ? smoothed(run.curves[key]) : run.curves[key] }));
     const height = holder.clientWidth < 560 ? 300 : 380;
-    const { svg, width } = frame(holder, `${key} over images seen`, height);
+    const ends = lines.map((run) => `${run.label} ends at ${short(run.points.at(-1)[1])}`);
+    const { svg, width } = frame(holder, `${key} over images seen. ${ends.join("; ")}`, height);
     const box = { left: 60, right: width - 16, top: 20, bottom: height - 46 };
     const flat = lines.flatMap((run) => run.points);
     let [left, right] = [Math.min(...flat.map((p) => p[0])), Math.max(...flat.map((p) => p[0]))];
@@ -279,6 +291,7 @@
     svg.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
   }
   function drawAll() {
+    markCut();
     for (const holder of all("[data-scatter]")) if (holder.clientWidth) scatter(holder);
     const holder = one("[data-curves]");
     if (holder) curves(holder);

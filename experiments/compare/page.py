@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.compare.grouping import run_of
-from experiments.compare.numbers import arrow, millions, number, significant, titled
+from experiments.compare.numbers import arrow, column, millions, number, significant, titled
 from experiments.compare.pictures import collect
 from experiments.compare.table import Row, Table
 from experiments.compare.tiles import families, map_of_areas, map_of_masks
@@ -42,10 +42,11 @@ def render(
     environment.globals |= {
         "number": number,
         "titled": titled,
+        "column": column,
         "higher_is_better": higher_is_better,
         "anchor": anchor,
     }
-    colours = _colours(tables, runs)
+    colours = _colours(tables, runs, validation)
     shown, picture_notes = [], []
     for table in tables:
         images, note = collect(table, _PICTURE_BYTES // max(1, len(tables)))
@@ -53,7 +54,9 @@ def render(
         picture_notes.append(note)
     return environment.get_template("page.html.j2").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+        script=Markup(
+            (HERE / "page.save.js").read_text(encoding="utf-8") + (HERE / "page.js").read_text(encoding="utf-8")
+        ),
         heading=heading(tables, runs),
         notes=notes,
         tables=tables,
@@ -64,7 +67,7 @@ def render(
         maps=[map_of_masks(name, group) for name, group in families(tables).items()],
         areas=[map_of_areas(table) for table in tables],
         colours=colours,
-        definitions={name: words for table in [*tables, *validation] for name, words in table.metrics.items()},
+        definitions={name: words for table in [*validation, *tables] for name, words in table.metrics.items()},
         flat=flatten,
         behind=behind,
         data={
@@ -132,11 +135,16 @@ def anchor(name: str) -> str:
     return "definition-" + re.sub(r"[^\w-]", "-", name)
 
 
-def _colours(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, int]:
-    """One colour per method across the page; a run has the colour of its row."""
+def _colours(tables: Sequence[Table], runs: Sequence[History], validation: Sequence[Table] = ()) -> dict[str, int]:
+    """One colour per method across the page; a run, and its row of the last validation, has that of its method."""
+    rows = _rows_of_runs(tables, runs)
     labels = [row.label for table in tables for row in table.rows]
-    labels += [run.label for run in runs if run.folder not in _rows_of_runs(tables, runs)]
-    return {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
+    labels += [run.label for run in runs if run.folder not in rows]
+    colours = {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
+    for row in (row for table in validation for row in table.rows):
+        label = rows.get(row.method.run or "", row.label)
+        colours.setdefault(row.label, colours.get(label, len(colours) % COLOURS))
+    return colours
 
 
 def _rows_of_runs(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, str]:
@@ -156,7 +164,7 @@ def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, object]:
         costs = {cost.name: row.cost(cost) for cost in table.costs}
         return {"label": row.label, "colour": colours[row.label], "costs": costs, "cells": cells}
 
-    metrics = [{"name": m, "higher": higher_is_better(m)} for m in table.metrics]
+    metrics = [{"name": m, "column": column(m), "higher": higher_is_better(m)} for m in table.metrics]
     return {"name": table.name, "metrics": metrics, "rows": [point(row) for row in table.rows]}
 
 

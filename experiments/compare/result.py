@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.compare import spreadsheet, text
 from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import render
+from experiments.compare.paper import paper as table_of_a_paper
 from experiments.compare.reader import read_folders
 from experiments.compare.table import Table
 from experiments.files.write import write_text
@@ -40,7 +41,9 @@ class Page:
         return text.html(self.tables, self.notes) + text.link(self.path)
 
 
-def compare(*folders: str | Path, out: str | Path = "compare.html", notes: Sequence[str] = ()) -> Page:
+def compare(
+    *folders: str | Path, out: str | Path = "compare.html", notes: Sequence[str] = (), paper: bool = False
+) -> Page:
     """Records and training curves of some folders as one page with tables beside it: ``lit-inpaint compare``.
 
     >>> import tempfile, experiments
@@ -54,15 +57,18 @@ def compare(*folders: str | Path, out: str | Path = "compare.html", notes: Seque
         folders: Output folders of benchmarks and run folders of fit, searched at any depth.
         out: The page; the other files share its name.
         notes: Lines to show in the page's banner.
+        paper: Also write .paper.tex, the table of a paper.
 
     Raises:
         ValueError: There is nothing to compare, or results that cannot stand in one table.
     """
     records, runs = read_folders(map(Path, folders))
-    return written(records, runs, notes, Path(out))
+    return written(records, runs, notes, Path(out), paper)
 
 
-def written(records: Sequence[Record], runs: Sequence[History], notes: Sequence[str], out: Path) -> Page:
+def written(
+    records: Sequence[Record], runs: Sequence[History], notes: Sequence[str], out: Path, paper: bool = False
+) -> Page:
     """Compare and write.
 
     Raises:
@@ -72,7 +78,7 @@ def written(records: Sequence[Record], runs: Sequence[History], notes: Sequence[
         raise ValueError("nothing to compare; give output folders of `lit-inpaint benchmark` or run folders of `fit`.")
     tables = make_tables(records, runs)
     shown = [*notes, *notes_of(records, tables)]
-    return Page(write(tables, runs, shown, out), tables, [*runs], shown)
+    return Page(write(tables, runs, shown, out, paper), tables, [*runs], shown)
 
 
 def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
@@ -85,8 +91,10 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
     return notes
 
 
-def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path) -> list[Path]:
-    """Write the page, .md, .csv, .tex and, if papers are quoted, .published.csv.
+def write(
+    tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path, paper: bool = False
+) -> list[Path]:
+    """Write the page, .md, .csv, .tex and, if papers are quoted, .published.csv; on demand .paper.tex.
 
     The page is written first: it identifies the other files as ours, even after a kill between two of them.
     """
@@ -96,6 +104,8 @@ def write(tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str]
         files[".tex"] = text.latex(tables)
         if published := spreadsheet.published(tables):
             files[".published.csv"] = published
+        if paper:
+            files[".paper.tex"] = table_of_a_paper(tables)
     page = out.with_suffix(".html")
     taken = [file for suffix in files if (file := out.with_suffix(suffix)).exists()]
     if taken and not (page.is_file() and "lit-inpaint comparison" in page.read_text("utf-8", "replace")):

@@ -16,16 +16,26 @@ def gains(table: Table, baseline: str, width: int = 80) -> RichTable:
 
 
 def _fitted(name: str, grid: Grid, width: int) -> RichTable:
-    """Table without empty columns. If it is too wide, it drops the intervals, then wraps."""
-    shown = RichTable(title=name, title_justify="left")
+    """Table without empty columns, every word whole.
+
+    What is too wide goes in this order: the intervals, the headings' single line, the columns from the right, which the
+    caption then names.
+    """
     kept = [i for i in range(len(grid.head)) if i == 0 or any(row[i] not in ("-", "n/a", "") for row in grid.rows)]
     columns = [[grid.head[i], *(row[i].replace(" [", "\n[") for row in grid.rows)] for i in kept]
     if _width(columns) > width:
         columns = [[cell.partition("\n")[0] for cell in column] for column in columns]
     if _width(columns) > width:
-        columns = [[head.replace(" ↑", "\n↑").replace(" ↓", "\n↓"), *cells] for head, *cells in columns]
-    for i, (head, *_) in enumerate(columns):
-        shown.add_column(head, no_wrap=i == 0, overflow="fold")
+        columns = [[head.replace(" ", "\n"), *cells] for head, *cells in columns]
+    left_out = []
+    while len(columns) > 2 and _width(columns) > width:
+        left_out.insert(0, columns.pop()[0].replace("\n", " "))
+    caption = f"Not shown, too wide for {width} columns: {', '.join(left_out)}." if left_out else None
+    words = max(len(name), len(caption or ""))
+    shown = RichTable(title=name, title_justify="left", caption=caption, caption_justify="left")
+    shown.min_width = min(words, width)
+    for head, *_ in columns:
+        shown.add_column(head, no_wrap=True, overflow="fold")
     for line in zip(*(cells for _, *cells in columns), strict=True):
         shown.add_row(*line)
     return shown

@@ -11,6 +11,9 @@ from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts,
 from lit_inpaint.metrics import higher_is_better
 
 
+_ABSENT = "not measured"
+
+
 @dataclass
 class Cell:
     """One number. ``deviation`` is between seeds; ``best`` and ``tied`` compare it with the rest of its column."""
@@ -111,7 +114,10 @@ def columns(metrics: Mapping[str, str], rows: Sequence[Row]) -> tuple[dict[str, 
     """
     ran = [row for row in rows if not row.not_applicable]
     empty = [name for name in metrics if ran and all(row.cells[name].mean is None for row in ran)]
-    reasons = {name: _each_once([row.cells[name].reason for row in ran]) or "not measured" for name in empty}
+    reasons = {
+        name: _each_once([row.cells[name].reason for row in ran if row.cells[name].reason != _ABSENT]) or _ABSENT
+        for name in empty
+    }
     for row in rows:
         row.cells = {name: cell for name, cell in row.cells.items() if name not in reasons}
     return {name: words for name, words in metrics.items() if name not in reasons}, list(rows), reasons
@@ -158,7 +164,7 @@ def cell_of(records: Sequence[Record], name: str) -> Cell:
 
 def _why_missing(found: Sequence[MetricResult]) -> str:
     said = [metric.reason.removeprefix("n/a: ") for metric in found if metric.reason]
-    return said[0] if said else "undefined on every image" if found else "not measured"
+    return said[0] if said else "undefined on every image" if found else _ABSENT
 
 
 def _mean_by_key(seeds: Sequence[Mapping[str, float | None]]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-from experiments.compare.numbers import arrow, number
+from experiments.compare.numbers import arrow, column, number
 from experiments.compare.table import Cell, Row, Table
 from experiments.files import markup
 from experiments.records.intervals import FEW, paired_difference
@@ -50,7 +50,7 @@ def measured(table: Table, style: Style) -> Grid:
         costs = [(cost, row.cost(cost)) for cost in table.costs]
         cells = [_cell(name, row.cells[name], style) for name in table.metrics]
         rows.append([_label(row, style), *cells, *("" if n is None else cost.write(n) for cost, n in costs)])
-    return Grid([*_head(list(table.metrics), style), *(cost.heading for cost in table.costs)], rows)
+    return Grid([*head(list(table.metrics), style), *(cost.heading for cost in table.costs)], rows)
 
 
 def differences(table: Table, baseline: str, style: Style) -> Grid:
@@ -61,7 +61,7 @@ def differences(table: Table, baseline: str, style: Style) -> Grid:
         if row is not base and not (row.not_applicable or base.not_applicable):
             cells = [_difference(name, row.cells[name], base.cells[name]) for name in table.metrics]
             rows.append([_label(row, style), *cells])
-    return Grid(_head(list(table.metrics), style), rows)
+    return Grid(head(list(table.metrics), style), rows)
 
 
 def published(table: Table, style: Style) -> Grid:
@@ -71,11 +71,11 @@ def published(table: Table, style: Style) -> Grid:
     names = [name for name in names if any(name in row.metrics for row in rows)]
     cells = [[*(str(row.metrics.get(name, "")) for name in names), style.escape(row.source)] for row in rows]
     lines = [[style.escape(row.label), *line] for row, line in zip(rows, cells, strict=True)]
-    return Grid([*_head(names, style), "Source"], lines)
+    return Grid([*head(names, style), "Source"], lines)
 
 
-def _head(metrics: Sequence[str], style: Style) -> list[str]:
-    return ["Method", *(f"{style.escape(name)} {style.arrows.get(arrow(name), '')}".strip() for name in metrics)]
+def head(metrics: Sequence[str], style: Style) -> list[str]:
+    return ["Method", *(f"{style.escape(column(name))}{style.arrows.get(arrow(name), '')}" for name in metrics)]
 
 
 def _label(row: Row, style: Style) -> str:
@@ -189,7 +189,7 @@ def _latex_table(table: Table) -> str:
         f"% {table.name.splitlines()[0]}, protocol hash {table.hash}; needs \\usepackage{{booktabs}}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(title(table))}. Bold: best; underlined: the 95\,\% interval of the paired difference to the "
+        rf"\caption{{{tex(title(table))}. Bold: best; underlined: the 95\,\% interval of the paired difference to the "
         r"best holds 0.}",
         rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}",
         r"\toprule",
@@ -201,7 +201,7 @@ def _latex_table(table: Table) -> str:
         lines += [r"\midrule", rf"\multicolumn{{{len(grid.head)}}}{{l}}{{\emph{{Published, not measured here}}}} \\"]
     for row in table.protocol.published:
         values = [str(row.metrics.get(name, "")) for name in table.metrics]
-        cells = [rf"\emph{{{_tex(row.label)}}}", *values, *("" for _ in table.costs)]
+        cells = [rf"\emph{{{tex(row.label)}}}", *values, *("" for _ in table.costs)]
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
     return "\n".join(lines)
@@ -223,9 +223,9 @@ _TEX = {
 }
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
     r"""
-    >>> print(_tex("a_b & 50%"))
+    >>> print(tex("a_b & 50%"))
     a\_b \& 50\%
     """
     return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
@@ -234,8 +234,8 @@ def _tex(text: str) -> str:
 _MARKDOWN = Style(_md, "**{}**", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"})
 _WITH_INTERVALS = replace(_MARKDOWN, intervals=True)
 HTML = Style(escape, "<b>{}</b>", "{} ≈", " ± {}", "n/a: {}", {"↑": "↑", "↓": "↓"}, intervals=True)
-SCREEN = Style(str, "{}", "{}", " ± {}", "n/a", {"↑": "↑", "↓": "↓"}, intervals=True)
+SCREEN = Style(str, "{}*", "{}≈", " ± {}", "n/a", {"↑": "↑", "↓": "↓"}, intervals=True)
 LATEX = Style(
-    _tex, r"\textbf{{{}}}", r"\underline{{{}}}", r" $\pm$ {}", r"\emph{{n/a: {}}}",
+    tex, r"\textbf{{{}}}", r"\underline{{{}}}", r" $\pm$ {}", r"\emph{{n/a: {}}}",
     {"↑": r"$\uparrow$", "↓": r"$\downarrow$"},
 )  # fmt: skip

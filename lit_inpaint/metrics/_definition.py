@@ -25,12 +25,14 @@ class Quantity:
         higher_is_better: Which end of the scale wins; None where neither does.
         unit: Unit of the value: "dB", "%".
         decimals: Digits after the point in tables.
+        column: Heading of its column, as papers write it; default: the title.
     """
 
     title: str
     higher_is_better: bool | None
     unit: str = ""
     decimals: int = 4
+    column: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def defined(
     higher_is_better: bool,
     unit: str = "",
     decimals: int = 4,
+    column: str = "",
     validation: int | None = None,
     headline: bool = False,
     of_samples: bool = False,
@@ -107,7 +110,7 @@ def defined(
     Args:
         text: "<version>: <formula and what is left out>", a part of every protocol's hash. Whoever changes a value
             raises the version.
-        title, higher_is_better, unit, decimals: See :class:`Quantity`.
+        title, higher_is_better, unit, decimals, column: See :class:`Quantity`.
         validation: Place among the metrics that every validation logs; None for one that is not logged.
         headline: Whether it stands for a run where only one number is shown.
         of_samples: It takes all completions of the images, (n, B, 3, H, W), not the first alone.
@@ -124,7 +127,7 @@ def defined(
     def give(function: Callable[..., Tensor]) -> Metric:
         metric = cast(Metric, function)
         metric.definition = f"{metric.__name__}/{text}"
-        metric.quantity = Quantity(title, higher_is_better, unit, decimals)
+        metric.quantity = Quantity(title, higher_is_better, unit, decimals, column or title)
         metric.higher_is_better = higher_is_better
         metric.validation, metric.headline = validation, headline
         metric.of_set = features is not None or after_mean is not None

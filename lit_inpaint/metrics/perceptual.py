@@ -95,7 +95,7 @@ def _lpips(backbone: str, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 @defined("1: LPIPS v0.1, AlexNet, linear weights, images in [-1, 1] at their own size",
-         title="LPIPS (AlexNet)", higher_is_better=False, backbone="alexnet")  # fmt: skip
+         title="LPIPS (AlexNet)", column="LPIPS (Alex)", higher_is_better=False, backbone="alexnet")  # fmt: skip
 def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """LPIPS on AlexNet (RePaint, MAT). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,).
 
@@ -107,7 +107,7 @@ def lpips_alex(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -
 
 
 @defined("1: LPIPS v0.1, VGG16, linear weights, images in [-1, 1] at their own size",
-         title="LPIPS (VGG16)", higher_is_better=False, backbone="vgg16")  # fmt: skip
+         title="LPIPS (VGG16)", column="LPIPS (VGG)", higher_is_better=False, backbone="vgg16")  # fmt: skip
 def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """LPIPS on VGG16 (LaMa). Images (B, 3, H, W) in [-1, 1], at least 32x32 -> (B,).
 
@@ -119,7 +119,8 @@ def lpips_vgg(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
 
 
 @defined("1: LPIPS v0.1, AlexNet, linear weights, images in [-1, 1] resized to 256x256 first (bilinear, half-pixel "
-         "centres)", title="LPIPS (AlexNet) at 256", higher_is_better=False, backbone="alexnet")  # fmt: skip
+         "centres)", title="LPIPS (AlexNet) at 256", column="LPIPS (Alex, 256)", higher_is_better=False,
+         backbone="alexnet")  # fmt: skip
 def lpips_alex_up256(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """``lpips_alex`` of small images, brought to the 256x256 at which most papers measure it.
 

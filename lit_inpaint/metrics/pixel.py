@@ -44,7 +44,7 @@ def _decibel_of_mean(squared_error: float) -> float:
 
 
 @defined("1: mean |a - b| over the pixels and channels of the hole, [0, 1]; an empty hole is left out",
-         title="L1 in the hole", higher_is_better=False, validation=4)  # fmt: skip
+         title="L1 in the hole", column="L1 (hole)", higher_is_better=False, validation=4)  # fmt: skip
 def l1_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean absolute error in the hole; mmagic's 'l1 error' is 100 times this.
 
@@ -69,7 +69,7 @@ def l1_mean(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> T
 
 
 @defined("1: sum |a - b| / sum (a + b) over all pixels and channels, [0, 1]; two black images are left out",
-         title="L1 relative to the sum", higher_is_better=False)  # fmt: skip
+         title="L1 relative to the sum", column="L1 (of sum)", higher_is_better=False)  # fmt: skip
 def l1_relative_sum(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The 'L1' of AOT-GAN and the 'MAE' of EdgeConnect.
 
@@ -81,7 +81,7 @@ def l1_relative_sum(prediction: Tensor, target: Tensor, mask: Tensor | None = No
 
 
 @defined("1: sum |a - b| / sum b (b the truth) over all pixels and channels, [0, 1]; a black truth is left out",
-         title="L1 relative to the truth", higher_is_better=False)  # fmt: skip
+         title="L1 relative to the truth", column="L1 (of truth)", higher_is_better=False)  # fmt: skip
 def l1_relative_target(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The 'mae' of ICT's log.
 
@@ -106,7 +106,7 @@ def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
 
 @defined("1: 10 log10(1 / MSE) of each image over the pixels and channels of the hole, [0, 1]; an empty hole or one "
          "without error is left out",
-         title="PSNR in the hole", higher_is_better=True, unit="dB", decimals=2, validation=2,
+         title="PSNR in the hole", column="PSNR (hole)", higher_is_better=True, unit="dB", decimals=2, validation=2,
          headline=True)  # fmt: skip
 def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio in dB, in the hole only.
@@ -121,7 +121,8 @@ def psnr_hole(prediction: Tensor, target: Tensor, mask: Tensor | None = None) ->
 
 
 @defined("1: 10 log10(1 / mean of the images' MSE) over all pixels and channels, [0, 1]",
-         title="pooled PSNR", higher_is_better=True, unit="dB", decimals=2, after_mean=_decibel_of_mean)  # fmt: skip
+         title="pooled PSNR", column="PSNR (pooled)", higher_is_better=True, unit="dB", decimals=2,
+         after_mean=_decibel_of_mean)  # fmt: skip
 def psnr_pooled(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The squared error of each image; :class:`ImageMean` averages it first and takes the logarithm last.
 

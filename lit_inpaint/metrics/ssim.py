@@ -54,7 +54,8 @@ def ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
 
 
 @defined("1: uniform window 7, sample covariance, K 0.01 and 0.03, data range 1, per channel, windows inside the image "
-         "only (scikit-image's default)", title="SSIM, uniform window", higher_is_better=True)  # fmt: skip
+         "only (scikit-image's default)", title="SSIM, uniform window", column="SSIM (7x7)",
+         higher_is_better=True)  # fmt: skip
 def ssim_uniform7(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """SSIM as scikit-image computes it by default (AOT-GAN's table). Images (B, 3, H, W) in [-1, 1] -> (B,).
 

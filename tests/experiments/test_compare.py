@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from experiments.compare import screen, spreadsheet, table, text
 from experiments.compare.command import main
@@ -491,9 +493,9 @@ def test_a_metric_that_no_method_has_is_a_line_and_no_column(tmp_path: Path) -> 
     page = compare(tmp_path, out=tmp_path / "page.html")
     written = (tmp_path / "page.md").read_text()
     for said in (written, text.report(table.plain_table(read_folders([tmp_path])[0], dict.fromkeys(LISTED, "")))):
-        assert "lpips" not in (head := said.split("\n| ---")[0]) and "ssim" in head
+        assert "LPIPS" not in (head := said.split("\n| ---")[0]) and "SSIM" in head
         assert said.count("Not measured: ") == 1 and "lpips\\_alex: undefined on every image" in said
-    assert page.count("lpips_alex is not measured: undefined on every image") == 1
+    assert page.count("LPIPS (Alex) (lpips_alex) is not measured: undefined on every image</p>") == 1
     assert 'data-first="ascending" data-tip="LPIPS' not in page
     assert "n/a: undefined on every image" in page, "the SSIM of LaMa alone"
 
@@ -506,6 +508,100 @@ def test_a_narrow_screen_leaves_the_intervals_to_the_file(tmp_path: Path) -> Non
     plain = table.plain_table(read_folders([tmp_path])[0], {"psnr": ""})
     wide, narrow = (list(screen.results(plain, width).columns[1].cells) for width in (200, 40))
     assert (wide[0].startswith("24.00\n["), narrow) == (True, ["24.00"])
+
+
+def folder_of_seven(tmp_path: Path) -> Path:
+    """The quickstart's table: seven methods, four metrics, four costs."""
+    names = ("psnr_hole", "ssim", "l1_hole", "lpips_alex")
+    definition = DEFINITION | {"metrics": dict.fromkeys(names, "/1")}
+    for number in range(7):
+        values = {metric: spread(20.0 - number, 0.1) for metric in reversed(names)}
+        write_record(
+            tmp_path, f"ContextEncoder{number}", values, protocol={"definition": definition}, network_calls=1.0
+        )
+    return tmp_path
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_a_terminal_of_any_width_shows_whole_words_and_names_what_it_leaves_out(tmp_path: Path, width: int) -> None:
+    (one,) = make_tables(read_folders([folder_of_seven(tmp_path)])[0])
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(screen.results(one, width))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= width
+    words = {word for line in shown.splitlines() for word in re.findall(r"[^\s│┃━─┏┓┡┩└┘┳╇┴┼┬]+", line)}
+    assert {"ContextEncoder0", "20.00*", "(hole)↑"} <= words
+    headings = {"SSIM↑", "LPIPS", "(Alex)↓", "calls", "parameters", "memory"}
+    left_out = " ".join(shown.split()).partition("Not shown, too wide")[2]
+    assert {word for word in headings if word not in words} <= set() or left_out
+    assert all(word in words or word in left_out for word in headings)
+    assert ("memory" in left_out) == (width <= 100)
+
+
+def test_the_protocols_first_metric_orders_the_table_whatever_the_order_of_the_record(tmp_path: Path) -> None:
+    (one,) = make_tables(read_folders([folder_of_seven(tmp_path)])[0])
+    assert list(one.metrics) == ["psnr_hole", "ssim", "l1_hole", "lpips_alex"]
+    assert [row.label for row in one.rows] == [f"ContextEncoder{number}" for number in range(7)]
+
+
+def test_compare_shows_the_table_of_the_terminal_and_no_escapes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    compare(folder_of_seven(tmp_path), out=tmp_path / "page.html")
+    said = capsys.readouterr().out
+    assert "PSNR (hole)↑" in said and "\\_" not in said and "| ---" not in said
+    assert "PSNR (hole)↑" in (tmp_path / "page.md").read_text()
+
+
+def test_parameters_are_those_of_the_networks_that_complete_and_the_rest_stands_beside(tmp_path: Path) -> None:
+    counts = {"generator": 4_000_000, "discriminator_local": 1_000_000, "discriminator_global": 500_000, "features": 7}
+    write_record(tmp_path, "GLCIC", {"psnr": spread(24)}, method={"parameters": counts})
+    write_record(
+        tmp_path, "DSI", {"psnr": spread(23)}, method={"parameters": {"vqvae": 1_000_000, "texture": 2_000_000}}
+    )
+    page = compare(tmp_path, out=tmp_path / "page.html")
+    (one,) = make_tables(read_folders([tmp_path])[0])
+    cost = next(cost for cost in COSTS if cost.name == "parameters")
+    assert [row.cost(cost) for row in one.rows] == [4_000_000, 3_000_000]
+    assert page.count("+ 1.50 M to train") == 1 and page.count("to train</span>") == 1
+
+
+def test_the_last_validation_has_definitions_and_the_colour_of_its_method(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_record(tmp_path, "Telea", {"psnr": spread(24)})
+    write_record(tmp_path, "Mine", {"psnr": spread(23)}, method={"run": str(run)})
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"method": "LaMa", "val_protocol_hash": "f" * 64}))
+    (run / "metrics.csv").write_text("images_seen,step,val/psnr,val/l1_hole,val/oddity\n64,1,20,0.1,3\n")
+    page = compare(tmp_path, out=tmp_path / "page.html")
+    assert "hold no definition" not in page and "mean |a - b| over the pixels" in page
+    assert "Logged by the method as val/oddity." in page
+    dots = re.findall(r'class="dot (c\d+)"></span>([^<]+)', page)
+    assert {colour for colour, label in dots if label in ("Mine", "run")} == {"c1"}, dots
+
+
+def test_the_table_of_a_paper_marks_best_and_second_and_states_protocol_and_hash(tmp_path: Path) -> None:
+    values = {"A": (25.0, 0.3), "B": (26.0, 0.1), "C": (24.0, 0.2)}
+    definition = DEFINITION | {"metrics": {"psnr": "/1", "lpips_alex": "/1"}}
+    for label, (psnr, lpips) in values.items():
+        metrics = {"psnr": spread(psnr), "lpips_alex": spread(lpips, 0.01)}
+        write_record(tmp_path, label, metrics, protocol={"definition": definition, "mask": "Wide_1()"})
+    half = {"psnr": spread(30.0, n=30), "lpips_alex": spread(0.0, n=30)}
+    write_record(tmp_path, "Half_done", half, protocol={"definition": definition, "mask": "Wide_1()"})
+    assert main([str(tmp_path), "--out", str(tmp_path / "page.html"), "--paper"]) == 0
+    written = (tmp_path / "page.paper.tex").read_text()
+    assert r"B & \textbf{26.00} & \textbf{0.1000} & 4.05 M \\" in written
+    assert r"A & \underline{25.00} & 0.3000 & 4.05 M \\" in written
+    assert r"C & 24.00 & \underline{0.2000} & 4.05 M \\" in written
+    assert r"Half\_done & 30.00 & 0.0000 &" in written, "a part of the images does not compete"
+    assert r"Method & PSNR$\uparrow$ & LPIPS (Alex)$\downarrow$ & Parameters \\" in written
+    whole = hash_of(definition)
+    assert (
+        f"protocol wide, hash {whole[:16]}: 100 images at 256x256 pixels, masks Wide\\_1(); the composite is" in written
+    )
+    compare(tmp_path, out=tmp_path / "other.html")
+    assert not (tmp_path / "other.paper.tex").exists()
 
 
 # ---- the page in a browser -----------------------------------------------------------------------------------------
