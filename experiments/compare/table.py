@@ -10,7 +10,6 @@ from experiments.records.intervals import FEW, mean_interval, paired_difference
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record
 from lit_inpaint.metrics import higher_is_better
 
-
 _ABSENT = "not measured"
 
 

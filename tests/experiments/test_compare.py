@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -698,5 +699,48 @@ def test_the_page_sorts_slides_and_fits_laptop_and_phone(tmp_path: Path, browser
         assert page.inner_text("[data-title]") == NAMES[1]
         page.keyboard.press("Escape")
         assert not page.locator(".viewer").is_visible()
+        assert problems == []
+        context.close()
+
+
+@pytest.mark.slow
+def test_nothing_is_cut_off_without_a_sign_and_every_chart_is_a_file(tmp_path: Path, browser: Any) -> None:
+    page_file = tmp_path / "page.html"
+    out = full_folder(tmp_path, methods=9, images=2)
+    compare(out, out=page_file)
+    for width in (1366, 1920, 390):
+        context = browser.new_context(viewport={"width": width, "height": 800}, offline=True, accept_downloads=True)
+        page = context.new_page()
+        problems = watch(page)
+        page.goto(page_file.as_uri())
+        cut, hints = (page.locator(f"main {selector}").first for selector in (".scroll", ".hint"))
+        overflows = cut.evaluate("box => box.scrollWidth > box.clientWidth + 1")
+        assert overflows == (width == 390)
+        assert hints.is_visible() == overflows == ("cut" in str(cut.get_attribute("class")))
+        cut.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+        page.wait_for_function("!document.querySelector('main .scroll').classList.contains('cut')")
+
+        strip = page.locator(".strip").first
+        tops = {round(figure.bounding_box()["y"]) for figure in strip.locator("figure").all()}
+        assert len(tops) == 1, "one row"
+        place = strip.locator("figure").first.bounding_box()["x"]
+        strip.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+        assert strip.locator("figure").first.bounding_box()["x"] == pytest.approx(place, abs=1), "the input stays"
+        strip.focus()
+
+        for chart in ("[data-scatter]", "[data-curves]"):
+            with page.expect_download() as svg:
+                page.click(f"{chart} .save button:has-text('SVG')")
+            drawing = ElementTree.parse(svg.value.path()).getroot()
+            assert drawing.tag.endswith("svg") and "class" in drawing.find(".//{*}g").attrib
+            with page.expect_download() as pdf:
+                page.click(f"{chart} .save button:has-text('PDF')")
+            content = Path(pdf.value.path()).read_bytes()
+            assert pdf.value.suggested_filename.endswith(".pdf") and content.startswith(b"%PDF-1.4")
+            start = int(content.rpartition(b"startxref\n")[2].split()[0])
+            assert content[start:].startswith(b"xref")
+            for number, line in enumerate(content[start:].splitlines()[3:8], 1):
+                assert content[int(line[:10]) :].startswith(b"%d 0 obj" % number)
+            assert b"NaN" not in content and b"undefined" not in content
         assert problems == []
         context.close()
