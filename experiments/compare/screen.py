@@ -1,5 +1,7 @@
 """Tables in a terminal."""
 
+import re
+
 from rich.table import Table as RichTable
 
 from experiments.compare.table import Table
@@ -26,8 +28,8 @@ def _fitted(name: str, grid: Grid, width: int) -> RichTable:
     if _width(columns) > width:
         columns = [[cell.partition("\n")[0] for cell in column] for column in columns]
     if _width(columns) > width:
-        columns = [[head.replace(" ", "\n"), *cells] for head, *cells in columns]
-    left_out = []
+        columns = [[re.sub(r" (?=\()|(?<=/) ", "\n", head), *cells] for head, *cells in columns]
+    left_out: list[str] = []
     while len(columns) > 2 and _width(columns) > width:
         left_out.insert(0, columns.pop()[0].replace("\n", " "))
     caption = f"Not shown, too wide for {width} columns: {', '.join(left_out)}." if left_out else None
