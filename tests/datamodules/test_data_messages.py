@@ -17,7 +17,10 @@ from lit_inpaint.load import stage_classes
 
 ROOT = Path(__file__).parents[2]
 # Of Lightning's command line, of argparse, of SLURM's sbatch, of a form shown; `assemble` makes two.
-FOREIGN = {"--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler"}
+FOREIGN = {
+    "--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler",
+    "--version", "--KEY", "--trainer.KEY", "--seed_everything", "--ipc",
+}  # fmt: skip
 
 
 def trees(*packages: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -53,8 +56,10 @@ def test_every_option_that_is_named_anywhere_is_one_of_a_command():
     options |= {f"--trainer.{name}" for name in inspect.signature(L.Trainer).parameters}
     for kind, classes in {"model": [*stage_classes().values()], "data": classes_of(datamodules)}.items():
         for name in arguments_of(classes):
-            options |= {f"--{kind}.init_args.{name}", f"--{name}"}  # in full, and in examples of the agent's forms
-    assert not {option: files for option, files in named.items() if option not in options}
+            options |= {f"--{kind}.init_args.{name}", f"--{kind}.{name}"}  # in full, and as fit takes it too
+            options.add(f"--{name}")  # in examples of the agent's forms
+        options |= {f"--{kind}.help", f"--{kind}.KEY"}
+    assert not [(option, files) for option, files in named.items() if option not in options]
     assert len(named) > 50 and {"--bands", "--white-level", "--mask-alpha"} <= set(named)
 
 
