@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # Of Lightning's command line, of argparse, of SLURM's sbatch, of a form shown; `assemble` makes two.
 FOREIGN = {
     "--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler",
-    "--version", "--KEY", "--trainer.KEY", "--seed_everything", "--ipc",
+    "--version", "--KEY", "--trainer.KEY", "--seed_everything", "--ipc", "--upgrade", "--metod", "--random_stroke",
 }  # fmt: skip
 
 
