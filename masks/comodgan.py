@@ -18,7 +18,7 @@ class CoModGANMask(MaskGenerator):
 
     A mask without a hole, or of nothing else, is redrawn. The three numbers are the arguments of ``MultiFill`` and
     ``RandomBrush`` as the programs write them: 10, 5, 20 in CoModGAN, MI-GAN and PixelHacker; 5, 3, 9 (large) and
-    3, 2, 4 (small) in MAT at 512, 4, 2, 8 and 2, 2, 3 at 256. FcF's ``hole_range`` makes 8, 4, 16 of CoModGAN's.
+    3, 2, 4 (small) in MAT at 512, 4, 2, 8 and 2, 2, 3 at 256. FcF's ``hole_range`` makes 7, 3, 15 of CoModGAN's.
 
     >>> mask = CoModGANMask()(256, 256, np.random.default_rng(0))
     >>> f"{mask.mean():.0%} hole"

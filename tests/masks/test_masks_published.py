@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from experiments.catalogue.masks import recipe_of
-from masks import LaMaThick, MaskFolder, RePaintWide, SquareCrop, Wide
+from masks import AreaBounded, CoModGANMask, LaMaThick, MaskFolder, RePaintWide, SquareCrop, Wide
 from masks.build import build
 from masks.fixed import FixedSet
 from tests.support.published_masks import COUNT, FIXTURE, PUBLISHED, commit, drawn, gap, measured
@@ -45,6 +45,16 @@ def test_a_law_agrees_with_the_published_generator(name: str) -> None:
         for key, values in found.items():
             assert ks_2samp(values, theirs[key]).pvalue > 0.05, key
             assert gap(theirs[key], KEPT[name][key]) < 1e-3, key
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if "numbers" in KEPT[name]])
+def test_a_yaml_has_the_numbers_of_its_program(name: str) -> None:
+    law = build(recipe_of(name)["mask"])
+    share = 1.0
+    if isinstance(law, AreaBounded):  # the program takes the sum of its hole range, at most 1, of each number
+        share, law = law.low + law.high, law.generator
+    assert isinstance(law, CoModGANMask) and law.size == SIZES[name]
+    assert [law.small, law.large, law.strokes] == [int(share * number) for number in KEPT[name]["numbers"]]
 
 
 def test_repaints_wide_files_agree_with_the_law_named_after_them_and_not_with_lamas_weights() -> None:

@@ -10,6 +10,7 @@ with its commit in .commit. Nothing of the programs is kept.
 import importlib.util
 import json
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -134,6 +135,13 @@ def commit(public: Path, name: str) -> str:
     return (checkout(public, name) / ".commit").read_text()[:7]
 
 
+def numbers(public: Path, name: str) -> dict[str, list[int]]:
+    """The three numbers of ``RandomMask``, where the law has them."""
+    text = (checkout(public, name) / PUBLISHED[name].file).read_text()
+    found = [int(number) for number in re.findall(r"int\((\d+) \* coef\)", text)]
+    return {"numbers": found} if found else {}
+
+
 def drawn(public: Path, name: str, count: int = COUNT) -> Iterator[np.ndarray]:
     """Masks of a published law from seed 0."""
     draw = PUBLISHED[name].make(checkout(public, name) / PUBLISHED[name].file)
@@ -175,6 +183,7 @@ def main() -> None:
         law, shares = PUBLISHED[name], measured(drawn(public, name))
         kept[name] = {
             "source": f"github.com/{law.repository} at {commit(public, name)}, {law.file}",
+            **numbers(public, name),
             **{key: [round(float(q), 5) for q in np.quantile(values, LEVELS)] for key, values in shares.items()},
         }
         print(name, {key: round(float(values.mean()), 4) for key, values in shares.items()}, flush=True)
