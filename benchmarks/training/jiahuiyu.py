@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 from torch.optim import Adam
 
 from benchmarks.published import checkout, stand_in
@@ -18,10 +19,11 @@ from lit_inpaint.methods.deepfillv2 import weights as deepfillv2_weights
 from masks.convention import InpaintingBatch
 
 
-def jiahuiyu(public: Path, guided: bool = False, shared: bool = False) -> Pair:
+def jiahuiyu(public: Path, guided: bool = False, shared: bool = False, fresh: bool = False) -> Pair:
     """One step of the discriminator and then one of the generator, on one batch where the program reads two.
 
-    ``shared``: with the program's one AdamOptimizer for both (train.py 63-65).
+    ``shared``: with the program's one AdamOptimizer for both (train.py 63-65). ``fresh``: from its random vectors u.
+    The backward pass of its spectral norm reads u after the pass has assigned the next one: the same once settled.
     """
     checkout(public, "JiahuiYu/generative_inpainting", "inpaint_ops.py")
     root = checkout(public, "JiahuiYu/neuralgym", "neuralgym/ops/gan_ops.py")
@@ -57,6 +59,8 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False) -> Pair:
     session = tf.Session()
     session.run(tf.global_variables_initializer())
     vectors = [v for v in tf.global_variables() if v.name.endswith("kernel_sn/u:0")]
+    if not fresh:
+        _settle(session, vectors, d_vars)
     generator, discriminator = Variables(session, g_vars), Variables(session, d_vars, vectors)
     optimizers = [Adam(x.parameters(), 1e-4, (0.5, 0.999)) for x in (generator, discriminator)]
 
@@ -80,6 +84,13 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False) -> Pair:
     return Pair(ours, batch, networks, convert, step)  # type: ignore[arg-type]
 
 
+def _settle(session: Any, vectors: list[Any], trained: list[Any]) -> None:
+    kernels = {v.name: v for v in trained}
+    for vector in vectors:
+        kernel = session.run(kernels[vector.name.replace("kernel_sn/u", "kernel")])
+        vector.load(np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), full_matrices=False)[2][:1], session)
+
+
 def jiahuiyu_sketch(public: Path) -> Pair:
     """``guided: True``: edges in the hole as a sixth input, and shown to the discriminator."""
     return jiahuiyu(public, guided=True)
@@ -88,3 +99,8 @@ def jiahuiyu_sketch(public: Path) -> Pair:
 def jiahuiyu_shared(public: Path) -> Pair:
     """With the program's own Adam."""
     return jiahuiyu(public, shared=True)
+
+
+def jiahuiyu_fresh(public: Path) -> Pair:
+    """With its random vectors."""
+    return jiahuiyu(public, fresh=True)

@@ -31,7 +31,7 @@ VARIANTS = {
     "gans": ("boyuanjiang", "nipponjo_in_place", "aotgan_fresh"),
     "mmagic": ("mmagic_aot_own", "mmagic_pconv"),
     "daa233": ("daa233_own",),
-    "jiahuiyu": ("jiahuiyu_shared",),
+    "jiahuiyu": ("jiahuiyu_shared", "jiahuiyu_fresh"),
     "partial_conv": ("naoto0804_bias", "naoto0804_tv", "naoto0804_pixels"),
     "lama": ("lama_train_mode",),
     "ict": ("ict_transformer_tokens",),
