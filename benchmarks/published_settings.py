@@ -231,7 +231,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list) or isinstance(other, list):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     numbers = all(isinstance(value, int | float) for value in (one, other))
-    return abs(one - other) <= 1e-12 * abs(one) + 1e-15 if numbers else one == other
+    return bool(abs(one - other) <= 1e-12 * abs(one) + 1e-15 if numbers else one == other)
 
 
 def problems(published: dict[str, Any]) -> list[str]:
