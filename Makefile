@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow mutations reliability lint bench gpu bench-check clean
+.PHONY: help install quickstart figures test test-slow mutations reliability lint bench gpu bench-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -41,6 +41,9 @@ reliability: install  ## kills, signals, flipped bits, torn journals, double sta
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+figures: install  ## the README's picture of the page, from runs/quickstart; the commit stands in its EXIF
+	$(BIN)/python -m benchmarks.figures
 
 PUBLISHED := $(if $(PUBLIC),--public $(PUBLIC))
 
