@@ -34,7 +34,7 @@ _TRAINING_ONLY = ("discriminator", "features")  # networks of losses: no image i
 
 
 def _parameters(record: Record) -> int | None:
-    """Of the networks that complete an image."""
+    """Parameters of the networks that complete an image."""
     counts = record.method.parameters
     if counts is None or record.not_applicable:
         return None
