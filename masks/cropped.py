@@ -17,6 +17,11 @@ class SquareCrop(MaskGenerator):
     ``crop_min_overlap`` of 1): the crop begins anywhere from one crop before the hole's far end up to that end. An
     evaluation that resizes the shorter side draws on each picture and crops the image where the mask is cropped.
 
+    >>> from masks import LaMaThin
+    >>> mask = SquareCrop(LaMaThin(cap=1))(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '35% hole'
+
     Args:
         generator: Law of the masks on the picture. Not capped there: ``cap`` counts in the crop.
         aspect: Width over height of the picture, where it is not an image of an evaluation.

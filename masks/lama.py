@@ -260,7 +260,7 @@ class LaMaThick(_LaMaEvaluation):
 
 @dataclass(frozen=True)
 class Wide(LaMaThick):
-    """RePaint's Wide: LaMa's thick evaluation law at 256.
+    """RePaint's Wide by the paper: LaMa's thick evaluation law at 256. By its files: :class:`masks.RePaintWide`.
 
     >>> mask = Wide()(256, 256, np.random.default_rng(0))
     >>> f"{mask.mean():.0%} hole"

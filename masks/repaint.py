@@ -102,6 +102,10 @@ class RePaintWide(MaskGenerator):
     comes closer than 10 pixels to a side, LaMa's margin at 256: nothing was cropped after drawing. Within each kind
     the hole shares are those of LaMa's law.
 
+    >>> mask = RePaintWide()(256, 256, np.random.default_rng(0))
+    >>> f"{mask.mean():.0%} hole"
+    '2% hole'
+
     Args:
         size: Shorter side for which the pixels are meant; others get them in proportion.
         cap: Largest hole share; masks above it are redrawn, of the same kind. 1 disables the cap.

@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # of the generators that need some; a 
     "Augmented": {"generator": {"class_path": "masks.CenterRectangle", "init_args": {"height": 0.25}}},
     "Inset": {"generator": "masks.rectangles.CenterRectangle"},
     "MaskFolder": {"root": "drawn"},
+    "SquareCrop": {"generator": {"class_path": "masks.LaMaThick", "init_args": {"cap": 1}}},
     "Mixture": {"generators": ["Half", {"class_path": "Text"}], "weights": [1, 2]},
 }
 LAW = """
