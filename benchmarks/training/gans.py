@@ -69,9 +69,14 @@ def pathak22(public: Path, judge_again: bool = False) -> Pair:
         return {"discriminator_loss": of_real + of_fake, "adversarial": adversarial}
 
     ours = ContextEncoder(
-        width=8, bottleneck=50, l2_weight=weight**2 if judge_again else weight, adversarial_weight=1 - weight,
-        learning_rate=rate, discriminator_learning_rate=2e-4,
-    )  # fmt: skip
+        width=8,
+        bottleneck=50,
+        l2_weight=weight**2 if judge_again else weight,
+        adversarial_weight=1 - weight,
+        learning_rate=rate,
+        discriminator_learning_rate=2e-4,
+        variant="boyuanjiang" if judge_again else "official",
+    )
 
     def convert(states: dict[str, State]) -> State:
         parts = (("generator", "boyuanjiang"), ("discriminator", "boyuanjiang_discriminator"))
