@@ -148,7 +148,7 @@ def nipponjo(public: Path, networks: str = "networks", in_place: bool = False) -
 def aotgan(public: Path, fresh: bool = False) -> Pair:
     """researchmm/AOT-GAN-for-Inpainting: ``Trainer.train`` of src/trainer/trainer.py.
 
-    Its discriminator advances the power iteration three times a step, ours twice: nothing once that has settled.
+    Its discriminator advances the power iteration three times per step, ours twice: nothing once that has settled.
     ``fresh``: from torch's random vectors.
     """
     checkout(public, "researchmm/AOT-GAN-for-Inpainting", "trainer/trainer.py")

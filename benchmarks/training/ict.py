@@ -83,7 +83,7 @@ def ict_upsampler(public: Path) -> Pair:
     )  # fmt: skip
     with eighth():
         trainer = model.InpaintingModel(config)
-    settle(trainer.discriminator)  # it passes three times a step
+    settle(trainer.discriminator)  # it passes three times per step
     image, mask, colours = _levels(), unequal(64), _palette()
     tokens = palette.quantise(palette.down_sample(image, GRID), colours)
     prior = palette.enlarge(tokens, colours, GRID, 64)
