@@ -52,8 +52,12 @@ class TrainingSet(Dataset[InpaintingBatch]):
         epoch, index = key if isinstance(key, tuple) else (0, key)  # an index alone: Lightning's overfit_batches
         pixels, name = self.read(index % len(self.files))
         cropped = self.transform(pixels, keyed_rng(self.seed, "crop", epoch, index))
-        if not is_picture(cropped):  # a member of OneOf so rare that check_augment has not drawn it
-            raise ValueError(f"augment made {cropped.dtype} {cropped.shape} of {name}; expected uint8 (H, W, 3).")
+        if not is_picture(cropped) or cropped.shape[:2] != (
+            self.size,
+            self.size,
+        ):  # so rare that check_augment missed it
+            made = f"augment or augment_after_crop made {cropped.dtype} {cropped.shape} of {name}"
+            raise ValueError(f"{made}; expected uint8 ({self.size}, {self.size}, 3).")
         mask = self.mask(self.size, self.size, keyed_rng(self.seed, "mask", epoch, index))
         return InpaintingBatch(to_image(cropped), to_mask(mask), name)
 

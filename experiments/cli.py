@@ -3,7 +3,6 @@
 import argparse
 import dis
 import importlib.util
-import logging
 import os
 import re
 import sys
@@ -109,10 +108,15 @@ def main(argv: list[str] | None = None) -> None:
     if argv[0] != "doctor":  # which names every clash, and imports no more of ours than it can
         _check_own_packages()
         argv = _take_imports(argv)
+        if not argv or argv[0] in {"-h", "--help", "help"}:
+            print(help_text(), end="")
+            sys.exit(0)
     command, *rest = argv or ["help"]
     if command in modules and rest in (["-h"], ["--help"]) and (parser := _options(modules[command], command)):
         print(parser.format_help(), end="")
         sys.exit(0)
+    from lit_inpaint.options import show_messages
+
     show_messages()
     if command not in modules:
         from masks.nearest import nearest
@@ -207,22 +211,6 @@ def reason_of(error: Exception) -> str:
     """Message of an error; one from a DataLoader worker carries its traceback, which ends with the reason."""
     name = type(error).__name__
     return str(error).rpartition(f"{name}: ")[2] if str(error).startswith(f"Caught {name} in") else str(error)
-
-
-class _Messages(logging.Handler):
-    """What our packages log, on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(f"lit-inpaint: {record.getMessage()}", file=sys.stderr, flush=True)
-
-
-def show_messages() -> None:
-    """From Python, logging is the caller's; a command shows what its functions log."""
-    for package in ("lit_inpaint", "experiments"):
-        logger = logging.getLogger(package)
-        logger.setLevel(logging.INFO)
-        if not any(isinstance(handler, _Messages) for handler in logger.handlers):
-            logger.addHandler(_Messages())
 
 
 def fail(message: str) -> None:

@@ -7,12 +7,13 @@ from typing import Any, Literal, TypeGuard
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 import lit_inpaint.methods
 from lit_inpaint import hub, plugins, renamed
-from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer
+from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer, refuse_unfit
 from lit_inpaint.classical import Plain, plain
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
@@ -198,12 +199,14 @@ def _with_weights(name: str, path: Path) -> InpaintingModule:
     if not issubclass(cls, Plain):
         raise ValueError(f"{name} is no plain network: its checkpoint names its class, so give {path} alone.")
     method = cls()
-    content: Any = load_file(path) if path.suffix == ".safetensors" and path.is_file() else read_tensors(path)
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" and path.is_file() else read_tensors(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())}).") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state dict; write one with torch.save(network.state_dict(), path).")
-    if problems := fits(state, method.network.state_dict()):
-        raise ValueError(f"{path} does not fit {name}: {len(problems)} differences, first: {problems[0]}.")
+    refuse_unfit(state, method.network.state_dict(), path, name)
     method.network.load_state_dict(state)
     method.loaded_weights = "raw"
     return method
@@ -261,13 +264,15 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
     """
     labels: dict[str, str] = {}
     for given in methods:
-        label, equals, method = given.partition("=") if not Path(given).is_file() else ("", "", given)
+        whole = Path(given).is_file() or plugins.with_file(given)  # a file's name may hold a =
+        label, equals, method = ("", "", given) if whole else given.partition("=")
         label, method = (label, method) if equals else ("", given)
         path = Path(method)
         if at := hub.address(method):
             at = hub.pinned(at)
             class_of(hub.checkpoint_of(at, weights), at)
-            label, method = label or at.name.partition("/")[2], str(at)
+            repository = at.name.partition("/")[2]
+            label, method = label or (f"{repository}-raw" if weights == "raw" else repository), str(at)
         elif not plugins.with_file(method) and (path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file()):
             name = read_checkpoint(path)["method"]
             in_run = path.parent.name == "checkpoints"
@@ -276,7 +281,8 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
             label = label or "-".join(filter(None, [name, run, step, "raw" if weights == "raw" else ""]))
         else:
             load_method(method)  # says what is wrong with the name
-            label = label or method
+            own = plugins.with_file(method)
+            label = label or (f"{own[0].rpartition('.')[2]}-{own[1].stem}" if own else method)
         labels[method] = unique_label(label, method, labels)
     return labels
 

@@ -1,6 +1,7 @@
-"""The parser of every command but fit's: a user error is one line, and a misspelt option names its nearest."""
+"""How commands are spoken to and speak: the parser of all but fit, doctor and the quickstart, and their messages."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -34,3 +35,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         named = "Allowed:" in message or "Did you mean" in message
         raise ValueError(message if named else f"{message}; `{self.prog} --help` shows every option.")
+
+
+class _Messages(logging.Handler):
+    """What our packages log, on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"lit-inpaint: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
+def show_messages() -> None:
+    """From Python, logging is the caller's; a command shows what its functions log."""
+    for package in ("lit_inpaint", "experiments"):
+        logger = logging.getLogger(package)
+        logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, _Messages) for handler in logger.handlers):
+            logger.addHandler(_Messages())

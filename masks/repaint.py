@@ -114,6 +114,10 @@ class RePaintWide(MaskGenerator):
     size: int = 256
     cap: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0 < self.cap <= 1:
+            raise ValueError(f"RePaintWide got cap={self.cap:g}; expected a share above 0, at most 1.")
+
     @cached_property
     def _mixture(self) -> Mixture:
         kinds = LaMaStrokes((1, 5), length=200, width=100, size=self.size), LaMaBoxes((1, 3), size=self.size)

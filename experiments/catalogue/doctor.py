@@ -35,7 +35,11 @@ class Finding(NamedTuple):
 
 
 def main(argv: list[str]) -> int:
-    argparse.ArgumentParser(prog="lit-inpaint doctor", description=__doc__).parse_args(argv)
+    parser = argparse.ArgumentParser(prog="lit-inpaint doctor", description=__doc__)
+    parser.add_argument(
+        "--import", action="append", help=argparse.SUPPRESS
+    )  # any command takes it; nothing is imported
+    parser.parse_args(argv)
     faults = 0
     for finding in _findings():
         print(finding, flush=True)

@@ -29,13 +29,18 @@ def sentence(table: Table) -> str:
     )
 
 
+def _count(count: float | None) -> str:
+    """Parameters; a dash where they are unknown."""
+    return "--" if count is None else _PARAMETERS.write(count)
+
+
 def _table(table: Table) -> str:
     metrics = list(table.metrics)
     marks = {metric: _marks(metric, [row.cells[metric] for row in table.rows]) for metric in metrics}
     counts = [row.cost(_PARAMETERS) for row in table.rows]
     shown = any(counts)
     rows = [
-        [tex(row.label), *(marks[metric][i] for metric in metrics), *([_PARAMETERS.write(counts[i] or 0)] * shown)]
+        [tex(row.label), *(marks[metric][i] for metric in metrics), *([_count(counts[i])] * shown)]
         for i, row in enumerate(table.rows)
     ]
     return "\n".join(

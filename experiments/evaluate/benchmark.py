@@ -27,6 +27,7 @@ from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint.metrics import definition
+from lit_inpaint.options import show_messages
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
@@ -140,7 +141,7 @@ def _run_on_many(
     done = [0] * len(jobs)
     for device in devices:
         free.put(device)
-    with ProcessPoolExecutor(len(devices), mp_context=context) as pool:
+    with ProcessPoolExecutor(len(devices), context, show_messages) as pool:
         futures: list[Future[Record]] = [
             pool.submit(_evaluate_on_free_device, number, job, free, told) for number, job in enumerate(jobs)
         ]

@@ -127,8 +127,8 @@ def shortened(hashes: dict[str, str]) -> dict[str, Any]:
 
 
 def _without_path(mask: MaskGenerator) -> str:
-    """The mask distribution as text; for a folder of files only its last path component."""
-    return re.sub(r"root='[^']*[/\\\\]([^'/\\\\]*)'", r"root='\1'", repr(mask))
+    """The mask distribution as text; of folders and lists of files only the last path component."""
+    return re.sub(r"""\b(root|names)=(['"]).*?([^/\\]*?)\2""", r"\1=\2\3\2", repr(mask))
 
 
 def protocol_hash(

@@ -27,6 +27,7 @@ from lit_inpaint import hub
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.options import show_messages
 from lit_inpaint.windows import complete_pixels, windows_of
 from masks.files import read_mask
 
@@ -175,6 +176,7 @@ _worker: tuple[InpaintingModule, Run]
 
 def _start_worker(run: Run) -> None:
     global _worker
+    show_messages()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // run.arguments.workers))
     _worker = load_method(run.arguments.method, run.arguments.weights, run.arguments.device), run
 

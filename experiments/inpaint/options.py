@@ -12,7 +12,7 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
         prog="lit-inpaint inpaint",
         description="Fill the holes in an image, or in all images of a folder. Known pixels stay unchanged.",
         epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
-        "mask file is used for all images.",
+        "mask file is used for all images. `lit-inpaint inpaint --method NAME --help` shows the guides of methods too.",
     )
     p.add_argument("--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, or hf://user/name")
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")

@@ -23,7 +23,8 @@ def text_of(record: Record) -> str:
     content = asdict(record)
     del content["path"]
     later = [(content["method"], key) for key in ("outputs", "repository", "revision")]
-    for part, key in ((content["protocol"], "data"), (content, "network_calls"), *later):
+    later += [(content["protocol"], key) for key in ("data", "mask_set")]
+    for part, key in ((content, "network_calls"), *later):
         if part.get(key) is None:
             part.pop(key, None)
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

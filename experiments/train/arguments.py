@@ -32,7 +32,7 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     before = [_said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
     if given.ckpt_path and given.ckpt_path not in {"last", "auto", "best", "hpc", "null"}:
         if not Path(given.ckpt_path).is_file():
-            hub = " Nothing of the Hub can be resumed: `lit-inpaint pull` it, and give the file to --init_from."
+            hub = " `lit-inpaint pull` it first, and give the file" + (" to --init_from." if command == "fit" else ".")
             raise ValueError(f"there is no checkpoint {given.ckpt_path}.{hub if '://' in given.ckpt_path else ''}")
         before.insert(0, _said_by_checkpoint(Path(given.ckpt_path), command))
     configs = [word for said in before if said for word in ("--config", json.dumps(said))]
@@ -126,7 +126,7 @@ def config_text(value: str, fitting: bool) -> str:
     saved = read_saved(path, run.folder)
     for key in () if fitting or not isinstance(saved["trainer"], dict) else ("logger", "callbacks"):
         saved["trainer"].pop(key, None)
-    return json.dumps(saved)
+    return f" {json.dumps(saved)}"  # the blank marks what is saved: parser.py replaces no variables in it
 
 
 def _of_agent(word: str) -> str:

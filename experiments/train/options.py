@@ -15,7 +15,7 @@ def prepare(names: Sequence[str] = (), about: Sequence[str] = ()) -> Parser:
     p = Parser(
         prog="lit-inpaint prepare",
         description="Check a data set's folder and write the lists of its splits. Nothing is downloaded.",
-        epilog="\n\n".join([*about, OTHER]),
+        epilog="\n\n".join([*(about or ["`lit-inpaint prepare NAME --help` lists every data set and split."]), OTHER]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("name", metavar="NAME", help=", ".join(names) or "class name of a published data set")

@@ -33,7 +33,7 @@ def _read(text: str) -> Any:
     """A file, a nested one too, with the class paths of before and with variables; a saved configuration, which comes
     as JSON, has had its variables replaced: a ``$`` that is left belongs to a name."""
     content = _load(renamed.class_paths(text))
-    return content if text.startswith('{"') else deferred(content)
+    return content if text.startswith(' {"') else deferred(content)
 
 
 set_loader(MODE, _read, get_loader_exceptions("yaml"))

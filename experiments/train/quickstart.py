@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> None:
     p = argparse.ArgumentParser(prog="quickstart", description=__doc__)
     p.add_argument("--data", type=Path, help="folder of photographs; without it faces are drawn")
     folder = p.parse_args(argv).data
+    if folder and not (folder := folder.expanduser()).is_dir():
+        sys.exit(f"quickstart: there is no folder {folder}; give the one that holds the photographs.")
+    if folder and folder.resolve().is_relative_to(RUN.resolve()):
+        sys.exit(f"quickstart: {folder} lies in {RUN}, which is about to be moved; give another folder.")
     current_folder_last()
     start = time.perf_counter()
     if RUN.exists():

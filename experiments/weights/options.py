@@ -49,7 +49,8 @@ def import_weights(more: Mapping[str, dict[str, Any]] | None = None) -> Parser:
     p = Parser(
         prog="lit-inpaint import-weights",
         description="Turn published weights into a checkpoint for inpaint, benchmark and fit --init_from.",
-        epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads.",
+        epilog="The format is found from the names of the tensors; `lit-inpaint methods` lists what each method reads, "
+        "`lit-inpaint import-weights NAME --help` the options of single formats.",
     )
     p.add_argument("method", help="class name, see `lit-inpaint methods`")
     p.add_argument(

@@ -181,6 +181,11 @@ def upload(at: hub.Address, folder: Path, private: bool, overwrite: bool) -> str
         before = None
     except Exception as error:
         raise ValueError(f"{at}: {hub.reason(error, at)}") from error
+    if private and before and before.private is False:
+        raise ValueError(
+            f"{at} exists and is public, and --private only creates a repository. Choose another name, or make it "
+            "private in its settings first."
+        )
     paths = sorted(folder.iterdir())
     at_head = hub.Address(at.name, before.sha if before else None)
     foreign, stale = _of_others(api, at_head, {path.name for path in paths}) if before else ([], [])
@@ -221,5 +226,5 @@ def _of_others(api: "HfApi", at: hub.Address, ours: set[str]) -> tuple[list[str]
             lfs.sha256 if lfs else sha256(Path(api.hf_hub_download(at.name, name, revision=at.revision)))
         )
 
-    foreign = [name for name in sorted(there.keys() & ours) if not same(name)]
+    foreign = [name for name in sorted(there.keys() & (ours | stated.keys())) if not same(name)]
     return foreign, sorted(there.keys() & (stated.keys() - ours))

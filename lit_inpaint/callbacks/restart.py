@@ -50,6 +50,7 @@ class Restart(Checkpoint):
         self.minutes = minutes
         self.command: Callable[[], str | None] | None = None
         self._saved_time = 0.0
+        self._last: Path | None = None  # the last.ckpt of this start, where no ModelCheckpoint remembers it
         self._signal = 0
         self._state = State.NOT_STARTED
         self._handlers: dict[int, Any] = {}  # those before ours
@@ -63,7 +64,7 @@ class Restart(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self._signal, self._state = 0, State.NOT_STARTED
+        self._signal, self._state, self._last = 0, State.NOT_STARTED, None
         self._listen(trainer)
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_writable(_folder(trainer))
@@ -149,13 +150,13 @@ class Restart(Checkpoint):
     def _save(self, trainer: L.Trainer) -> Path:
         folder = _folder(trainer)
         names = (f"last-v{n}.ckpt" if n else "last.ckpt" for n in count())  # as ModelCheckpoint counts them
-        path = next(p for p in map(folder.joinpath, names) if not p.exists())  # another run's, begun from Python
+        path = self._last or next(p for p in map(folder.joinpath, names) if not p.exists())  # else another run's
         for keeper in _keepers(trainer)[:1]:
             if keeper.last_model_path:
                 path = Path(keeper.last_model_path)
             # It writes over this one next time, and not in on_train_end, where the epoch already counts as over.
             loop.remember_last(keeper, path)
-        path = Path(trainer.strategy.broadcast(str(path)))
+        self._last = path = Path(trainer.strategy.broadcast(str(path)))
         trainer.save_checkpoint(path)
         return path
 

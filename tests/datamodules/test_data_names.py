@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from datamodules import ImageFolder
 from datamodules.files import Files
 from experiments.cli import main
-from experiments.evaluate.protocol import load_protocols
+from experiments.evaluate.protocol import _without_path, load_protocols
 from experiments.files.write import below, refuse_equal_keys, write_png, write_text
 from lit_inpaint.load import label_methods
 from masks import CenterRectangle
@@ -245,7 +246,40 @@ def test_the_commands_write_pictures_in_one_place():
             called = {node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
             if any(isinstance(function, ast.Attribute) and function.attr in ("save", "imwrite") for function in called):
                 writers.add(path.relative_to(ROOT / "experiments").as_posix())
-    into_memory = {"app/session.py", "records/markup.py"}
+    into_memory = {"app/session.py", "files/markup.py"}
     assert (
         writers == {"files/write.py", "catalogue/masks.py"} | into_memory
     )  # masks show: a sheet at --out, within `whole`
+
+
+def test_the_label_of_weights_in_a_file_holds_no_path_and_its_name_may_hold_an_equals_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("plainnet.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.layer = nn.Conv2d(3, 3, 1)\n    def forward(self, image, mask):\n        return self.layer(image)\n"
+    )
+    file = tmp_path / "epoch=3-step=100.pth"
+    torch.save(torch.nn.Module.state_dict(torch.nn.ModuleDict({"layer": torch.nn.Conv2d(3, 3, 1)})), file)
+    given = f"plainnet.Net:{file}"
+    assert label_methods([given], "ema") == {given: "Net-epoch_3-step_100"}
+    assert label_methods([f"mine={given}"], "ema") == {given: "mine"}
+    file.with_suffix(".safetensors").write_bytes(b"not one")
+    with pytest.raises(ValueError, match=r"epoch=3-step=100.safetensors cannot be read"):
+        label_methods([f"plainnet.Net:{file.with_suffix('.safetensors')}"], "ema")
+
+
+def test_no_folder_of_a_mask_set_or_its_list_stands_in_a_record():
+    text = "MaskFolder(root='/srv/bob/masks', names='/srv/bob/lists/test.txt', pairing='name')"
+    assert _without_path(Written(text)) == "MaskFolder(root='masks', names='test.txt', pairing='name')"
+    assert _without_path(Written('MaskFolder(root="/srv/bob\'s/masks")')) == 'MaskFolder(root="masks")'
+
+
+class Written:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text

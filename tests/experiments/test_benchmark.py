@@ -509,7 +509,7 @@ def test_a_metric_that_is_defined_is_in_the_record_and_in_every_table_without_an
             assert mean is not None, (name, label)
             shown = rf"(?<![\d.]){re.escape(f'{mean:.{decimals}f}')}(?!\d)"
             assert all(re.search(shown, text) for text in (screen, markdown, page, latex))
-        assert f"{name}/1: " in page and f"{name} <i" in page and arrow in page
+        assert f"{name}/1: " in page and f"<code>{name}</code>" in page and arrow in page
     assert "Largest error, levels. " in page and "Colour match. " in page
     lines = list(csv.DictReader(io.StringIO((tmp_path / "page.csv").read_text())))
     best = {line["metric"]: float(line["mean"]) for line in lines if line["best"] == "1"}

@@ -436,7 +436,7 @@ def test_a_page_on_few_photographs_says_that_it_is_no_result(tmp_path: Path) -> 
 
 def test_the_committed_records_are_read_and_written_again_byte_for_byte() -> None:
     files = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("records/*/*.json"))
-    assert len(files) == 48
+    assert len(files) == 98
     assert [file for file in files if text_of(read_record(file)) != file.read_text(encoding="utf-8")] == []
 
 

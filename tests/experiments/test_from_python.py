@@ -1,6 +1,7 @@
 """Python: what the commands do as functions that read no sys.argv, print nothing and never exit."""
 
 import html.parser
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -87,16 +88,18 @@ def test_no_function_reads_the_command_line_prints_or_exits(
 
 
 def test_what_a_function_logs_a_command_shows(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]):
-    from experiments.cli import show_messages
     from lit_inpaint.methods.ict.sampling import logger
+    from lit_inpaint.options import show_messages
 
+    packages = [logging.getLogger(package) for package in ("lit_inpaint", "experiments")]
+    for package in packages:  # an earlier test of this process may have run a command
+        package.handlers.clear(), package.setLevel(0)
     logger.info("before")
     show_messages(), show_messages()
     logger.info("ICT: %d network calls", 7)
     assert capsys.readouterr().err == "lit-inpaint: ICT: 7 network calls\n"
-    for package in ("lit_inpaint", "experiments"):
-        logger = __import__("logging").getLogger(package)
-        logger.handlers.clear(), logger.setLevel(0)
+    for package in packages:
+        package.handlers.clear(), package.setLevel(0)
 
 
 # ---- evaluate, compare -----------------------------------------------------------------------------------------------

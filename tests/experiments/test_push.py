@@ -260,6 +260,13 @@ def test_a_private_repository_is_created_private(hub: Hub, checkpoint: Path):
     assert push(checkpoint, "--private") == 0
     repository: Repository = hub.repositories[NAME]
     assert repository.private
+    assert push(checkpoint, "--private") == 0  # it still is
+
+
+def test_private_is_not_ignored_where_a_public_repository_exists(hub: Hub, checkpoint: Path):
+    assert push(checkpoint) == 0
+    with pytest.raises(ValueError, match="exists and is public"):
+        push(checkpoint, "--private")
 
 
 def test_the_page_is_typed_from_publishing_to_using(

@@ -15,8 +15,10 @@ from datamodules import SamplePhotos
 from experiments import cli
 from experiments.run import Run
 from experiments.run.loggers import RunWandbLogger
+from lit_inpaint.callbacks import Restart
 from lit_inpaint.callbacks.panels import show
 from lit_inpaint.load import read_checkpoint
+from lit_inpaint.methods import DeepFillV2
 from masks import CenterRectangle
 
 SMALL = [
@@ -100,6 +102,16 @@ def test_a_run_is_saved_by_the_clock_and_resumes_bit_for_bit(monkeypatch: pytest
     assert fit("--trainer.default_root_dir=whole") == 0
     found, expected = weights("run"), weights("whole")
     assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found)
+
+
+def test_the_clock_writes_one_file_without_a_model_checkpoint_too(tmp_path: Path):
+    data = SamplePhotos(CenterRectangle(), image_size=32, batch_size=2, num_workers=0)
+    trainer = L.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", max_steps=4, callbacks=[Restart(minutes=1e-9)], logger=False,
+        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(DeepFillV2(width=4, discriminator_width=4), datamodule=data)
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
 def test_val_check_interval_alone_counts_the_batches_of_the_run():

@@ -141,14 +141,15 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(write: Callable[[Path
 
 
 def add_flag(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
-    parser = module.parser
+    name = "benchmark" if module is benchmark else "inpaint"
+    parser = getattr(module.options, name)
 
-    def longer() -> Any:
-        p = parser()
+    def longer(*given: Any) -> Any:
+        p = parser(*given)
         p.add_argument("--sharpness", type=float, default=1.0)
         return p
 
-    monkeypatch.setattr(module, "parser", longer)
+    monkeypatch.setattr(module.options, name, longer)
 
 
 def test_a_flag_added_to_benchmark_makes_it_measure_again(

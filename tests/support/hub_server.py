@@ -166,7 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
                     digest = hashlib.sha256(content).hexdigest()
                     entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 134}
             siblings.append(entry)
-        self._send(200, {"id": name, "sha": commit, "private": False, "siblings": siblings, "tags": []})
+        self._send(
+            200,
+            {"id": name, "sha": commit, "private": self._repository(name).private, "siblings": siblings, "tags": []},
+        )
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         if self._repository(name).gated:

@@ -1,6 +1,7 @@
 """Pathak, Krähenbühl, Donahue, Darrell, Efros: Context Encoders: Feature Learning by Inpainting, CVPR 2016."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -141,12 +142,13 @@ class ContextEncoder(InpaintingModule):
         if self.adversarial_weight:
             with self.optimise(optimizer_d) as minimise:
                 real = self.discriminator(target)
-                judged = prediction.detach().requires_grad_()
-                with by_reference():
+                stale = self.variant == "official"
+                judged = prediction.detach().requires_grad_(stale)
+                with by_reference() if stale else nullcontext():
                     fake = self.discriminator(judged)
                 losses["discriminator_loss"] = bce_discriminator(real, fake)
                 self.note_margin(real, fake)
-                minimise(losses["discriminator_loss"], retain_graph=True)
+                minimise(losses["discriminator_loss"], retain_graph=stale)
             zero_conv_biases(self)
 
         with self.optimise(optimizer_g) as minimise:

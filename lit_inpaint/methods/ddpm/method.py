@@ -218,7 +218,7 @@ class DDPM(InpaintingModule):
         if sampler not in self._announced and not cheap:
             self._announced.add(sampler)
             cost = f"{sampler.network_calls} network calls per image"
-            logger.info("sampling: %s, %s; known pixels are pasted at the end", sampler, cost)
+            rank_zero_only(logger.info)("sampling: %s, %s; known pixels are pasted at the end", sampler, cost)
         label = self._labels(len(erased), generators)
         told = not cheap and logger.isEnabledFor(logging.INFO)
 
