@@ -115,9 +115,10 @@ def main(argv: list[str] | None = None) -> None:
     if command in modules and rest in (["-h"], ["--help"]) and (parser := _options(modules[command], command)):
         print(parser.format_help(), end="")
         sys.exit(0)
-    from lit_inpaint.options import show_messages
+    if command != "doctor":
+        from lit_inpaint.options import show_messages
 
-    show_messages()
+        show_messages()
     if command not in modules:
         from masks.nearest import nearest
 

@@ -259,10 +259,10 @@ def test_the_label_of_weights_in_a_file_holds_no_path_and_its_name_may_hold_an_e
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("plainnet.py").write_text(
         "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.layer = nn.Conv2d(3, 3, 1)\n    def forward(self, image, mask):\n        return self.layer(image)\n"
+        "        self.a = nn.Conv2d(3, 3, 1)\n    def forward(self, image, mask):\n        return self.a(image)\n"
     )
     file = tmp_path / "epoch=3-step=100.pth"
-    torch.save(torch.nn.Module.state_dict(torch.nn.ModuleDict({"layer": torch.nn.Conv2d(3, 3, 1)})), file)
+    torch.save(torch.nn.Module.state_dict(torch.nn.ModuleDict({"a": torch.nn.Conv2d(3, 3, 1)})), file)
     given = f"plainnet.Net:{file}"
     assert label_methods([given], "ema") == {given: "Net-epoch_3-step_100"}
     assert label_methods([f"mine={given}"], "ema") == {given: "mine"}
