@@ -73,7 +73,7 @@ def test_what_no_draw_of_the_check_showed_is_named_in_training(photos: Path):
     rare = data(photos, of("OneOf", name("Normalize", p=1e-9), INVERT, p=1))
     rare.setup("fit")
     rare.training_set().transform.compose.transforms[1].transforms_ps = [1.0, 0.0]
-    with pytest.raises(ValueError, match=r"augment made float32 \(32, 32, 3\) of 0\.png"):
+    with pytest.raises(ValueError, match=r"augment or augment_after_crop made float32 \(32, 32, 3\) of 0\.png"):
         rare.training_set()[(0, 0)]
 
 
