@@ -109,11 +109,19 @@ def check_bits(path: Path) -> bool:
     if not path.is_file():
         hint = " `lit-inpaint pull` writes one from a repository of the Hub." if path.parts[:1] == ("hf:",) else ""
         raise ValueError(f"There is no checkpoint {path}.{hint}")
+    if reason := damage(path):
+        raise ValueError(f"{path} is damaged ({reason}).{_others(path)}")
+    return _checked(path)[0]
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a file by its checksums; None if they match, or if its format has none."""
+    return _checked(path)[1]
+
+
+def _checked(path: Path) -> tuple[bool, str | None]:
     stat = path.stat()
-    zipped, damage = _damage(path, stat.st_size, stat.st_mtime_ns)
-    if damage:
-        raise ValueError(f"{path} is damaged ({damage}).{_others(path)}")
-    return zipped
+    return _damage(path, stat.st_size, stat.st_mtime_ns)
 
 
 def tell_unchecked(path: Path) -> None:
@@ -175,8 +183,7 @@ def _others(path: Path) -> str:
     for other in path.parent.glob("*.ckpt") if path.suffix == ".ckpt" else ():
         if other == path or not other.is_file():  # a folder, a pipe or a broken link of that name
             continue
-        stat = other.stat()
-        if _damage(other, stat.st_size, stat.st_mtime_ns) != (True, None):
+        if _checked(other) != (True, None):
             continue
         try:
             step = torch.load(other, map_location="cpu", weights_only=True, mmap=True).get("global_step", -1)

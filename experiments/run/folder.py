@@ -17,6 +17,7 @@ from experiments.files.write import write_text
 from experiments.run.curves import Curve, History, last_logged, read_history
 from experiments.run.lock import Lock
 from experiments.run.names import CHECKPOINTS, CONFIG, FACTS, LOCK, METRICS, PANELS, STATUS, WANDB_ID
+from experiments.run.newest import newest_whole
 from experiments.run.processes import born, machine
 from lit_inpaint import renamed
 from masks.regular import read_text
@@ -86,9 +87,16 @@ class Run:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The newest last.ckpt, by its recorded start and step, or else the newest checkpoint."""
-        found = [path for path in self.checkpoints if path.name.startswith("last")] or self.checkpoints
-        return max(found, key=_start_and_step) if len(found) > 1 else next(iter(found), None)
+        """The newest whole checkpoint, by its recorded start and step."""
+        return newest_whole(self.checkpoints)[0]
+
+    @property
+    def identity(self) -> Plain | None:
+        """What its last start trained as, see :class:`experiments.run.Identity`; None if it did not say so."""
+        with contextlib.suppress(OSError, ValueError):
+            for path in FACTS.all(self.folder)[-1:]:
+                return read_json(path).get("identity")
+        return None
 
     @property
     def panels(self) -> list[Path]:
@@ -113,9 +121,8 @@ class Run:
         """Shell-quoted command that resumes this run from its newest checkpoint, or restarts it if it has none."""
         if not (configs := self.configs):
             return None
-        checkpoint = str(self.checkpoint or "auto")
         imports = [word for module in _imports(configs[-1]) for word in ("--import", module)]
-        return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", checkpoint, *imports])
+        return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", "auto", *imports])
 
     @property
     def status(self) -> tuple[str, str | None]:
@@ -170,6 +177,7 @@ class Run:
             raise ValueError(
                 f"another run has just started in {folder}; run the command again to get a separate folder."
             )
+        run._sweep()
         return run
 
     @classmethod
@@ -184,10 +192,13 @@ class Run:
         """
         run = cls(folder)
         before = run._take()
-        for part in (run.folder / CHECKPOINTS).glob(".*.part"):  # under the lock nobody else writes here
-            part.unlink(missing_ok=True)
+        run._sweep()
         run._keep_or_renew_wandb_id(before)
         return run
+
+    def _sweep(self) -> None:
+        for part in (self.folder / CHECKPOINTS).glob(".*.part"):  # under the lock nobody else writes here
+            part.unlink(missing_ok=True)
 
     def _take(self) -> Plain:
         self._lock, before = Lock.take(self.folder)
@@ -225,13 +236,3 @@ def _imports(config: Path) -> list[str]:
 def tell(text: str) -> None:
     """Print a notice for the user, apart from the logs."""
     print(text, file=sys.stderr, flush=True)
-
-
-def _start_and_step(path: Path) -> tuple[int, int]:
-    """(-1, -1) for an unreadable file; loading it reports the reason."""
-    import torch
-
-    with contextlib.suppress(Exception):
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return content.get("run", {}).get("start", 0), content["global_step"]
-    return -1, -1

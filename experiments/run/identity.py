@@ -84,12 +84,7 @@ class Identity:
         recorded = checkpoint.get("run", {}).get("identity")
         saved = _of_0_1_0(checkpoint) if recorded is None else recorded
         unknown = {key for key in self.facts if key not in saved and (recorded is None or _is_new(key, saved))}
-        different = [
-            f"{key} was {_shown(saved, key)} and is {_shown(self.facts, key)}"
-            for key in sorted({*saved, *self.facts} - unknown)
-            if (key in saved) != (key in self.facts) or saved.get(key) != self.facts.get(key)
-        ]
-        if different:
+        if different := self._differences(saved, unknown):
             raise ValueError(
                 f"{path} cannot be resumed: {'; '.join(different)}. Change it back, or start a new run with these "
                 "weights: --init_from instead of --ckpt_path."
@@ -100,6 +95,26 @@ class Identity:
             if groups
             else None
         )
+
+    def check_start(self, saved: Plain | None, folder: str) -> None:
+        """Compare with the last start of a run that has no checkpoint yet, ``saved``, if it recorded what it was.
+
+        Raises:
+            ValueError: Naming every difference with both values.
+        """
+        unknown = {key for key in self.facts if saved and key not in saved and _is_new(key, saved)}
+        if saved and (different := self._differences(saved, unknown)):
+            raise ValueError(
+                f"{folder} holds another run, without a checkpoint: {'; '.join(different)}. Change it back, or give "
+                "another --trainer.default_root_dir."
+            )
+
+    def _differences(self, saved: Plain, unknown: set[str]) -> list[str]:
+        return [
+            f"{key} was {_shown(saved, key)} and is {_shown(self.facts, key)}"
+            for key in sorted({*saved, *self.facts} - unknown)
+            if (key in saved) != (key in self.facts) or saved.get(key) != self.facts.get(key)
+        ]
 
 
 def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:

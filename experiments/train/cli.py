@@ -17,6 +17,7 @@ from experiments.cli import is_mistake
 from experiments.files.find import INSTALLED
 from experiments.run import Identity, Run
 from experiments.run.folder import tell
+from experiments.run.newest import newest_whole
 from experiments.run.place import moved
 from experiments.train.arguments import prepare_arguments
 from experiments.train.checks import check_flags, check_monitors, explained
@@ -90,9 +91,7 @@ class _InpaintCLI(LightningCLI):
         self.run: Run | None = None
         asked = config.get("ckpt_path")
         if asked in {"last", "auto"}:
-            config.ckpt_path = str(Run(Path(trainer.default_root_dir)).checkpoint or "") or None
-            if asked == "last" and config.ckpt_path is None:
-                raise ValueError(f"{trainer.default_root_dir} holds no checkpoint; --ckpt_path auto starts a new run.")
+            config.ckpt_path = _newest(trainer.default_root_dir, asked, self.config.subcommand)
         if self.config.subcommand == "fit" and not trainer.fast_dev_run:
             self._choose_folder(config, asked)
         elif self.config.subcommand == "fit":  # a trial leaves no trace; Lightning's own ModelCheckpoint would
@@ -116,7 +115,7 @@ class _InpaintCLI(LightningCLI):
         if not _is_first_process():
             return
         if self.resumes and not checkpoint:
-            tell(f"{run.folder} holds no checkpoint: the run starts over in it.")
+            tell(f"{run.folder} holds no whole checkpoint: the run starts over in it.")
         elif not self.resumes and run.exists:
             free = run.next_free()
             tell(f"{run.folder} already holds a run: this one is written to {free.folder}. To resume the other:")
@@ -139,11 +138,15 @@ class _InpaintCLI(LightningCLI):
         check_strategy(trainer, self.model)
         self.datamodule.setup("fit")
         check_size(self.model, self.datamodule)
-        identity = Identity.of(config.as_dict(), self.datamodule, trainer)
+        identity, resumed = Identity.of(config.as_dict(), self.datamodule, trainer), "no checkpoint"
         if config.get("ckpt_path"):
-            unknown = identity.check(read_checkpoint(Path(config.ckpt_path)), config.ckpt_path)
+            checkpoint = read_checkpoint(Path(config.ckpt_path))
+            resumed = f"{config.ckpt_path} (step {checkpoint['global_step']})"
+            unknown = identity.check(checkpoint, config.ckpt_path)
             if unknown and trainer.is_global_zero:
                 tell(unknown)
+        elif not trainer.fast_dev_run and self.resumes:  # type: ignore[attr-defined]
+            identity.check_start(Run(Path(trainer.default_root_dir)).identity, trainer.default_root_dir)
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -159,6 +162,7 @@ class _InpaintCLI(LightningCLI):
         for callback in callbacks:
             if isinstance(callback, KeepConfig):
                 callback.identity, callback.written = identity, getattr(self.parser, "written", None)
+                callback.resumed = resumed
             if isinstance(callback, Restart):
                 callback.command = resume_command
 
@@ -180,6 +184,26 @@ def _watch_present_keys(callbacks: Any, method: str) -> None:
         if arguments := callback.get("init_args"):
             for name, value in vars(arguments).items():
                 arguments[name] = renamed.watched(value, method)
+
+
+def _newest(folder: str | None, asked: str, command: str) -> str | None:
+    """The newest whole checkpoint of a run folder, for ``--ckpt_path auto`` and ``last``.
+
+    Raises:
+        ValueError: There is none, and only a ``fit`` with ``auto`` can do without; or no folder is named.
+    """
+    if folder is None:
+        raise ValueError(f"--ckpt_path {asked} needs a run: give --config RUN/config.yaml or --ckpt_path CHECKPOINT.")
+    checkpoint, damaged = newest_whole(Run(Path(folder)).checkpoints)
+    if _is_first_process():
+        for line in damaged:
+            tell(line)
+        if damaged and checkpoint:
+            tell(f"The newest whole checkpoint is {checkpoint}.")
+    if checkpoint is None and (asked == "last" or command != "fit"):
+        hint = "--ckpt_path auto starts a new run" if command == "fit" else "train it first, or give a checkpoint"
+        raise ValueError(f"{folder} holds no whole checkpoint; {hint}.")
+    return str(checkpoint) if checkpoint else None
 
 
 def _is_first_process() -> bool:

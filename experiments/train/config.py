@@ -29,7 +29,22 @@ class KeepConfig(SaveConfigCallback):
         super().__init__(*args, **(kwargs | {"save_to_log_dir": False}))
         self.identity: Identity | None = None
         self.written: Plain | None = None  # before interpolations were resolved
+        self.resumed = "no checkpoint"  # by this process
         self._start = 0
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """
+        Raises:
+            ValueError: The processes found different checkpoints: each looks for the newest, and a network file system
+                may show an older state of the folder to some of them.
+        """
+        first = trainer.strategy.broadcast(self.resumed)
+        if first != self.resumed:
+            raise ValueError(
+                f"process {trainer.global_rank} found {self.resumed} in {trainer.default_root_dir}, process 0 {first}. "
+                "The run folder must be the same for all processes; run the same command again."
+            )
+        super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -72,7 +87,9 @@ class RunRecord(L.Callback):
             if isinstance(logger, RunWandbLogger) and restarted_at and trainer.is_global_zero:
                 logger.replay(Path(trainer.default_root_dir), restarted_at)
         if trainer.is_global_zero:
-            Run(Path(trainer.default_root_dir)).keep_facts(record)
+            keeper = next((c for c in trainer.callbacks if isinstance(c, KeepConfig)), None)  # type: ignore[attr-defined]
+            identity = keeper.identity.facts if keeper and keeper.identity else None
+            Run(Path(trainer.default_root_dir)).keep_facts(record | {"identity": identity})
 
 
 def _batch_size_of(data: object) -> int:

@@ -90,7 +90,7 @@ def test_a_saved_config_names_no_folder_so_another_root_and_a_rename_take_it_alo
 
     Path("a").rename("new folder")
     command = Run(Path("new folder")).command
-    assert command == "lit-inpaint fit --config 'new folder/config.yaml' --ckpt_path 'new folder/checkpoints/last.ckpt'"
+    assert command == "lit-inpaint fit --config 'new folder/config.yaml' --ckpt_path auto"
     resume = ["fit", "--config", "new folder/config.yaml", "--ckpt_path", "new folder/checkpoints/last.ckpt"]
     assert fit(root=None, settings=resume, steps=4) == 0
     assert not Path("a").exists() and step_of(Path("new folder/checkpoints/last.ckpt")) == 4
@@ -138,7 +138,7 @@ def test_a_new_fit_in_a_folder_that_holds_a_run_takes_the_next_free_name(capsys:
     assert fit(*NO_WANDB, steps=3) == 0
     said = capsys.readouterr().err
     assert "run already holds a run: this one is written to run-1" in said
-    assert "--ckpt_path run/checkpoints/last.ckpt" in said
+    assert "lit-inpaint fit --config run/config.yaml --ckpt_path auto" in said
     assert contents(Path("run")) == before and step_of(Path("run-1/checkpoints/last.ckpt")) == 3
     settings = ["validate", "--config", "run/config.yaml", "--ckpt_path", "last", "--trainer.limit_val_batches", "1"]
     assert fit(root="run", settings=settings) == 0  # "last" is that of the folder for every command
@@ -159,9 +159,9 @@ def test_the_newest_is_told_by_start_and_step_not_by_time():
     for number in (2, 10):  # by number, not by name either
         Path(f"run/config-{number}.yaml").touch()
     os.utime("run/config-10.yaml", (0, 0))
-    assert (
-        Run(Path("run")).command == "lit-inpaint fit --config run/config-10.yaml --ckpt_path run/checkpoints/last.ckpt"
-    )
+    run = Run(Path("run"))
+    assert run.checkpoint == folder / "last.ckpt"
+    assert run.command == "lit-inpaint fit --config run/config-10.yaml --ckpt_path auto"
 
 
 # ---- its W&B run -----------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_finished_means_that_the_steps_were_reached_and_max_time_is_that_of_one_
     first = status()
     assert first["state"] == "stopped" and f"at step {first['step']} of 100000" in first["error"]
     assert first["error"].startswith("max_time (1 s)")
-    assert first["command"] == "lit-inpaint fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt"
+    assert first["command"] == "lit-inpaint fit --config run/config.yaml --ckpt_path auto"
     assert first["command"] in capsys.readouterr().err
     assert fit(*limit, "--ckpt_path", "last", steps=100_000) == 0
     assert status()["step"] > first["step"]

@@ -52,7 +52,7 @@ def test_status_listing_and_folder_give_one_command_that_a_shell_takes():
     command = run.command
     assert command is not None
     assert command == json.loads((run.folder / "status.json").read_text())["command"] == describe(run.folder).resume
-    expected = ["--config", f"{NAME}/config.yaml", "--ckpt_path", f"{NAME}/checkpoints/last.ckpt"]
+    expected = ["--config", f"{NAME}/config.yaml", "--ckpt_path", "auto"]
     assert words_in_bash(command) == ["lit-inpaint", "fit", *expected]
 
 

@@ -159,10 +159,7 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
     ]  # fmt: skip
     f = lines[-1]
     assert (f["images_seen"], f["images_per_second"], f["best"], f["best_at"], f["seed"]) == (16, 3.5, 20.5, 8, 3)
-    assert (
-        f["resume"]
-        == f"lit-inpaint fit --config '{with_space}/config.yaml' --ckpt_path '{with_space}/checkpoints/last.ckpt'"
-    )
+    assert f["resume"] == f"lit-inpaint fit --config '{with_space}/config.yaml' --ckpt_path auto"
     assert main([str(tmp_path), "--json", "--metric", "val/loss"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["best"] == 1
     assert main([str(tmp_path)]) == 0

@@ -306,11 +306,11 @@ def run(
 
 
 def killed_and_resumed(folder: Path, config: dict[str, Any], kill: Kill, ranks: int = 1) -> int:
-    """Kill the run at one point and resume from last.ckpt, or restart without one; return the step it resumed from."""
+    """Kill the run at one point and resume it, or restart it if it has no checkpoint; return the step resumed from."""
     codes = run(folder, config, kill, ranks)
     assert -signal.SIGKILL in codes, f"{kill} did not happen: exit codes {codes}, {folder}"
-    last = folder / "run/checkpoints/last.ckpt"
-    step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
+    newest = Run(folder / "run").checkpoint
+    step = torch.load(newest, weights_only=True)["global_step"] if newest else 0
     codes = run(folder, config, None, ranks, attempt=1, more=["--ckpt_path", "auto"])
     assert codes == [0] * ranks, f"could not resume after {kill}: {(folder / 'log-0-1.txt').read_text()[-1500:]}"
     return step
