@@ -153,7 +153,7 @@ class Augmented(MaskGenerator):
                 return mask
         raise ValueError(
             f"{self}: 100 masks at {height}x{width} had only hole or none. Look at the masks before "
-            "augmentation (lit-inpaint masks show or measure): does white mean what you stated?"
+            "augmentation (`lit-inpaint masks show` or `measure`): does white mean what you stated?"
         )
 
     def _draw(self, height: int, width: int, rng: np.random.Generator) -> Mask:

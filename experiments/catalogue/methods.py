@@ -144,7 +144,7 @@ def show(cls: type[Stage], width: int) -> Iterator[str]:
     for need in needs:
         yield from wrap(f"needs    {need}: {where(need)}", width, "  ", " " * 11)
     runs = list(published({cls.__name__, *stages}))
-    yield from ["", "Published settings (lit-inpaint fit --config NAME)"]
+    yield from ["", "Published settings (`lit-inpaint fit --config NAME`)"]
     for config, name, sentence in runs:
         about = sentence if name == cls.__name__ else f"{name}: {sentence}"
         yield from wrap(f"{config}: {about}", width, "  ", " " * 6)

@@ -38,7 +38,7 @@ Weights
 {fitting}  --weights ema|raw         the averaged weights, if the checkpoint has them, or the raw ones (default: ema)
 
 Every setting, with its default and its meaning
-  lit-inpaint {command} --model.help NAME      arguments of a method (also: lit-inpaint methods NAME)
+  lit-inpaint {command} --model.help NAME      arguments of a method (also: `lit-inpaint methods NAME`)
   lit-inpaint {command} --data.help NAME       arguments of a data set
   lit-inpaint {command} --config NAME --print_config
 

@@ -10,7 +10,7 @@ def vote() -> Parser:
         prog="lit-inpaint vote",
         description="A page on this machine that shows two completions of one image and asks which looks more real. "
         "Answers are in OUT/votes as soon as they are given; the same command resumes.",
-        epilog="lit-inpaint vote OUT --reference M --result writes the column shown by `lit-inpaint compare OUT`.",
+        epilog="`lit-inpaint vote OUT --reference M --result` writes the column shown by `lit-inpaint compare OUT`.",
     )
     p.add_argument("out", type=Path, help="output folder of `lit-inpaint benchmark`")
     p.add_argument("--reference", required=True, metavar="LABEL", help="method that all others are compared with")

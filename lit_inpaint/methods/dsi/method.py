@@ -86,7 +86,7 @@ class DSI(InpaintingModule):
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> NoReturn:
         raise ValueError(
             "DSI is assembled, not trained: fit DSIVQVAE, then DSIStructure and DSITexture on its checkpoint, then "
-            "run lit-inpaint assemble DSI."
+            "run `lit-inpaint assemble DSI`."
         )
 
     def configure_optimizers(self) -> NoReturn:
