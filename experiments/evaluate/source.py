@@ -32,7 +32,7 @@ class Completion:
         samples: Completions (n, B, 3, H, W) in [-1, 1]; the first of each image is measured, all serve its diversity.
         seconds: Per image; None where it was not measured.
         memory: Peak in bytes; None where it is not known.
-        network_calls: That the batch took; None where it is not known.
+        network_calls: Per image; None where it is not known.
         adaptations: What was done to each image that the network cannot take as it is.
     """
 
@@ -98,7 +98,9 @@ class Network:
             seconds = (time.perf_counter() - start) / len(names)
         memory = peak_bytes(device)
         adaptations = [self.module.adaptation(mask) for mask in batch.mask]
-        return Completion(samples, seconds, memory, calls.count, adaptations)
+        one_by_one = any(adaptations)  # a network of fixed size is called for each image, any other for the batch
+        network_calls = round(calls.count / len(names)) if one_by_one else calls.count
+        return Completion(samples, seconds, memory, network_calls, adaptations)
 
     def described(self) -> MethodFacts:
         _, path = with_file(self.method) or ("", Path(self.method))

@@ -97,6 +97,18 @@ def test_a_record_holds_the_calls_per_image_and_one_of_before_has_none(tmp_path:
     assert read_record(job.record_path).network_calls is None
 
 
+@pytest.mark.parametrize("side", [64, 80])
+def test_calls_per_image_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int):
+    """At 80 px a network of 64 px completes a batch image by image."""
+    method, seen = watched("DDPM", sampler=RePaint(4, 2, 2), diffusion_steps=50, image_size=64)
+    monkeypatch.setattr(source, "load_method", lambda *_: method)
+    data = SamplePhotos(mask=CenterRectangle(), image_size=side).evaluation_set("test")
+    data.samples = data.images = 2
+    record = evaluate(Job("DDPM", "DDPM", Protocol("calls", data, ("l1_hole",)), tmp_path, batch_size=2))
+    assert record.network_calls == RePaint(4, 2, 2).network_calls
+    assert seen.total() == record.network_calls * (1 if side == 64 else 2)
+
+
 def test_a_probe_reaches_every_network_and_repeats_none_for_ever():
     method, seen = watched("ICT")
     peak = large._probe(method, 64)
