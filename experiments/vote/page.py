@@ -1,25 +1,31 @@
-"""The rater's page: only forms and pictures, no script, local access only."""
+"""The rater's page: forms, pictures and one script for the arrow keys; local access only."""
 
 import html
 import re
+from base64 import b64encode
+from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs
+
+from PIL import Image
 
 from experiments.vote.store import Store
 from experiments.vote.study import Study
 from experiments.web import refusal
 
 _MOST = 4096  # bytes of a form
-_STYLE = """body{font:16px system-ui,sans-serif;margin:1em auto;max-width:1100px;text-align:center}
-img{max-width:100%;max-height:60vh;image-rendering:auto}.input img{max-height:24vh}
-.two{display:flex;gap:1em}.two form{flex:1}.two button{border:3px solid #8884;background:none;padding:4px;width:100%}
-.two button:hover,.two button:focus{border-color:#06c}"""
-
+_STYLE, _SCRIPT = (Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
 _POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    f"frame-ancestors 'none'; script-src 'sha256-{b64encode(sha256(_SCRIPT.encode()).digest()).decode()}'"
 )
+_WELCOME = """<div class=say><h1>Which looks more real?</h1><p>You will see an image with a hole and two completions of
+it. Choose the one that looks more real<span class=keys>, by a click or with <kbd>←</kbd> and <kbd>→</kbd></span>.
+An answer cannot be changed; you may close the page and continue later in this
+browser.</p><form method=post action=/begin><p><label>Your name
+<input name=name maxlength=60 autofocus></label> <button>Begin</button></p></form></div>"""
 
 
 def serve(study: Study, store: Store, port: int, pairs: int | None = None) -> ThreadingHTTPServer:
@@ -30,6 +36,16 @@ def serve(study: Study, store: Store, port: int, pairs: int | None = None) -> Th
 
     Handler.study, Handler.store, Handler.pairs = study, store, pairs
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+
+def _sharp(width: int, height: int) -> str:
+    """Show pixels as squares wherever page.css enlarges: smoothing would hide the blur of a completion."""
+    beside = f"(min-width:calc({2 * width}px + 5rem)) and (min-height:calc({height}px + 13rem))"
+    stacked = f"(orientation:portrait) and (min-width:calc({width}px + 3rem)) and "
+    stacked += f"(min-height:calc({2 * height}px + 16.2rem))"
+    return (
+        f"<style>@media (orientation:landscape) and {beside},{stacked}{{.two img{{image-rendering:pixelated}}}}</style>"
+    )
 
 
 class _RaterPage(BaseHTTPRequestHandler):
@@ -77,29 +93,28 @@ class _RaterPage(BaseHTTPRequestHandler):
     def _vote(self) -> None:
         token = self._token()
         if not self.store.known(token):
-            self._say(
-                200,
-                "<p>You will see an image with a hole and two completions of it. Click the one that looks more real."
-                "</p><form method=post action=/begin><input name=name maxlength=60 placeholder='your name' autofocus> "
-                "<button>begin</button></form>",
-                markup=True,
-            )
+            self._say(200, _WELCOME, markup=True)
         elif (found := self.store.question(token)) is None:
             self._say(200, "That was all. Thank you!")
         else:
-            position, count, _ = found
-            buttons = "".join(
-                f"<form method=post action=/answer><input type=hidden name=position value={position}>"
-                f"<button name=choice value={side}><img alt='{side} completion' src=/picture/{position}/{side}>"
-                "</button></form>"
-                for side in ("left", "right")
-            )
-            self._say(
-                200,
-                f"<p>{position + 1} of {count}: which looks more real?</p><p class=input><img alt='the image with its "
-                f"hole' src=/picture/{position}/input></p><div class=two>{buttons}</div>",
-                markup=True,
-            )
+            position, count, question = found
+            self._say(200, self._pair(position, count, question.image), f"{position + 1} of {count}: ", markup=True)
+
+    def _pair(self, position: int, count: int, image: str) -> str:
+        with Image.open(self.study.picture(image, self.study.reference)) as picture:
+            width, height = picture.size
+        buttons = "".join(
+            f"<form method=post action=/answer><input type=hidden name=position value={position}>"
+            f"<button name=choice value={side}><img alt='{side} completion' src=/picture/{position}/{side} "
+            f"width={width} height={height}><kbd class=keys>{key}</kbd> this one</button></form>"
+            for side, key in (("left", "←"), ("right", "→"))
+        )
+        return (
+            f"{_sharp(width, height)}<header><div><h1>Which looks more real?</h1><progress max={count} "
+            f"value={position} aria-label='answered pairs'></progress>{position + 1} of {count}</div><p class=input>"
+            f"<img alt='' src=/picture/{position}/input>with its hole</p></header>"
+            f"<div class=two style='--wide:{width}px;--shape:{width / height:.4f}'>{buttons}</div>"
+        )
 
     def _picture(self, position: int, side: str) -> None:
         found = self.store.question(self._token(), position)
@@ -131,10 +146,13 @@ class _RaterPage(BaseHTTPRequestHandler):
             self.send_header("Set-Cookie", cookie)
         self.end_headers()
 
-    def _say(self, status: int, text: str, markup: bool = False) -> None:
-        body = text if markup else f"<p>{html.escape(text)}</p>"
-        head = "<meta charset=utf-8><link rel=icon href=data:,><title>Which looks more real?</title>"
-        page = f"<!doctype html>{head}<style>{_STYLE}</style>{body}"
+    def _say(self, status: int, text: str, title: str = "", markup: bool = False) -> None:
+        body = text if markup else f"<div class=say><h1>{html.escape(text)}</h1></div>"
+        head = (
+            "<meta charset=utf-8><meta name=viewport content='width=device-width'><link rel=icon href=data:,>"
+            f"<title>{title}Which looks more real?</title><style>{_STYLE}</style><script>{_SCRIPT}</script>"
+        )
+        page = f"<!doctype html><html lang=en><head>{head}</head><body><main>{body}</main></body></html>"
         self._send(status, page.encode(), "text/html; charset=utf-8")
 
     def _send(self, status: int, content: bytes, kind: str) -> None:

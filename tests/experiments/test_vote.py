@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from experiments.vote.page import serve
 from experiments.vote.result import Votes, binomial, interval
 from experiments.vote.store import Store, Vote
 from experiments.vote.study import Study, make_study
+from tests.support.browsing import violations
 from tests.support.votes import IMAGES, results, study_of
 
 
@@ -115,9 +117,9 @@ class Browser:
         return answer.status, content
 
 
-@pytest.fixture
-def server(tmp_path: Path):
-    study = study_of(results(tmp_path))
+@contextmanager
+def voting(folder: Path) -> Iterator[tuple[Any, Store, Study]]:
+    study = study_of(results(folder))
     store = Store(study.database, study)
     started = serve(study, store, 0)
     thread = threading.Thread(target=started.serve_forever, daemon=True)
@@ -128,10 +130,16 @@ def server(tmp_path: Path):
     store.close()
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Any, Store, Study]]:
+    with voting(tmp_path) as started:
+        yield started
+
+
 def test_the_page_shows_pairs_without_their_names_and_keeps_answers(server: Any):
     started, store, study = server
     browser = Browser(started.server_port)
-    assert b"your name" in browser.ask("/")[1]
+    assert b"Your name" in browser.ask("/")[1]
     assert browser.ask("/begin", {"name": "<script>"})[0] == 303
     status, page = browser.ask("/")
     assert status == 200 and b"1 of 96" in page and not any(label.encode() in page for label in study.records)
@@ -160,19 +168,74 @@ def test_a_rater_answers_in_a_real_browser_whose_console_stays_empty(server: Any
         answer.headers["content-security-policy"].split("; ")
     )
     page.fill("input[name=name]", "rater")
-    page.click("button")
-    for number in range(1, 4):
-        page.wait_for_selector(f"text={number} of 96")
-        pictures = page.locator("img").all()
-        assert len(pictures) == 3
-        for picture in pictures:
-            expect(picture).to_have_js_property("naturalWidth", 8)
-        page.click("button[value=left]")
-    page.wait_for_selector("text=4 of 96")
-    assert len(store.votes()) == 3
-    assert page.evaluate("getComputedStyle(document.querySelector('.two')).display") == "flex"  # the style is taken
-    assert not said, said
+    page.keyboard.press("Enter")
+    expected = []
+    for number, key in enumerate(("ArrowLeft", "ArrowRight", "ArrowLeft"), 1):
+        shown(page, number, expect)
+        question = store.question(page.context.cookies()[0]["value"])[2]
+        expected.append(question.left == (key == "ArrowLeft"))
+        page.keyboard.press(f"Control+{key}")
+        page.keyboard.press(key)
+    shown(page, 4, expect)
+    assert [vote.preferred for vote in store.votes()] == expected
+    page.click("button[value=left]")
+    shown(page, 5, expect)
+    page.keyboard.down("ArrowLeft")  # held: the pair that follows is not answered as well
+    shown(page, 6, expect)
+    page.keyboard.down("ArrowLeft")
+    page.keyboard.up("ArrowLeft")
+    page.wait_for_timeout(500)
+    shown(page, 6, expect)
+    page.locator("button[value=right] img").click()
+    shown(page, 7, expect)
+    assert len(store.votes()) == 6 and not said, said
     page.close()
+
+
+def shown(page: Any, number: int, expect: Any) -> None:
+    """Both pictures are there, and old enough that an answer counts."""
+    expect(page.locator("header")).to_contain_text(f"{number} of 96")
+    expect(page.get_by_role("progressbar")).to_have_js_property("value", number - 1)
+    assert page.locator("img").count() == 3
+    for picture in page.locator("img").all():
+        expect(picture).to_have_js_property("naturalWidth", 8)
+    page.wait_for_timeout(350)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1366, 800), (1920, 1080), (390, 844)])
+def test_both_pictures_are_large_whole_and_on_one_screen(
+    tmp_path: Path, browser: Any, width: int, height: int, scheme: str
+):
+    """Squares of whole pixels where they are enlarged; a picture too large for the window is reduced smoothly."""
+    with voting(tmp_path) as (started, *_):
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.goto(f"http://127.0.0.1:{started.server_port}/")
+        assert not violations(page)
+        page.fill("input[name=name]", "rater")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("header")
+        for size in ((8, 8), (64, 64), (60, 90), (256, 256), (1500, 1000)):
+            for file in tmp_path.rglob("*.png"):
+                Image.new("RGB", size).save(file)
+            page.reload()
+            boxes = [picture.bounding_box() for picture in page.locator(".two img").all()]
+            for box in boxes:
+                assert box["x"] >= 0 and box["x"] + box["width"] <= width, size
+                assert box["y"] >= 0 and box["y"] + box["height"] <= height, size
+                assert box["width"] / box["height"] == pytest.approx(size[0] / size[1], rel=0.01)
+            times = boxes[0]["width"] / size[0]
+            assert times < 1 if size[0] == 1500 else times == round(times) >= 1, (size, times)
+            rendering = page.locator(".two img").first.evaluate("image => getComputedStyle(image).imageRendering")
+            assert rendering == ("auto" if times < 1 else "pixelated"), size
+            side = min(width / 2, height - 140) if width > height else min(width, (height - 140) / 2)
+            assert max(boxes[0]["width"], boxes[0]["height"]) > 0.66 * side, size
+            assert (boxes[0]["y"] == boxes[1]["y"]) == (width > height)
+            assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), size
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
+            assert not violations(page)
+        page.close()
 
 
 @pytest.mark.parametrize(
