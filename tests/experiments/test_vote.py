@@ -192,6 +192,40 @@ def test_a_rater_answers_in_a_real_browser_whose_console_stays_empty(server: Any
     page.close()
 
 
+@pytest.mark.slow
+def test_an_answer_meant_for_the_pair_before_does_not_count(server: Any, browser: Any):
+    """The page reads a clock that this test sets, and one picture arrives when this test says so."""
+    expect = pytest.importorskip("playwright.sync_api").expect
+    started, store, _ = server
+    page, held = browser.new_page(), []
+    page.route("**/picture/1/left", lambda route: held.append(route))
+    page.add_init_script("window.now = 299; performance.now = () => now")
+    page.goto(f"http://127.0.0.1:{started.server_port}/")
+    page.fill("input[name=name]", "rater")
+    page.keyboard.press("Enter")
+    watched = "window.stopped = []; addEventListener('click', (event) => stopped.push(event.defaultPrevented))"
+
+    shown(page, 1, expect)
+    page.evaluate(watched)
+    page.click("button[value=left]")  # the second half of a double click
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("stopped") == [True, True] and not store.votes()
+    page.evaluate("now = 301")
+    page.keyboard.press("ArrowRight")
+
+    expect(page.locator("header")).to_contain_text("2 of 96")
+    page.evaluate(f"now = 301; {watched}")
+    page.keyboard.press("ArrowRight")  # old enough, but half the pair has not been seen
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("stopped") == [True, True] and len(store.votes()) == 1
+    held[0].continue_()
+    shown(page, 2, expect)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("header")).to_contain_text("3 of 96")
+    assert len(store.votes()) == 2
+    page.close()
+
+
 def shown(page: Any, number: int, expect: Any) -> None:
     """Both pictures are there, and old enough that an answer counts."""
     expect(page.locator("header")).to_contain_text(f"{number} of 96")
