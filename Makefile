@@ -50,6 +50,7 @@ PUBLISHED := $(if $(PUBLIC),--public $(PUBLIC))
 bench: install  ## every method's speed, masks and data, on one core; PUBLIC=folder with the published code beside ours
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.masks $(PUBLISHED)
 	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data $(LIT_INPAINT_DATA)/bsds500/train)
+	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.feeding $(LIT_INPAINT_DATA)/bsds500/train)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ssim
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.utilisation
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.attention $(PUBLISHED))
