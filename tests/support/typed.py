@@ -198,7 +198,9 @@ def _stopping() -> Iterator[None]:
     stopped = {name: _stop(getattr(argparse.ArgumentParser, name)) for name in ("parse_args", "parse_intermixed_args")}
     fitting = {"parse_arguments": _stop(LightningCLI.parse_arguments), "setup_parser": _once(LightningCLI.setup_parser)}
     with (
-        patch.dict(os.environ, {"LIT_INPAINT_TRACEBACK": "1"}),
+        patch.dict(
+            os.environ, {"LIT_INPAINT_TRACEBACK": "1", "LIT_INPAINT_DATA": os.getenv("LIT_INPAINT_DATA", "data")}
+        ),
         patch.multiple(argparse.ArgumentParser, **stopped),
         patch.multiple(LightningCLI, **fitting),
     ):
