@@ -12,9 +12,10 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from datamodules.bands import Bands, reading_settings
+from datamodules.elastic import Deal, Resumed, resumed
 from datamodules.evaluation import EvaluationSet, collate
 from datamodules.files import Files
-from datamodules.sampler import EvaluationSampler, TrainingSampler, position, worker_threads
+from datamodules.sampler import EvaluationSampler, TrainingSampler, worker_threads
 from datamodules.summary import lines, summarise
 from datamodules.training import TrainingSet
 from datamodules.transforms import (
@@ -135,7 +136,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self._told: set[str] = set()  # stages at whose start it was reported
         self._files: dict[str, Files] = {}
         self._training: TrainingSet | None = None
-        self._resumed: dict[str, object] = {}
+        self._resumed: dict[str, Any] = {}
+        self._start = Resumed()
+        self.may_deal_anew = False  # in the middle of an epoch, where a resumed run has another global batch
         # Plain values under one key: loads with weights_only, and never collides with an argument of the method.
         self.save_hyperparameters({"data": self._description()})
 
@@ -229,9 +232,10 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             )
         self._check_resumed()
         self._check_global_batch(world)
-        sampler = TrainingSampler(
-            len(data), self.batch_size, self.seed, rank, world, self.drop_last, start=position(self.trainer)
-        )
+        self._start = resumed(self.trainer, self._deal(), self._resumed)
+        self._resumed = self.state_dict() if self._resumed else {}  # that is settled; another epoch's loader is new
+        start = (self._start.epoch, self._start.done)
+        sampler = TrainingSampler(len(data), self.batch_size, self.seed, rank, world, self.drop_last, start)
         return TrainingLoader(data, sampler=sampler, drop_last=self.drop_last, **self._workers(self.batch_size))
 
     def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[DataLoader[InpaintingBatch]]:
@@ -249,11 +253,12 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[InpaintingBatch]:
         return self._evaluation_loader("test")
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """State for resuming inside an epoch: batches of this size in this permutation."""
-        return self._order()
+        epoch, _, offset = self._start
+        return self._order() | ({"dealt_anew": [epoch, offset]} if offset else {})
 
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._resumed = state_dict
 
     def teardown(self, stage: str) -> None:
@@ -283,17 +288,18 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _order(self) -> dict[str, int]:
-        return {
-            "seed": self.seed,
-            "samples": len(self.training_set()),
-            "global_batch": self.batch_size * self._rank_and_world()[1],
-            "drop_last": self.drop_last,
-        }
+    def _deal(self) -> Deal:
+        world = self._rank_and_world()[1]
+        return Deal(len(self.training_set()), self.batch_size * world, world, self.drop_last)
+
+    def _order(self) -> dict[str, Any]:
+        deal = self._deal()
+        said = {"seed": self.seed, "samples": deal.samples, "global_batch": deal.batch, "drop_last": deal.drop_last}
+        return said if self.drop_last else said | {"used": deal.used}
 
     def _check_resumed(self) -> None:
-        now = self._order()
-        different = [key for key, value in self._resumed.items() if key in now and now[key] != value]
+        now, free = self._order(), {"global_batch", "used"} if self.may_deal_anew else set()
+        different = [k for k, value in self._resumed.items() if k in now and now[k] != value and k not in free]
         if different:
             changes = ", ".join(f"{key} was {self._resumed[key]} and is {now[key]}" for key in different)
             raise ValueError(

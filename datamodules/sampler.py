@@ -25,7 +25,7 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
     Args:
         samples: Number of samples in the data set.
         batch_size: Batch size per rank.
-        start: (epoch, batches of it that are done): where a run resumes. Other epochs start at their first batch.
+        start: (epoch, samples of it that are done, on all ranks): where a run resumes. Others start at their first.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
     ) -> None:
         super().__init__(range(samples), num_replicas=world, rank=rank, seed=seed, drop_last=drop_last)  # type: ignore[arg-type]
         self.samples, self.batch_size, self.start, self.epoch = samples, batch_size, start, start[0]
-        unit = batch_size * world if drop_last else world
-        self.total_size = samples // unit * unit
+        self.unit = batch_size * world if drop_last else world
+        self.total_size = samples // self.unit * self.unit
         self.num_samples = self.total_size // world
 
     def __len__(self) -> int:
@@ -52,8 +52,8 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
         epoch = self.epoch
         order = keyed_rng(self.seed, "order", epoch).permutation(self.samples)
         # The skip belongs to one epoch; a flag used up by the first iterator would fail when Lightning makes two.
-        done = self.start[1] * self.batch_size if epoch == self.start[0] else 0
-        own = order[: self.total_size][self.rank :: self.num_replicas][done:]
+        rest = order[self.start[1] if epoch == self.start[0] else 0 :]
+        own = rest[: len(rest) // self.unit * self.unit][self.rank :: self.num_replicas]
         return iter([(epoch, index) for index in own.tolist()])
 
 

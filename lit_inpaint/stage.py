@@ -62,6 +62,7 @@ class Stage(L.LightningModule):
         self._unfinished: list[
             tuple[int, list[Tensor | None]]
         ] = []  # of a checkpoint: such blocks, and their gradients
+        self._accumulate_then = accumulate
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
 
@@ -175,10 +176,12 @@ class Stage(L.LightningModule):
     def on_train_start(self) -> None:
         """Optimisers exist now: give back the gradients of an update that the checkpoint cut in two."""
         for optimizer, (blocks, gradients) in zip(self.trainer.optimizers, self._unfinished, strict=False):
-            self._accumulated[id(optimizer)] = blocks
+            # Each was divided by the `accumulate` of then. Where it is smaller now, their mean counts as fewer blocks.
+            counted = self._accumulated[id(optimizer)] = min(blocks, self.accumulate - 1)
+            share = counted / max(blocks, 1) * self._accumulate_then / self.accumulate
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = None if gradient is None else gradient.to(parameter)
+                parameter.grad = None if gradient is None else gradient.to(parameter) * share
         self._unfinished = []
 
     def on_validation_model_zero_grad(self) -> None:
@@ -222,6 +225,7 @@ class Stage(L.LightningModule):
         self.generator_updates = checkpoint.get("generator_updates", 0)
         self.skipped = checkpoint.get("skipped", 0)
         self._unfinished = checkpoint.get("accumulated", [])
+        self._accumulate_then = checkpoint.get("hyper_parameters", {}).get("accumulate", self.accumulate)
         fitting = self._trainer is not None and self._trainer.state.fn == "fit"
         averaged = {} if fitting or self.weights == "raw" else checkpoint.get("ema", {})
         for name, state in averaged.items():

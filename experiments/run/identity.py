@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # slow to import; `runs` and a sweep's workers do without
     from lightning import LightningDataModule, Trainer
 
 MAY_CHANGE = (  # from one start of a run to the next; everything else must not
-    "__*", "import", "ckpt_path", "init_from", "weights", "config", "subcommand", "optimizer", "lr_scheduler",
+    "__*", "import", "ckpt_path", "init_from", "allow_changes", "weights", "config",
+    "subcommand", "optimizer", "lr_scheduler",
     # its length
     "trainer.max_*", "trainer.min_*",
     # workers, processes, devices: the global batch is compared instead
@@ -25,7 +26,7 @@ MAY_CHANGE = (  # from one start of a run to the next; everything else must not
     # checkpoints, logs, panels, what is shown
     "trainer.default_root_dir", "trainer.logger*", "trainer.log_every_n_steps", "trainer.enable_*", "trainer.profiler*",
     "trainer.detect_anomaly", "trainer.barebones", "trainer.fast_dev_run", "trainer.model_registry",
-    "trainer.plugins.*CheckpointIO*",
+    "trainer.plugins.*CheckpointIO*", "trainer.plugins.*Environment*",
     *(f"trainer.callbacks.{name}*" for name in (
         "StepProgressBar", "RichProgressBar", "TQDMProgressBar", "ModelSummary", "RichModelSummary", "Throughput",
         "Health", "Panels", "RunRecord", "Status", "Restart", "FrozenRank", "ModelCheckpoint", "EarlyStopping", "Timer",
@@ -38,6 +39,7 @@ MAY_CHANGE = (  # from one start of a run to the next; everything else must not
     # the policy for a bad image or loss: the run has not stopped at one so far
     "data.init_args.on_bad_image", "model.init_args.non_finite",
 )  # fmt: skip
+WHEN_ALLOWED = ("images a step", "images per epoch", "model.init_args.accumulate")  # by --allow-changes
 PATHS = (
     "data.init_args.root",
     "data.init_args.lists",
@@ -46,12 +48,13 @@ PATHS = (
 )  # their files are compared
 
 
-def may_change(key: str) -> bool:
+def may_change(key: str, allowed: bool = False) -> bool:
+    """Whether a resume may change a setting: always, or (``allowed``) because the user said so.
+
+    >>> may_change("trainer.max_steps"), may_change("trainer.precision"), may_change("images a step", allowed=True)
+    (True, False, True)
     """
-    >>> may_change("trainer.max_steps"), may_change("trainer.precision"), may_change("trainer.callbacks.EMA.decay")
-    (True, False, False)
-    """
-    return any(fnmatchcase(key, pattern) for pattern in MAY_CHANGE)
+    return any(fnmatchcase(key, pattern) for pattern in (*MAY_CHANGE, *(WHEN_ALLOWED if allowed else ())))
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,35 @@ class Identity:
             masks = list(_mask_files(getattr(data, "mask", None)))
             facts |= {"training images": _described(files), "mask files": _described(masks)}
         facts["images a step"] = getattr(data, "batch_size", 1) * trainer.world_size
+        if files is not None and not getattr(
+            data, "drop_last", True
+        ):  # what does not divide among processes is dropped
+            samples = getattr(data, "samples_per_epoch", None) or len(files)
+            facts["images per epoch"] = samples // trainer.world_size * trainer.world_size
         for name in ("precision", "limit_train_batches"):  # null is written as what it means
             facts[f"trainer.{name}"] = getattr(trainer, name)
         return cls({key: value for key, value in facts.items() if not may_change(key)})
 
-    def check(self, checkpoint: Plain, path: Path | str) -> str | None:
-        """Compare with the identity in ``checkpoint``; return one line about what could not be compared, or None.
+    def check(self, checkpoint: Plain, path: Path | str, allowed: bool = False) -> tuple[str | None, list[str]]:
+        """Compare with the identity in ``checkpoint``; return one line about what could not be compared, or None, and
+        the differences that are accepted because the user has ``allowed`` some.
 
         Raises:
-            ValueError: Naming every difference with both values.
+            ValueError: Naming every other difference with both values.
         """
         recorded = checkpoint.get("run", {}).get("identity")
         saved = _of_0_1_0(checkpoint) if recorded is None else recorded
         unknown = {key for key in self.facts if key not in saved and (recorded is None or _is_new(key, saved))}
-        if different := self._differences(saved, unknown):
+        different = self._differences(saved, unknown)
+        if refused := {key: line for key, line in different.items() if not may_change(key, allowed)}:
+            hint = ", resume with --allow-changes" if all(may_change(key, True) for key in refused) else ""
             raise ValueError(
-                f"{path} cannot be resumed: {'; '.join(different)}. Change it back, or start a new run with these "
-                "weights: --init_from instead of --ckpt_path."
+                f"{path} cannot be resumed: {'; '.join(refused.values())}. Change it back{hint}, or start a new run "
+                "with these weights: --init_from instead of --ckpt_path."
             )
         groups = sorted({".".join(key.split(".")[:3]) for key in unknown})
-        return (
-            f"{path} was written by an earlier version; not recorded and therefore not compared: {', '.join(groups)}."
-            if groups
-            else None
-        )
+        older = "was written by an earlier version; not recorded and therefore not compared"
+        return f"{path} {older}: {', '.join(groups)}." if groups else None, list(different.values())
 
     def check_start(self, saved: Plain | None, folder: str) -> None:
         """Compare with the last start of a run that has no checkpoint yet, ``saved``, if it recorded what it was.
@@ -105,16 +113,16 @@ class Identity:
         unknown = {key for key in self.facts if saved and key not in saved and _is_new(key, saved)}
         if saved and (different := self._differences(saved, unknown)):
             raise ValueError(
-                f"{folder} holds another run, without a checkpoint: {'; '.join(different)}. Change it back, or give "
-                "another --trainer.default_root_dir."
+                f"{folder} holds another run, without a checkpoint: {'; '.join(different.values())}. Change it back, "
+                "or give another --trainer.default_root_dir."
             )
 
-    def _differences(self, saved: Plain, unknown: set[str]) -> list[str]:
-        return [
-            f"{key} was {_shown(saved, key)} and is {_shown(self.facts, key)}"
+    def _differences(self, saved: Plain, unknown: set[str]) -> dict[str, str]:
+        return {
+            key: f"{key} was {_shown(saved, key)} and is {_shown(self.facts, key)}"
             for key in sorted({*saved, *self.facts} - unknown)
             if (key in saved) != (key in self.facts) or saved.get(key) != self.facts.get(key)
-        ]
+        }
 
 
 def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
@@ -160,7 +168,9 @@ def _is_new(key: str, saved: Plain) -> bool:
     [True, False]
     """
     owner, inside, _ = key.rpartition(".init_args.")
-    return owner in saved if inside else key.startswith("trainer.") and key.count(".") == 1
+    if inside:
+        return owner in saved
+    return key == "images per epoch" or (key.startswith("trainer.") and key.count(".") == 1)
 
 
 def _shown(facts: Plain, key: str) -> str:

@@ -40,6 +40,7 @@ def to_save(resolved: Plain, written: Plain | None) -> str:
         moved(resolved["trainer"], str(root), ROOT)
     if "ckpt_path" in resolved:
         resolved["ckpt_path"] = None
+    resolved.pop("allow_changes", None)  # said of one start
     return str(yaml.safe_dump(_interpolated(resolved, written), sort_keys=False, allow_unicode=True))
 
 

@@ -13,6 +13,7 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from datamodules import InpaintingDataModule
 from experiments.cli import is_mistake
 from experiments.files.find import INSTALLED
 from experiments.run import Identity, Run
@@ -59,6 +60,9 @@ class _InpaintCLI(LightningCLI):
             "--import", type=list[str] | None, default=None, help="modules of one's own, imported before anything else"
         )
         parser.add_argument(
+            "--allow_changes", "--allow-changes", action="store_true", help="resume with another global batch"
+        )
+        parser.add_argument(
             "--weights",
             type=str,
             default="ema",
@@ -98,7 +102,8 @@ class _InpaintCLI(LightningCLI):
             trainer.callbacks = [c for c in trainer.callbacks or [] if not c.class_path.endswith("Checkpoint")]
         checkpoint = config.get("ckpt_path")
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
-            refuse_differences(config.model.as_dict() if config.model else {}, Path(checkpoint))
+            model = config.model.as_dict() if config.model else {}
+            refuse_differences(model, Path(checkpoint), config.allow_changes)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         try:
@@ -139,12 +144,16 @@ class _InpaintCLI(LightningCLI):
         self.datamodule.setup("fit")
         check_size(self.model, self.datamodule)
         identity, resumed = Identity.of(config.as_dict(), self.datamodule, trainer), "no checkpoint"
+        changes: list[str] = []
         if config.get("ckpt_path"):
             checkpoint = read_checkpoint(Path(config.ckpt_path))
             resumed = f"{config.ckpt_path} (step {checkpoint['global_step']})"
-            unknown = identity.check(checkpoint, config.ckpt_path)
-            if unknown and trainer.is_global_zero:
-                tell(unknown)
+            unknown, changes = identity.check(checkpoint, config.ckpt_path, config.allow_changes)
+            if trainer.is_global_zero:
+                for line in [*filter(None, [unknown]), *(f"{line}, as --allow-changes permits." for line in changes)]:
+                    tell(line)
+            if isinstance(self.datamodule, InpaintingDataModule):
+                self.datamodule.may_deal_anew = config.allow_changes
         elif not trainer.fast_dev_run and self.resumes:  # type: ignore[attr-defined]
             identity.check_start(Run(Path(trainer.default_root_dir)).identity, trainer.default_root_dir)
         if trainer.strategy.root_device.type == "cpu":
@@ -162,7 +171,7 @@ class _InpaintCLI(LightningCLI):
         for callback in callbacks:
             if isinstance(callback, KeepConfig):
                 callback.identity, callback.written = identity, getattr(self.parser, "written", None)
-                callback.resumed = resumed
+                callback.resumed, callback.changes = resumed, changes
             if isinstance(callback, Restart):
                 callback.command = resume_command
 

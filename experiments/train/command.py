@@ -20,6 +20,7 @@ _EXAMPLES = {
 }
 FITTING = """\
   --init_from CHECKPOINT    start from these weights; the model and its arguments come with them
+  --allow-changes           resume with another global batch; the rest of the epoch is dealt anew
 """
 TEXT = """\
 usage: lit-inpaint {command} [--config NAME] [--model NAME] [--data NAME] [--KEY VALUE]...

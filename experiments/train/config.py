@@ -30,6 +30,7 @@ class KeepConfig(SaveConfigCallback):
         self.identity: Identity | None = None
         self.written: Plain | None = None  # before interpolations were resolved
         self.resumed = "no checkpoint"  # by this process
+        self.changes: list[str] = []  # of the settings that this start resumes with
         self._start = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -88,8 +89,9 @@ class RunRecord(L.Callback):
                 logger.replay(Path(trainer.default_root_dir), restarted_at)
         if trainer.is_global_zero:
             keeper = next((c for c in trainer.callbacks if isinstance(c, KeepConfig)), None)  # type: ignore[attr-defined]
-            identity = keeper.identity.facts if keeper and keeper.identity else None
-            Run(Path(trainer.default_root_dir)).keep_facts(record | {"identity": identity})
+            if keeper and keeper.identity:
+                record |= {"changes": keeper.changes, "identity": keeper.identity.facts}
+            Run(Path(trainer.default_root_dir)).keep_facts(record)
 
 
 def _batch_size_of(data: object) -> int:

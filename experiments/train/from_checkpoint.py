@@ -33,15 +33,18 @@ def load_weights(model: Stage, path: Path) -> None:
     model.load_state_dict(checkpoint["state_dict"])
 
 
-def refuse_differences(model: Plain, path: Path) -> None:
-    """A resumed run keeps its class and arguments: name the first difference and the way to change one."""
+def refuse_differences(model: Plain, path: Path, allowed: bool = False) -> None:
+    """A resumed run keeps its class and arguments: name the first difference and the way to change one.
+
+    ``allowed``: by ``--allow-changes``, see :func:`experiments.run.identity.may_change`.
+    """
     checkpoint = read_checkpoint(path)
     name = model["class_path"].split(".")[-1]
     if name != checkpoint["method"]:
         raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration has {name}.")
     saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
     for key in saved:
-        if may_change(f"model.init_args.{key}"):
+        if may_change(f"model.init_args.{key}", allowed):
             continue
         if key in given and json.dumps(given[key], default=str) != json.dumps(saved[key], default=str):
             raise ValueError(

@@ -152,6 +152,19 @@ def test_a_checkpoint_in_the_middle_of_an_update_keeps_its_gradients(tmp_path: P
     assert method.history == pytest.approx([1 - 0.5 * (1 - 0.4)], abs=1e-6)  # one step towards the mean of 0.2 and 0.6
 
 
+@pytest.mark.parametrize(("then", "now"), [(2, 4), (4, 2), (4, 1), (4, 3)])
+def test_an_update_that_another_accumulate_began_is_still_one_step_on_a_mean(tmp_path: Path, then: int, now: int):
+    done = 1 if then < now else 3  # blocks of 0.2, after which those of 0.6 come
+    run = trainer(tmp_path, max_steps=done)
+    run.fit(Scale(accumulate=then), images([0.2] * 9))
+    run.save_checkpoint(tmp_path / "x.ckpt")
+    method, left = Scale(accumulate=now), max(now - done, 1)
+    trainer(tmp_path, max_steps=done + left).fit(method, images([0.6] * 9), ckpt_path=tmp_path / "x.ckpt")
+    mean = (0.2 * (now - left) + 0.6 * left) / now
+    assert method.history[-1] == pytest.approx(1 - 0.5 * (1 - mean), abs=1e-6) and method.generator_updates == 1
+    assert method.history[:-1] == [1] * (left - 1)
+
+
 def test_an_optimiser_that_skips_batches_accumulates_its_own(tmp_path: Path):
     method = Scale(discriminator_steps=2, accumulate=2)  # the generator trains on batches 1, 3, 5 and 7
     trainer(tmp_path, max_steps=7).fit(method, images([0.2, 9.0, 0.6, 9.0, -0.2, 9.0, 0.0, 9.0]))

@@ -130,6 +130,16 @@ class Watch(L.Callback):
             die()
 
 
+class Losses(L.Callback):
+    """Writes down what each rank logs of its own share of every batch, beside the samples of the same start."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        (watch,) = (c for c in trainer.callbacks if isinstance(c, Watch))  # type: ignore[attr-defined]
+        losses = {key: value.item() for key, value in trainer.callback_metrics.items() if key.startswith("train/")}
+        with open(watch.samples.replace("samples", "losses"), "a") as file:
+            file.write(json.dumps({"step": trainer.global_step, "losses": losses}) + "\n")
+
+
 class FailOnRankOne(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         if trainer.global_rank == 1 and trainer.global_step == 2:
