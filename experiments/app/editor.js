@@ -1,6 +1,7 @@
 // The editor of lit-inpaint's page: a photograph, the hole and guide lines above it, each a canvas of the preview's size.
 (() => {
-  const editor = { tool: "brush", layer: "hole", size: 24, past: [], width: 0, height: 0 };
+  const editor = { tool: "brush", layer: "hole", size: 24, past: [], width: 0, height: 0, zoom: 1 };
+  const fingers = new Map();  // {pointer: its place}
   const colours = { hole: "#ff3b6b", lines: "#00c2ff" };
   const find = (selector) => document.querySelector("#editor " + selector);
   const canvas = (name) => find("canvas." + name);
@@ -17,12 +18,23 @@
       if (button.dataset.layer) editor.layer = button.dataset.layer;
       if (button.dataset.do === "undo") undo();
       if (button.dataset.do === "clear") clear();
+      if (button.dataset.zoom) zoom(editor.zoom * Number(button.dataset.zoom), ...middle(find(".view")));
       mark();
     });
     find("input.size").addEventListener("input", (event) => { editor.size = Number(event.target.value); });
     stage.addEventListener("pointerdown", start);
     stage.addEventListener("pointermove", move);
     for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, stop);
+    find(".view").addEventListener("wheel", (event) => {
+      if (!event.ctrlKey) return;
+      event.preventDefault();
+      zoom(editor.zoom * Math.exp(-event.deltaY / 300), event.clientX, event.clientY);
+    }, { passive: false });
+    addEventListener("keydown", (event) => {
+      if (!(event.ctrlKey || event.metaKey) || event.key !== "z" || event.target.closest("input, textarea")) return;
+      event.preventDefault();
+      undo();
+    });
     mark();
   }
 
@@ -38,8 +50,35 @@
     return [(event.clientX - box.left) * editor.width / box.width, (event.clientY - box.top) * editor.height / box.height];
   }
 
-  function remember() {
-    const layer = editor.layer;
+  function middle(element) {
+    const box = element.getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + box.height / 2];
+  }
+
+  // The point of the picture at (x, y) of the window stays there.
+  function zoom(times, x, y) {
+    const view = find(".view"), stage = find(".stage"), box = stage.getBoundingClientRect();
+    const [u, v] = [(x - box.left) / box.width, (y - box.top) / box.height];
+    editor.zoom = Math.min(16, Math.max(1, times));
+    stage.style.setProperty("--zoom", editor.zoom);
+    const after = stage.getBoundingClientRect();
+    view.scrollBy(after.left + u * after.width - x, after.top + v * after.height - y);
+  }
+
+  // Two fingers: their distance and the place between them.
+  function pinch() {
+    const [[x, y], [u, v]] = fingers.values();
+    return [Math.hypot(u - x, v - y), (x + u) / 2, (y + v) / 2];
+  }
+
+  function pinched() {
+    const [far, x, y] = editor.pinch;
+    editor.pinch = pinch();
+    zoom(editor.zoom * editor.pinch[0] / far, x, y);
+    find(".view").scrollBy(x - editor.pinch[1], y - editor.pinch[2]);
+  }
+
+  function remember(layer = editor.layer) {
     editor.past.push([layer, contextOf(layer).getImageData(0, 0, editor.width, editor.height)]);
     if (editor.past.length > 12) editor.past.shift();
   }
@@ -56,9 +95,17 @@
   }
 
   function start(event) {
-    if (!editor.width) return;
+    if (!editor.width || event.button > 0 || fingers.size > 1) return;
     event.preventDefault();
+    find(".view").focus({ preventScroll: true });
     find(".stage").setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (fingers.size > 1) {  // the first finger was not painting
+      if (editor.from) undo();
+      editor.from = null;
+      editor.pinch = pinch();
+      return;
+    }
     remember();
     editor.from = editor.last = place(event);
     editor.before = editor.past[editor.past.length - 1][1];
@@ -66,6 +113,9 @@
   }
 
   function move(event) {
+    if (!fingers.has(event.pointerId)) return;
+    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (fingers.size > 1) pinched();
     if (!editor.from) return;
     const to = place(event);
     if (editor.tool !== "rectangle") { stroke(to); return; }
@@ -76,7 +126,10 @@
     context.fillRect(Math.min(x, u), Math.min(y, v), Math.abs(u - x), Math.abs(v - y));
   }
 
-  function stop() { editor.from = null; }
+  function stop(event) {
+    fingers.delete(event.pointerId);
+    editor.from = null;
+  }
 
   function stroke(to) {
     const context = contextOf(editor.layer);
@@ -99,21 +152,29 @@
     return image;
   }
 
-  // {image, width, height} starts over; {hole} replaces the hole.
+  // {image, width, height} starts over, with no image if it is ""; {hole} replaces the hole.
   editor.show = async (given) => {
     if (!given) return;
     bind();
+    if (given.image === "") {
+      [editor.width, editor.height, editor.past] = [0, 0, []];
+      for (const name of ["photo", "hole", "lines"]) Object.assign(canvas(name), { width: 0, height: 0 });
+      find(".stage").removeAttribute("style");
+      delete find(".stage").dataset.loaded;
+    }
     if (given.image) {
       const image = await picture(given.image);
       [editor.width, editor.height, editor.past] = [given.width, given.height, []];
       for (const name of ["photo", "hole", "lines"]) Object.assign(canvas(name), { width: given.width, height: given.height });
       contextOf("photo").drawImage(image, 0, 0);
-      find(".stage").style.aspectRatio = given.width + " / " + given.height;
+      editor.zoom = 1;
+      find(".stage").style.cssText = `aspect-ratio: ${given.width} / ${given.height}; --shape: ${given.width / given.height}`;
       find(".stage").dataset.loaded = "1";
     }
     if (given.hole) {
       const image = await picture(given.hole);
       const context = contextOf("hole");
+      if (!given.image) remember("hole");
       context.clearRect(0, 0, editor.width, editor.height);
       context.drawImage(image, 0, 0);
       const drawn = context.getImageData(0, 0, editor.width, editor.height);

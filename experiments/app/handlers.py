@@ -10,12 +10,15 @@ import gradio as gr
 import numpy as np
 
 from datamodules.reading import read_image
+from experiments.app import examples
 from experiments.app.folder import used
 from experiments.app.guard import LATER
 from experiments.app.session import Session, data_url, layer, named, said
 from experiments.app.worker import Task, Worker, small
 from experiments.files.write import write_png
 from masks.files import read_mask, resize_mask, write_mask
+
+WELCOME = "Load a photograph or click an example."
 
 
 class Page:
@@ -31,7 +34,7 @@ class Page:
 
     def load(self, file: str | None) -> tuple[Session | None, dict[str, object] | None, str]:
         if file is None:
-            return None, None, "Load a photograph."
+            return None, {"image": ""}, WELCOME
         try:
             pixels = read_image(file)
         except ValueError as error:
@@ -46,11 +49,24 @@ class Page:
         }
         return session, shown, f"{session.width}x{session.height}: paint the hole, or load a mask."
 
+    def example(self, event: gr.EventData) -> tuple[str | None, Session | None, dict[str, object] | None, str]:
+        """A drawn face with its hole painted. What the browser asks for is not trusted."""
+        number = event._data.get("number") if isinstance(event._data, dict) else None
+        if not isinstance(number, int) or not 0 <= number < examples.COUNT:
+            return None, *self.load(None)
+        file, hole = examples.example(number, self.folder)
+        session, shown, _ = self.load(file)
+        assert shown is not None
+        shown["hole"] = data_url(hole * np.uint8(255), "PNG")
+        return file, session, shown, f"The hole covers {hole.mean():.1%}: press complete, or paint another."
+
     def load_mask(
         self, session: Session | None, file: str | None, white: str, alpha: str = "refused"
     ) -> tuple[dict[str, str] | None, str]:
-        if session is None or file is None:
-            return None, "Load a photograph first." if session is None else "No mask."
+        if file is None:
+            return None, "No mask file; what is painted stays."
+        if session is None:
+            return None, "Load a photograph first."
         try:
             side: Any = alpha if alpha in ("opaque", "transparent") else None
             hole = read_mask(file, white="known" if white == "known" else "hole", alpha=side)
@@ -82,7 +98,7 @@ class Page:
             hole = self.hole(session, drawn)
         except ValueError as error:
             return None, said(error)
-        file = str(Path(session.folder) / "mask.png")
+        file = str(Path(session.folder) / f"{session.name}_mask.png")
         write_mask(hole, file)
         return gr.update(value=file, visible=True), f"The mask covers {hole.mean():.1%}."
 
@@ -93,19 +109,20 @@ class Page:
         """Yield progress lines, then pictures, as they arrive."""
         keep = gr.skip()
         if session is None or session.image is None:
-            yield "Load a photograph first.", keep, keep, keep, keep
+            yield "Load a photograph first.", *[keep] * 5
             return
         try:
             task = self.task(session, drawn, lines, chosen, int(seed), int(samples), int(tile))
         except (ValueError, TypeError) as error:
-            yield said(error), keep, keep, keep, keep
+            yield said(error), *[keep] * 5
             return
         session.results, lines_said, errors = {}, "", []
-        yield "begins", [], [], gr.update(choices=[], value=None), gr.update(choices=[], value=None)
+        hidden, none = gr.update(visible=False), gr.update(choices=[], value=None)
+        yield "starting", gr.update(visible=False, value=None), gr.update(visible=False, value=None), hidden, none, none
         finished: list[str] = []
         for message in self.worker.run(task, str(request.session_hash)):
             if message is None:
-                yield lines_said or "begins", keep, keep, keep, keep
+                yield lines_said or "starting", *[keep] * 5
                 continue
             lines_said = message.get("said", lines_said)
             if "error" in message:
@@ -116,12 +133,13 @@ class Page:
                 names = ["input", *session.results]
                 yield (
                     message["said"],
-                    [(m["preview"], name) for name, m in session.results.items()],
-                    [m["file"] for m in session.results.values()],
+                    gr.update(value=[(m["preview"], name) for name, m in session.results.items()], visible=True),
+                    gr.update(value=[m["file"] for m in session.results.values()], visible=True),
+                    gr.update(visible=True),
                     gr.update(choices=names, value=names[1] if len(names) > 2 else names[0]),
                     gr.update(choices=names, value=names[-1]),
                 )
-        yield "\n".join([*errors, *finished]) or "nothing to do", keep, keep, keep, keep
+        yield "\n".join([*errors, *finished]) or "nothing to do", *[keep] * 5
 
     def task(
         self, session: Session, drawn: str, lines: str, chosen: list[str], seed: int, samples: int, tile: int
@@ -142,8 +160,8 @@ class Page:
             guide = str(folder / "lines.png")
             write_mask(resize_mask(painted, session.height, session.width), guide)
         methods = {label: self.methods[label] for label in chosen}
-        image = str(session.image)
-        return Task(image, str(folder / "hole.png"), guide, str(folder), methods, self.device, seed, samples, tile)
+        files = str(session.image), str(folder / "hole.png"), guide, str(folder)
+        return Task(*files, methods, self.device, seed, samples, tile, session.name)
 
     def cancel(self, request: gr.Request) -> str:
         return "cancelled" if self.worker.cancel(str(request.session_hash)) else "you have no active run"

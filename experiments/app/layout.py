@@ -4,30 +4,60 @@ from typing import Any
 
 import gradio as gr
 
+from experiments.app.examples import thumbnails
 from experiments.app.folder import KEPT
 from experiments.app.handlers import Page
 from lit_inpaint.windows import TILE
 
+_TITLE = """
+<h1>lit-inpaint</h1>
+<p>Paint a hole into a photograph and see how several methods fill it. Nothing leaves this machine.</p>
+"""
 _EDITOR = """
-<div class="bar">
+<div class="bar" role="toolbar" aria-label="painting">
   <button type="button" data-tool="brush">brush</button><button type="button" data-tool="rectangle">rectangle</button>
   <button type="button" data-tool="eraser">eraser</button>
   <label>size <input class="size" type="range" min="2" max="120" value="24"></label>
   <span>on</span><button type="button" data-layer="hole">hole</button>
   <button type="button" data-layer="lines">guide lines</button>
-  <button type="button" data-do="undo">undo</button><button type="button" data-do="clear">clear</button>
+  <button type="button" data-do="undo" title="Ctrl+Z">undo</button><button type="button" data-do="clear">clear</button>
+  <span>zoom</span><button type="button" data-zoom="0.667" aria-label="zoom out" title="Ctrl and wheel">−</button>
+  <button type="button" data-zoom="0" aria-label="whole picture">fit</button>
+  <button type="button" data-zoom="1.5" aria-label="zoom in" title="Ctrl and wheel">+</button>
 </div>
+<div class="view" tabindex="0" role="group" aria-label="photograph to paint on">
 <div class="stage"><canvas class="photo"></canvas><canvas class="hole"></canvas><canvas class="lines"></canvas></div>
+</div>
 """
 CSS = """
+#title h1 { font-size: 1.5rem; font-weight: 700; margin: 0 }
+#examples div:has(> button) { display: flex; flex-wrap: wrap; gap: 6px; align-items: center }
+#examples button { padding: 0; border: 2px solid #8888; border-radius: 6px; overflow: hidden; line-height: 0 }
+#examples button:hover { border-color: #c2185b }
 #editor .bar { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-bottom: 6px }
-#editor .bar button { padding: 3px 9px; border: 1px solid #8886; border-radius: 5px }
-#editor .bar button[aria-pressed=true] { background: #ff3b6b; color: white }
-#editor .stage { position: relative; width: 100%; min-height: 120px; background: #8882; touch-action: none;
-  cursor: crosshair }
+#editor .bar button { padding: 3px 9px; min-height: 30px; border: 1px solid #8888; border-radius: 5px }
+#editor .bar button[aria-pressed=true] { background: #b3124f; color: white }
+#editor .bar label { display: flex; gap: 6px; align-items: center }
+#editor button:focus-visible, #editor .view:focus-visible, #examples button:focus-visible { outline: 3px solid #3b82f6 }
+#editor .view { overflow: auto; max-height: 74vh; background: #8882; overscroll-behavior: contain }
+#editor .stage { position: relative; min-height: 120px; margin: auto; touch-action: none; cursor: crosshair;
+  width: calc(min(100%, 72vh * var(--shape, 9)) * var(--zoom, 1)) }
 #editor .stage canvas { position: absolute; inset: 0; width: 100%; height: 100% }
 #editor .stage .hole { opacity: .6 }
+@media (pointer: coarse) { #editor .bar button { min-height: 40px; min-width: 40px } }
+.or { color: inherit !important }
+input::placeholder { color: inherit !important }
 """
+_ORANGE = dict.fromkeys(["background_fill", "background_fill_hover"], "#b93a05")
+COLOURS = {  # Gradio's own have too little contrast for its white text and its blue links
+    **{f"button_primary_{part}{dark}": colour for part, colour in _ORANGE.items() for dark in ("", "_dark")},
+    "link_text_color": "*secondary_700",
+    "link_text_color_dark": "*secondary_300",
+}
+_CHOOSE = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (button) trigger('click', { number: Number(button.dataset.number) });
+});"""
 _READ = "(...given) => { given[1] = litEditor.read('hole'); given[2] = litEditor.read('lines'); return given; }"
 
 
@@ -37,17 +67,14 @@ def blocks(page: Page) -> gr.Blocks:
     with blocks:
         session, show = gr.State(None), gr.JSON(visible=False)
         drawn, lines = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        gr.HTML(_TITLE, elem_id="title", padding=False)
         with gr.Row():
             with gr.Column(scale=3):
-                photo = gr.File(label="photograph", type="filepath", height=110, elem_id="photo")
-                gr.HTML(_EDITOR, elem_id="editor")
-                with gr.Row():
-                    mask = gr.File(label="mask of its size", type="filepath", height=110, elem_id="mask")
-                    white = gr.Radio(["hole", "known"], value="hole", label="white in the mask file is")
-                    sides = ["refused", "opaque", "transparent"]
-                    alpha = gr.Radio(sides, value="refused", label="of an alpha channel, the hole is")
-                take = gr.Button("make mask file", size="sm")
-                mask_out = gr.File(label="painted mask", interactive=False, visible=False, elem_id="mask_out")
+                photo = gr.File(label="photograph", type="filepath", height=130, elem_id="photo")
+                tries = gr.HTML(thumbnails(), elem_id="examples", js_on_load=_CHOOSE, apply_default_css=False)
+                gr.HTML(_EDITOR, elem_id="editor", apply_default_css=False)
+                with gr.Accordion("mask files", open=False):
+                    mask, white, alpha, take, mask_out = _mask_files()
             with gr.Column(scale=2):
                 names = list(page.methods)
                 chosen = gr.CheckboxGroup(names, value=names[:1], label="methods", elem_id="methods")
@@ -56,26 +83,45 @@ def blocks(page: Page) -> gr.Blocks:
                     samples = gr.Number(1, label="samples", precision=0, minimum=1, maximum=16, min_width=90)
                     tile = gr.Number(TILE, label="window, pixels", precision=0, minimum=0, min_width=90)
                 with gr.Row():
-                    go = gr.Button("complete", variant="primary", elem_id="go")
-                    stop = gr.Button("cancel", elem_id="stop")
-                status = gr.Textbox("Load a photograph.", label="what happens", interactive=False, elem_id="status")
-                gallery = gr.Gallery(label="completions", columns=2, height=230, elem_id="gallery")
-                with gr.Row():
-                    left = gr.Dropdown([], label="left", min_width=90)
-                    right = gr.Dropdown([], label="right", min_width=90)
-                slider = gr.ImageSlider(label="left and right", interactive=False, elem_id="slider")
-                files = gr.File(label="download", file_count="multiple", interactive=False, elem_id="files")
+                    go = gr.Button("complete", variant="primary", elem_id="go", min_width=90)
+                    stop = gr.Button("cancel", elem_id="stop", min_width=90)
+                status = gr.Textbox(
+                    "Load a photograph or click an example.", label="progress", interactive=False, elem_id="status"
+                )
+                gallery = gr.Gallery(label="completions", columns=2, rows=1, object_fit="contain", height="auto",
+                    interactive=False, visible=False, elem_id="gallery")  # fmt: skip
+                with gr.Column(visible=False) as beside:
+                    with gr.Row():
+                        left = gr.Dropdown([], label="left", min_width=90)
+                        right = gr.Dropdown([], label="right", min_width=90)
+                    slider = gr.ImageSlider(label="left and right", interactive=False, elem_id="slider")
+                files = gr.File(label="download", file_count="multiple", interactive=False, visible=False,
+                    elem_id="files")  # fmt: skip
         told: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         draw = "(given) => { litEditor.show(given); return []; }"
-        photo.change(page.load, photo, [session, show, status], **told).then(None, show, None, js=draw)
+        loaded = [session, show, status]
+        photo.upload(page.load, photo, loaded, **told).then(None, show, None, js=draw)
+        photo.clear(page.load, photo, loaded, **told).then(None, show, None, js=draw)
+        tries.click(page.example, None, [photo, *loaded], **told).then(None, show, None, js=draw)
         uploaded = [session, mask, white, alpha]
         mask.change(page.load_mask, uploaded, [show, status], **told).then(None, show, None, js=draw)
         painted = [session, drawn, lines]
         take.click(page.mask_file, painted, [mask_out, status], js=_READ, **told)
         settings = [chosen, seed, samples, tile]
-        out = [status, gallery, files, left, right]
+        out = [status, gallery, files, beside, left, right]
         go.click(page.run, [*painted, *settings], out, js=_READ, concurrency_limit=1, **told)
         stop.click(page.cancel, None, status, queue=False, **told)
         for menu in (left, right):
             menu.change(page.compare, [session, left, right], slider, **told)
     return blocks
+
+
+def _mask_files() -> tuple[gr.File, gr.Radio, gr.Radio, gr.Button, gr.File]:
+    with gr.Row():
+        mask = gr.File(label="mask of the photograph's size", type="filepath", height=130, elem_id="mask")
+        white = gr.Radio(["hole", "known"], value="hole", label="white in the mask file is")
+        sides = ["refused", "opaque", "transparent"]
+        alpha = gr.Radio(sides, value="refused", label="of an alpha channel, the hole is")
+    take = gr.Button("make mask file", size="sm")
+    mask_out = gr.File(label="painted mask", interactive=False, visible=False, elem_id="mask_out")
+    return mask, white, alpha, take, mask_out

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from experiments.app.guard import Guard
 from experiments.app.handlers import Page
-from experiments.app.layout import CSS, blocks
+from experiments.app.layout import COLOURS, CSS, blocks
 from experiments.web import is_loopback
 
 __all__ = ["Page", "serve"]
@@ -44,7 +44,7 @@ def serve(
         auth=("lit", password) if password else None, max_file_size=limit, allowed_paths=[folder],
         enable_monitoring=False, run_history=False, footer_links=[], ssr_mode=False, max_threads=16,
         app_kwargs={"middleware": [guard]},
-        theme=gr.themes.Default(**fonts), css=CSS,
+        theme=gr.themes.Default(**fonts).set(**COLOURS), css=CSS,
         head=f"<script>{(Path(__file__).parent / 'editor.js').read_text(encoding='utf-8')}</script>",
     )  # fmt: skip
     return page

@@ -25,6 +25,11 @@ class Session:
     uploaded: str | None = None
     results: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The photograph's name without its ending, which every file from this page begins with; at most 120 bytes."""
+        return Path(str(self.image)).stem.encode()[:120].decode(errors="ignore")
+
 
 def said(error: Exception) -> str:
     """A message without the path of the page's folder."""

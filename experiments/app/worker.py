@@ -37,6 +37,7 @@ class Task:
     seed: int = 0
     samples: int = 1
     tile: int = TILE
+    name: str = "completion"  # what the files of the completions begin with
 
 
 Message = dict[str, Any]  # "said": a line; or "label", "file", "preview": one completion; or "error"
@@ -160,8 +161,8 @@ def completions(task: Task, label: str, method: InpaintingModule, pipe: Connecti
             arguments = (Path(task.image).stem, number, task.seed, task.tile, guides, advance)
             result = complete_pixels(method, pixels, hole, *arguments)
             name = f"{label}{f'-{number}' if count > 1 else ''}"
-            file = write_png(result, Path(task.folder), f"{name}.png")
-            preview = write_png(small(result), Path(task.folder), f"{name}.preview.png")
+            file = write_png(result, Path(task.folder), f"{task.name}-{name}.png")
+            preview = write_png(small(result), Path(task.folder), f"{task.name}-{name}.preview.png")
             lines = ", guide lines ignored" if task.lines and not guides else ""
             said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
             yield {"label": name, "file": str(file), "preview": str(preview), "said": said}

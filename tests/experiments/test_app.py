@@ -1,5 +1,7 @@
 """The page in a browser as a person uses it, and what it refuses."""
 
+import base64
+import io
 import multiprocessing
 import os
 import re
@@ -19,12 +21,15 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules.faces import draw
+from experiments.app import examples
 from experiments.app.command import main as app
 from experiments.inpaint.large import available_memory
 from experiments.web import refusal
 from lit_inpaint.methods import DeepFillV2
 from masks.files import read_mask, write_mask
 from tests.support import processes
+from tests.support.browsing import violations
 from tests.support.serving import fork_apps
 
 pytest.importorskip("gradio", reason="the page needs gradio, the extra `app`")
@@ -62,9 +67,9 @@ def page(folder: Path, sketching: str) -> Iterator[Any]:
 @pytest.fixture
 def tab(page: Any, browser: Any) -> Iterator[Any]:
     """A new tab; any request to another host and any console message fails the test."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 1100})
+    opened = browser.new_page(viewport={"width": 1280, "height": 1100}, has_touch=True)
     asked: list[str] = []
-    # Gradio's own client says "Method not implemented." when it closes a stream.
+    # Gradio 6.31's client warns so for each uploaded file, when its File closes the stream of the upload's progress.
     opened.on("console", lambda m: m.text == "Method not implemented." or asked.append(f"{m.type}: {m.text}"))
     opened.on("pageerror", lambda error: asked.append(str(error)))
     opened.on("request", lambda r: r.url.startswith((page.url, "data:", "blob:")) or asked.append(r.url))
@@ -136,11 +141,117 @@ def test_a_hole_is_painted_two_methods_fill_it_and_a_line_guides_one(tab: Any, t
         tab.screenshot(path=f"{shots}/page.png")
     truth = np.asarray(Image.open(file))
     for name in ("Telea", "Sketched"):
-        filled = download(tab, f"{name}.png", tmp_path / f"{name}.png")
+        filled = download(tab, f"photo-{name}.png", tmp_path / f"{name}.png")
         changed = (filled != truth).any(-1)
         assert changed[42:78, 62:118].any()  # the rectangle was 60..120 by 40..80
         changed[38:82, 58:122] = False
         assert not changed.any()
+
+
+def drawn(tab: Any, layer: str = "hole") -> np.ndarray:
+    """What is painted, (H, W) of 0 and 1."""
+    _, _, content = tab.evaluate(f"litEditor.read('{layer}')").partition(",")
+    return (np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("L")) > 127).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_an_example_is_filled_on_every_screen_and_axe_finds_nothing_serious(tab: Any, tmp_path: Path):
+    for width, height in ((1920, 1080), (1366, 800), (390, 844)):
+        for scheme in ("light", "dark"):
+            tab.set_viewport_size({"width": width, "height": height})
+            tab.emulate_media(color_scheme=scheme)
+            tab.reload()
+            tab.wait_for_selector("#editor .stage", **SLOW)
+            assert not violations(tab)
+            tab.locator("#examples button").nth(3).click()
+            wait_for(tab, r"The hole covers \d")
+            tab.wait_for_selector("#editor .stage[data-loaded]", **SLOW)
+            tab.click("#go")
+            wait_for(tab, r"Telea.*\d s")
+            tab.wait_for_selector("#slider img", **SLOW)
+            assert not violations(tab)
+            picture = tab.locator("#gallery img").first
+            assert picture.evaluate("image => getComputedStyle(image).objectFit") == "contain"
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+            box = tab.locator("#editor .stage").bounding_box()
+            assert box["width"] == pytest.approx(box["height"], abs=1) and box["height"] < height
+    truth, hole = draw(0, 2, 3, 256), drawn(tab)
+    filled = download(tab, "face4-Telea.png", tmp_path / "filled.png")
+    assert hole.any() and ((filled != truth).any(-1) <= hole).all() and (filled != truth).any()
+
+
+@pytest.mark.slow
+def test_two_fingers_zoom_one_paints_and_every_change_can_be_undone(tab: Any, tmp_path: Path):
+    load(tab, photograph(tmp_path / "photo.png"))
+    stage, device = tab.locator("#editor .stage"), tab.context.new_cdp_session(tab)
+    box = stage.bounding_box()
+
+    def touch(kind: str, *shares: float) -> None:
+        places = [{"x": box["x"] + x * box["width"], "y": box["y"] + box["height"] / 2} for x in shares]
+        points = [{**place, "id": number} for number, place in enumerate(places)]
+        device.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+    for kind, at in (("Start", 0.3), ("Move", 0.4)):
+        touch(kind, at)
+    touch("End")
+    once = drawn(tab)
+    assert once[80, 72:96].all() and not once[80, 140:].any()
+    for kind, at in (("Start", (0.4,)), ("Move", (0.45,)), ("Start", (0.45, 0.55)), ("Move", (0.3, 0.7))):
+        touch(kind, *at)
+    touch("End")
+    assert (drawn(tab) == once).all()  # the first finger of a pair paints nothing
+    large = stage.bounding_box()
+    assert large["width"] == pytest.approx(4 * box["width"], rel=0.02)
+    middle = [(b["x"] + share * b["width"]) for b, share in ((box, 0.5), (large, 0.5))]
+    assert middle[0] == pytest.approx(middle[1], abs=2)  # what lay between the fingers still does
+    box = tab.locator("#editor .view").bounding_box()
+    touch("Start", 0.5)
+    touch("End")
+    twice, across = drawn(tab), (box["x"] + box["width"] / 2 - large["x"]) / large["width"]
+    down = (box["y"] + box["height"] / 2 - large["y"]) / large["height"]
+    row, column = round(160 * down), round(240 * across)
+    assert twice[row, column] and (twice - once).any(), (row, column)
+    assert not (twice - once)[:, : column - 13].any() and not (twice - once)[: row - 13].any()
+    tab.get_by_label("whole picture").click()
+    assert stage.bounding_box()["width"] == pytest.approx(large["width"] / 4, rel=0.02)
+
+    write_mask(np.ones((160, 240), np.uint8), tmp_path / "all.png")
+    tab.get_by_text("mask files").click()
+    tab.set_input_files("#mask input[type=file]", str(tmp_path / "all.png"))
+    wait_for(tab, "can be edited")
+    end = time.monotonic() + 20
+    while not drawn(tab).all():
+        assert time.monotonic() < end
+    tab.click("#editor [data-do=clear]")
+    assert not drawn(tab).any()
+    for before in (np.ones_like(once), twice, once, np.zeros_like(once), np.zeros_like(once)):
+        tab.keyboard.press("Control+z")
+        assert (drawn(tab) == before).all()
+    tab.locator("#photo button[aria-label*=lear], #photo button[aria-label*=emove]").first.click()
+    wait_for(tab, "Load a photograph")
+    tab.wait_for_selector("#editor .stage:not([data-loaded])", **SLOW)
+    assert tab.evaluate("litEditor.read('hole')") == ""
+
+
+def test_files_are_named_after_the_photograph_and_an_example_that_is_none_is_refused(tmp_path: Path):
+    from gradio import EventData
+
+    from experiments.app.page import Page
+
+    page = Page({"Telea": "Telea"}, str(tmp_path), "cpu")
+    for stem, name in (
+        ("a b", "a b"),
+        ("x" * 200, "x" * 120),
+        ("\u00e9" * 100, "\u00e9" * 60),
+        ("k\u20ac" * 50, "k\u20ac" * 30),
+    ):
+        session, _, _ = page.load(str(photograph(tmp_path / f"{stem}.png", (24, 16))))
+        file, _ = page.mask_file(session, "", "")
+        assert Path(file["value"]).name == f"{name}_mask.png"
+        session.uploaded = file["value"]
+    for number in (-1, examples.COUNT, "0", None, 0.5):
+        file, session, _, said = page.example(EventData(None, {"number": number}))
+        assert file is None and session is None and said.startswith("Load"), number
 
 
 @pytest.mark.slow
@@ -150,6 +261,7 @@ def test_a_mask_of_another_size_is_an_error_on_the_page_and_one_that_fits_comes_
     hole[401:611, 1001:1207] = 1  # odd numbers: no preview of half the size keeps them
     write_mask(hole[:-1], tmp_path / "small.png")
     write_mask(hole, tmp_path / "fits.png")
+    tab.get_by_text("mask files").click()
     tab.set_input_files("#mask input[type=file]", str(tmp_path / "small.png"))
     assert "2600x1299, the photograph 2600x1300" in wait_for(tab, "must have the same size")
     tab.locator("#mask button[aria-label*=lear], #mask button[aria-label*=emove]").first.click()
@@ -159,7 +271,7 @@ def test_a_mask_of_another_size_is_an_error_on_the_page_and_one_that_fits_comes_
     tab.get_by_text("make mask file").click()
     wait_for(tab, r"The mask covers 1\.3%\.")
     with tab.expect_download() as coming:
-        tab.locator("#mask_out a[download='mask.png']").first.click()
+        tab.locator("#mask_out a[download='photo_mask.png']").first.click()
     coming.value.save_as(tmp_path / "back.png")
     assert (read_mask(tmp_path / "back.png") == hole).all()
 
