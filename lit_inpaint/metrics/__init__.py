@@ -9,6 +9,7 @@ from lit_inpaint import plugins
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined
 from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, refusal, u_ids
+from lit_inpaint.metrics.kernel import kid, kid_paired
 from lit_inpaint.metrics.mean import ImageMean
 from lit_inpaint.metrics.perceptual import diversity_lpips, lpips_alex, lpips_alex_up256, lpips_vgg
 from lit_inpaint.metrics.pixel import (
@@ -38,6 +39,8 @@ __all__ = [
     "fid",
     "headline",
     "higher_is_better",
+    "kid",
+    "kid_paired",
     "l1_hole",
     "l1_mean",
     "l1_relative_sum",
@@ -78,7 +81,8 @@ def metric(name: str) -> Metric:
 
     One of one's own is named ``package.module.name``, which is imported; it is a function that :func:`defined` defines.
 
-    fid, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions (n, B, 3, H, W).
+    fid, kid, kid_paired, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions
+    (n, B, 3, H, W).
 
     The function raises a ValueError for integers, other ranges, NaN and shapes that do not fit. Images in [0, 1] cannot
     be told from bright ones in [-1, 1]: they give a number (6 dB more of PSNR), so scale them first, ``2 * x - 1``.

@@ -1,7 +1,8 @@
 """Set metrics on the 2048 features of the FID Inception network: fid, p_ids, u_ids.
 
-Features are computed once per image and shared by all three. The network and its TensorFlow-style resize are those of
-torch-fidelity (extra ``metrics``); its weights come through ``lit_inpaint.backbones``.
+Features are computed once per image and shared by all three, and by :mod:`lit_inpaint.metrics.kernel`. The network and
+its TensorFlow-style resize are those of torch-fidelity (extra ``metrics``); its weights come through
+``lit_inpaint.backbones``.
 """
 
 from collections.abc import Callable, Sequence
@@ -126,7 +127,7 @@ def from_features(metrics: Sequence[Defined], fake: Rows, real: Rows) -> dict[st
 
 
 class InceptionMetrics(Metric):
-    """fid, p_ids and u_ids over all processes; ``compute`` returns {name: number}, nan for what is refused.
+    """fid and its like over all processes; ``compute`` returns {name: number}, nan for what is refused.
 
     >>> metrics = InceptionMetrics(["fid"], features=lambda images: images.mean((2, 3)))
     >>> metrics.update(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
@@ -134,7 +135,7 @@ class InceptionMetrics(Metric):
     {'fid': tensor(nan)}
 
     Args:
-        names: Any of "fid", "p_ids", "u_ids".
+        names: Any of "fid", "kid", "kid_paired", "p_ids", "u_ids".
         features: From images (B, 3, H, W) in [-1, 1] to (B, d).
     """
 
@@ -166,7 +167,12 @@ class InceptionMetrics(Metric):
         return {name: torch.tensor(value) for name, value in from_features(metrics, fake, real).items()}
 
 
-def _of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
+def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
+    """The number of a set metric, from images instead of features.
+
+    Raises:
+        ValueError: Images that it is not defined for, or too few.
+    """
     check_pair(prediction, target)
     if reason := refusal(metric, len(target)):
         raise ValueError(reason + ".")
@@ -184,7 +190,7 @@ def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tenso
     >>> fid.least, fid.higher_is_better
     (1000, False)
     """
-    return _of_set(fid, prediction, target)
+    return of_set(fid, prediction, target)
 
 
 @defined("1: share of pairs in which a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features "
@@ -197,7 +203,7 @@ def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
     >>> p_ids.least_per_dimension, p_ids.higher_is_better
     (2, True)
     """
-    return _of_set(p_ids, prediction, target)
+    return of_set(p_ids, prediction, target)
 
 
 @defined("1: error share of a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features of "
@@ -210,4 +216,4 @@ def u_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
     >>> u_ids.least_per_dimension, u_ids.higher_is_better
     (2, True)
     """
-    return _of_set(u_ids, prediction, target)
+    return of_set(u_ids, prediction, target)

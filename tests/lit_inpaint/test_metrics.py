@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lit_inpaint import metrics
 from lit_inpaint.backbones import BackboneMissingError, backbone, sha256
-from lit_inpaint.metrics import ImageMean, inception, metric, perceptual, round_to_8_bits
+from lit_inpaint.metrics import ImageMean, inception, kernel, metric, perceptual, round_to_8_bits
 from tests.support.metric_ranks import numbers_of_rank, rank_of
 
 
@@ -100,7 +100,8 @@ def test_metrics_of_the_hole_ask_for_a_mask_and_unknown_names_offer_the_nearest(
 def test_every_metric_says_its_version_and_which_end_is_better():
     for name in metrics.NAMES:
         assert metrics.definition(name).startswith(f"{name}/1: ")
-    for word, wins in {"psnr": True, "ssim": True, "_ids": True, "diversity": True, "l1": False, "fid": False}.items():
+    higher, lower = ("psnr", "ssim", "_ids", "diversity"), ("l1", "fid", "kid")
+    for word, wins in {**dict.fromkeys(higher, True), **dict.fromkeys(lower, False)}.items():
         assert {metric(name).higher_is_better for name in metrics.NAMES if word in name} == {wins}
     assert not metric("lpips_alex").higher_is_better and not metric("lpips_vgg").higher_is_better
 
@@ -118,6 +119,7 @@ def test_the_tables_of_the_docs_are_those_of_the_definitions():
             assert f"at least {least}, " in str(metrics.refusal(metric(name), 0)), name
 
 
+OF_A_SET = [name for name in metrics.NAMES if metric(name).features]
 BAD_PAIRS = {  # what is done to a good pair, and a word of the refusal
     "0..255": (lambda x: (x + 1) * 127.5, r"values in \[.*expected \[-1, 1\]"),
     "uint8": (lambda x: ((x + 1) * 127.5).byte(), "is uint8; expected a tensor of floats"),
@@ -163,7 +165,7 @@ def test_a_metric_refuses_pairs_that_do_not_belong_together(name: str):
     assert metric("l1_hole")(image, image, mask.bool()).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("name", ["fid", "p_ids", "u_ids"])
+@pytest.mark.parametrize("name", OF_A_SET)
 def test_metrics_of_a_set_refuse_the_same(name: str):
     levels = torch.full((4, 3, 8, 8), 200.0)
     with pytest.raises(ValueError, match=r"target has values in \[200, 200\]"):
@@ -319,6 +321,45 @@ def test_fid_equals_torch_fidelity_on_the_same_folders(
     assert metrics.fid(blurred, image).item() == pytest.approx(theirs, rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_kid_is_torch_fidelitys_with_all_images_as_one_subset(dtype: type):
+    fidelity = pytest.importorskip("torch_fidelity.metric_kid")
+    a, b = features_like_inceptions(kernel._BLOCK + 76, dtype)  # two blocks, the second smaller
+    settings = {"kid_subsets": 1, "kid_subset_size": len(a), "verbose": False}
+    theirs = fidelity.kid_features_to_metric(torch.from_numpy(a), torch.from_numpy(b), **settings)
+    found = inception.from_features([metric("kid"), metric("kid_paired")], a, b)
+    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
+    kernels = [fidelity.kernel_poly(*pair) for pair in ((a, a), (a, b), (b, b))]
+    assert found["kid_paired"] == pytest.approx(fidelity.mmd2(*kernels, mmd_est="u-statistic"), abs=1e-6)
+    assert found["kid"] != pytest.approx(found["kid_paired"], abs=1e-5)
+
+
+def features_like_inceptions(count: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (count, 64) of one distribution, each alike: what a method without a fault makes."""
+    rng = np.random.default_rng(3)
+    shared = rng.exponential(0.4, size=(count, 64))
+    a, b = (shared + rng.exponential(0.2, size=(count, 64)) for _ in range(2))
+    return a.astype(dtype), b.astype(dtype)
+
+
+def test_kid_of_pairs_is_0_on_average_and_kid_of_them_is_not():
+    a, b = features_like_inceptions(40_000)
+    found = np.array([kernel.kernel_distances(a[i : i + 200], b[i : i + 200]) for i in range(0, len(a), 200)])
+    mean, error = found.mean(0), found.std(0) / np.sqrt(len(found))
+    assert abs(mean[1]) < 3 * error[1]
+    assert mean[0] < -10 * error[0]
+    shuffled = np.array([kernel.kernel_distances(a[i : i + 200], b[i - 200 :][:200]) for i in range(200, len(a), 200)])
+    assert abs(shuffled.mean(0)[0]) < 3 * shuffled.std(0)[0] / np.sqrt(len(shuffled))  # of strangers, both are
+
+
+def test_kid_needs_50_images_where_fid_needs_1000(weights_dir: Path):
+    a, b = features_like_inceptions(50)
+    found = inception.from_features([metric(name) for name in ("fid", "kid")], a, b)
+    assert np.isnan(found["fid"]) and found["kid"] == kernel.kernel_distances(a, b)[0]
+    with pytest.raises(ValueError, match="kid needs at least 50 images, given 2"):
+        metric("kid")(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
+
+
 def test_u_ids_is_near_half_for_equal_and_0_for_separated_gaussians():
     rng = np.random.default_rng(0)
     a, b, c = rng.normal(size=(3, 20_000, 16))
@@ -385,7 +426,6 @@ def test_a_missing_backbone_says_how_to_get_it_and_a_wrong_one_is_refused(
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 
-OF_A_SET = [name for name in metrics.NAMES if metric(name).features]  # fid and others through InceptionMetrics, below
 SLOW = ("lpips_vgg", "lpips_alex_up256", "diversity_lpips")
 
 
@@ -401,12 +441,13 @@ def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_imag
     if not names:
         pytest.skip("no backbone: LIT_INPAINT_WEIGHTS does not name a folder")
     images = 37
-    least = metric("fid").least
+    least = {name: metric(name).least for name in OF_A_SET}
     try:
         alone = numbers_of_rank(0, 1, names, images)
     finally:
-        metric("fid").least = least
-    assert alone["fid"] > 0 and 0 <= alone["u_ids"] <= 0.5
+        for name in OF_A_SET:
+            metric(name).least = least[name]
+    assert alone["fid"] > 0 and alone["kid"] != alone["kid_paired"] and 0 <= alone["u_ids"] <= 0.5
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
     for world in (2, 3):
         with socket.socket() as free:

@@ -23,8 +23,10 @@ def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) 
     mask[3] = 0  # an empty hole, and an image without error
     prediction[5] = target[5]
     means = {name: ImageMean(name) for name in names}
-    metric("fid").least = 2
-    features = InceptionMetrics(("fid", "p_ids", "u_ids"), toy_features)
+    of_a_set = ("fid", "kid", "kid_paired", "p_ids", "u_ids")
+    for name in of_a_set:
+        metric(name).least = min(metric(name).least, 2)
+    features = InceptionMetrics(of_a_set, toy_features)
     for batch in torch.arange(rank, images, world).split(2):
         for name, m in means.items():
             several = torch.stack([prediction[batch], target[batch]])  # diversity is of completions, (n, B, 3, H, W)
