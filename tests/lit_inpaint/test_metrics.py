@@ -1,8 +1,7 @@
 """Metrics against their definitions, against the packages that papers use, and over processes."""
 
-import multiprocessing
+import json
 import re
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from lit_inpaint import metrics
 from lit_inpaint.backbones import BackboneMissingError, backbone, sha256
 from lit_inpaint.metrics import ImageMean, inception, kernel, metric, perceptual, round_to_8_bits
 from tests.support.metric_ranks import numbers_of_rank, rank_of
+from tests.support.processes import free_port, start
 
 
 def read(path: Path) -> Tensor:
@@ -436,7 +436,9 @@ SLOW = ("lpips_vgg", "lpips_alex_up256", "diversity_lpips")
         pytest.param(SLOW, id="slow", marks=pytest.mark.slow),
     ],
 )
-def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_images(names: tuple[str, ...]):
+def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_images(
+    names: tuple[str, ...], tmp_path: Path
+):
     names = tuple(n for n in names if not metrics.unavailable(n))
     if not names:
         pytest.skip("no backbone: LIT_INPAINT_WEIGHTS does not name a folder")
@@ -448,22 +450,15 @@ def test_every_metric_is_equal_on_1_2_and_3_processes_with_an_odd_number_of_imag
         for name in OF_A_SET:
             metric(name).least = least[name]
     assert alone["fid"] > 0 and alone["kid"] != alone["kid_paired"] and 0 <= alone["u_ids"] <= 0.5
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
     for world in (2, 3):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        queue = context.Queue()
+        folder, port = tmp_path / str(world), free_port()
         processes = [
-            context.Process(target=rank_of, args=(rank, world, port, names, images, queue)) for rank in range(world)
+            start(rank_of, rank, world, port, names, images, folder=folder, log=f"{rank}.txt") for rank in range(world)
         ]
-        for process in processes:
-            process.start()
-        found = [queue.get(timeout=120) for _ in processes]
-        for process in processes:
-            process.join(60)
-            assert process.exitcode == 0
-        for numbers in found:
+        for rank, process in enumerate(processes):
+            process.join(240)
+            assert process.exitcode == 0, (folder / f"{rank}.txt").read_text()[-3000:]
+            numbers = json.loads((folder / f"{rank}.json").read_text())
             assert numbers.pop("left out of psnr_hole", 2) == 2
             for name, value in numbers.items():
                 assert value == pytest.approx(alone[name], rel=1e-6, abs=1e-6), (name, world)

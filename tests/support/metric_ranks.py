@@ -1,5 +1,8 @@
 """One rank of the test that metrics are equal on any number of processes; in a module that a new process can import."""
 
+import json
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -41,10 +44,10 @@ def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) 
     return out
 
 
-def rank_of(rank: int, world: int, port: int, names: tuple[str, ...], images: int, queue) -> None:
-    torch.set_num_threads(1)
+def rank_of(rank: int, world: int, port: int, names: tuple[str, ...], images: int) -> None:
+    """Leave the numbers of a rank in ``<rank>.json`` in the working folder."""
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     try:
-        queue.put(numbers_of_rank(rank, world, names, images))
+        Path(f"{rank}.json").write_text(json.dumps(numbers_of_rank(rank, world, names, images)))
     finally:
         torch.distributed.destroy_process_group()
