@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def cpu_seconds(sample: Callable[[int], object]) -> float:
-    """Of one call, the least over the rounds: a neighbour on the machine only adds to it."""
+    """CPU time of one call, the least over the rounds: a neighbour on the machine only adds to it."""
     least, number = float("inf"), itertools.count()
     sample(next(number))
     for _ in range(ROUNDS):
