@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments.run.curves import History, join_segments, present_keys
+from lit_inpaint.metrics import headline
 
 TIMEOUT = 15  # seconds: without a network the client would ask again for minutes
 _OWN = {"_step", "_runtime", "_timestamp", "trainer/global_step", "epoch"}  # W&B's and Lightning's, no curves
+_IDENTIFY = {"started", "val_protocol_hash"}  # of a run, no settings
 
 
 class Unreachable(Exception):
@@ -67,8 +69,19 @@ def save_workspace(project: str, runs: Sequence[History]) -> str:
     return str(view.url)
 
 
+def _varied(runs: Sequence[History]) -> list[str]:
+    """Settings in which the runs differ, as those of a sweep do: the axes of parallel coordinates."""
+    values: dict[str, set[object]] = {}
+    for run in runs:
+        for key, value in run.facts.items():
+            if isinstance(value, str | int | float) and key not in _IDENTIFY:
+                values.setdefault(key, set()).add(value)
+    return sorted(key for key, found in values.items() if len(found) > 1)
+
+
 def workspace(project: str, runs: Sequence[History]) -> Any:
-    """One section each for validation, losses and panels; all curves over images_seen; runs grouped by method."""
+    """Sections for validation, losses, panels and settings; curves over images_seen; runs grouped by method and
+    validation protocol."""
     try:
         import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as workspaces
@@ -86,6 +99,12 @@ def workspace(project: str, runs: Sequence[History]) -> Any:
     sections.append(
         workspaces.Section(name="Panels", panels=[panels.MediaBrowser(media_keys=["val/panels"])], is_open=True)
     )
+    settings = _varied(runs)
+    if shown := headline(keys):
+        columns: list[Any] = [panels.ParallelCoordinatesPlotColumn(metric=panels.Config(key)) for key in settings]
+        columns.append(panels.ParallelCoordinatesPlotColumn(metric=panels.SummaryMetric(shown)))
+        plot = panels.ParallelCoordinatesPlot(columns=columns, title=shown)
+        sections += [workspaces.Section(name="Settings", panels=[plot], is_open=True)] if settings else []
     groups = workspaces.RunsetSettings(groupby=[workspaces.Config("method"), workspaces.Config("val_protocol_hash")])
     return workspaces.Workspace(
         entity=entity, project=name, name="lit-inpaint comparison", sections=sections, runset_settings=groups

@@ -302,11 +302,11 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[st
         {"name": name, "id": identifier, "config": CONFIG, "history": HISTORY}
         for name, identifier in (("lama-places", "abc123"), ("at hand", "def456"), ("lama-again", "fed789"))
     ]
-    with wandb_server(runs) as (address, asked):
-        monkeypatch.setenv("WANDB_BASE_URL", address)
+    with wandb_server(runs) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-        yield asked
+        yield server.asked
 
 
 def test_runs_of_a_wandb_project_are_read_with_their_curves_and_config(project: list[str]) -> None:

@@ -12,21 +12,8 @@ import wandb
 
 from experiments.train.cli import main
 from lit_inpaint.load import load_method, read_checkpoint
+from tests.support.small_fits import METHODS, SMALL_FIT
 from tests.support.wandb_files import read
-
-SMALL = [
-    "--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "64",
-    "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0", "--data.init_args.eval_repeats", "1",
-    "--trainer.check_val_every_n_epoch", "null", "--trainer.accelerator", "cpu", "--trainer.num_sanity_val_steps", "0",
-    "--trainer.enable_model_summary", "false", "--trainer.log_every_n_steps", "5",
-]  # fmt: skip
-METHODS = {
-    "DeepFillV2": ["--model.init_args.width", "8", "--model.init_args.discriminator_width", "4"],
-    "PartialConv": [
-        "--model.init_args.levels", "4", "--model.init_args.width", "4",
-        "--model.init_args.perceptual_weight", "0", "--model.init_args.style_weight", "0",
-    ],
-}  # fmt: skip
 
 
 def test_two_methods_log_the_same_keys_and_protocol_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -35,7 +22,7 @@ def test_two_methods_log_the_same_keys_and_protocol_to_wandb(tmp_path: Path, mon
     configs, keys = [], []
     for name, width in METHODS.items():
         length = ["--trainer.max_steps", "20", "--trainer.val_check_interval", "10"]
-        main(["fit", "--model", name, *width, *SMALL, *length, "--trainer.default_root_dir", name])
+        main(["fit", "--model", name, *width, *SMALL_FIT, *length, "--trainer.default_root_dir", name])
         wandb.finish()
         config, history = read(Path(name))
         configs.append(config)
@@ -60,7 +47,7 @@ def test_two_processes_train_a_checkpoint_that_one_loads(tmp_path: Path):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [
-        sys.executable, "-m", "experiments", "fit", "--model", "DeepFillV2", *METHODS["DeepFillV2"], *SMALL,
+        sys.executable, "-m", "experiments", "fit", "--model", "DeepFillV2", *METHODS["DeepFillV2"], *SMALL_FIT,
         "--trainer.devices", "2", "--trainer.max_steps", "3", "--trainer.val_check_interval", "3",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)

@@ -1,36 +1,143 @@
 """A stand-in for W&B's server on loopback: it answers the queries of the installed client in its wire format.
 
 W&B's own server cannot be reached from a test. What is replayed has the fields that the client (0.31) asks for; the
-client itself, its service process and its paging are the real ones.
+client itself, its service process and its paging are the real ones. What an online run sends is kept and can be read
+back: config, history, summary and files; saved views too.
 """
 
 import gzip
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PAGE = 2  # runs in one answer, so that three runs take two
+Facts = dict[str, Any]
+
+
+@dataclass
+class Server:
+    """One project. ``runs``: {"name", "id", "config", "history": [row, ...]} each, of online runs "summary" and
+    "files" as well; ``asked``: names of the queries so far; ``views``: the variables with which each was saved."""
+
+    runs: list[Facts]
+    address: str = ""
+    asked: list[str] = field(default_factory=list)
+    views: list[Facts] = field(default_factory=list)
+
+    def known(self, identifier: str) -> Facts:
+        return next(run for run in self.runs if run["id"] == identifier)
+
+    def stream(self, identifier: str, files: Facts) -> Facts:
+        """What an online run logs while it trains: lines of its history, and its summary so far."""
+        run = self.known(identifier)
+        if history := files.get("wandb-history.jsonl"):
+            run["history"][history["offset"] :] = map(json.loads, history["content"])
+        if summary := files.get("wandb-summary.json"):
+            run["summary"] = json.loads(summary["content"][-1])
+        return {}
+
+    def begin(self, variables: Facts) -> Facts:
+        """Create the run of this id, or update its config."""
+        identifier = variables["name"]
+        inserted = all(run["id"] != identifier for run in self.runs)
+        if inserted:
+            empty: Facts = {"config": {}, "history": [], "summary": {}, "files": {}}
+            self.runs.append({"id": identifier, "name": variables["displayName"], **empty})
+        run, config = self.known(identifier), json.loads(variables["config"] or "{}")
+        run["config"] |= {key: item["value"] for key, item in config.items() if key != "_wandb"}
+        project = {"id": "UHJv", "name": variables["project"], "entity": {"id": "RW50", "name": "lab"}}
+        bucket = {"id": "UnVu", "name": identifier, "displayName": run["name"], "config": "{}", "description": "",
+                  "sweepName": None, "historyLineCount": 0, "project": project}  # fmt: skip
+        return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
+
+    def answer(self, name: str, variables: Facts) -> Facts:
+        if name in {"Viewer", "GetDefaultEntity"}:
+            return {"viewer": {"id": "VXNlcjox", "username": "ann", "email": "ann@example.org", "entity": "lab",
+                               "flags": "{}", "teams": {"edges": []}}}  # fmt: skip
+        if name == "RunResumeStatus":
+            return {"model": {"id": "UHJv", "name": "p", "entity": {"id": "RW50", "name": "lab"}, "bucket": None}}
+        if name == "OrganizationCoreWeaveOrganizationID":
+            return {"entity": None}
+        if name == "UpsertBucket":
+            return self.begin(variables)
+        if name == "CreateRunFiles":
+            url = f"{self.address}/upload/{variables['run']}"
+            files = [{"name": file, "uploadUrl": f"{url}/{file}"} for file in variables["files"]]
+            return {"createRunFiles": {"runID": "UnVu", "uploadHeaders": [], "files": files}}
+        if name == "UpsertView2":
+            self.views.append(variables)
+            return {"upsertView": {"view": {"id": "Vmlldzox", "name": variables["name"]}, "inserted": True}}
+        return {"project": {"internalId": "7", **self.read(name, variables)}}
+
+    def read(self, name: str, variables: Facts) -> Facts:
+        """What the public API asks of a project."""
+        if name == "Runs":
+            start = int(variables.get("cursor") or 0)
+            page = self.runs[start : start + PAGE]
+            edges = [{"node": node(run), "cursor": str(start + i + 1)} for i, run in enumerate(page)]
+            more = start + PAGE < len(self.runs)
+            found = {"edges": edges, "pageInfo": {"endCursor": str(start + PAGE), "hasNextPage": more}}
+            return {"runCount": len(self.runs), "readOnly": False, "runs": found}
+        asked_for = {variables.get(key) for key in ("name", "runName", "run")}
+        run = next(run for run in self.runs if run["id"] in asked_for)
+        if name == "RunParquetHistory":
+            return {"run": {"parquetHistory": {"parquetUrls": [], "liveData": run["history"]}}}
+        if name == "HistoryPage":
+            return {"run": {"history": [json.dumps(row) for row in run["history"]]}}
+        if name == "RunHistoryKeys":
+            return {"run": {"historyKeys": {"lastStep": run["history"][-1]["_step"], "keys": {}}}}
+        return {"run": node(run)}
+
+
+def node(run: Facts) -> Facts:
+    config = {key: {"value": value, "desc": None} for key, value in run["config"].items()}
+    return {
+        "id": run["id"], "projectId": "7", "name": run["id"], "displayName": run["name"], "state": "finished",
+        "tags": [], "sweepName": None, "group": None, "jobType": None, "commit": None, "readOnly": False,
+        "createdAt": "2026-11-01T00:00:00Z", "heartbeatAt": "2026-11-01T01:00:00Z", "description": "",
+        "notes": None, "historyLineCount": len(run["history"]), "user": {"name": "ann", "username": "ann"},
+        "config": json.dumps(config | {"_wandb": {"value": {}}}), "systemMetrics": "{}",
+        "summaryMetrics": json.dumps(run.get("summary", {})),
+        "historyKeys": {"lastStep": run["history"][-1]["_step"], "keys": {}},
+    }  # fmt: skip
 
 
 @contextmanager
-def wandb_server(runs: list[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """(address, names of the queries so far). ``runs``: {"name", "id", "config", "history": [row, ...]} each."""
-    asked: list[str] = []
+def wandb_server(runs: list[Facts]) -> Iterator[Server]:
+    """A project with these runs, which online runs join."""
+    project = Server(runs)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            raw = self._body()
+            if self.path.endswith("/file_stream"):
+                return self._send(200, project.stream(self.path.split("/")[-2], json.loads(raw)["files"]))
             if self.path != "/graphql":  # the client's own telemetry
                 return self._send(404, {})
-            request = json.loads(gzip.decompress(raw) if self.headers.get("content-encoding") == "gzip" else raw)
-            name = request["query"].split("query", 1)[1].split("(")[0].split("{")[0].strip()
-            asked.append(name)
-            return self._send(200, {"data": answer(name, request.get("variables") or {})})
+            request = json.loads(raw)
+            found = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
+            name = found[1] if found else ""
+            project.asked.append(name)
+            return self._send(200, {"data": project.answer(name, request.get("variables") or {})})
 
-        def _send(self, status: int, content: dict[str, Any]) -> None:
+        def do_PUT(self) -> None:
+            _, _, run, name = self.path.split("/", 3)
+            project.known(run)["files"][name] = self._body()
+            self._send(200, {})
+
+        def do_GET(self) -> None:
+            self._send(200, {})  # is anybody there?
+
+        def _body(self) -> bytes:
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            return gzip.decompress(raw) if self.headers.get("content-encoding") == "gzip" else raw
+
+        def _send(self, status: int, content: Facts) -> None:
             body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
@@ -41,44 +148,11 @@ def wandb_server(runs: list[dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    def answer(name: str, variables: dict[str, Any]) -> dict[str, Any]:
-        if name in {"Viewer", "GetDefaultEntity"}:
-            return {"viewer": {"id": "VXNlcjox", "username": "ann", "email": "ann@example.org", "entity": "lab",
-                               "flags": "{}", "teams": {"edges": []}}}  # fmt: skip
-        if name == "Runs":
-            start = int(variables.get("cursor") or 0)
-            page = runs[start : start + PAGE]
-            edges = [{"node": node(run), "cursor": str(start + i + 1)} for i, run in enumerate(page)]
-            more = start + PAGE < len(runs)
-            found = {"edges": edges, "pageInfo": {"endCursor": str(start + PAGE), "hasNextPage": more}}
-            return {"project": {"internalId": "7", "runCount": len(runs), "readOnly": False, "runs": found}}
-        asked_for = {variables.get(key) for key in ("name", "runName", "run")}
-        run = next(run for run in runs if run["id"] in asked_for)
-        if name == "RunParquetHistory":
-            kept = {"parquetHistory": {"parquetUrls": [], "liveData": run["history"]}}
-        elif name == "HistoryPage":
-            kept = {"history": [json.dumps(row) for row in run["history"]]}
-        elif name == "RunHistoryKeys":
-            kept = {"historyKeys": {"lastStep": run["history"][-1]["_step"], "keys": {}}}
-        else:
-            kept = node(run)
-        return {"project": {"internalId": "7", "run": kept}}
-
-    def node(run: dict[str, Any]) -> dict[str, Any]:
-        config = {key: {"value": value, "desc": None} for key, value in run["config"].items()}
-        return {
-            "id": run["id"], "projectId": "7", "name": run["id"], "displayName": run["name"], "state": "finished",
-            "tags": [], "sweepName": None, "group": None, "jobType": None, "commit": None, "readOnly": False,
-            "createdAt": "2026-11-01T00:00:00Z", "heartbeatAt": "2026-11-01T01:00:00Z", "description": "",
-            "notes": None, "historyLineCount": len(run["history"]), "user": {"name": "ann", "username": "ann"},
-            "config": json.dumps(config | {"_wandb": {"value": {}}}), "systemMetrics": "{}", "summaryMetrics": "{}",
-            "historyKeys": {"lastStep": run["history"][-1]["_step"], "keys": {}},
-        }  # fmt: skip
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    project.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield project
     finally:
         server.shutdown()
         server.server_close()
