@@ -1,17 +1,10 @@
 """``lit-inpaint benchmark``: evaluate methods and checkpoints under one protocol."""
 
 import argparse
-import multiprocessing
 import shlex
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty, Queue
 
-import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datamodules.bands import reading_settings
 from datamodules.summary import lines
@@ -20,26 +13,26 @@ from experiments.compare.table import plain_table
 from experiments.compare.text import report
 from experiments.evaluate import options
 from experiments.evaluate.job import Job
-from experiments.evaluate.measure import evaluate
 from experiments.evaluate.outputs import label_sources
+from experiments.evaluate.place import here
+from experiments.evaluate.processes import devices_of, run
 from experiments.evaluate.protocol import Protocol, load_protocols
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint.metrics import definition
-from lit_inpaint.options import show_messages
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
 MAY_CHANGE = (
     "protocol", "images", "mask_folder", "masks", "limit", "methods", "weights", "batch_size",
-    "out", "device", "baseline", "outputs_are",
+    "out", "device", "devices", "baseline", "outputs_are",
 )  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
     a = options.benchmark().parse_args(argv)
-    return measure_and_show(jobs_of(a), a.device, a.out, a.baseline)
+    return measure_and_show(jobs_of(a), devices_of(a.device, a.devices), a.out, a.baseline)
 
 
 def jobs_of(a: argparse.Namespace) -> list[Job]:
@@ -64,19 +57,23 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
 
 
 def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: str | None) -> int:
-    """Run the jobs, print their tables and write them to ``out``; 1 if any has no numbers."""
+    """Run the jobs, print their tables and write them to ``out``; 1 if any has no numbers.
+
+    Of several processes that a launcher started, the last one prints and writes them.
+    """
     labels, protocols = [job.label for job in jobs], list({id(job.protocol): job.protocol for job in jobs}.values())
     if baseline and baseline not in labels:
         raise ValueError(f"--baseline {baseline} is not one of the methods. {nearest(baseline, labels)}")
     console = Console()
-    for line in lines(protocols[0].images.summary):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    for name, reason in jobs[0].left_out.items():
-        console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
-    if devices == ["auto"]:
-        devices = ["cuda" if torch.cuda.is_available() else "cpu"]
+    if here().number == 0:
+        for line in lines(protocols[0].images.summary):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        for name, reason in jobs[0].left_out.items():
+            console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
     records = run(jobs, devices, console)
-    measured = list(zip(jobs, records, strict=True))
+    measured = [(job, record) for job, record in zip(jobs, records, strict=True) if record]
+    if waiting := [job.label for job, record in zip(jobs, records, strict=True) if not record]:
+        return _unfinished(waiting, len(devices) > 1, console)
     files = [
         _show(protocol, [record for job, record in measured if job.protocol is protocol], out, baseline, console)
         for protocol in protocols
@@ -87,6 +84,16 @@ def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: s
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
     console.print(f"Page:   {shlex.join(['lit-inpaint', 'compare', str(out)])}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
+
+
+def _unfinished(labels: list[str], ours: bool, console: Console) -> int:
+    """Some jobs have no record: a process was killed, or other processes are still at it."""
+    names = ", ".join(dict.fromkeys(labels))
+    if ours:
+        raise ValueError(f"{names}: not finished, because a process ended. Run the command again to resume.")
+    said = f"Other processes are measuring {names}; the last one writes the tables."
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    return 0
 
 
 def only_masks(protocols: list[Protocol], masks: list[str], name: str) -> list[Protocol]:
@@ -106,57 +113,3 @@ def _show(protocol: Protocol, records: list[Record], out: Path, baseline: str | 
     file = out / f"{protocol.folder}.md"
     write_text(file, report(table, baseline))
     return file
-
-
-# ---- running --------------------------------------------------------------------------------------------------------
-
-
-def run(jobs: list[Job], devices: list[str], console: Console) -> list[Record]:
-    """Run all jobs, in order on one device or distributed over one process per device, with progress and time left."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
-        task = progress.add_task("images", total=sum(len(job.protocol.images) for job in jobs))
-        if len(devices) == 1:
-            records, before = [], 0
-            for job in jobs:
-                progress.update(task, description=f"{job.label} · {job.protocol.name}")
-
-                def advance(done: int, before: int = before) -> None:
-                    progress.update(task, completed=before + done)
-
-                records.append(evaluate(job, devices[0], advance))
-                before += len(job.protocol.images)
-                advance(0, before)
-            return records
-        return _run_on_many(jobs, devices, lambda done: progress.update(task, completed=done))
-
-
-def _run_on_many(
-    jobs: list[Job], devices: list[str], advance: Callable[[int], None], method: str = "spawn"
-) -> list[Record]:
-    context = multiprocessing.get_context(method)
-    manager = context.Manager()
-    free: Queue[str] = manager.Queue()
-    told: Queue[tuple[int, int]] = manager.Queue()
-    done = [0] * len(jobs)
-    for device in devices:
-        free.put(device)
-    with ProcessPoolExecutor(len(devices), context, show_messages) as pool:
-        futures: list[Future[Record]] = [
-            pool.submit(_evaluate_on_free_device, number, job, free, told) for number, job in enumerate(jobs)
-        ]
-        while not (all(future.done() for future in futures) and told.empty()):
-            with suppress(Empty):
-                number, images = told.get(timeout=0.5)
-                done[number] = images
-                advance(sum(done))
-        return [future.result() for future in futures]
-
-
-def _evaluate_on_free_device(number: int, job: Job, free: Queue[str], told: Queue[tuple[int, int]]) -> Record:
-    """``told`` hears (number of the job, images done)."""
-    device = free.get()
-    try:
-        return evaluate(job, device, lambda images: told.put((number, images)))
-    finally:
-        free.put(device)

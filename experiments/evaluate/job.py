@@ -66,5 +66,9 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """A journal with a different identity is discarded and restarted."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         given = {"protocol": self.protocol.hash, "batch_size": self.batch_size, "settings": self.settings}
         return given | self.source().identity() | {"left_out": sorted(self.left_out)}

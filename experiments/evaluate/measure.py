@@ -8,6 +8,7 @@ import io
 import logging
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from torch import Tensor
 
 from datamodules.evaluation import collate
 from experiments.evaluate.job import Job
+from experiments.evaluate.place import ALONE, Place
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Completion, Source
 from experiments.evaluate.summarise import summarise, versions
 from experiments.files.write import below, key_of, write_bytes, write_png
 from experiments.records.files import NewerFormatError, read_record, write_record
 from experiments.records.record import Record
-from experiments.run.journal import Journal, Row
+from experiments.run.journal import BusyError, Journal, Row
 from lit_inpaint.metrics import Features, round_to_8_bits
 from masks.convention import InpaintingBatch, erase, to_pixels
 
@@ -49,50 +51,86 @@ def evaluate(job: Job, device: str = "cpu", advance: Callable[[int], None] = lam
     Args:
         advance: Called with the number of finished images.
     """
+    record = evaluate_together(job, device, lambda share, done: advance(done), ALONE)
+    assert record is not None, "one process has every share"
+    return record
+
+
+def evaluate_together(job: Job, device: str, advance: Callable[[int, int], None], place: Place) -> Record | None:
+    """:func:`evaluate` by one of several processes.
+
+    Args:
+        advance: Called with a share of the job and its number of finished images.
+
+    Returns:
+        None if other processes are still at it: the last one writes the record.
+    """
     journal = Journal(job) if job.record_path.is_file() else None
     if journal and (record := finished(job, journal)):
-        advance(len(job.protocol.images))
+        for share in place.shares():
+            advance(share, sum(map(len, _batches(job, place, share))))
         return record
-    source = job.source()
     try:
-        source.open(torch.device(device))
-        record = _evaluate(job, source, journal or Journal(job), torch.device(device), advance)
+        found = _evaluate(job, torch.device(device), advance, place)
     except Exception as error:  # one failing method must not stop the others
         reason = " ".join(str(error).split()) or type(error).__name__
         said = reason if isinstance(error, ValueError) else f"failed: {type(error).__name__}: {reason}"
         about = (job.protocol.described(), job.source().described())
-        record = Record(*about, device=device, versions=versions(), not_applicable=said)
-    write_record(record, job.record_path)
-    return record
+        found = Record(*about, device=device.partition(":")[0], versions=versions(), not_applicable=said)
+    if found:
+        write_record(found, job.record_path)
+    return found
 
 
-def _evaluate(
-    job: Job, source: Source, journal: Journal, device: torch.device, advance: Callable[[int], None]
-) -> Record:
-    """Protocol, images, method, metrics, journal, record: what is in the journal is complete on the disk."""
-    with journal.writing():
-        advance(len(journal.rows))
-        for indices in _missing(job, journal):
-            batch = collate([job.protocol.images[index] for index in indices])
-            batch = batch._replace(image=batch.image.to(device), mask=batch.mask.to(device))
-            completion = source.complete(batch)
-            samples, truth = _as_measured(job.protocol, batch, completion)
-            rows = _rows(indices, batch, completion)
-            _measure(job, source, rows, samples, truth, batch.mask)
-            _keep_all_features(job, samples[0], truth, indices)
-            _keep_pictures(job, rows, samples[0], truth, batch.mask)
-            journal.append(rows)
-            advance(len(journal.rows))
-    rows = [journal.rows[index] for index in range(len(job.protocol.images))]
-    return summarise(job, source, rows, str(device))
+def _evaluate(job: Job, device: torch.device, advance: Callable[[int, int], None], place: Place) -> Record | None:
+    source = job.source()
+    opened = cache(lambda: source.open(device))
+    for share in place.shares() * min(place.of, 2):  # again: some may have been held for a moment only
+        journal = Journal(job, share)
+        if place.of > 1 and not any(_missing(job, journal, place, share)):
+            advance(share, sum(map(len, _batches(job, place, share))))
+            continue
+        try:
+            with journal.writing():
+                missing = list(_missing(job, journal, place, share))
+                done = sum(map(len, _batches(job, place, share))) - sum(map(len, missing))
+                advance(share, done)
+                for indices in missing:
+                    opened()
+                    _do(job, source, journal, indices, device)
+                    done += len(indices)
+                    advance(share, done)
+        except BusyError:
+            if place.of == 1:
+                raise
+    rows = Journal(job).rows
+    if len(rows) < len(job.protocol.images):
+        return None
+    opened()
+    return summarise(job, source, [rows[index] for index in range(len(rows))], device.type)
 
 
-def _missing(job: Job, journal: Journal) -> Iterator[range]:
-    """Batches that the journal does not hold whole."""
-    for start in range(0, len(job.protocol.images), job.batch_size):
-        indices = range(start, min(start + job.batch_size, len(job.protocol.images)))
-        if not all(index in journal.rows for index in indices):
-            yield indices
+def _do(job: Job, source: Source, journal: Journal, indices: range, device: torch.device) -> None:
+    """Images, method, metrics, journal, for one batch: what is in the journal is complete on the disk."""
+    job.record_path.unlink(missing_ok=True)  # of other weights or settings; it must not pass for the new one
+    batch = collate([job.protocol.images[index] for index in indices])
+    batch = batch._replace(image=batch.image.to(device), mask=batch.mask.to(device))
+    completion = source.complete(batch)
+    samples, truth = _as_measured(job.protocol, batch, completion)
+    rows = _rows(indices, batch, completion)
+    _measure(job, source, rows, samples, truth, batch.mask)
+    _keep_all_features(job, samples[0], truth, indices)
+    _keep_pictures(job, rows, samples[0], truth, batch.mask)
+    journal.append(rows)
+
+
+def _batches(job: Job, place: Place, share: int) -> Iterator[range]:
+    return place.batches(share, len(job.protocol.images), job.batch_size)
+
+
+def _missing(job: Job, journal: Journal, place: Place, share: int) -> Iterator[range]:
+    """Batches that the journals do not hold whole."""
+    return (batch for batch in _batches(job, place, share) if not all(index in journal.rows for index in batch))
 
 
 def _as_measured(protocol: Protocol, batch: InpaintingBatch, completion: Completion) -> tuple[Tensor, Tensor]:
@@ -157,12 +195,11 @@ def _keep_all_features(job: Job, completed: Tensor, truth: Tensor, indices: rang
 def _keep_features(job: Job, features: Features, prediction: Tensor, target: Tensor, indices: range) -> None:
     """Features of each image, computed once; those of the ground truth are shared by all methods."""
     own, truth = job.features_folder(features), job.truth_features_folder(features)
-    missing = [i for i, index in enumerate(indices) if not (truth / f"{index}.npy").is_file()]
-    found = features.extract(torch.cat([prediction, target[missing]])).cpu().numpy()
-    for i, index in enumerate(indices):
-        _save_array(found[i], own / f"{index}.npy")
-    for place, i in enumerate(missing):
-        _save_array(found[len(indices) + place], truth / f"{indices[i]}.npy")
+    for images, folder in ((prediction, own), (target, truth)):
+        if folder == own or not all((truth / f"{index}.npy").is_file() for index in indices):
+            # One batch of each, always: the bits of a convolution may depend on what stands beside an image.
+            for index, found in zip(indices, features.extract(images).cpu().numpy(), strict=True):
+                _save_array(found, folder / f"{index}.npy")
 
 
 def _save_array(array: np.ndarray, path: Path) -> None:

@@ -97,5 +97,8 @@ def _add_running(p: argparse.ArgumentParser) -> None:
         help="what folders of outputs hold: images whose known pixels are unchanged, or a network's raw output",
     )
     p.add_argument("--device", nargs="+", default=["auto"], help="cpu, cuda, cuda:0 cuda:1 ...; one process per device")
+    p.add_argument(
+        "--devices", type=int, metavar="N", help="share the images among N processes, a GPU each if there are"
+    )
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument("--baseline", help="label of the method for paired differences")

@@ -13,6 +13,7 @@ from experiments.evaluate.job import Job
 from experiments.evaluate.kit import export, load_kits
 from experiments.evaluate.laws import masks_of, rows_of
 from experiments.evaluate.outputs import PREFIX, label_sources
+from experiments.evaluate.processes import devices_of
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
@@ -87,7 +88,7 @@ def _score(a: argparse.Namespace) -> int:
         for kit in load_kits(a.kit)
         for method, label in labels.items()
     ]
-    return measure_and_show(jobs, a.device, out, a.baseline)
+    return measure_and_show(jobs, devices_of(a.device, a.devices), out, a.baseline)
 
 
 def _split(word: str) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ import logging
 import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
@@ -47,36 +47,57 @@ class Journaled(Structural):
     def identity(self) -> dict[str, object]: ...
 
 
+class BusyError(ValueError):
+    """Another process is writing the journal."""
+
+
 class Journal:
     """Lines of JSON: the identity of the job, then one line per image. Only complete batches count.
 
     Each line carries its checksum. A torn end, a torn line in the middle, a block of NULs or a flipped bit affects only
     the lines that it touches: they are reported, dropped when the file is next written, and their images redone.
+
+    Args:
+        number: Which journal is written here, if several processes write one each for the job; ``rows`` are those
+            of all of them.
     """
 
-    def __init__(self, job: Journaled) -> None:
-        self.path = job.journal_folder / "journal.jsonl"
+    def __init__(self, job: Journaled, number: int = 0) -> None:
+        self.path = job.journal_folder / (f"journal-{number}.jsonl" if number else "journal.jsonl")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.identity = {"format": FORMAT} | json.loads(json.dumps(job.identity(), default=str))
         self.rows: dict[Any, Row] = {}  # by index: a number, or a name
         self._read()
 
     def _read(self) -> None:
-        content = self.path.read_bytes() if self.path.is_file() else b""
+        self._ours, self._own, self._damaged = self._content(self.path)
+        self.rows = {}
+        for path in self._others():
+            self.rows |= self._content(path)[1]
+        self.rows |= self._own
+
+    def _others(self) -> list[Path]:
+        return sorted(path for path in self.path.parent.glob("journal*.jsonl") if path != self.path)
+
+    def _content(self, path: Path) -> tuple[bool, dict[Any, Row], list[int]]:
+        """Whether a file is of this job, its rows if it is, and its damaged lines."""
+        content = path.read_bytes() if path.is_file() else b""
         *lines, tail = content.split(b"\n")
         found = [_parsed(line) for line in lines]
-        self._damaged = [number for number, row in enumerate(found, 1) if row is None] + [len(found) + 1] * bool(tail)
+        damaged = [number for number, row in enumerate(found, 1) if row is None] + [len(found) + 1] * bool(tail)
         head = (found[0] or {}) if found else {}
         if isinstance(newer := head.get("format"), int) and newer > FORMAT:
-            raise ValueError(
-                f"{self.path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it."
-            )
-        self._ours = head == self.identity
-        self.rows = {row["index"]: row for row in found[1:] if row and "index" in row} if self._ours else {}
+            raise ValueError(f"{path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
+        ours = head == self.identity
+        return ours, {row["index"]: row for row in found[1:] if row and "index" in row} if ours else {}, damaged
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Lock the journal. Damaged lines and those of another job are discarded."""
+        """Lock the journal. Damaged lines and those of another job are discarded.
+
+        Raises:
+            BusyError: Another process is writing it.
+        """
         with ExitStack() as stack:
             self._file = stack.enter_context(_locked(self.path))
             self._read()  # another process may have written meanwhile
@@ -86,9 +107,19 @@ class Journal:
                 part = self.path.with_suffix(".part")
                 part.unlink(missing_ok=True)
                 self._file = stack.enter_context(_locked(part))
-                self._write([self.identity, *self.rows.values()])
+                self._write([self.identity, *self._own.values()])
                 part.replace(self.path)
+            self._discard_others()
             yield
+
+    def _discard_others(self) -> None:
+        """Empty the other journals of an earlier job: if its identity returned, so would rows whose pictures and
+        features have been overwritten since."""
+        for path in self._others():
+            if path.stat().st_size and not self._content(path)[0]:
+                with suppress(BusyError), _locked(path) as file:
+                    if not self._content(path)[0]:
+                        file.truncate(0)
 
     def _tell_damage(self) -> None:
         shown, more = self._damaged[:5], len(self._damaged) - 5
@@ -130,13 +161,13 @@ def _locked(path: Path) -> Iterator[RawIOBase]:
     """A file opened for exclusive appending.
 
     Raises:
-        ValueError: Another process is writing to it.
+        BusyError: Another process is writing to it.
     """
     with open(path, "ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another process is writing {path}; wait, or give another --out.") from None
+            raise BusyError(f"another process is writing {path}; wait, or give another --out.") from None
         if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
-            raise ValueError(f"another process has just written {path}; run the command again.")
+            raise BusyError(f"another process has just written {path}; run the command again.")
         yield file
