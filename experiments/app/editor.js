@@ -7,10 +7,8 @@
   const canvas = (name) => find("canvas." + name);
   const contextOf = (name) => canvas(name).getContext("2d", { willReadFrequently: true });
 
-  function bind() {
+  editor.bind = () => {
     const stage = find(".stage");
-    if (stage.dataset.bound) return;
-    stage.dataset.bound = "1";
     document.querySelector("#editor .bar").addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (!button) return;
@@ -35,8 +33,15 @@
       event.preventDefault();
       undo();
     });
+    stage.addEventListener("dragover", (event) => event.preventDefault());
+    stage.addEventListener("drop", (event) => {
+      event.preventDefault();
+      const input = document.querySelector("#photo input[type=file]");
+      input.files = event.dataTransfer.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    });
     mark();
-  }
+  };
 
   function mark() {
     for (const button of document.querySelectorAll("#editor .bar button")) {
@@ -155,7 +160,6 @@
   // {image, width, height} starts over, with no image if it is ""; {hole} replaces the hole.
   editor.show = async (given) => {
     if (!given) return;
-    bind();
     if (given.image === "") {
       [editor.width, editor.height, editor.past] = [0, 0, []];
       for (const name of ["photo", "hole", "lines"]) Object.assign(canvas(name), { width: 0, height: 0 });

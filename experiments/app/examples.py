@@ -11,7 +11,7 @@ from experiments.files.write import write_png
 from masks import CenterRectangle, LaMaMedium, LaMaThin, Scratches, Text
 from masks.generator import keyed_rng
 
-_SIZE, _THUMBNAIL = 256, 64
+_SIZE, _THUMBNAIL = 256, 56
 _HOLES = (LaMaThin(), Scratches(), Text(), LaMaMedium(), CenterRectangle())
 COUNT = len(_HOLES)
 _SPLIT = 2  # of the test set: no method was trained on these

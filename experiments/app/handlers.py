@@ -32,13 +32,14 @@ class Page:
         self.url = ""
         self.ended = threading.Event()
 
-    def load(self, file: str | None) -> tuple[Session | None, dict[str, object] | None, str]:
+    def load(self, file: str | None) -> tuple[Session | None, dict[str, object], str]:
+        """For a file that is no photograph, no session, an empty picture and the reason."""
         if file is None:
             return None, {"image": ""}, WELCOME
         try:
             pixels = read_image(file)
         except ValueError as error:
-            return None, None, named(error, file)
+            return None, {"image": ""}, named(error, file)
         session = Session(tempfile.mkdtemp(dir=self.folder), file, *pixels.shape[:2])
         preview = small(pixels)
         session.shown = (preview.shape[0], preview.shape[1])
@@ -47,18 +48,17 @@ class Page:
             "width": preview.shape[1],
             "height": preview.shape[0],
         }
-        return session, shown, f"{session.width}x{session.height}: paint the hole, or load a mask."
+        return session, shown, f"{Path(file).name}, {session.width}x{session.height}: paint the hole, or load a mask."
 
-    def example(self, event: gr.EventData) -> tuple[str | None, Session | None, dict[str, object] | None, str]:
+    def example(self, event: gr.EventData) -> tuple[Session | None, dict[str, object], str]:
         """A drawn face with its hole painted. What the browser asks for is not trusted."""
         number = event._data.get("number") if isinstance(event._data, dict) else None
         if not isinstance(number, int) or not 0 <= number < examples.COUNT:
-            return None, *self.load(None)
+            return self.load(None)
         file, hole = examples.example(number, self.folder)
         session, shown, _ = self.load(file)
-        assert shown is not None
         shown["hole"] = data_url(hole * np.uint8(255), "PNG")
-        return file, session, shown, f"The hole covers {hole.mean():.1%}: press complete, or paint another."
+        return session, shown, f"The hole covers {hole.mean():.1%}: press complete, or paint another."
 
     def load_mask(
         self, session: Session | None, file: str | None, white: str, alpha: str = "refused"

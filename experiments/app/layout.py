@@ -32,6 +32,7 @@ _EDITOR = """
 CSS = """
 #title h1 { font-size: 1.5rem; font-weight: 700; margin: 0 }
 #examples div:has(> button) { display: flex; flex-wrap: wrap; gap: 6px; align-items: center }
+#photo { align-items: center }
 #examples button { padding: 0; border: 2px solid #8888; border-radius: 6px; overflow: hidden; line-height: 0 }
 #examples button:hover { border-color: #c2185b }
 #editor .bar { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-bottom: 6px }
@@ -42,6 +43,8 @@ CSS = """
 #editor .view { overflow: auto; max-height: 74vh; background: #8882; overscroll-behavior: contain }
 #editor .stage { position: relative; min-height: 120px; margin: auto; touch-action: none; cursor: crosshair;
   width: calc(min(100%, 72vh * var(--shape, 9)) * var(--zoom, 1)) }
+#editor .stage:not([data-loaded])::after { content: "or drop a photograph here"; position: absolute; inset: 0;
+  display: grid; place-items: center }
 #editor .stage canvas { position: absolute; inset: 0; width: 100%; height: 100% }
 #editor .stage .hole { opacity: .6 }
 @media (pointer: coarse) { #editor .bar button { min-height: 40px; min-width: 40px } }
@@ -70,9 +73,11 @@ def blocks(page: Page) -> gr.Blocks:
         gr.HTML(_TITLE, elem_id="title", padding=False)
         with gr.Row():
             with gr.Column(scale=3):
-                photo = gr.File(label="photograph", type="filepath", height=130, elem_id="photo")
-                tries = gr.HTML(thumbnails(), elem_id="examples", js_on_load=_CHOOSE, apply_default_css=False)
-                gr.HTML(_EDITOR, elem_id="editor", apply_default_css=False)
+                with gr.Row(elem_id="photo"):
+                    photo = gr.UploadButton("load a photograph", scale=0, min_width=190)
+                    tries = gr.HTML(thumbnails(), elem_id="examples", js_on_load=_CHOOSE, apply_default_css=False,
+                        min_width=300)  # fmt: skip
+                gr.HTML(_EDITOR, elem_id="editor", js_on_load="litEditor.bind();", apply_default_css=False)
                 with gr.Accordion("mask files", open=False):
                     mask, white, alpha, take, mask_out = _mask_files()
             with gr.Column(scale=2):
@@ -101,10 +106,10 @@ def blocks(page: Page) -> gr.Blocks:
         draw = "(given) => { litEditor.show(given); return []; }"
         loaded = [session, show, status]
         photo.upload(page.load, photo, loaded, **told).then(None, show, None, js=draw)
-        photo.clear(page.load, photo, loaded, **told).then(None, show, None, js=draw)
-        tries.click(page.example, None, [photo, *loaded], **told).then(None, show, None, js=draw)
+        tries.click(page.example, None, loaded, **told).then(None, show, None, js=draw)
         uploaded = [session, mask, white, alpha]
-        mask.change(page.load_mask, uploaded, [show, status], **told).then(None, show, None, js=draw)
+        for event in (mask.upload, white.input, alpha.input):
+            event(page.load_mask, uploaded, [show, status], **told).then(None, show, None, js=draw)
         painted = [session, drawn, lines]
         take.click(page.mask_file, painted, [mask_out, status], js=_READ, **told)
         settings = [chosen, seed, samples, tile]
@@ -116,12 +121,13 @@ def blocks(page: Page) -> gr.Blocks:
     return blocks
 
 
-def _mask_files() -> tuple[gr.File, gr.Radio, gr.Radio, gr.Button, gr.File]:
+def _mask_files() -> tuple[gr.UploadButton, gr.Radio, gr.Radio, gr.Button, gr.File]:
+    with gr.Row(elem_id="mask"):
+        mask = gr.UploadButton("load a mask of the photograph's size", size="sm")
+        take = gr.Button("make mask file", size="sm")
     with gr.Row():
-        mask = gr.File(label="mask of the photograph's size", type="filepath", height=130, elem_id="mask")
         white = gr.Radio(["hole", "known"], value="hole", label="white in the mask file is")
         sides = ["refused", "opaque", "transparent"]
         alpha = gr.Radio(sides, value="refused", label="of an alpha channel, the hole is")
-    take = gr.Button("make mask file", size="sm")
     mask_out = gr.File(label="painted mask", interactive=False, visible=False, elem_id="mask_out")
     return mask, white, alpha, take, mask_out
