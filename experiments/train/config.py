@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import SequentialSampler
 
@@ -76,7 +77,7 @@ class RunRecord(L.Callback):
             "mask": repr(getattr(data, "mask", None)),
             "image_size": getattr(data, "image_size", None),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
-            "global_batch": _batch_size_of(data) * trainer.world_size,
+            "global_batch": global_batch(trainer, pl_module),
             "val_protocol_hash": digest,
             "val_samples": validated,
             "parameters": parameter_counts(pl_module),
@@ -94,14 +95,18 @@ class RunRecord(L.Callback):
             Run(Path(trainer.default_root_dir)).keep_facts(record)
 
 
-def _batch_size_of(data: object) -> int:
-    """Images per batch and device: of our own data modules, or of the loader of any other."""
-    if (size := getattr(data, "batch_size", None)) is None and isinstance(data, L.LightningDataModule):
-        loader: Any = data.train_dataloader()
-        size = getattr(loader, "batch_size", None) or getattr(
-            getattr(loader, "batch_sampler", None), "batch_size", None
-        )
-    return int(size or 1)
+def global_batch(trainer: L.Trainer, module: L.LightningModule) -> int | None:
+    """Images per step, over all devices and accumulated batches; None of a loader that does not know its batch size."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    size = getattr(data, "batch_size", None)
+    if size is None and isinstance(data, L.LightningDataModule):
+        sizes = [_batch_size(loader) for loader in CombinedLoader(data.train_dataloader(), "max_size_cycle").flattened]
+        size = None if None in sizes else sum(sizes)  # a batch holds one of each loader
+    return None if size is None else int(size) * trainer.world_size * int(getattr(module, "accumulate", 1))
+
+
+def _batch_size(loader: Any) -> Any:
+    return getattr(loader, "batch_size", None) or getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
 
 
 def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:

@@ -15,6 +15,7 @@ from datamodules import SamplePhotos
 from experiments import cli
 from experiments.run import Run
 from experiments.run.loggers import RunWandbLogger
+from experiments.train.config import global_batch
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.callbacks.panels import show
 from lit_inpaint.load import read_checkpoint
@@ -154,13 +155,35 @@ class Own(L.LightningDataModule):
         return torch.utils.data.DataLoader(self.photos.train_dataloader().dataset, self.rows)
 
 
+class Mixed(Own):
+    """Two loaders, whose batches are trained on together."""
+
+    def train_dataloader(self) -> Any:
+        return {"photographs": super().train_dataloader(), "drawings": super().train_dataloader()}
+
+
+class Unknown(Own):
+    """Batches that come ready out of the data set: no loader knows their size."""
+
+    def train_dataloader(self) -> Any:
+        return torch.utils.data.DataLoader(self.photos.train_dataloader().dataset, batch_size=None)
+
+
 def test_the_global_batch_of_a_data_module_of_one_s_own_is_that_of_its_loader():
     words = ["--data", f"{__name__}.Own", "--trainer.max_steps=1", "--trainer.default_root_dir=run"]
     small = [word for word in SMALL if not word.startswith("--data")]
     with pytest.raises(SystemExit) as end:
-        cli.main([*small, *words])
+        cli.main([*small, "--model.accumulate=2", *words])
     assert end.value.code == 0
-    assert json.loads(Path("run/run.json").read_text())["global_batch"] == 3
+    assert json.loads(Path("run/run.json").read_text())["global_batch"] == 3 * 2
+
+
+@pytest.mark.parametrize(("data", "expected"), [(Own, 3), (Mixed, 6), (Unknown, None)])
+def test_the_global_batch_counts_all_loaders_and_is_unknown_where_none_says_it(data: Any, expected: int | None):
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.datamodule = data()  # type: ignore[attr-defined]
+    trainer.datamodule.setup("fit")  # type: ignore[attr-defined]
+    assert global_batch(trainer, DeepFillV2(width=4, discriminator_width=4)) == expected
 
 
 def test_panels_reach_tensorboard(tmp_path: Path):

@@ -14,22 +14,33 @@ from experiments.train.cli import main as fit
 from tests.support.small_fits import METHODS, SMALL_FIT
 from tests.support.wandb_server import Server, wandb_server
 
+STARTED_BY: list[dict[str, str]] = [
+    {"MODE": "online"},  # by hand
+    {"SWEEP_ID": "s0", "RUN_ID": "trial1"},  # by an agent, which is online unless told otherwise
+]
+
 
 @pytest.fixture(scope="module")
 def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """What the server holds after both fits; each has its own learning rate and seed, as the trials of a sweep have."""
     folder = tmp_path_factory.mktemp("online")
     with wandb_server([]) as server, pytest.MonkeyPatch.context() as patched:
-        for name, value in {"MODE": "online", "BASE_URL": server.address, "API_KEY": "0" * 40, "ENTITY": "lab",
+        for name, value in {"BASE_URL": server.address, "API_KEY": "0" * 40, "ENTITY": "lab",
                             "CACHE_DIR": str(folder / "cache"), "PROJECT": "inpainting"}.items():  # fmt: skip
             patched.setenv(f"WANDB_{name}", value)
+        patched.delenv("WANDB_MODE", raising=False)
         patched.chdir(folder)
         wandb.teardown()  # settings of an earlier test
         for seed, (method, small) in enumerate(METHODS.items(), 1):
+            for name, value in STARTED_BY[seed - 1].items():
+                patched.setenv(f"WANDB_{name}", value)
             length = ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2", "--seed_everything", f"{seed}"]
             rate = ["--model.init_args.learning_rate", f"{seed}e-4"]
             fit(["fit", "--model", method, *small, *rate, *SMALL_FIT, *length, "--trainer.default_root_dir", method])
             wandb.finish()
+            wandb.teardown()  # an agent starts a process for each trial
+            for name in STARTED_BY[seed - 1]:
+                patched.delenv(f"WANDB_{name}")
         assert not list(folder.glob("*/wandb/offline-run-*"))
         yield server
         wandb.teardown()
@@ -53,6 +64,11 @@ def test_two_methods_arrive_under_the_same_keys_and_protocol(online: Server):
     seen = [[row["val/psnr"] for row in run["history"] if "val/psnr" in row] for run in online.runs]
     assert [len(values) for values in seen] == [2, 2]
     assert [values[-1] for values in seen] == [run["summary"]["val/psnr"] for run in online.runs]
+
+
+def test_the_trial_of_an_agent_arrives_as_its_run_of_its_sweep(online: Server):
+    by_hand, trial = online.runs
+    assert (by_hand["sweep"], trial["sweep"], trial["id"]) == (None, "s0", "trial1")
 
 
 def test_panels_arrive_as_the_pictures_that_the_run_folder_holds(online: Server):

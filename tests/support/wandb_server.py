@@ -47,12 +47,13 @@ class Server:
         inserted = all(run["id"] != identifier for run in self.runs)
         if inserted:
             empty: Facts = {"config": {}, "history": [], "summary": {}, "files": {}}
-            self.runs.append({"id": identifier, "name": variables["displayName"], **empty})
+            of = {"id": identifier, "name": variables["displayName"], "sweep": variables.get("sweep")}
+            self.runs.append(of | empty)
         run, config = self.known(identifier), json.loads(variables["config"] or "{}")
         run["config"] |= {key: item["value"] for key, item in config.items() if key != "_wandb"}
         project = {"id": "UHJv", "name": variables["project"], "entity": {"id": "RW50", "name": "lab"}}
         bucket = {"id": "UnVu", "name": identifier, "displayName": run["name"], "config": "{}", "description": "",
-                  "sweepName": None, "historyLineCount": 0, "project": project}  # fmt: skip
+                  "sweepName": run["sweep"], "historyLineCount": 0, "project": project}  # fmt: skip
         return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
 
     def answer(self, name: str, variables: Facts) -> Facts:
