@@ -29,13 +29,18 @@ class MissingCheckoutError(FileNotFoundError):
 
 
 def checkout(public: Path, repository: str, file: str) -> Path:
-    """Put the repository's folder on the import path; ``file`` is how it is recognised, at any depth."""
-    found = sorted(path for path in public.rglob(Path(file).name) if path.as_posix().endswith("/" + file))
-    if not found:
-        raise MissingCheckoutError(f"{public} holds no {file}: check out github.com/{repository} there")
-    root = Path(str(found[0]).removesuffix(file))
-    sys.path.insert(0, str(root))
-    return root
+    """Put the repository's folder on the import path; ``file`` is how it is recognised, at any depth.
+
+    OWNER/NAME@BRANCH is in a folder whose name ends in @BRANCH, and nothing else is.
+    """
+    name, _, branch = repository.partition("@")
+    ends = (path for path in sorted(public.rglob(Path(file).name)) if path.as_posix().endswith("/" + file))
+    for root in (Path(str(path).removesuffix(file)) for path in ends):
+        if root.name.partition("@")[2] == branch:
+            sys.path.insert(0, str(root))
+            return root
+    there = f", branch {branch}, as a folder NAME@{branch}" if branch else ""
+    raise MissingCheckoutError(f"{public} holds no {file}: check out github.com/{name} there{there}")
 
 
 def stand_in(*names: str) -> None:

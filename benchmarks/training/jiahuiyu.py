@@ -1,19 +1,16 @@
 """JiahuiYu/generative_inpainting: the graph of inpaint_model.py, the steps of train.py and of neuralgym's trainers."""
 
 import importlib
-import sys
-import types
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import numpy as np
 from torch.optim import Adam
 
-from benchmarks.published import checkout, stand_in
+from benchmarks.published import checkout
 from benchmarks.training.steps import Pair, State, images, unequal
-from benchmarks.training.tf1 import Variables, narrow, nhwc, tensorflow
+from benchmarks.training.tf1 import Variables, narrow, neuralgym, nhwc, settle
 from lit_inpaint.methods import DeepFillV2
 from lit_inpaint.methods.deepfillv2 import weights as deepfillv2_weights
 from masks.convention import InpaintingBatch
@@ -26,13 +23,7 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False, fresh: bo
     The backward pass of its spectral norm reads u after the pass has assigned the next one: the same once settled.
     """
     checkout(public, "JiahuiYu/generative_inpainting", "inpaint_ops.py")
-    root = checkout(public, "JiahuiYu/neuralgym", "neuralgym/ops/gan_ops.py")
-    tf = tensorflow()
-    for package in ("neuralgym", "neuralgym.ops"):
-        module = sys.modules[package] = types.ModuleType(package)
-        module.__path__ = [str(root / package.replace(".", "/"))]
-    stand_in("neuralgym.models", "neuralgym.ops.summary_ops")
-    sys.modules["neuralgym.models"].__dict__["Model"] = type("Model", (), {"__init__": lambda self, name: None})
+    tf = neuralgym(public)
     ops = importlib.import_module("inpaint_ops")
     ops.flow_to_image_tf = lambda flow: tf.cast(flow, tf.float32)  # a picture for the log
     model = importlib.import_module("inpaint_model")
@@ -55,12 +46,13 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False, fresh: bo
     gradients = tf.gradients(losses["g_loss"], g_vars), tf.gradients(losses["d_loss"], d_vars)
     adam = tf.train.AdamOptimizer(1e-4, beta1=0.5, beta2=0.999)
     pairs = zip(gradients, (g_vars, d_vars), strict=True)
-    applied = [adam.apply_gradients(list(zip(g, v, strict=True))) for g, v in pairs]
+    applied = [adam.apply_gradients(list(zip(tf.tuple(g), v, strict=True))) for g, v in pairs]
     session = tf.Session()
     session.run(tf.global_variables_initializer())
     vectors = [v for v in tf.global_variables() if v.name.endswith("kernel_sn/u:0")]
     if not fresh:
-        _settle(session, vectors, d_vars)
+        kernels = {v.name: v for v in d_vars}
+        settle(session, ((v, kernels[v.name.replace("kernel_sn/u", "kernel")]) for v in vectors))
     generator, discriminator = Variables(session, g_vars), Variables(session, d_vars, vectors)
     optimizers = [Adam(x.parameters(), 1e-4, (0.5, 0.999)) for x in (generator, discriminator)]
 
@@ -82,13 +74,6 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False, fresh: bo
     networks = {"generator": generator, "discriminator": discriminator}
     batch = InpaintingBatch(image, mask, [""] * 2)
     return Pair(ours, batch, networks, convert, step)  # type: ignore[arg-type]
-
-
-def _settle(session: Any, vectors: list[Any], trained: list[Any]) -> None:
-    kernels = {v.name: v for v in trained}
-    for vector in vectors:
-        kernel = session.run(kernels[vector.name.replace("kernel_sn/u", "kernel")])
-        vector.load(np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), full_matrices=False)[2][:1], session)
 
 
 def jiahuiyu_sketch(public: Path) -> Pair:

@@ -1,5 +1,6 @@
 """open-mmlab/mmagic: ``train_step`` of its inpaintors, built from its configurations with few channels."""
 
+import contextlib
 import importlib
 import runpy
 import sys
@@ -25,21 +26,25 @@ from masks.convention import InpaintingBatch
 class _Wrapper:
     """``OptimWrapper`` of one optimiser without accumulation or mixed precision."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, later: list[Callable[[], Any]] | None = None) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, later: list[Callable[[], Any]] | None = None, share: float = 1.0
+    ) -> None:
+        self.share = share
         self.zero_grad, self.step = optimizer.zero_grad, optimizer.step
         if later is not None:
             self.zero_grad, self.step = lambda: None, lambda: later.extend((optimizer.step, optimizer.zero_grad))
 
     def backward(self, loss: Tensor) -> None:
-        loss.backward()
+        (self.share * loss).backward()
 
 
-def _inpaintor(public: Path, config: str, module: str, name: str, **changed: Any) -> Any:
-    """The class of ``mmagic.models`` with its networks and losses, without data sets and runner."""
+def inpaintor(public: Path, config: str, folder: str, narrow: bool = True, **changed: Any) -> Any:
+    """The inpaintor of a configuration, whose class is in a folder of ``mmagic.models.editors``, with its networks and
+    losses, without data sets and runner."""
     root = programs.mmagic_packages(public)
     for package in ("base_models", "losses", "data_preprocessors", "utils", "editors.aotgan"):
-        folder = sys.modules[f"mmagic.models.{package}"] = type(sys)(f"mmagic.models.{package}")
-        folder.__path__ = [str(root / "mmagic/models" / package.replace(".", "/"))]
+        module = sys.modules[f"mmagic.models.{package}"] = type(sys)(f"mmagic.models.{package}")
+        module.__path__ = [str(root / "mmagic/models" / package.replace(".", "/"))]
     stand_in("mmagic.utils", "mmagic.structures", "mmagic.utils.typing")
     for part in ("model_utils", "bbox_utils"):
         vars(sys.modules["mmagic.models.utils"]).update(vars(importlib.import_module(f"mmagic.models.utils.{part}")))
@@ -47,25 +52,25 @@ def _inpaintor(public: Path, config: str, module: str, name: str, **changed: Any
         vars(sys.modules["mmagic.models.archs"]).update(vars(importlib.import_module(f"mmagic.models.archs.{part}")))
     for loss in ("pixelwise_loss", "gan_loss", "composition_loss", "perceptual_loss", "loss_wrapper"):
         importlib.import_module(f"mmagic.models.losses.{loss}")
-    one_stage = importlib.import_module("mmagic.models.base_models.one_stage")
-    vars(sys.modules["mmagic.models.base_models"])["OneStageInpaintor"] = one_stage.OneStageInpaintor
+    for part, base in (("one_stage", "OneStageInpaintor"), ("two_stage", "TwoStageInpaintor")):
+        made = getattr(importlib.import_module(f"mmagic.models.base_models.{part}"), base)
+        vars(sys.modules["mmagic.models.base_models"])[base] = made
     gl = importlib.import_module("mmagic.models.editors.global_local.gl_encoder_decoder")
     vars(sys.modules["mmagic.models.editors.global_local"])["GLEncoderDecoder"] = gl.GLEncoderDecoder
-    for path in sorted((root / "mmagic/models/editors" / module.split(".")[0]).glob("*_*.py")):
+    for path in sorted((root / "mmagic/models/editors" / folder).glob("*.py")):
         if not path.stem.endswith("__"):
-            importlib.import_module(f"mmagic.models.editors.{path.parent.name}.{path.stem}")
-    cls = getattr(importlib.import_module(f"mmagic.models.editors.{module}"), name)
+            importlib.import_module(f"mmagic.models.editors.{folder}.{path.stem}")
     arguments = runpy.run_path(str(root / config))["model"] | changed
-    del arguments["type"]
+    cls = importlib.import_module("mmagic.registry").MODELS.get(arguments.pop("type"))
     settings = SimpleNamespace(**arguments.pop("train_cfg", {"disc_step": 1, "start_iter": 0}))
-    with eighth():
+    with eighth() if narrow else contextlib.nullcontext():
         made = cls(**(programs.on_one_device(arguments) | {"data_preprocessor": None, "train_cfg": settings}))
     del made.data_preprocessor
     made.data_preprocessor = lambda data, training: data
     return made
 
 
-def _pair(
+def beside(
     made: Any,
     ours: Any,
     convert: Callable[[State], State],
@@ -76,14 +81,22 @@ def _pair(
     size: int = 64,
     discriminator_last: bool = False,
     rgb: bool = False,
+    mask: Tensor | None = None,
+    share: float = 1.0,
+    cycle: int = 1,
 ) -> Pair:
-    """Its ``train_step`` on one batch; ``terms``: our name of each, its name and weight."""
-    image, mask = images(size), unequal(size)
+    """Its ``train_step`` on one batch; ``terms``: our name of each, its name (or several) and weight; ``share``: of the
+    discriminator's loss that is taken."""
+    image, mask = images(size), unequal(size) if mask is None else mask
     fed = image if rgb else image.flip(1)
     networks = {"generator": made.generator} | ({"disc": made.disc} if hasattr(made, "disc") else {})
     later: list[Callable[[], Any]] = []
     waits = {"disc": later} if discriminator_last else {}
-    wrappers = {r: _Wrapper(Adam(net.parameters(), rate, betas), waits.get(r)) for r, net in networks.items()}
+    shares = {"disc": share}
+    wrappers = {
+        r: _Wrapper(Adam(net.parameters(), rate, betas), waits.get(r), shares.get(r, 1.0))
+        for r, net in networks.items()
+    }
     given = wrappers if "disc" in networks else wrappers["generator"]
 
     def step() -> dict[str, Any]:
@@ -91,12 +104,12 @@ def _pair(
         said = made.train_step({"inputs": fed * (1 - mask), "data_samples": samples}, given)
         while later:
             later.pop(0)()
-        return {ours: float(said[theirs]) / weight for ours, (theirs, weight) in terms.items()}
+        return {k: sum(float(said[x]) for x in names.split()) / weight for k, (names, weight) in terms.items()}
 
     def converted(states: dict[str, State]) -> State:
         return convert({f"{role}.{name}": v for role, state in states.items() for name, v in state.items()})
 
-    return Pair(ours, InpaintingBatch(image, mask, [""] * 2), networks, converted, step)
+    return Pair(ours, InpaintingBatch(image, mask, [""] * 2), networks, converted, step, cycle)
 
 
 def mmagic_aot(public: Path, own: bool = False) -> Pair:
@@ -109,16 +122,14 @@ def mmagic_aot(public: Path, own: bool = False) -> Pair:
             "dilation_neck": {"type": "AOTBlockNeck", "num_aotblock": 1},
         }
     }
-    made = _inpaintor(
-        public, "configs/aot_gan/aot-gan_smpgan_4xb4_places-512x512.py", "aotgan.aot_inpaintor", "AOTInpaintor", **small
-    )
+    made = inpaintor(public, "configs/aot_gan/aot-gan_smpgan_4xb4_places-512x512.py", "aotgan", **small)
     settle(made.disc)
     ours = AOTGAN(8, 1, discriminator_width=8, variant="mmagic")
     terms = {
         "l1": ("loss_l1_valid", 1.0), "perceptual": ("loss_out_percep", 0.1), "style": ("loss_out_style", 250.0),
         "adversarial": ("loss_g_fake", 0.01),
     }  # fmt: skip
-    return _pair(
+    return beside(
         made, ours, lambda state: aotgan_weights.convert({"state_dict": state}, "mmagic")["state_dict"], terms,
         betas=(0.0, 0.9), size=48, discriminator_last=not own, rgb=True,
     )  # fmt: skip
@@ -139,12 +150,10 @@ def mmagic_pconv(public: Path) -> Pair:
             "decoder": {"type": "PConvDecoder", "norm_cfg": {"type": "BN"}, "num_layers": 4},
         }
     }  # fmt: skip
-    made = _inpaintor(
-        public, "configs/_base_/models/base_pconv.py", "pconv.pconv_inpaintor", "PConvInpaintor", **changed
-    )
+    made = inpaintor(public, "configs/_base_/models/base_pconv.py", "pconv", **changed)
     made.train()
     ours = PartialConv(4, 8, pixels="signed", stage=2, learning_rate=5e-5)
-    return _pair(
+    return beside(
         made, ours, lambda state: partial_conv_weights.convert({"state_dict": state}, "mmagic")["state_dict"], {},
         rate=5e-5,
     )  # fmt: skip
@@ -167,11 +176,11 @@ def mmagic_gl(public: Path) -> Pair:
         },
         "train_cfg": {"disc_step": 1, "start_iter": 0, "iter_tc": -1, "iter_td": -1, "local_size": (32, 32)},
     }  # fmt: skip
-    made = _inpaintor(public, "configs/_base_/models/base_gl.py", "global_local.gl_inpaintor", "GLInpaintor", **changed)
+    made = inpaintor(public, "configs/_base_/models/base_gl.py", "global_local", **changed)
     ours = GLCIC(0, 0, 64, 32, 8, 128, variant="mmagic")
     terms = {"completion": ("loss_l1_hole", 1.0), "adversarial": ("loss_g_fake", 0.001)}
     boxes = [[8, 16, 24, 32], [32, 32, 16, 8]]  # top, left, height and width of the holes of unequal()
-    return _pair(made, ours, _glcic, terms, boxes, rate=4e-4)
+    return beside(made, ours, _glcic, terms, boxes, rate=4e-4)
 
 
 def _glcic(state: State) -> State:

@@ -75,7 +75,8 @@ def dsi_sampling(public: Path) -> tuple[Tensor, Tensor]:
             drawn = int(np.searchsorted(cumulative, float(uniform[yi * width + xi]) * cumulative[-1], "right"))
             e_gen[0, yi, xi] = embedding.T[drawn]
     ours = DSI(**dsi.OURS, texture_width=8).eval()
-    state = dsi.state_of(made, ours, {"vqvae": made.vqvae.state_dict(), "structure": made.structure.state_dict()})
+    scopes = "vq_encoder", "structure_condition", "structure_pixelcnn"
+    state = dsi.state_of(ours, made.vqvae.state_dict() | made.structure.state_dict(), *scopes)
     ours.load_state_dict(state, strict=False)
     generator = torch.Generator().manual_seed(2)
     own = ours.structure.sample(image * (1 - mask), mask, ours.vqvae.top.embedding, [generator])

@@ -32,6 +32,7 @@ class Pair(NamedTuple):
             that it turns gradients as it turns weights.
         step: One step of the program; returns its loss terms under the names that ours are logged by.
         cycle: Batches of ours for one call of ``step``.
+        buffers: Ours that a step moves, compared as updates are.
     """
 
     ours: Stage
@@ -40,6 +41,7 @@ class Pair(NamedTuple):
     convert: Callable[[dict[str, State]], State]
     step: Callable[[], dict[str, Any]]
     cycle: int = 1
+    buffers: tuple[str, ...] = ()
 
 
 class Trace(NamedTuple):

@@ -19,18 +19,22 @@ PAIRS = {
     "gans": ("pathak22", "boyuanjiang", "nipponjo", "nipponjo_tf", "aotgan"),
     "otenim": ("otenim",),
     "mmagic": ("mmagic_gl", "mmagic_aot"),
+    "mmagic_deepfill": ("mmagic_deepfillv1", "mmagic_deepfillv2"),
     "daa233": ("daa233",),
+    "jiahuiyu_v1": ("jiahuiyu_v1",),
     "jiahuiyu": ("jiahuiyu", "jiahuiyu_sketch"),
     "partial_conv": ("naoto0804",),
     "lama": ("lama",),
     "ict": ("ict_transformer", "ict_upsampler"),
-    "dsi": ("dsi_structure",),
+    "dsi": ("dsi_vqvae", "dsi_structure", "dsi_texture"),
     "diffusion": ("guided_diffusion", "guided_diffusion_importance"),
 }
 VARIANTS = {
     "gans": ("nipponjo_in_place", "aotgan_fresh"),
     "mmagic": ("mmagic_aot_own", "mmagic_pconv"),
+    "mmagic_deepfill": ("mmagic_deepfillv1_own", "mmagic_deepfillv2_own"),
     "daa233": ("daa233_own",),
+    "jiahuiyu_v1": ("jiahuiyu_v1_shared",),
     "jiahuiyu": ("jiahuiyu_shared", "jiahuiyu_fresh"),
     "partial_conv": ("naoto0804_bias", "naoto0804_tv", "naoto0804_pixels"),
     "lama": ("lama_train_mode",),
@@ -58,7 +62,7 @@ def _updates(a: Trace, b: Trace, step: int, names: list[str]) -> float:
     return relative(*([t.states[step][n] - t.states[0][n] for n in names] for t in (a, b)))
 
 
-def _made(family: str, name: str, public: Path) -> Any:
+def made(family: str, name: str, public: Path) -> Any:
     return getattr(importlib.import_module(f"benchmarks.training.{family}"), name)(public)
 
 
@@ -67,7 +71,7 @@ def beside(family: str, name: str, public: Path) -> Row | str:
     quiet(1)
     with wide(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            pair: Pair = _made(family, name, public)
+            pair: Pair = made(family, name, public)
         except (FileNotFoundError, ModuleNotFoundError) as error:
             return str(error)
         published = theirs(pair)
@@ -76,13 +80,14 @@ def beside(family: str, name: str, public: Path) -> Row | str:
     named = [n for n in own.gradients if n not in lacking]
     by_role = {role: [n for n in named if n.startswith("discriminator") == (role == ROLES[1])] for role in ROLES}
     by_role = {role: names for role, names in by_role.items() if names}
+    moved = {role: [*names, *(pair.buffers if role == ROLES[0] else ())] for role, names in by_role.items()}
     variant = pair.ours.hparams.get("variant")
     return Row(
         type(pair.ours).__name__ + (f" {variant}" if variant else ""),
         {k: (v, own.terms[k]) for k, v in published.terms.items()},
         {r: relative(*([t.gradients[n] for n in ns] for t in (own, published))) for r, ns in by_role.items()},
-        {r: _updates(own, published, 1, ns) for r, ns in by_role.items()},
-        {r: _updates(own, published, 3, ns) for r, ns in by_role.items()},
+        {r: _updates(own, published, 1, ns) for r, ns in moved.items()},
+        {r: _updates(own, published, 3, ns) for r, ns in moved.items()},
         sorted(lacking),
     )
 
@@ -92,7 +97,7 @@ def difference(family: str, name: str, public: Path) -> tuple[float, float] | st
     quiet(1)
     with wide(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            published, own = _made(family, name, public)
+            published, own = made(family, name, public)
         except (FileNotFoundError, ModuleNotFoundError) as error:
             return str(error)
     return float((published - own).abs().max()), float(published.std())

@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,12 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.published import checkout, stand_in
+
 
 def tensorflow() -> Any:
     """``import tensorflow as tf`` of such a program, with float64 for float32."""
     os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     tf, slim = importlib.import_module("tensorflow.compat.v1"), importlib.import_module("tf_slim")
     tf.disable_v2_behavior()
+    tf.set_random_seed(1)  # of the default graph, in which the programs build theirs
     found: Any = types.ModuleType("tensorflow")
     found.__path__ = importlib.import_module("tensorflow").__path__
     vars(found).update({name: getattr(tf, name) for name in dir(tf) if not name.startswith("__")})
@@ -36,9 +40,10 @@ def tensorflow() -> Any:
         setattr(found, name, widened(getattr(tf, name)))
 
     def variable(*arguments: Any, use_resource: bool = False, **options: Any) -> Any:
-        if options.get("dtype", "float") in ("float", tf.float32) and not callable(options.get("initializer", len)):
-            return tf.get_variable(*arguments, **options)
-        return tf.get_variable(*arguments, **(options | {"dtype": wide}))
+        # DSI asks its codebooks, resource variables, for their initialized_value, which TensorFlow 2's have no more.
+        given = options.get("initializer")
+        kind = wide if given is None or callable(given) else given.dtype.base_dtype
+        return tf.get_variable(*arguments, **(options | {"dtype": kind}))
 
     found.nn = types.ModuleType("nn")  # LeakyReLU keeps its slope in float32
     vars(found.nn).update(vars(tf.nn), leaky_relu=lambda x, alpha=0.2: tf.maximum(alpha * x, x))
@@ -89,10 +94,15 @@ class Variables(nn.Module):
         for name, value in self.session.run(self.all).items():
             self.state_dict()[name].copy_(torch.from_numpy(np.array(value)))
 
-    def descend(self, gradients: Sequence[Any], optimizer: torch.optim.Optimizer, apply: Any = None) -> None:
-        """One step on TensorFlow's ``gradients``: torch's optimiser, or the operation ``apply`` of the graph."""
-        found = self.session.run(list(gradients) if apply is None else [*gradients, apply])
-        for variable, gradient in zip(self.trainable, found, strict=False):
+    def descend(
+        self, gradients: Sequence[Any], optimizer: torch.optim.Optimizer, apply: Any = None, said: Any = ()
+    ) -> Any:
+        """One step on TensorFlow's ``gradients``: torch's optimiser, or the operation ``apply`` of the graph.
+
+        Returns the values of ``said`` in that same pass, with whatever else the pass assigns on their way.
+        """
+        found, _, values = self.session.run([list(gradients), () if apply is None else apply, said])
+        for variable, gradient in zip(self.trainable, found, strict=True):
             parameter = self.get_parameter(variable.name.removesuffix(":0"))
             parameter.grad = torch.from_numpy(np.array(gradient))
         kept = self.state_dict() if apply is None else {}
@@ -108,10 +118,30 @@ class Variables(nn.Module):
                 optimizer.step()  # only shows its gradients to the recorder
                 self.load_state_dict(after, strict=False)
         self.write()
+        return values
+
+
+def neuralgym(public: Path) -> Any:
+    """JiahuiYu/neuralgym's layers without its trainers and summaries; returns ``tensorflow``."""
+    root = checkout(public, "JiahuiYu/neuralgym", "neuralgym/ops/gan_ops.py")
+    tf = tensorflow()
+    for package in ("neuralgym", "neuralgym.ops"):
+        module = sys.modules[package] = types.ModuleType(package)
+        module.__path__ = [str(root / package.replace(".", "/"))]
+    stand_in("neuralgym.models", "neuralgym.ops.summary_ops")
+    sys.modules["neuralgym.models"].__dict__["Model"] = type("Model", (), {"__init__": lambda self, name: None})
+    return tf
 
 
 def nhwc(x: Tensor) -> np.ndarray:
     return x.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def settle(session: Any, kernels: Iterable[tuple[Any, Any]]) -> None:
+    """Vectors of spectral norms, each with the kernel that it is of, at their fixed point."""
+    for vector, kernel in kernels:
+        matrix = session.run(kernel).reshape(-1, kernel.shape[-1])
+        vector.load(np.linalg.svd(matrix, full_matrices=False)[2][:1], session)
 
 
 @contextlib.contextmanager

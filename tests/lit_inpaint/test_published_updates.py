@@ -1,8 +1,9 @@
-"""The first three updates of DeepFill v2, DeepFill v1 and ICT's transformer are those of the published programs.
+"""The first updates of DeepFill v1 and v2, ICT's transformer and DSI's stages are those of the published programs.
 
-``benchmarks.training`` ran each program in float64, narrow, with the weights of
-``random_state`` under our names (float32 draws) and the input of :func:`images`. What it printed is here: loss terms
-of the first step, the norm of the gradient at a network's first update, the norms of its three updates.
+``benchmarks.training`` ran each program in float64, narrow, with the weights of ``random_state`` under our names (drawn
+in float32) and the input of :func:`images`; where a row is named, ``python -m benchmarks.training.printed ROW SEED``
+did (drawn in float64). What it printed is here: loss terms of the first step, the norm of the gradient at a network's
+first update, the norms of its updates.
 """
 
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_inpaint.discriminators import SNPatchGAN
 from lit_inpaint.methods import DeepFillV1, DeepFillV2
+from lit_inpaint.methods.deepfillv1.networks import Discriminator
+from lit_inpaint.methods.dsi.stages import DSIVQVAE, DSITexture
 from lit_inpaint.methods.ict import stages
 from tests.support.fitting import items_of
-from tests.support.published import float64, random_state
+from tests.support.published import drawn, float64, random_state
 from tests.support.steps import steps_of
 
 
@@ -29,7 +33,14 @@ class Published(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def wide() -> Iterator[None]:
+def wide(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """float64, and the points of gradient penalties in one place."""
+    rand = torch.rand
+
+    def shares(*shape: Any, **options: Any) -> Tensor:
+        return torch.linspace(0.2, 0.7, 2).double().view(shape) if shape[1:] == (1, 1, 1) else rand(*shape, **options)
+
+    monkeypatch.setattr(torch, "rand", shares)
     with float64():
         yield
 
@@ -42,8 +53,8 @@ def images(size: int) -> Tensor:
     return 0.7 * F.interpolate(coarse, (size, size), mode="bilinear") + 0.3 * fine
 
 
-def hole(rows: slice, columns: slice) -> Tensor:
-    mask = torch.zeros(2, 1, 64, 64, dtype=torch.float64)
+def hole(rows: slice, columns: slice, size: int = 64) -> Tensor:
+    mask = torch.zeros(2, 1, size, size, dtype=torch.float64)
     mask[..., rows, columns] = 1
     return mask
 
@@ -51,10 +62,19 @@ def hole(rows: slice, columns: slice) -> Tensor:
 def assert_updates(model: Any, seed: int, mask: Tensor, published: Published) -> None:
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     model.load_state_dict(random_state(shapes, seed))
-    cycle = (
-        len({*published.updates}) if isinstance(model, DeepFillV1) else 1
-    )  # batches in which each network steps once
-    steps, logged = steps_of(model.double(), items_of(images(64), mask), 3 * cycle, [])
+    assert_steps_from_here(model, mask, published)
+
+
+def assert_drawn_updates(model: Any, seed: int, mask: Tensor, published: Published) -> None:
+    model.double().load_state_dict(drawn(model, seed), strict=False)
+    assert_steps_from_here(model, mask, published)
+
+
+def assert_steps_from_here(model: Any, mask: Tensor, published: Published) -> None:
+    alone = isinstance(model, DeepFillV1)  # a batch trains one network
+    batches = sum(map(len, published.updates.values())) if alone else max(map(len, published.updates.values()))
+    cycle = model.discriminator_updates + 1 if alone else 1
+    steps, logged = steps_of(model.double(), items_of(images(mask.shape[-1]), mask), batches, [])
     terms = {name: value for values in reversed(logged[:cycle]) for name, value in values.items()}
     for name, value in published.terms.items():
         assert terms[f"train/{name}"] == pytest.approx(value, rel=1e-5), name
@@ -97,7 +117,7 @@ def test_ict_s_transformer_trains_as_its_program(monkeypatch: pytest.MonkeyPatch
     assert [s.update for s in steps] == pytest.approx([0.0345441372, 0.0335580732, 0.0328789018], rel=1e-5)
 
 
-def test_deepfillv1_trains_as_daa233_s_program_with_the_authors_penalty(monkeypatch: pytest.MonkeyPatch):
+def test_deepfillv1_trains_as_daa233_s_program_with_the_authors_penalty():
     # trainer.py of github.com/daa233/generative-inpainting-pytorch c6cdaea, ngf 8 and ndf 4, last layers for 64 px;
     # its penalty restricted to the hole and its loss of known pixels divided by their share, as in the authors' program
     published = Published(
@@ -115,10 +135,96 @@ def test_deepfillv1_trains_as_daa233_s_program_with_the_authors_penalty(monkeypa
         },
     )
     model = DeepFillV1(8, 4, 64, 32, variant="daa233", discriminator_updates=1)
-    drawn = torch.rand
-
-    def shares(*shape: Any, **options: Any) -> Tensor:  # the points of the gradient penalty
-        return torch.linspace(0.2, 0.7, 2).double().view(shape) if shape[1:] == (1, 1, 1) else drawn(*shape, **options)
-
-    monkeypatch.setattr(torch, "rand", shares)
     assert_updates(model, 2, hole(slice(16, 48), slice(16, 48)), published)
+
+
+def test_deepfillv1_trains_as_the_authors_program():
+    # inpaint_model.py and train.py of github.com/JiahuiYu/generative_inpainting 06cd62c (v1.0.0) under TensorFlow 2.21:
+    # row jiahuiyu_v1, seed 4, widths 8 and 8; five steps of the discriminators, then one of the generator
+    published = Published(
+        {
+            "discriminator_loss": 4.452909014216859,
+            "penalty": 0.4574837419887621,
+            "hole": 0.8833937690831768,
+            "known": 1.5833297215904782,
+            "generator_loss": 2.960983562678414,
+        },
+        {"discriminator_global": 22.766184, "generator": 13.7472457},
+        {
+            "discriminator_global": [0.0333106072, 0.0328115024, 0.0323863555, 0.0323046389, 0.0321539335],
+            "generator": [0.0460225665],
+        },
+    )
+    assert_drawn_updates(DeepFillV1(8, 8, 64, 32), 4, hole(slice(20, 44), slice(20, 44)), published)
+
+
+def test_deepfillv1_s_mmagic_trains_as_its_program_with_the_authors_losses():
+    # train_step of github.com/open-mmlab/mmagic 0a560bb: row mmagic_deepfillv1, seed 7
+    published = Published(
+        {
+            "hole": 1.433682268508165,
+            "known": 1.3938789178688151,
+            "adversarial": 5.8875851028083535,
+            "penalty": 0.19387516378213943,
+        },
+        {"discriminator_global": 48.7159669, "generator": 36.9585852},
+        {"discriminator_global": [0.26424139], "generator": [0.0477696269]},
+    )
+    model = DeepFillV1(
+        8, 64, 80, 32, "mmagic", gamma=1.0, discriminator_updates=1, adversarial_weight=1e-4, hole_weight=1.0,
+        known_weight=1.0, coarse_weight=1.0, betas=(0.9, 0.999),
+    )  # fmt: skip
+    model.discriminator_global = Discriminator(80, 64, 4, "daa233")  # padded alike at both ends
+    model.discriminator_local = Discriminator(32, 64, 8, "daa233")
+    mask = torch.zeros(2, 1, 80, 80, dtype=torch.float64)
+    mask[0, :, 16:48, 24:56] = mask[1, :, 40:72, 8:40] = 1
+    assert_drawn_updates(model, 7, mask, published)
+
+
+def test_deepfillv2_s_mmagic_trains_as_its_program_with_the_authors_weights():
+    # train_step of github.com/open-mmlab/mmagic 0a560bb: row mmagic_deepfillv2, seed 8
+    published = Published(
+        {"l1_coarse": 0.2808752380451113, "l1_refined": 0.2767477401908676, "adversarial": -0.03038699935830183},
+        {"discriminator": 0.00232809722, "generator": 0.128235049},
+        {"discriminator": [0.218223869], "generator": [0.0510097797]},  # later its spectral norms are a pass ahead
+    )
+    model = DeepFillV2(12, 64, variant="mmagic", betas=(0.9, 0.999))
+    model.discriminator = SNPatchGAN(4, 64, "symmetric")
+    mask = torch.zeros(2, 1, 80, 80, dtype=torch.float64)
+    mask[0, :, 10:40, 20:60] = mask[1, :, 40:60, 40:50] = 1
+    assert_drawn_updates(model, 8, mask, published)
+
+
+VQ: Any = {"vq_width": 16, "vq_hidden": 8, "vq_blocks": 1, "channels": 4, "codes": 16}
+
+
+def test_dsi_s_vqvae_trains_as_its_program():
+    # train_vqvae.py of github.com/USTC-JialunPeng/Diverse-Structure-Inpainting 0def26d under TensorFlow 2.21: row
+    # dsi_vqvae, seed 5; the second and third step pass codebooks that the first has moved
+    published = Published(
+        {"reconstruction": 0.7662606424464672, "commitment": 0.4173746403834756},
+        {"vqvae": 5.70676662},
+        {"vqvae": [0.0148292835, 0.0124159457, 0.0123802158]},
+    )
+    assert_drawn_updates(DSIVQVAE(**VQ), 5, hole(slice(4, 16), slice(8, 24), 32), published)
+
+
+def test_dsi_s_texture_generator_trains_as_its_program():
+    # train_texture_generator.py of the same repository: row dsi_texture, seed 6
+    published = Published(
+        {
+            "l1": 0.3277532697809989,
+            "structural": 1.794087588463987,
+            "textural": 1.9412574177861806,
+            "adversarial": -0.03971558133502116,
+            "discriminator_loss": 0.9998319652480927,
+        },
+        {"texture": 1.29348892, "discriminator": 0.00396952867},
+        {
+            "texture": [0.0258811859, 0.0254618381, 0.0252758284],
+            "discriminator": [0.0294349565, 0.028871248, 0.0290704625],
+        },
+    )
+    model = DSITexture(**VQ, texture_width=8, discriminator_width=8)
+    model.vqvae.top.updates += 1  # counts as trained
+    assert_drawn_updates(model, 6, hole(slice(8, 32), slice(16, 48)), published)

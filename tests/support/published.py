@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from lit_inpaint.discriminators import SpectralNormConv2d
 
 ROUNDING = 3e-5
 
@@ -63,4 +65,22 @@ def random_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Ten
             state[name] = (1 if name.endswith("weight") else 0) + 0.1 * torch.randn(shape, generator=generator)
         else:
             state[name] = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+    return state
+
+
+@torch.no_grad()
+def drawn(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Random parameters and codebooks, drawn in float64, and vectors of spectral norms that have settled on them."""
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    shapes |= {name: tuple(value.shape) for name, value in model.named_buffers() if name.endswith(".embedding")}
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        state = random_state(shapes, seed)
+    finally:
+        torch.set_default_dtype(default)
+    for name, layer in model.named_modules():
+        if isinstance(layer, SpectralNormConv2d):
+            matrix = state[f"{name}.weight"].double().flatten(1)
+            state[f"{name}.u"] = torch.linalg.svd(matrix, full_matrices=False)[0][:, 0]
     return state
