@@ -3,8 +3,8 @@
     python -m benchmarks.training.printed ROW SEED --public DIR
 
 Weights are ``drawn`` of tests/support/published.py under our names; images, masks and draws are those of the row.
-Printed are the loss terms of the first step, and of every optimiser step the network and the norms of its gradient and
-of its update.
+Printed are the loss terms of the first step, of every optimiser step the network and the norms of its gradient and of
+its update, and how far the row's buffers (codebooks) have moved after three steps.
 """
 
 import argparse
@@ -68,13 +68,16 @@ def main() -> None:
 
     with wide():
         pair = table.made(family, a.row, a.public)
-        begin(pair, drawn(pair.ours, a.seed))
+        start = drawn(pair.ours, a.seed)
+        begin(pair, start)
         register_optimizer_step_pre_hook(pre)
         register_optimizer_step_post_hook(post)
         for step in range(3):
             terms = pair.step()
             if step == 0:
                 print({name: float(value) for name, value in terms.items()})
+        now = pair.convert({role: net.state_dict() for role, net in pair.networks.items()})
+        print({name: _norm([now[name] - start[name]]) for name in pair.buffers})
 
 
 if __name__ == "__main__":

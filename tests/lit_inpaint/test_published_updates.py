@@ -206,7 +206,12 @@ def test_dsi_s_vqvae_trains_as_its_program():
         {"vqvae": 5.70676662},
         {"vqvae": [0.0148292835, 0.0124159457, 0.0123802158]},
     )
-    assert_drawn_updates(DSIVQVAE(**VQ), 5, hole(slice(4, 16), slice(8, 24), 32), published)
+    model = DSIVQVAE(**VQ)
+    start = drawn(model, 5)
+    assert_drawn_updates(model, 5, hole(slice(4, 16), slice(8, 24), 32), published)
+    for level, moved in (("top", 6.911656019227364), ("bottom", 4.63942337419454)):  # codes, in three steps
+        name = f"vqvae.{level}.embedding"
+        assert (model.state_dict()[name] - start[name]).norm().item() == pytest.approx(moved, rel=1e-5), level
 
 
 def test_dsi_s_texture_generator_trains_as_its_program():
