@@ -52,6 +52,7 @@ bench: install  ## every method's speed, masks and data, on one core; PUBLIC=fol
 	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.data $(LIT_INPAINT_DATA)/bsds500/train)
 	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.feeding $(LIT_INPAINT_DATA)/bsds500/train)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ssim
+	$(if $(LIT_INPAINT_DATA),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evaluation $(LIT_INPAINT_DATA)/bsds500/test $(PUBLISHED))
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.utilisation
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.attention $(PUBLISHED))
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steps $(PUBLISHED))

@@ -75,7 +75,7 @@ class Protocol:
         """Everything that comparable numbers must share, in plain values."""
         return define(self._fingerprint, self.metrics, self.measured, self.round_to_8_bits, self.samples, self.seed)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         return hash_of(self.definition)
 

@@ -34,7 +34,9 @@ def _network(device: torch.device) -> nn.Module:
             classifier = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}  # not used by features
             return super().load_state_dict({**classifier, **state_dict}, *args, **kwargs)
 
-    return Extractor("fid", ["2048"], feature_extractor_weights_path=str(path)).to(device)
+    network = Extractor("fid", ["2048"], feature_extractor_weights_path=str(path)).to(device)
+    # Convolutions of a CPU are 1.4 times as fast on it; features differ by 3e-6.
+    return network.to(memory_format=torch.channels_last) if device.type == "cpu" else network
 
 
 @torch.no_grad()

@@ -56,6 +56,8 @@ class _PerceptualNetwork(nn.Module):
             raise ValueError(f"images are {image.shape[-1]}x{image.shape[-2]}; LPIPS needs at least 32x32.")
         with torch.autocast(image.device.type, enabled=False):
             x, out = (image.float() - self.shift) / self.scale, []
+            if x.device.type == "cpu":  # 1.2 times as fast, differs by 4e-8
+                x = x.contiguous(memory_format=torch.channels_last)
             for part in self.slices:
                 x = part(x)
                 out.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
@@ -85,7 +87,8 @@ class _PerceptualNetwork(nn.Module):
 
 @cache
 def _network(backbone: str, device: torch.device) -> _PerceptualNetwork:
-    return _PerceptualNetwork(backbone).to(device)
+    network = _PerceptualNetwork(backbone).to(device)
+    return network.to(memory_format=torch.channels_last) if device.type == "cpu" else network
 
 
 @torch.no_grad()
