@@ -33,6 +33,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
         "test": ("experiments.train.command", "evaluate a checkpoint on the test images"),
         "predict": ("experiments.train.command", "complete the test images of a data set as PNGs"),
         "sweep": ("experiments.sweep.command", "train over a search space in W&B's schema, offline and resumable"),
+        "study": ("experiments.study.command", "train and evaluate methods x seeds x masks as a Snakemake workflow"),
         "runs": (
             "experiments.run.listing",
             "list the runs in a folder: status, speed, best metric, how to resume",

@@ -12,11 +12,11 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from experiments.files.key_value import key_value
 from lit_inpaint import renamed
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
 from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.options import key_value
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
 

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from datamodules import EvaluationSet
 from datamodules.files import Files
-from experiments.evaluate.protocol import Protocol, shortened
+from experiments.evaluate.protocol import Protocol
 from experiments.files.read import said_by
 from experiments.files.write import below, key_of, refuse_equal_keys, write_png, write_text
+from experiments.records.definition import shortened
 from experiments.records.record import ProtocolFacts, hash_of
 from lit_inpaint.backbones import sha256
 from lit_inpaint.metrics import definition

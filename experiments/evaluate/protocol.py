@@ -38,6 +38,7 @@ from experiments.evaluate.laws import data_arguments, masks_of, rows_of
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
 from experiments.files.variables import expanded
+from experiments.records.definition import define
 from experiments.records.record import ProtocolFacts, PublishedRow, hash_of
 from lit_inpaint.load import instantiate
 from lit_inpaint.metrics import definition
@@ -46,7 +47,6 @@ from masks.folder import roots_of
 from masks.generator import MaskGenerator
 from masks.nearest import nearest
 
-LISTED = 1000  # images: longer lists are stored in a definition as one hash
 _OTHER_DRAWS = "published, other mask draws"
 _SAME_MASKS = "published, the authors' mask files"
 _OTHER_FILES = "published, other mask files"
@@ -96,34 +96,6 @@ class Protocol:
         mask = _without_path(self.images.mask)
         about = self.about, self.images.summary, mask, self.published, self._mask_set
         return ProtocolFacts(self.name, self.hash, self.definition, *about)
-
-
-def define(
-    fingerprint: dict[str, Any],
-    metrics: Sequence[str],
-    measured: str = "composite",
-    round_to_8_bits: bool = True,
-    samples: int = 1,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """The hashed definition: the data's fingerprint, the processing of images, each metric's definition."""
-    # The mask distribution is stored beside the definition, which holds the masks' bits and must not hold a path.
-    data = {key: value for key, value in fingerprint.items() if key != "mask"}
-    return {
-        **data,
-        **{key: shortened(data[key]) for key in ("images", "masks")},
-        "pairing": "by image name",
-        "measured": measured,
-        "rounding": "8 bits" if round_to_8_bits else "none",
-        "samples": samples,
-        "sample_seed": seed,
-        "metrics": {name: definition(name) for name in metrics},
-    }
-
-
-def shortened(hashes: dict[str, str]) -> dict[str, Any]:
-    """The hashes of files, or their count and one hash of all where they are many."""
-    return hashes if len(hashes) <= LISTED else {"count": len(hashes), "sha256": hash_of(hashes)}
 
 
 def _without_path(mask: MaskGenerator) -> str:

@@ -116,7 +116,7 @@ class Network:
             about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
             with suppress(Exception):  # a foreign file has none of these
                 content = read_tensors(path)
-                about.name = str(content.get("method", about.name))
+                about.name, about.seed = str(content.get("method", about.name)), content.get("seed")
                 states = [s for key, s in content.get("callbacks", {}).items() if key.startswith("Throughput")]
                 about.images_seen = int(states[0]["images_seen"]) if states else None
                 history = Run(path.parents[1]).history

@@ -115,7 +115,7 @@ def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:
     Of a part (``limit_val_batches``, a number or a share; ``overfit_batches``) the hash covers only that part, and
     for a custom loader, what that loader reads.
     """
-    from experiments.evaluate.protocol import define
+    from experiments.records.definition import define
     from experiments.records.record import hash_of
     from lit_inpaint.metrics import CHEAP
 

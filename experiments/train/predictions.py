@@ -10,9 +10,8 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from datamodules import InpaintingDataModule
-from experiments.evaluate.measure import save_png
-from experiments.files.write import below, key_of, refuse_equal_keys, write_text
-from masks.convention import InpaintingBatch
+from experiments.files.write import below, key_of, refuse_equal_keys, write_png, write_text
+from masks.convention import InpaintingBatch, to_pixels
 
 _BEGUN = ".begun.json"  # lies in a folder until all its pictures are written
 
@@ -66,7 +65,7 @@ class WritePredictions(BasePredictionWriter):
         for image, name in zip(prediction, batch.name, strict=True):
             if (path := below(self.folder, f"{key_of(name)}.png")).exists() and not self._again:
                 raise ValueError(f"two images of the data set would be written to {path}; rename one of them.")
-            save_png(image, self.folder, f"{key_of(name)}.png")
+            write_png(to_pixels(image), self.folder, f"{key_of(name)}.png", compress_level=1)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier()

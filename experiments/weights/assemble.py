@@ -10,6 +10,7 @@ A method supports this through three things:
   first stage that has it, the EMA if that checkpoint has one.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from experiments.files.key_value import key_value
 from experiments.weights import options
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
 from lit_inpaint.module import InpaintingModule
+from lit_inpaint.options import key_value
 from masks.nearest import nearest
 
 
@@ -102,8 +103,16 @@ def assemble(
         "pytorch-lightning_version": L.__version__,
         "hyper_parameters": {**arguments, **given},
         "state_dict": state,
+        "seed": _seed(list(checkpoints.values())),
         "stages": {name: _source(paths[name], checkpoints[name], weights) for name in cls.stages},
     }
+
+
+def _seed(stages: Sequence[dict[str, Any]]) -> int | None:
+    """The seed that all stages were trained with; None if they differ, or one does not say."""
+    identities = [(stage.get("run") or {}).get("identity") or {} for stage in stages]
+    seeds = {identity.get("seed_everything") for identity in identities}
+    return seeds.pop() if len(seeds) == 1 else None
 
 
 def _source(path: Path, checkpoint: dict[str, Any], weights: str) -> dict[str, object]:

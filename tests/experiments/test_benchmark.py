@@ -31,6 +31,7 @@ from experiments.evaluate import measure as evaluate
 from experiments.evaluate.job import Job
 from experiments.evaluate.protocol import load_protocols, protocol_hash
 from experiments.files.find import INSTALLED
+from experiments.records import definition
 from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval, paired_difference
 from experiments.records.record import Bucket, MethodFacts, MetricResult, ProtocolFacts, Record
@@ -295,11 +296,11 @@ def test_whatever_changes_a_number_changes_the_hash_and_compare_refuses(
 
 
 def test_long_lists_stand_in_a_definition_as_one_hash():
-    images = {f"{i}.png": f"{i:064d}" for i in range(protocol.LISTED + 1)}
+    images = {f"{i}.png": f"{i:064d}" for i in range(definition.LISTED + 1)}
     fingerprint = {"images": images, "masks": images, "size": 64, "mask": "law"}
-    found = protocol.define(fingerprint, ["psnr"])
-    assert found["images"]["count"] == protocol.LISTED + 1 and "mask" not in found
-    changed = protocol.define({**fingerprint, "images": {**images, "7.png": "0" * 64}}, ["psnr"])
+    found = definition.define(fingerprint, ["psnr"])
+    assert found["images"]["count"] == definition.LISTED + 1 and "mask" not in found
+    changed = definition.define({**fingerprint, "images": {**images, "7.png": "0" * 64}}, ["psnr"])
     assert protocol.hash_of(found) != protocol.hash_of(changed)
 
 

@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 
 from experiments import cli
 from experiments.cli import is_mistake, with_file
-from experiments.files.key_value import key_value
 from experiments.files.read import read_json, read_yaml
 from experiments.run import listing as runs
 from lit_inpaint.load import load_method
 from lit_inpaint.methods import DeepFillV2
+from lit_inpaint.options import key_value
 
 
 def caught(function: Callable[[], Any]) -> Exception:

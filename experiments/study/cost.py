@@ -1,0 +1,140 @@
+"""What the jobs of a study cost, by the first steps of each training and the first image of each method.
+
+Everything runs as in the study, in ``first_steps/`` of its folder and for the first seed only. What was measured is
+kept, and is measured again when the command changes.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.files.find import find_yaml
+from experiments.files.read import read_json, read_yaml
+from experiments.files.write import write_text
+from experiments.records.files import read_record
+from experiments.study.plan import Step, Study
+from experiments.study.step import argv, reason_in
+
+_LOGGER = {"class_path": "experiments.run.loggers.SegmentedCSVLogger"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``seconds`` include the start of the process; ``flops`` of a benchmark are not counted."""
+
+    images: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
+def measure(study: Study) -> tuple[dict[str, Cost], dict[str, str]]:
+    """The cost of every job by name, and why there is none of the others."""
+    costs: dict[str, Cost] = {}
+    missing: dict[str, str] = {}
+    for name, method in study.file.methods.items():
+        first, *others = [list(study.jobs_of(name, method, seed)) for seed in study.seeds_of(method)]
+        measured: Cost | None = None  # of the first cell: all masks of a method cost the same
+        for place, step in enumerate(first):
+            if step.cell and measured:
+                costs[step.name] = measured
+            elif reason := next((missing[need] for need in step.needs if need in missing), None):
+                missing[step.name] = reason
+            else:
+                try:
+                    costs[step.name] = _cost(study, step)
+                    measured = costs[step.name] if step.cell else None
+                except ValueError as error:
+                    missing[step.name] = f"{step.name}: {error}"
+            for same in (other[place] for other in others):
+                if step.name in costs:
+                    costs[same.name] = costs[step.name]
+                else:
+                    missing[same.name] = missing[step.name]
+    return costs, missing
+
+
+def _cost(study: Study, step: Step) -> Cost:
+    facts = _measured(study, step)
+    if step.cell:
+        images = images_of(study, step)
+        return Cost(images, 0.0, facts["wall"] + images * facts["seconds"])
+    if step.kind != "fit":
+        return Cost(seconds=facts["wall"])
+    steps = facts["steps"]
+    if facts["most_seconds"]:
+        steps = min(steps or float("inf"), facts["most_seconds"] / facts["seconds"])
+    return Cost(round(steps * facts["images"]), steps * facts["flops"], facts["wall"] + steps * facts["seconds"])
+
+
+def _measured(study: Study, step: Step) -> dict[str, Any]:
+    """Run the beginning of a job, unless that was done before.
+
+    Raises:
+        ValueError: It fails, with its reason.
+    """
+    folder = study.out / "first_steps"
+    out, log = folder / f"{step.name}.json", folder / f"{step.name}.txt"
+    if out.is_file() and (kept := read_json(out)).get("command") == step.command:
+        return kept
+    print(f"measuring {step.name} ...", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = folder / f"{step.name}.raw.json"
+    raw.unlink(missing_ok=True)
+    command = _beginning(study, step, folder, raw)
+    started = time.time()
+    with log.open("wb") as file:
+        code = subprocess.run(argv(command), stdout=file, stderr=file, stdin=subprocess.DEVNULL).returncode
+    if code:
+        raise ValueError(f"{reason_in(log, step, code)} [{log}]")
+    facts: dict[str, Any] = {"command": step.command, "wall": time.time() - started}
+    if step.kind == "fit":
+        facts |= read_json(raw)
+    elif step.cell:
+        [path] = folder.glob(f"benchmark/records/*/{step.cell[0]}.json")
+        facts["seconds"] = read_record(path).seconds_per_image or 0.0
+    write_text(out, json.dumps(facts, indent=1) + "\n")
+    return facts
+
+
+def _beginning(study: Study, step: Step, folder: Path, raw: Path) -> list[str]:
+    """A job's command, writing below ``folder``: five steps of a fit, one image of a benchmark."""
+    moved = {str(study.out / part): str(folder / part) for part in ("runs", "benchmark")}
+    command = list(step.command)
+    for old, new in moved.items():
+        command = [word.replace(old, new) for word in command]
+    if step.makes:
+        made = Path(str(step.makes).replace(str(study.out), str(folder)))
+        shutil.rmtree(made, ignore_errors=True) if step.kind == "fit" else made.unlink(missing_ok=True)
+    if step.cell:
+        shutil.rmtree(folder / "benchmark", ignore_errors=True)
+        return [*command[:-2], "--limit=1", *command[-2:]]
+    if step.kind == "fit":
+        callback = {"class_path": "experiments.study.first_steps.FirstSteps", "init_args": {"out": str(raw)}}
+        root = {"save_dir": "${trainer.default_root_dir}"}
+        trainer = {"callbacks+": [callback], "logger": [{**_LOGGER, "init_args": root}], "limit_val_batches": 0}
+        config = folder / f"{step.name}.yaml"
+        write_text(config, yaml.safe_dump({"trainer": {**trainer, "num_sanity_val_steps": 0}}))
+        return [*command[:2], f"--config={config}", *command[2:]]
+    return command
+
+
+def images_of(study: Study, step: Step) -> int:
+    """How many images a cell is measured on: --limit, that of the protocol, or those of a record of the study.
+
+    Raises:
+        ValueError: It is not known yet.
+    """
+    protocol = read_yaml(find_yaml(study.file.protocol, "protocols"))
+    said = [word.partition("=")[2] for word in step.command if word.startswith("--limit=")]
+    limits = [int(number) for number in [*said[-1:], protocol.get("limit")] if number]
+    if limits:
+        return min(limits)
+    for path in study.out.glob(f"benchmark/records/{protocol['name']}-*/*.json"):
+        return len(read_record(path).hole_share)
+    raise ValueError("how many images the protocol has is known from its first cell on; --limit=N says it before")

@@ -1,0 +1,65 @@
+"""What a training costs, from its first steps: a callback."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.files.write import write_text
+
+WARM_UP, MEASURED = 2, 3  # steps; the floating-point operations of the first are counted, which slows it
+
+
+class FirstSteps(L.Callback):
+    """Stop after five steps and write what a step takes; the checkpoint then serves stages that need one.
+
+    Args:
+        out: JSON with seconds and FLOPs per step, images per step, and the steps that the whole training has.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.out = Path(out)
+        self._counter: FlopCounterMode | None = None
+        self._flops = self._images = 0
+        self._seconds: list[float] = []
+        self._started = 0.0
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        if not self._images:
+            self._counter = FlopCounterMode(display=False)
+            self._counter.__enter__()
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        self._seconds.append(time.perf_counter() - self._started)
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self._flops, self._counter = self._counter.get_total_flops(), None
+            self._images = len(batch.image) * trainer.world_size
+        if len(self._seconds) == WARM_UP + MEASURED:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
+        of_epochs = [epochs * int(trainer.num_training_batches)] if epochs > 0 else []
+        steps = min([trainer.max_steps, *of_epochs] if trainer.max_steps > 0 else of_epochs, default=0)
+        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        limits = [timer.time_elapsed() + left for timer in timers if (left := timer.time_remaining()) is not None]
+        timed = self._seconds[WARM_UP:] or self._seconds
+        facts = {
+            "steps": steps,
+            "images": self._images,
+            "flops": self._flops * trainer.world_size,
+            "seconds": sorted(timed)[len(timed) // 2],
+            "most_seconds": min(limits, default=None),
+            "devices": trainer.world_size,
+        }
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+        if trainer.is_global_zero:
+            write_text(self.out, json.dumps(facts, indent=1) + "\n")

@@ -1,0 +1,108 @@
+"""The page of a study, from the cells that are there; a cell that cannot come has its reason."""
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from experiments.files.find import find_yaml
+from experiments.files.read import read_yaml
+from experiments.files.write import write_text
+from experiments.records.files import read_record, write_record
+from experiments.records.record import MethodFacts, ProtocolFacts, Record
+from experiments.study.plan import Step, Study
+from experiments.study.snakefile import marker
+from experiments.study.step import argv, facts_of
+
+_EVERY = 60.0  # seconds, while cells arrive
+
+
+def reason_of(study: Study, step: Step) -> str | None:
+    """Why a job cannot be done: its own failure, or that of a job which it needs."""
+    if (failed := facts_of(study, step, "failed.json")) is not None:
+        return f"{step.name} failed: {failed.get('reason')}"
+    return next((reason for need in step.needs if (reason := reason_of(study, study.steps[need]))), None)
+
+
+def refresh(study: Study) -> None:
+    """Write the page, unless it is new or being written: the last job writes it in any case. Never an error."""
+    page = study.out / "page.html"
+    if page.is_file() and time.time() - page.stat().st_mtime < _EVERY:
+        return
+    with (study.out / "steps" / "page.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        write_page(study)
+
+
+def write_page(study: Study, last: bool = False) -> int:
+    """``compare`` over all records and runs of the study; its exit code. ``last``: say that the graph is done."""
+    notes = [study.file.about] if study.file.about else []
+    cells = [step for step in study.steps.values() if step.cell]
+    done = [step for step in cells if facts_of(study, step, "json") is not None]
+    if len(done) < len(cells):
+        notes.append(f"{len(done)} of {len(cells)} cells of the study '{study.name}' are complete")
+    notes += _fill_failed(study, [step for step in cells if step not in done])
+    records, runs = study.out / "benchmark", study.out / "runs"
+    folders = [folder for folder in (records, _failed(study)) if next(folder.glob("records/*/*.json"), None)]
+    folders += [runs] if next(runs.rglob("metrics*.csv"), None) else []
+    if not folders:
+        print("There are no records yet, and no page.")
+        return 0
+    said = [word for note in notes for word in ("--note", note)]
+    code = subprocess.run(
+        argv(["compare", *map(str, folders), "--out", str(study.out / "page.html"), *said])
+    ).returncode
+    if code == 0 and last:
+        write_text(study.out / marker("page"), json.dumps({"written": time.time()}) + "\n")
+    return code
+
+
+def _failed(study: Study) -> Path:
+    return study.out / "failed"
+
+
+def _fill_failed(study: Study, cells: list[Step]) -> list[str]:
+    """Write a record with the reason for every cell that has none; the reasons for which there is no table yet."""
+    shutil.rmtree(_failed(study), ignore_errors=True)
+    notes: dict[str, None] = {}
+    found: dict[str, tuple[ProtocolFacts, str] | None] = {}
+    for step in cells:
+        label, mask = step.cell or ("", "")
+        if (reason := reason_of(study, step)) is None:
+            continue
+        if mask not in found:
+            found[mask] = _protocol(study, mask)
+        if (known := found[mask]) is None:
+            notes[f"{label}: {reason}"] = None
+        elif not (study.out / "benchmark" / "records" / known[1] / f"{label}.json").is_file():
+            seed = label.rpartition("-seed")[2]
+            facts = MethodFacts(
+                name=step.method,
+                label=label,
+                weights="none",
+                parameters=None,
+                seed=int(seed) if seed.isdigit() else None,
+            )
+            record = Record(known[0], facts, not_applicable=reason)
+            write_record(record, _failed(study) / "records" / known[1] / f"{label}.json")
+    return list(notes)
+
+
+def _protocol(study: Study, mask: str) -> tuple[ProtocolFacts, str] | None:
+    """The protocol of a mask and its folder, as any record of the study has them."""
+    name = "-".join(filter(None, [str(read_yaml(find_yaml(study.file.protocol, "protocols"))["name"]), mask]))
+    for path in sorted(study.out.glob(f"benchmark/records/{name}-????????/*.json")):
+        try:
+            record = read_record(path)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            continue
+        if record.protocol.name == name:
+            return record.protocol, path.parent.name
+    return None

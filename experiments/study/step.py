@@ -1,0 +1,128 @@
+"""One job of a study: its command as a process, and files that say since when it runs, how it ended and why.
+
+``steps/NAME.json`` is written when it is done and is what Snakemake waits for; ``NAME.failed.json`` holds the reason
+of a failure, ``NAME.running.json`` the start, ``NAME.txt`` what it printed. ``NAME.lock`` is held by the process and by
+its command, so that a workflow that was killed and started again waits for a command that outlived it.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from experiments.files.read import read_json
+from experiments.files.write import write_text
+from experiments.study.plan import Step, Study
+from experiments.study.snakefile import marker
+
+_INTERRUPTED = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT}
+
+
+def run_step(study: Study, step: Step) -> int:
+    """Run a job; its exit code. What is half done resumes: fit from its checkpoint, benchmark from its journal."""
+    done, failed, running, log = (file_of(study, step, kind) for kind in ("json", "failed.json", "running.json", "txt"))
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with file_of(study, step, "lock").open("ab") as lock:
+        if not _take(lock):
+            print(f"{step.name} is still run by an earlier process; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        failed.unlink(missing_ok=True)
+        if step.kind in ("assemble", "import") and step.makes:  # which never overwrite; both are quick
+            step.makes.unlink(missing_ok=True)
+        started = time.time()
+        write_text(running, json.dumps({"started": started, "machine": socket.gethostname()}))
+        code = _run(step.command, log, lock)
+        facts = {"command": step.command, "started": started, "seconds": time.time() - started}
+        if code == 0:
+            write_text(done, json.dumps(facts, indent=1) + "\n")
+        elif code not in _INTERRUPTED:
+            reason = reason_in(log, step, code)
+            write_text(failed, json.dumps(facts | {"reason": reason}, indent=1) + "\n")
+            print(f"{step.name} failed: {reason} [{log}]", file=sys.stderr)
+        running.unlink(missing_ok=True)
+    return 128 - code if code < 0 else code
+
+
+def _run(command: Sequence[str], log: Path, lock: IO[bytes]) -> int:
+    """The exit code of one of our commands; SIGTERM is passed on to it, and Ctrl-C has reached it already."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            argv(command), stdout=file, stderr=file, stdin=subprocess.DEVNULL, pass_fds=[lock.fileno()]
+        )
+        before = {
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: process.terminate()),
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
+        }
+        code = process.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return code
+
+
+def argv(command: Sequence[str]) -> list[str]:
+    """A command of this installation, whatever PATH says."""
+    return [sys.executable, "-P", "-m", "experiments", *command]
+
+
+def file_of(study: Study, step: Step, suffix: str) -> Path:
+    return (study.out / marker(step.name)).with_name(f"{step.name}.{suffix}")
+
+
+def facts_of(study: Study, step: Step, suffix: str) -> dict[str, Any] | None:
+    """What a job has written about itself; None if it has not, or did so for another command."""
+    try:
+        facts = read_json(file_of(study, step, suffix))
+    except (OSError, ValueError):  # not there, or torn
+        return None
+    return facts if facts.get("command", step.command) == step.command else None
+
+
+def is_running(study: Study, step: Step) -> bool:
+    """Whether a process holds the lock of a job, on this machine or where a shared file system tells."""
+    path = file_of(study, step, "lock")
+    if not path.is_file():
+        return False
+    with path.open("ab") as lock:
+        return not _take(lock)
+
+
+def _take(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def reason_in(log: Path, step: Step, code: int) -> str:
+    """Why a command failed: what benchmark says of its method, else the last line."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [f"exit code {code}, without a word"]
+    label = step.cell[0] if step.cell else None
+    of_method = [line.partition(": ")[2] for line in lines if label and line.startswith(f"{label} under ")]
+    return (of_method or lines)[-1].removeprefix("lit-inpaint: ")[:500]
+
+
+def hold(study: Study) -> None:
+    """Lock the study for this process and the snakemake that it becomes.
+
+    Raises:
+        ValueError: It runs already.
+    """
+    lock = os.open(study.out / ".lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(
+            f"{study.out} is already being run; `--status` says what runs, another --out is free."
+        ) from None
+    os.set_inheritable(lock, True)
