@@ -8,6 +8,7 @@ its command, so that a workflow that was killed and started again waits for a co
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from experiments.files.write import write_text
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
 
+_ERROR = re.compile(r"lit-inpaint: |[\w.]*(Error|Exception)\b")
 _INTERRUPTED = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
@@ -102,14 +104,15 @@ def _take(lock: IO[bytes]) -> bool:
 
 
 def reason_in(log: Path, step: Step, code: int) -> str:
-    """Why a command failed: what benchmark says of its method, else the last line."""
+    """Why a command failed: what benchmark says of its method, the error at the end of a traceback, or the last line."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [f"exit code {code}, without a word"]
     label = step.cell[0] if step.cell else None
     of_method = [line.partition(": ")[2] for line in lines if label and line.startswith(f"{label} under ")]
-    return (of_method or lines)[-1].removeprefix("lit-inpaint: ")[:500]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (of_method or errors or lines)[-1].removeprefix("lit-inpaint: ")[:500]
 
 
 def hold(study: Study) -> None:

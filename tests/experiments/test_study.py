@@ -130,7 +130,7 @@ def test_a_job_leaves_its_end_or_its_reason_and_a_success_takes_the_reason_away(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ):
     fit = small.steps["fit-Partial-seed0"]
-    stand_in(monkeypatch, "import sys; print('a line'); sys.exit('lit-inpaint: no memory left')")
+    stand_in(monkeypatch, "import sys; print('a line'); sys.exit('lit-inpaint: no memory left\\nand more')")
     assert step.run_step(small, fit) == 1
     assert read(small, "fit-Partial-seed0.failed.json")["reason"] == "no memory left"
     for name in ("benchmark-Partial-seed0-center", "benchmark-Partial-seed0-small"):
