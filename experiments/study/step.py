@@ -104,7 +104,7 @@ def _take(lock: IO[bytes]) -> bool:
 
 
 def reason_in(log: Path, step: Step, code: int) -> str:
-    """Why a command failed: what benchmark says of its method, the error at the end of a traceback, or the last line."""
+    """Why a command failed: what benchmark says of its method, the error that ends a traceback, or the last line."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
