@@ -178,7 +178,7 @@ class Stage(L.LightningModule):
         for optimizer, (blocks, gradients) in zip(self.trainer.optimizers, self._unfinished, strict=False):
             # Each was divided by the `accumulate` of then. Where it is smaller now, their mean counts as fewer blocks.
             counted = self._accumulated[id(optimizer)] = min(blocks, self.accumulate - 1)
-            share = counted / max(blocks, 1) * self._accumulate_then / self.accumulate
+            share = counted / blocks * self._accumulate_then / self.accumulate if blocks else 1  # GLCIC leaves some
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = None if gradient is None else gradient.to(parameter) * share

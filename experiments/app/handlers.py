@@ -52,7 +52,10 @@ class Page:
 
     def example(self, event: gr.EventData) -> tuple[Session | None, dict[str, object], str]:
         """A drawn face with its hole painted. What the browser asks for is not trusted."""
-        number = event._data.get("number") if isinstance(event._data, dict) else None
+        try:
+            number: object = event.number
+        except (AttributeError, TypeError):
+            number = None
         if not isinstance(number, int) or not 0 <= number < examples.COUNT:
             return self.load(None)
         file, hole = examples.example(number, self.folder)

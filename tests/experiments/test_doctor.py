@@ -103,7 +103,9 @@ def test_the_help_of_fit_fits_one_screen_and_names_what_the_parser_takes(name: s
         cli.main([name, "--help"])
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= 40 and max(map(len, text.splitlines())) <= 120
-    options = {word[2:].split(".")[0] for word in text.replace("`", " ").split() if word.startswith("--")}
+    options = {
+        word[2:].split(".")[0].replace("-", "_") for word in text.replace("`", " ").split() if word.startswith("--")
+    }
     options -= {"KEY"}
     assert options <= set(OPTIONS) and ("init_from" in options) == (name == "fit")
 
