@@ -16,7 +16,7 @@ from tests.support.wandb_server import Server, wandb_server
 
 STARTED_BY: list[dict[str, str]] = [
     {"MODE": "online"},  # by hand
-    {"SWEEP_ID": "s0", "RUN_ID": "trial1"},  # by an agent, which is online unless told otherwise
+    {"SWEEP_ID": "s0", "RUN_ID": "trial1"},  # by an agent; its runs are online by default
 ]
 
 
