@@ -134,7 +134,7 @@ def test_a_hole_is_painted_two_methods_fill_it_and_a_line_guides_one(tab: Any, t
     tab.click("#go")
     said = wait_for(tab, r"Telea.*\n.*Sketched")
     assert "guide lines ignored" in said.splitlines()[0] and "ignored" not in said.splitlines()[1]
-    assert tab.locator("#gallery img").count() >= 2
+    tab.locator("#gallery img").nth(1).wait_for(**SLOW)
     tab.wait_for_selector("#slider img", **SLOW)
     if shots := os.environ.get("LIT_INPAINT_SCREENSHOTS"):
         tab.screenshot(path=f"{shots}/page.png")
