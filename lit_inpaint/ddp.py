@@ -1,8 +1,12 @@
-"""Check a method for distributed and half-precision training before it starts."""
+"""Check a method for distributed and half-precision training before it starts; meet again after a restart."""
+
+import os
+import socket
 
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
+from torch.distributed import TCPStore
 
 
 def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
@@ -40,3 +44,21 @@ def batch_norms(module: nn.Module) -> list[str]:
         )
 
     return [name for name, network in module.named_children() if trains(network)]
+
+
+def meet_after_restart() -> None:
+    """Let the processes that torchrun has restarted on one machine meet through a store of their own.
+
+    They would meet through the store of torchrun, which still holds the addresses of the processes before the restart:
+    whoever looks first finds a dead one (pytorch/pytorch#135712). With several machines, set
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: each counts its restarts by itself.
+    """
+    env, restart = os.environ, os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if restart == "0" or env.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or env.get("GROUP_WORLD_SIZE") != "1":
+        return
+    store, key = TCPStore(env["MASTER_ADDR"], int(env["MASTER_PORT"]), is_master=False), f"lit-inpaint/{restart}"
+    if env["RANK"] == "0":
+        with socket.socket() as free:
+            free.bind(("", 0))
+            store.set(key, str(free.getsockname()[1]))
+    env["MASTER_PORT"], env["TORCHELASTIC_USE_AGENT_STORE"] = store.get(key).decode(), "False"

@@ -30,7 +30,7 @@ from experiments.train.standard import keep_standard
 from lit_inpaint import plugins, renamed
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoints import check_writable
-from lit_inpaint.ddp import check_strategy
+from lit_inpaint.ddp import check_strategy, meet_after_restart
 from lit_inpaint.load import is_method, read_checkpoint
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.stage import Stage
@@ -176,6 +176,7 @@ class _InpaintCLI(LightningCLI):
                 callback.command = resume_command
 
     def fit(self, **arguments: Any) -> None:
+        meet_after_restart()
         try:
             self.trainer.fit(**arguments)
         except (RuntimeError, ValueError, IndexError) as error:

@@ -15,7 +15,7 @@ from experiments.train.cli import main
 from lit_inpaint.load import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
-TEMPLATES = sorted((INSTALLED / "slurm").glob("*.sbatch"))
+TEMPLATES = sorted((INSTALLED / "launch").glob("*.sbatch"))
 STUBS = {  # what a template calls, as a script that writes down its arguments
     "srun": 'printf "%s\\n" "$@" > words',
     "lit-inpaint": 'printf "%s\\n" lit-inpaint "$@" > words; printf "%s" "${SLURM_NTASKS:-unset}" > tasks',
@@ -33,6 +33,7 @@ def test_a_slurm_template_runs_a_command_that_the_command_line_takes(
         (tmp_path / name).chmod(0o755)
     nodes = next(line.split("=")[1].split()[0] for line in path.read_text().splitlines() if "SBATCH --nodes=" in line)
     slurm = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": nodes, "SLURM_JOB_NAME": "x"}
+    slurm["SLURM_ARRAY_TASK_ID"] = "2"
     environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run(["bash", path], cwd=tmp_path, env=environment, check=True)
     first = (tmp_path / "words").read_text().splitlines()

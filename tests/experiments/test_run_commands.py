@@ -82,7 +82,7 @@ def test_a_slurm_template_passes_the_folder_whole(template: str, tmp_path: Path)
         (tmp_path / name).write_text('#!/bin/bash\nprintf "%s\\0" "$@" > words\n')
         (tmp_path / name).chmod(0o755)
     slurm = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "1", "RUN": NAME, "OUT": NAME}
-    path = INSTALLED / "slurm" / f"{template}.sbatch"
+    path = INSTALLED / "launch" / f"{template}.sbatch"
     subprocess.run(["bash", path], env={**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
     assert NAME in (tmp_path / "words").read_text().split("\0")
 

@@ -140,6 +140,14 @@ class Losses(L.Callback):
             file.write(json.dumps({"step": trainer.global_step, "losses": losses}) + "\n")
 
 
+class SlowBatches(L.Callback):
+    """Batches of a tenth of a second, during which a rank can be killed by the number in its pid file."""
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        Path(f"pid-{trainer.global_rank}").write_text(str(os.getpid()))
+        time.sleep(0.1)
+
+
 class FailOnRankOne(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         if trainer.global_rank == 1 and trainer.global_step == 2:
