@@ -6,7 +6,7 @@ import socket
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 
 def check_strategy(trainer: L.Trainer, module: nn.Module) -> None:
