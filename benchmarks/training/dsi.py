@@ -168,7 +168,8 @@ def dsi_texture(public: Path) -> Pair:
     gradients = tf.gradients(loss, kinds["texture_g"]), tf.gradients(judged, list(kernels.values()))
     session = tf.Session()
     session.run(tf.global_variables_initializer())
-    settle(session, [(v, kernels[v.name.replace("/u:", "/W:")]) for v in vectors])
+    norms = [(v, kernels[v.name.replace("/u:", "/W:")]) for v in vectors]
+    settle(session, norms)
     networks: Any = {
         "vqvae": Variables(session, [], kinds["vq"]),
         "generator": Variables(session, kinds["texture_g"]),
@@ -191,4 +192,8 @@ def dsi_texture(public: Path) -> Pair:
         scopes = "vq_encoder", "texture_generator", "texture_discriminator"
         return state_of(ours, states["vqvae"] | states["generator"] | states["discriminator"], *scopes)
 
-    return Pair(ours, InpaintingBatch(image, mask, [""] * 2), networks, convert, step)
+    def again() -> None:
+        settle(session, norms)
+        networks["discriminator"].read()
+
+    return Pair(ours, InpaintingBatch(image, mask, [""] * 2), networks, convert, step, settle=again)

@@ -184,7 +184,7 @@ def aotgan(public: Path, fresh: bool = False) -> Pair:
 
     return Pair(
         AOTGAN(8, 1, discriminator_width=8, variant="official"), InpaintingBatch(image, mask, [""] * 2),
-        {"generator": trainer.netG, "discriminator": trainer.netD}, convert, step,
+        {"generator": trainer.netG, "discriminator": trainer.netD}, convert, step, settle=lambda: settle(trainer.netD),
     )  # fmt: skip
 
 

@@ -50,9 +50,10 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False, fresh: bo
     session = tf.Session()
     session.run(tf.global_variables_initializer())
     vectors = [v for v in tf.global_variables() if v.name.endswith("kernel_sn/u:0")]
+    kernels = {v.name: v for v in d_vars}
+    norms = [(v, kernels[v.name.replace("kernel_sn/u", "kernel")]) for v in vectors]
     if not fresh:
-        kernels = {v.name: v for v in d_vars}
-        settle(session, ((v, kernels[v.name.replace("kernel_sn/u", "kernel")]) for v in vectors))
+        settle(session, norms)
     generator, discriminator = Variables(session, g_vars), Variables(session, d_vars, vectors)
     optimizers = [Adam(x.parameters(), 1e-4, (0.5, 0.999)) for x in (generator, discriminator)]
 
@@ -73,7 +74,12 @@ def jiahuiyu(public: Path, guided: bool = False, shared: bool = False, fresh: bo
 
     networks = {"generator": generator, "discriminator": discriminator}
     batch = InpaintingBatch(image, mask, [""] * 2)
-    return Pair(ours, batch, networks, convert, step)  # type: ignore[arg-type]
+
+    def again() -> None:
+        settle(session, norms)
+        discriminator.read()
+
+    return Pair(ours, batch, networks, convert, step, settle=again)  # type: ignore[arg-type]
 
 
 def jiahuiyu_sketch(public: Path) -> Pair:

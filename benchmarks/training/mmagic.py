@@ -109,7 +109,9 @@ def beside(
     def converted(states: dict[str, State]) -> State:
         return convert({f"{role}.{name}": v for role, state in states.items() for name, v in state.items()})
 
-    return Pair(ours, InpaintingBatch(image, mask, [""] * 2), networks, converted, step, cycle)
+    return Pair(
+        ours, InpaintingBatch(image, mask, [""] * 2), networks, converted, step, cycle, settle=lambda: settle(made.disc)
+    )
 
 
 def mmagic_aot(public: Path, own: bool = False) -> Pair:

@@ -33,6 +33,7 @@ class Pair(NamedTuple):
         step: One step of the program; returns its loss terms under the names that ours are logged by.
         cycle: Batches of ours for one call of ``step``.
         buffers: Ours that a step moves, compared as updates are.
+        settle: Brings the program's spectral norms to their fixed point, for the control run.
     """
 
     ours: Stage
@@ -42,6 +43,7 @@ class Pair(NamedTuple):
     step: Callable[[], dict[str, Any]]
     cycle: int = 1
     buffers: tuple[str, ...] = ()
+    settle: Callable[[], Any] | None = None
 
 
 class Trace(NamedTuple):
@@ -151,11 +153,29 @@ def eighth() -> Iterator[None]:
 
 @torch.no_grad()
 def settle(network: nn.Module) -> None:
-    """Vectors of torch's spectral norm at their fixed point, so that it does not matter how often a step passes."""
+    """Vectors of torch's spectral norms and of ours at their fixed point, so that it does not matter how often a step
+    passes."""
     for module in network.modules():
-        if isinstance(getattr(module, "weight_u", None), Tensor) and hasattr(module, "weight_orig"):
-            left, _, right = torch.linalg.svd(module.weight_orig.flatten(1), full_matrices=False)
-            module.weight_u.copy_(left[:, 0]), module.weight_v.copy_(right[0])
+        for weight, prefix in (("weight_orig", "weight_"), ("weight", "")):
+            kernel, own = getattr(module, weight, None), [getattr(module, prefix + x, None) for x in "uv"]
+            if isinstance(own[0], Tensor) and isinstance(kernel, Tensor):
+                left, _, right = torch.linalg.svd(kernel.flatten(1), full_matrices=False)
+                for vector, value in zip(own, (left[:, 0], right[0]), strict=True):
+                    if vector is not None:
+                        vector.copy_(value)
+
+
+def settled(pair: Pair) -> Pair:
+    """The same with the vectors of both sides at their fixed point before every step."""
+    again, start = pair.settle, pair.ours.on_train_batch_start
+    assert again is not None
+
+    def begin(batch: Any, batch_idx: int) -> None:
+        start(batch, batch_idx)
+        settle(pair.ours)
+
+    pair.ours.on_train_batch_start = begin  # type: ignore[method-assign]
+    return pair._replace(step=lambda: (again(), pair.step())[1])
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from benchmarks.training.steps import Pair, Trace, ours, quiet, theirs, wide
+from benchmarks.training.steps import Pair, Trace, ours, quiet, settled, theirs, wide
 
 ROLES = ("generator", "discriminator")
 TOLERANCE, LATER = 1e-4, 1e-2  # after one step, and after three
@@ -40,6 +40,14 @@ VARIANTS = {
     "lama": ("lama_train_mode",),
     "ict": ("ict_transformer_tokens",),
 }
+# Rows again with the vectors of all spectral norms at their fixed point before every step, on both sides.
+CONTROLS = {
+    "gans": ("aotgan",),
+    "mmagic": ("mmagic_aot",),
+    "mmagic_deepfill": ("mmagic_deepfillv2",),
+    "jiahuiyu": ("jiahuiyu", "jiahuiyu_sketch"),
+    "dsi": ("dsi_texture",),
+}
 OUTPUTS = {"outputs": ("lama_refinement", "dsi_sampling")}
 
 
@@ -66,7 +74,7 @@ def made(family: str, name: str, public: Path) -> Any:
     return getattr(importlib.import_module(f"benchmarks.training.{family}"), name)(public)
 
 
-def beside(family: str, name: str, public: Path) -> Row | str:
+def beside(family: str, name: str, public: Path, control: bool = False) -> Row | str:
     """What was found, or why the program does not run here."""
     quiet(1)
     with wide(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -74,6 +82,7 @@ def beside(family: str, name: str, public: Path) -> Row | str:
             pair: Pair = made(family, name, public)
         except (FileNotFoundError, ModuleNotFoundError) as error:
             return str(error)
+        pair = settled(pair) if control else pair
         published = theirs(pair)
         own = ours(pair, published.states[0])
     lacking = {n for n in own.gradients if not any(t[n].any() for t in published.states if n in t)}
@@ -132,10 +141,10 @@ def _chosen(kind: dict[str, tuple[str, ...]], only: list[str]) -> Iterator[tuple
     yield from ((family, n) for family, programs in kind.items() for n in programs if not only or n in only)
 
 
-def _steps(chosen: Iterator[tuple[str, str]], public: Path) -> Iterator[tuple[str, Row]]:
+def _steps(chosen: Iterator[tuple[str, str]], public: Path, control: bool = False) -> Iterator[tuple[str, Row]]:
     print("| program | method | loss terms | gradient G | D | 1 step G | D | 3 steps G | D |\n|" + "---|" * 9)
     for family, name in chosen:
-        found = _in_a_fork(beside, family, name, public)
+        found = _in_a_fork(beside, family, name, public, control)
         if isinstance(found, str):
             print(f"| {name} | not run: {found} |", flush=True)
             continue
@@ -150,6 +159,9 @@ def main(only: list[str], public: Path) -> bool:
         if not (max(*row.gradients.values(), *row.first.values()) <= TOLERANCE and max(row.last.values()) <= LATER):
             failed.append(name)
         terms += [f"| {name} | {term} | {a:.7g} | {b:.7g} |" for term, (a, b) in row.terms.items()]
+    print("\ncontrol: spectral norms settled before every step")
+    for name, row in _steps(_chosen(CONTROLS, only), public, control=True):
+        failed += [f"{name} (control)"] if max(*row.first.values(), *row.last.values()) > TOLERANCE else []
     print("\nnamed variants")
     for _ in _steps(_chosen(VARIANTS, only), public):
         pass
