@@ -48,11 +48,11 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 def millions(count: float | None) -> str:
     """
-    >>> millions(4052478), millions(0), millions(10570)
-    ('4.05 M', '0', '10.6 k')
+    >>> millions(4052478), millions(0), millions(10570), millions(80)
+    ('4.05 M', '0', '10.6 k', '80')
     """
-    if not count:
-        return "" if count is None else "0"
+    if count is None or count < 1e3:
+        return "" if count is None else f"{count:.0f}"
     return f"{significant(count / 1e6)} M" if count >= 1e6 else f"{significant(count / 1e3)} k"
 
 
