@@ -99,7 +99,8 @@ def _failures(study: Study) -> list[str]:
     reasons = [
         reason for step in study.steps.values() if not is_running(study, step) and (reason := reason_of(study, step))
     ]
-    return [f"  {reason} ({reasons.count(reason) - 1} jobs wait for it)" for reason in dict.fromkeys(reasons)]
+    waiting = {reason: reasons.count(reason) - 1 for reason in reasons}
+    return [f"  {reason}" + (f" ({jobs} jobs wait for it)" if jobs else "") for reason, jobs in waiting.items()]
 
 
 def _speeds(study: Study) -> dict[str, dict[str, float | None]]:
