@@ -14,6 +14,7 @@ from lit_inpaint.methods.ict.method import ICT
 from lit_inpaint.methods.lama.method import LaMa
 from lit_inpaint.methods.migan.method import MIGAN
 from lit_inpaint.methods.navier_stokes.method import NavierStokes
+from lit_inpaint.methods.palette.method import Palette
 from lit_inpaint.methods.partial_conv.method import PartialConv
 from lit_inpaint.methods.patchmatch.method import PatchMatch
 from lit_inpaint.methods.telea.method import Telea
@@ -33,6 +34,7 @@ __all__ = [
     "Harmonic",
     "LaMa",
     "NavierStokes",
+    "Palette",
     "PartialConv",
     "PatchMatch",
     "Telea",

@@ -27,7 +27,7 @@ ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to ca
         "masks.atomic.whole with flush",
     ),
     r"\bkeyed_generators\(": (
-        {"lit_inpaint/module.py", "lit_inpaint/methods/ddpm/method.py"},  # training draws of every image, always
+        {"lit_inpaint/module.py", "lit_inpaint/denoising.py"},  # training draws of every image, always
         "InpaintingModule.draws",
     ),
     r"\b_getframe\b|\bcurrentframe\b|\bglobals\(\)": (set(), "an argument with a name"),

@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     **{name: {"steps": 6} for name in SAMPLERS},
     **{name: {"steps": 6, "jump_length": 2, "resamples": 2} for name in ("RePaint", "RePaintDDIM", "CoPaint")},
     "DDPM": dict(ROWS)["DDPM"] | {"image_size": 32, "attention_resolutions": (16,)},
+    "Palette": dict(ROWS)["Palette"] | {"image_size": 32, "attention_resolutions": (16,)},
     "GLCIC": dict(ROWS)["GLCIC"] | {"completion_steps": 1, "discriminator_steps": 1},
     "AreaBounded": {"generator": masks.RandomRectangle(), "low": 0.08, "high": 0.2},
     "Augmented": {"generator": masks.RandomRectangle()},
@@ -59,6 +60,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("DDPM", "label"): {"num_classes": 4},
     ("DDPM", "use_new_attention_order"): {"num_head_channels": 16},
     ("DDPM", "noise_schedule"): {"diffusion_steps": 24, "sampler": samplers.DDNM(steps=2)},
+    ("Palette", "num_heads"): {"num_head_channels": None},
     ("DeepFillV2", "sketch_drop"): {"sketch": True},
     ("DeepFillV2", "canny"): {"sketch": True, "sketch_drop": 0.0},
     ("GLCIC", "adversarial_weight"): {"completion_steps": 0, "discriminator_steps": 0},
@@ -73,6 +75,9 @@ OTHERS: dict[tuple[str, str], list[Any]] = {
     ("DDPM", "channel_mult"): [(1, 2)],
     ("DDPM", "num_head_channels"): [16],
     ("DDPM", "validation_images"): [1],
+    ("Palette", "channel_mult"): [(1, 2)],
+    ("Palette", "num_head_channels"): [16],
+    ("Palette", "validation_images"): [1],
     ("DeepFillV1", "variant"): ["daa233"],  # mmagic's want 72 px: tests/lit_inpaint/test_parity_gan_papers.py
     ("DeepFillV2", "variant"): ["nipponjo", "nipponjo_tf"],
     ("DeepFillV2", "sketch_drop"): [0.0, 1.0],
@@ -93,6 +98,7 @@ NO_TERM = {
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("*", "non_finite"): "acts where a loss is not finite: tests/lit_inpaint/test_module.py",
     ("DDPM", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
+    ("Palette", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
     ("ICTUpsampler", "size"): "the side that images must have; another is refused: tests/lit_inpaint/test_ict.py",
     ("AreaBounded", "tries"): "draws before the error: tests/masks/test_masks.py",
     ("MaskFolder", "white"): "reads files: tests/masks/test_masks_files.py",
@@ -199,9 +205,9 @@ def built(name: str, arguments: dict[str, Any]) -> Any:
 
 
 def data(method: Any, count: int = 4) -> DataLoader:
-    """Batches of two; of 32 px for the one method that is small only there."""
+    """Batches of two; of 32 px for the two methods that are small only there."""
     loader = batches(count)
-    if method.__class__.__name__ != "DDPM":
+    if method.__class__.__name__ not in ("DDPM", "Palette"):
         return loader
     window = (..., slice(16, 48), slice(16, 48))
     return DataLoader([InpaintingBatch(i.image[window], i.mask[window], i.name) for i in loader.dataset], batch_size=2)

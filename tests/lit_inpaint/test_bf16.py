@@ -13,10 +13,10 @@ from tests.support.contract import ROWS, STAGES, batches, make, trainer
 
 # test_aotgan.py, test_lama.py and test_dsi.py do so for theirs and look at what is learnt.
 ELSEWHERE = ("AOTGAN", "LaMa", "DSI")
-TINY_DDPM = dict(ROWS)["DDPM"] | {"image_size": 16, "attention_resolutions": [8]}
+TINY = {name: dict(ROWS)[name] | {"image_size": 16, "attention_resolutions": [8]} for name in ("DDPM", "Palette")}
 TRAINED = {
     name: arguments
-    for name, arguments in dict(ROWS + STAGES, DDPM=TINY_DDPM).items()
+    for name, arguments in (dict(ROWS + STAGES) | TINY).items()
     if not name.startswith(ELSEWHERE)
     and getattr(getattr(methods, name, None), "trainable", name not in methods.__all__)
 }

@@ -16,7 +16,7 @@ from experiments.evaluate.protocol import Protocol
 from experiments.inpaint import large
 from experiments.records.files import read_record
 from lit_inpaint.calls import counted
-from lit_inpaint.diffusion.samplers import DPS, RePaint
+from lit_inpaint.diffusion.samplers import DDIM, DPS, RePaint
 from lit_inpaint.module import InpaintingModule, keyed_generators
 from masks import CenterRectangle
 from tests.support.contract import ROWS, make
@@ -24,6 +24,7 @@ from tests.support.contract import ROWS, make
 # The networks that a completion passes through, as attributes.
 NETWORKS = {
     "DDPM": ["denoiser"],
+    "Palette": ["denoiser"],
     "DSI": ["structure.condition", "structure.pixelcnn", "texture"],
     "ICT": ["transformer", "upsampler"],
     "DeepFillV2": ["generator"],
@@ -59,6 +60,7 @@ def completed(method: InpaintingModule, side: int = 64) -> Tensor:
     ("name", "changes", "expected"),
     [
         ("DDPM", {"sampler": RePaint(6, 2, 2), "diffusion_steps": 50}, RePaint(6, 2, 2).network_calls),
+        ("Palette", {"sampler": DDIM(3), "inference_steps": 50}, 3),
         ("DSI", {}, 66),  # condition, 8 x 8 codes, texture
         ("ICT", {}, None),
         ("DeepFillV2", {}, 1),

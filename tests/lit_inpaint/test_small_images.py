@@ -27,6 +27,7 @@ SMALLEST = {
     "DeepFillV2": (8, 8),
     "GLCIC": (64, 64),
     "LaMa": (16, 16),
+    "Palette": (8, 8),
     "PartialConv": (16, 16),
     "DSIVQVAE": (8, 8),
     "DSIStructure": (8, 8),
@@ -36,6 +37,7 @@ SMALLEST = {
 }
 SMALL: dict[str, dict[str, Any]] = {
     "DDPM": {"image_size": 16, "attention_resolutions": [8]},
+    "Palette": {"image_size": 16, "attention_resolutions": [8]},
     "GLCIC": {"completion_steps": 0, "discriminator_steps": 1},  # both networks train in two batches
     "ICTUpsampler": {"size": 24},
 }

@@ -70,6 +70,18 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("LaMa", {"width": 4, "blocks": 1, "discriminator_width": 4, "perceptual_weight": 0}),
     ("MIGAN", {"size": 64}),
     ("NavierStokes", {}),
+    (
+        "Palette",
+        {
+            "image_size": 64,
+            "model_channels": 32,
+            "num_res_blocks": 1,
+            "channel_mult": [1, 1],
+            "attention_resolutions": [32],
+            "diffusion_steps": 4,
+            "inference_steps": 2,
+        },
+    ),
     ("PartialConv", {"levels": 4, "width": 8, "perceptual_weight": 0, "style_weight": 0}),
     ("PatchMatch", {}),
     ("Telea", {}),

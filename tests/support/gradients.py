@@ -84,6 +84,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     name: (name, arguments, 2) for name, arguments in ROWS if getattr(methods, name).trainable
 } | {
     "DDPM": ("DDPM", SMALL_DDPM, 1),
+    "Palette": ("Palette", dict(ROWS)["Palette"] | {"image_size": 32, "attention_resolutions": [16]}, 1),
     "ICTTransformer": ("ICTTransformer", dict(STAGES)["ICTTransformer"], 1),
     "ICTUpsampler": ("ICTUpsampler", dict(STAGES)["ICTUpsampler"], 1),
     "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "discriminator_steps": 1}, 3),

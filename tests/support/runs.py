@@ -19,6 +19,7 @@ LAST = "run/checkpoints/last.ckpt"
 REACH_ALL_PHASES = {
     "GLCIC": {"completion_steps": 3, "discriminator_steps": 3},
     "DDPM": {"validation_images": 1},
+    "Palette": {"validation_images": 1},
     "ContextEncoder": {"region": "random"},  # the holes of these runs are free-form
 }
 

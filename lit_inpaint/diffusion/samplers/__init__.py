@@ -6,10 +6,12 @@ from lit_inpaint.diffusion.samplers.ddnm import DDNM
 from lit_inpaint.diffusion.samplers.ddrm import DDRM
 from lit_inpaint.diffusion.samplers.dps import DPS
 from lit_inpaint.diffusion.samplers.mcg import MCG
+from lit_inpaint.diffusion.samplers.refinement import DDIM, Refinement
 from lit_inpaint.diffusion.samplers.repaint import RePaint, RePaintDDIM
 from lit_inpaint.diffusion.samplers.replacement import Replacement
 
 __all__ = [
+    "DDIM",
     "DDNM",
     "DDRM",
     "DPS",
@@ -19,6 +21,7 @@ __all__ = [
     "Noise",
     "RePaint",
     "RePaintDDIM",
+    "Refinement",
     "Replacement",
     "Sampler",
     "jump_times",

@@ -98,6 +98,13 @@ class Denoiser:
         mean = torch.sqrt(below) * x_0 + torch.sqrt((1 - below - sigma.square()).clamp(min=0)) * epsilon
         return mean if index == 0 else mean + sigma * noise
 
+    def clipped_ddim_step(self, x_t: Tensor, index: int, estimate: Estimate, noise: Tensor, eta: float) -> Tensor:
+        """:meth:`ddim_step` with the noise that belongs to the clipped x_0, as in guided-diffusion."""
+        tables = self.diffusion
+        epsilon = self.at(tables.recip_sqrt_abar, index, x_t) * x_t - estimate.x_0
+        epsilon = epsilon / self.at(tables.recip_sqrt_abar_minus_1, index, x_t)
+        return self.ddim_step(x_t, index, estimate.x_0, epsilon, eta, noise)
+
     def noised(self, x_0: Tensor, index: int, noise: Tensor) -> Tensor:
         """A draw of q(x_i | x_0), at the level of the state itself: x_0 at -1.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -96,11 +97,5 @@ class RePaintDDIM(RePaint):
     eta: float = 0.0
 
     def run(self, denoiser: Denoiser, known: Tensor, mask: Tensor, noise: Noise) -> Tensor:
-        def ddim(x: Tensor, index: int, estimate: Estimate, step_noise: Tensor) -> Tensor:
-            # As in guided-diffusion, the noise is the one that belongs to the clipped x_0.
-            tables = denoiser.diffusion
-            epsilon = denoiser.at(tables.recip_sqrt_abar, index, x) * x - estimate.x_0
-            epsilon = epsilon / denoiser.at(tables.recip_sqrt_abar_minus_1, index, x)
-            return denoiser.ddim_step(x, index, estimate.x_0, epsilon, self.eta, step_noise)
-
+        ddim = partial(denoiser.clipped_ddim_step, eta=self.eta)
         return repaint(denoiser, known, mask, self.times, noise, ddim)

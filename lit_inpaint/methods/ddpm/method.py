@@ -1,31 +1,20 @@
 """Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models, NeurIPS 2020; Lugmayr et al.: RePaint, CVPR 2022."""
 
-import logging
-import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.optim import AdamW
-from torchmetrics import MeanMetric
-from tqdm import tqdm
 
-from lit_inpaint.calls import counted
-from lit_inpaint.diffusion import samplers
+from lit_inpaint.denoising import DenoisingModule
 from lit_inpaint.diffusion.losses import simple_loss, vlb_term
-from lit_inpaint.diffusion.samplers import DDNM, RePaint, Replacement, Sampler
+from lit_inpaint.diffusion.samplers import DDNM, Refinement, RePaint, Replacement, Sampler
 from lit_inpaint.diffusion.schedules import Diffusion, NoiseSchedule, Variance
 from lit_inpaint.diffusion.timesteps import SecondMomentTimesteps, UniformTimesteps
 from lit_inpaint.diffusion.unet import UNet, UNetVariant
-from lit_inpaint.module import InpaintingModule, keyed_generators
 from masks.convention import InpaintingBatch, composite, erase
 
-logger = logging.getLogger(__name__)
 _CHANNEL_MULT: dict[int, tuple[float, ...]] = {  # guided-diffusion's, 32 px from improved-diffusion
     512: (0.5, 1, 1, 2, 2, 4, 4),
     256: (1, 1, 2, 2, 4, 4),
@@ -35,7 +24,7 @@ _CHANNEL_MULT: dict[int, tuple[float, ...]] = {  # guided-diffusion's, 32 px fro
 }
 
 
-class DDPM(InpaintingModule):
+class DDPM(DenoisingModule):
     """A denoiser that learns images, not holes: the mask plays no part in training, and any sampler inpaints with it.
 
     Defaults are the 552,814,086 parameters and the optimiser of RePaint's CelebA-HQ and Places2 models (the ADM
@@ -80,16 +69,12 @@ class DDPM(InpaintingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("guided-diffusion", "diffusers")
     exports: ClassVar[tuple[str, ...]] = ("guided-diffusion",)
-    diverse: ClassVar[bool] = True
     settings: ClassVar[tuple[str, ...]] = (
         "dropout",
         "use_checkpoint",
         "timestep_sampling",
-        "sampler",
-        "validation_sampler",
-        "validation_images",
+        *DenoisingModule.settings,
     )
-    averaged: ClassVar[tuple[str, ...]] = ("denoiser",)
 
     def __init__(
         self,
@@ -150,14 +135,14 @@ class DDPM(InpaintingModule):
         self.diffusion = Diffusion.make(noise_schedule, diffusion_steps, rescale_timesteps)
         by_loss = timestep_sampling == "loss-second-moment"
         self.timesteps = SecondMomentTimesteps(diffusion_steps) if by_loss else UniformTimesteps(diffusion_steps)
-        self._choose_samplers(sampler, validation_sampler, diffusion_steps)
+        self._choose(sampler, validation_sampler, diffusion_steps)
 
-    def _choose_samplers(self, given: Sampler | None, for_validation: Sampler | None, diffusion_steps: int) -> None:
+    def _choose(self, sampler: Sampler | None, validation_sampler: Sampler | None, diffusion_steps: int) -> None:
+        _refuse_refinement(sampler, validation_sampler)
         steps = min(250, diffusion_steps)
-        self._given = {"sampler": given, "validation_sampler": for_validation}
-        self.sampler = given or (Replacement(steps) if self.conditional else RePaint(steps))
-        self.validation_sampler = for_validation or DDNM(steps=min(50, diffusion_steps))
-        self._announced: set[Sampler] = set()
+        published = Replacement(steps) if self.conditional else RePaint(steps)
+        self.choose_samplers(sampler or published, validation_sampler or DDNM(steps=min(50, diffusion_steps)))
+        self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
 
     # ---- training ------------------------------------------------------------------------------------------------
 
@@ -199,37 +184,17 @@ class DDPM(InpaintingModule):
                 f"num_classes is {self.num_classes}, but batches carry no labels to train with. Train an unconditional "
                 "denoiser (num_classes: null); class-conditional weights can be imported and sampled."
             )
-        calls = self.validation_sampler.network_calls
-        _say(
-            f"validation: {self.validation_sampler}, {calls} network calls per image, {self.validation_images} images: "
-            f"{calls * self.validation_images} calls per validation"
-        )
+        super().on_fit_start()
 
     # ---- inpainting ----------------------------------------------------------------------------------------------
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-        state = self._trainer.state if self._trainer is not None else None
-        cheap = (  # in a fit, whose panels count, and in validate
-            state is not None
-            and state.fn in (TrainerFn.FITTING, TrainerFn.VALIDATING)
-            and state.status == TrainerStatus.RUNNING
-        )
-        sampler = self.validation_sampler if cheap else self.sampler
-        if sampler not in self._announced and not cheap:
-            self._announced.add(sampler)
-            cost = f"{sampler.network_calls} network calls per image"
-            rank_zero_only(logger.info)("sampling: %s, %s; known pixels are pasted at the end", sampler, cost)
         label = self._labels(len(erased), generators)
-        told = not cheap and logger.isEnabledFor(logging.INFO)
 
         def network(x_t: Tensor, t: Tensor) -> Tensor:
             return self.denoiser(torch.cat([x_t, erased, mask], 1) if self.conditional else x_t, t, label)
 
-        with (
-            tqdm(total=sampler.network_calls, disable=None if told else True, leave=False) as bar,
-            nullcontext() if cheap else counted(self, bar.update),
-        ):
-            x_0 = sampler(network, self.diffusion, erased, mask, generators, self.variance)
+        x_0 = self.run_sampler(network, self.diffusion, erased, mask, generators, self.variance)
         return composite(x_0.clamp(-1, 1), erased, mask)
 
     def _labels(self, count: int, generators: Sequence[torch.Generator] | None) -> Tensor | None:
@@ -242,47 +207,19 @@ class DDPM(InpaintingModule):
             return torch.randint(self.num_classes, (count,), device=self.device)
         return torch.cat([torch.randint(self.num_classes, (1,), generator=g) for g in generators]).to(self.device)
 
-    # ---- validation: cheap ---------------------------------------------------------------------------------------
-
-    def on_validation_epoch_start(self) -> None:
-        super().on_validation_epoch_start()
-        self._denoising = MeanMetric().to(self.device)
-        self._seen = 0
-
-    def validation_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor | None:  # type: ignore[override]
-        """The denoising error of every image; completions of the first few images, or None once they are done."""
-        generators = keyed_generators(0, batch.name, -1)
+    def denoising_error(self, batch: InpaintingBatch, generators: Sequence[torch.Generator]) -> Tensor:
         t = torch.cat([torch.randint(len(self.diffusion), (1,), generator=g) for g in generators]).to(self.device)
         noise = torch.stack([torch.randn(batch.image.shape[1:], generator=g) for g in generators]).to(batch.image)
-        simple, _ = self._losses(batch.image, batch.mask, t, noise, self._labels(len(t), generators))
-        self._denoising.update(simple)
-        # This rank holds every world_size-th image of the set.
-        quota = -((self.global_rank - self.validation_images) // self.trainer.world_size) - self._seen
-        self._seen += len(batch.image)
-        if quota <= 0:
-            return None
-        return self._evaluate(InpaintingBatch(batch.image[:quota], batch.mask[:quota], batch.name[:quota]))
+        return self._losses(batch.image, batch.mask, t, noise, self._labels(len(t), generators))[0]
 
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
-        self.log("val/simple", self._denoising.compute())
 
-    # ---- checkpoints: samplers as plain values -------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        for role, sampler in self._given.items():
-            if sampler is not None:
-                checkpoint[role] = {"class_path": type(sampler).__name__, "init_args": asdict(sampler)}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The samplers of the run that wrote the checkpoint, unless this module was given its own."""
-        super().on_load_checkpoint(checkpoint)
-        for role, given in self._given.items():
-            stored = checkpoint.get(role)
-            if given is None and stored and stored["class_path"] in samplers.__all__:
-                self._given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
-                setattr(self, role, self._given[role])
+def _refuse_refinement(*given: Sampler | None) -> None:
+    for sampler in given:
+        if isinstance(sampler, Refinement):
+            raise ValueError(
+                f"{type(sampler).__name__} is for denoisers that are told the known part (Palette); give DDPM another "
+                "sampler, such as RePaint or RePaintDDIM."
+            )
 
 
 def _published_multipliers(image_size: int) -> tuple[float, ...]:
@@ -291,8 +228,3 @@ def _published_multipliers(image_size: int) -> tuple[float, ...]:
             f"image_size {image_size} has no published channel_mult ({sorted(_CHANNEL_MULT)} have one): give one."
         )
     return _CHANNEL_MULT[image_size]
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

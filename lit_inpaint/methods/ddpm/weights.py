@@ -4,27 +4,16 @@ The flags of a network are read off its tensors. What tensors do not show (heads
 is looked up by the shape of the released models, and can be stated where a model is none of these.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lit_inpaint.checkpoints import Converted
+from lit_inpaint.diffusion.shape import Shape, scales_and_shifts, shape_of
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
-
-
-class Shape(NamedTuple):
-    """What tensors show and tells the released models apart."""
-
-    model_channels: int
-    channel_mult: tuple[float, ...]
-    num_res_blocks: int
-    attention_factors: tuple[int, ...]
-    resblock_updown: bool
-    variant: str = "guided-diffusion"
-
 
 _ADM, _ADM_64, _ADM_128 = (1, 1, 2, 2, 4, 4), (1, 2, 3, 4), (1, 1, 2, 3, 4)
 _ADM_512, _CIFAR = (0.5, 1, 1, 2, 2, 4, 4), (1, 2, 2, 2)
@@ -113,24 +102,7 @@ def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any
             f"the network takes {in_channels} channels; expected 3 (x_t) or 7 (with erased image and mask). "
             "guided-diffusion's upsamplers (6) do not complete images."
         )
-    channels = tensors["time_embed.0.weight"].shape[1]
-    blocks = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("input_blocks."))
-    # An up-sampling layer is a second residual block, or a convolution, at the end of an output block.
-    ups = {n.split(".")[1] for n in tensors if n.startswith("output_blocks.") and n.split(".")[2] != "0"}
-    ups = {b for b in ups if any(f"output_blocks.{b}.{i}.{k}" in tensors for i in (1, 2) for k in _UP_KEYS)}
-    levels = len(ups) + 1
-    per_level = blocks // levels  # residual blocks and the down-sampling layer, the stem making up for the last level's
-    first = [f"input_blocks.{1 + level * per_level}" for level in range(levels)]
-    mult = tuple(tensors[f"{name}.0.out_layers.3.weight"].shape[0] / channels for name in first)
-    width = tensors[f"{first[0]}.0.out_layers.3.weight"].shape[0]
-    shape = Shape(
-        channels,
-        tuple(int(m) if m == int(m) else m for m in mult),
-        per_level - 1,
-        tuple(2**level for level, name in enumerate(first) if f"{name}.1.qkv.weight" in tensors),
-        not any(name.endswith(".op.weight") for name in tensors),
-        variant,
-    )
+    shape = shape_of(tensors, variant)
     hidden = RELEASED.get(shape, {}) | stated
     if not RELEASED.get(shape) and not {"num_heads", "num_head_channels"} & set(stated):
         raise ValueError(
@@ -140,13 +112,13 @@ def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any
         )
     if "num_heads" in stated and "num_head_channels" not in stated:
         hidden["num_head_channels"] = None
-    size = hidden.setdefault("image_size", 8 * 2 ** (levels - 1))
+    size = hidden.setdefault("image_size", 8 * 2 ** (len(shape.channel_mult) - 1))
     return {
-        "model_channels": channels,
+        "model_channels": shape.model_channels,
         "num_res_blocks": shape.num_res_blocks,
         "channel_mult": shape.channel_mult,
         "attention_resolutions": tuple(size // factor for factor in shape.attention_factors),
-        "use_scale_shift_norm": tensors[f"{first[0]}.0.emb_layers.1.weight"].shape[0] == 2 * width,
+        "use_scale_shift_norm": scales_and_shifts(tensors),
         "resblock_updown": shape.resblock_updown,
         "learn_sigma": out_channels == 6,
         "conditional": in_channels == 7,
@@ -154,9 +126,6 @@ def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any
         "variant": variant,
         **hidden,
     }
-
-
-_UP_KEYS = ("conv.weight", "in_layers.2.weight")
 
 
 def _from_diffusers(state: State) -> dict[str, Tensor]:

@@ -1,0 +1,129 @@
+"""What methods with a denoiser share: the choice of a sampler, its progress, and a validation that stays cheap."""
+
+import logging
+import sys
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torchmetrics import MeanMetric
+from tqdm import tqdm
+
+from lit_inpaint.calls import counted
+from lit_inpaint.diffusion import samplers
+from lit_inpaint.diffusion.samplers import Sampler
+from lit_inpaint.diffusion.samplers.base import Network
+from lit_inpaint.diffusion.schedules import Diffusion, Variance
+from lit_inpaint.module import InpaintingModule, keyed_generators
+from masks.convention import InpaintingBatch
+
+logger = logging.getLogger(__name__)
+
+
+class DenoisingModule(InpaintingModule):
+    """A method whose ``denoiser`` is called many times per image. Training and loss are the paper's, as everywhere.
+
+    Fit and validate sample with ``validation_sampler``, and only the first ``validation_images`` images; test, predict,
+    benchmark and inpaint use ``sampler``. Checkpoints keep both as plain values.
+    """
+
+    diverse: ClassVar[bool] = True
+    averaged: ClassVar[tuple[str, ...]] = ("denoiser",)
+    settings: ClassVar[tuple[str, ...]] = ("sampler", "validation_sampler", "validation_images")
+    sampler: Sampler
+    validation_sampler: Sampler
+    validation_images: int
+    given: dict[str, Sampler | None]  # those that the constructor was given, by argument
+
+    def choose_samplers(self, sampler: Sampler, validation_sampler: Sampler) -> None:
+        """Called once by the constructor, with the published ones where none were given."""
+        self.sampler, self.validation_sampler = sampler, validation_sampler
+        self._announced: set[Sampler] = set()
+
+    def on_fit_start(self) -> None:
+        calls = self.validation_sampler.network_calls
+        _say(
+            f"validation: {self.validation_sampler}, {calls} network calls per image, {self.validation_images} images: "
+            f"{calls * self.validation_images} calls per validation"
+        )
+
+    def run_sampler(
+        self,
+        network: Network,
+        diffusion: Diffusion,
+        known: Tensor,
+        mask: Tensor,
+        generators: Sequence[torch.Generator] | None,
+        variance: Variance,
+    ) -> Tensor:
+        """Complete a batch with the sampler of the present command, under a progress bar where one is wanted."""
+        state = self._trainer.state if self._trainer is not None else None
+        cheap = (  # in a fit, whose panels count, and in validate
+            state is not None
+            and state.fn in (TrainerFn.FITTING, TrainerFn.VALIDATING)
+            and state.status == TrainerStatus.RUNNING
+        )
+        sampler = self.validation_sampler if cheap else self.sampler
+        if sampler not in self._announced and not cheap:
+            self._announced.add(sampler)
+            cost = f"{sampler.network_calls} network calls per image"
+            rank_zero_only(logger.info)("sampling: %s, %s; known pixels are pasted at the end", sampler, cost)
+        told = not cheap and logger.isEnabledFor(logging.INFO)
+        with (
+            tqdm(total=sampler.network_calls, disable=None if told else True, leave=False) as bar,
+            nullcontext() if cheap else counted(self, bar.update),
+        ):
+            return sampler(network, diffusion, known, mask, generators, variance)
+
+    # ---- validation: cheap ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def denoising_error(self, batch: InpaintingBatch, generators: Sequence[torch.Generator]) -> Tensor:
+        """What training minimises, one value per image, (B,), with draws from one CPU generator per image."""
+
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        self._denoising = MeanMetric().to(self.device)
+        self._seen = 0
+
+    def validation_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        """The denoising error of every image; completions of the first few images, or None once they are done."""
+        self._denoising.update(self.denoising_error(batch, keyed_generators(0, batch.name, -1)))
+        # This rank holds every world_size-th image of the set.
+        quota = -((self.global_rank - self.validation_images) // self.trainer.world_size) - self._seen
+        self._seen += len(batch.image)
+        if quota <= 0:
+            return None
+        return self._evaluate(InpaintingBatch(batch.image[:quota], batch.mask[:quota], batch.name[:quota]))
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        self.log("val/simple", self._denoising.compute())
+
+    # ---- checkpoints: samplers as plain values -------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        for role, sampler in self.given.items():
+            if sampler is not None:
+                checkpoint[role] = {"class_path": type(sampler).__name__, "init_args": asdict(sampler)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The samplers of the run that wrote the checkpoint, unless this module was given its own."""
+        super().on_load_checkpoint(checkpoint)
+        for role, given in self.given.items():
+            stored = checkpoint.get(role)
+            if given is None and stored and stored["class_path"] in samplers.__all__:
+                self.given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
+                setattr(self, role, self.given[role])
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

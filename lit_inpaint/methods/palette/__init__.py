@@ -1,0 +1,1 @@
+"""Palette: diffusion that is told the known part."""
