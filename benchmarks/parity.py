@@ -53,6 +53,7 @@ ROWS = {
     "aotgan": Row("AOTGAN", 512, gain=0.5),
     "lama": Row("LaMa", gain=0.5),
     "guided_diffusion": Row("DDPM"),
+    "janspiry": Row("Palette"),
 }
 
 

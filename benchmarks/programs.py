@@ -138,6 +138,37 @@ def guided_diffusion(public: Path) -> Program:
     )
 
 
+def janspiry_network(public: Path, **smaller: Any) -> nn.Module:
+    """Janspiry/Palette-Image-to-Image-Diffusion-Models, the network of config/inpainting_celebahq.json in training."""
+    checkout(public, "Janspiry/Palette-Image-to-Image-Diffusion-Models", "models/guided_diffusion_modules/unet.py")
+    unet = {
+        "in_channel": 6, "out_channel": 3, "inner_channel": 64, "channel_mults": [1, 2, 4, 8], "attn_res": [16],
+        "num_head_channels": 32, "res_blocks": 2, "dropout": 0.2, "image_size": 256,
+    }  # fmt: skip
+    schedules = {
+        "train": {"schedule": "linear", "n_timestep": 2000, "linear_start": 1e-6, "linear_end": 0.01},
+        "test": {"schedule": "linear", "n_timestep": 1000, "linear_start": 1e-4, "linear_end": 0.09},
+    }
+    made = importlib.import_module("models.network").Network(unet | smaller, schedules, "guided_diffusion")
+    made.set_new_noise_schedule(torch.device("cpu"), "train")
+    return made
+
+
+def janspiry(public: Path) -> Program:
+    """The same at gamma 0.5: the denoiser, which completes nothing in one call."""
+    network, gamma = janspiry_network(public), torch.tensor([0.5])
+    noise = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(2))
+
+    def inputs(image: Tensor, mask: Tensor) -> Tensor:
+        return torch.cat([image * (1 - mask) + mask * noise, image], 1)
+
+    return Program(
+        network,
+        lambda image, mask: network.get_submodule("denoise_fn")(inputs(image, mask), gamma[:, None]),
+        ours=lambda method: lambda image, mask: method.get_submodule("denoiser")(inputs(image, mask), gamma),
+    )
+
+
 def mmagic_gl(public: Path) -> Program:
     """open-mmlab/mmagic, GLInpaintor."""
     return _mmagic(public, "gl", lambda network, x, mask: network(torch.cat([x, mask], 1)))

@@ -28,6 +28,7 @@ PAIRS = {
     "ict": ("ict_transformer", "ict_upsampler"),
     "dsi": ("dsi_vqvae", "dsi_structure", "dsi_texture"),
     "diffusion": ("guided_diffusion", "guided_diffusion_importance"),
+    "palette": ("janspiry",),
 }
 VARIANTS = {
     "gans": ("nipponjo_in_place", "aotgan_fresh"),
@@ -48,7 +49,7 @@ CONTROLS = {
     "jiahuiyu": ("jiahuiyu", "jiahuiyu_sketch"),
     "dsi": ("dsi_texture",),
 }
-OUTPUTS = {"outputs": ("lama_refinement", "dsi_sampling")}
+OUTPUTS = {"outputs": ("lama_refinement", "dsi_sampling"), "palette": ("janspiry_restoration",)}
 
 
 class Row(NamedTuple):
