@@ -28,7 +28,7 @@ from experiments.records.files import read_record, text_of
 from experiments.records.intervals import mean_interval
 from experiments.records.record import hash_of
 from lit_inpaint.metrics import higher_is_better
-from tests.support.browsing import watch
+from tests.support.browsing import violations, watch
 from tests.support.wandb_server import wandb_server
 
 NAMES = [f"image{i:03}" for i in range(100)]
@@ -676,6 +676,7 @@ def test_the_page_sorts_slides_and_fits_laptop_and_phone(tmp_path: Path, browser
         assert page.inner_text("#tip") == "PSNR, dB. psnr/1: as in the test"
         assert page.get_attribute("th:has(.sort:has-text('psnr'))", "aria-sort") == "ascending"
 
+        assert not violations(page)
         assert page.locator("[data-scatter] circle").count() == 3
         page.select_option("[data-x]", "parameters")
         assert page.locator("[data-scatter] text", has_text="none").count() == 1
@@ -695,6 +696,7 @@ def test_the_page_sorts_slides_and_fits_laptop_and_phone(tmp_path: Path, browser
         assert page.input_value("[data-right]") == "truth"
         page.keyboard.press("ArrowRight")
         assert page.evaluate("document.querySelector('.stage').style.getPropertyValue('--at')") == "51%"
+        assert not violations(page)
         page.click("[data-step='1']")
         assert page.inner_text("[data-title]") == NAMES[1]
         page.keyboard.press("Escape")
@@ -715,6 +717,7 @@ def test_nothing_is_cut_off_without_a_sign_and_every_chart_is_a_file(tmp_path: P
         problems = watch(page)
         page.goto(page_file.as_uri())
         cut, hints = (page.locator(f"main {selector}").first for selector in (".scroll", ".hint"))
+        assert not violations(page)
         overflows = cut.evaluate("box => box.scrollWidth > box.clientWidth + 1")
         assert overflows == (width == 390)
         expect(cut).to_have_class(re.compile(r"\bcut\b") if overflows else re.compile(r"^(?!.*\bcut\b)"))
