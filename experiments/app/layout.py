@@ -32,7 +32,10 @@ _EDITOR = """
 CSS = """
 #title h1 { font-size: 1.5rem; font-weight: 700; margin: 0 }
 #examples div:has(> button) { display: flex; flex-wrap: wrap; gap: 6px; align-items: center }
+#examples { min-width: min(100%, 300px) !important }
 #photo { align-items: center }
+#photo > button { white-space: nowrap }
+#gallery .fixed-height { min-height: 0; max-height: none }
 #examples button { padding: 0; border: 2px solid #8888; border-radius: 6px; overflow: hidden; line-height: 0 }
 #examples button:hover { border-color: #c2185b }
 #editor .bar { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-bottom: 6px }
@@ -74,9 +77,8 @@ def blocks(page: Page) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=3):
                 with gr.Row(elem_id="photo"):
-                    photo = gr.UploadButton("load a photograph", scale=0, min_width=190)
-                    tries = gr.HTML(thumbnails(), elem_id="examples", js_on_load=_CHOOSE, apply_default_css=False,
-                        min_width=300)  # fmt: skip
+                    photo = gr.UploadButton("load a photograph", scale=0, min_width=210)
+                    tries = gr.HTML(thumbnails(), elem_id="examples", js_on_load=_CHOOSE, apply_default_css=False)
                 gr.HTML(_EDITOR, elem_id="editor", js_on_load="litEditor.bind();", apply_default_css=False)
                 with gr.Accordion("mask files", open=False):
                     mask, white, alpha, take, mask_out = _mask_files()
@@ -93,7 +95,7 @@ def blocks(page: Page) -> gr.Blocks:
                 status = gr.Textbox(
                     "Load a photograph or click an example.", label="progress", interactive=False, elem_id="status"
                 )
-                gallery = gr.Gallery(label="completions", columns=2, rows=1, object_fit="contain", height="auto",
+                gallery = gr.Gallery(label="completions", columns=2, object_fit="contain", height="auto",
                     interactive=False, visible=False, elem_id="gallery")  # fmt: skip
                 with gr.Column(visible=False) as beside:
                     with gr.Row():

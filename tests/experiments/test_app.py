@@ -171,6 +171,10 @@ def test_an_example_is_filled_on_every_screen_and_axe_finds_nothing_serious(tab:
             assert not violations(tab)
             picture = tab.locator("#gallery img").first
             assert picture.evaluate("image => getComputedStyle(image).objectFit") == "contain"
+            around = tab.locator("#gallery").bounding_box()["height"] - picture.bounding_box()["height"]
+            assert 0 <= around < 60, "no empty rows"
+            tops = {round(button.bounding_box()["y"]) for button in tab.locator("#examples button").all()}
+            assert len(tops) == 1 if width > 400 else len(tops) <= 2
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
             box = tab.locator("#editor .stage").bounding_box()
             assert box["width"] == pytest.approx(box["height"], abs=1) and box["height"] < height
