@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.files.find import INSTALLED
 from tests.support import killing, processes
 from tests.support.processes import ROOT
 from tests.support.runs import AUTO, LIMIT, model, wait_for
@@ -72,4 +74,55 @@ def test_torchrun_restarts_a_command_whose_ranks_are_killed(whole: Path, tmp_pat
     assert code == 0, said[-3000:]
     assert not set(pids(folder)) & set(started), "the second kill came after the end"
     assert len(list((folder / "run").glob("config*.yaml"))) == 3, "started three times"
+    assert_equal_bits(folder, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * LIMIT)
+@pytest.mark.xdist_group("ddp")
+def test_slurm_requeues_a_job_that_saves_before_its_time_limit(whole: Path, tmp_path: Path):
+    """Stand-ins for ``srun``, whose tasks are started here, and for ``scontrol``: the script is run again."""
+    folder, rng, script = tmp_path / "requeued", random.Random(), INSTALLED / "launch/one_node.sbatch"
+    stubs = {
+        "srun": 'printf "%s\\0" "$@" > part; mv part words; until [ -s code ]; do sleep 0.05; done; exit $(cat code)',
+        "scontrol": 'echo "$@" >> requeued',
+    }
+    folder.mkdir()
+    for name, body in stubs.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
+    (folder / "fit.yaml").write_text((whole / "fit.yaml").read_text())
+    (number,) = re.findall(r"^#SBATCH --signal=(\w+)@", script.read_text(), re.MULTILINE)
+    slurm = {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "lit-inpaint", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "1", "SLURM_NODEID": "0", "RUN": "run", "MASTER_ADDR": "127.0.0.1",
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }  # fmt: skip
+    for start in range(3):
+        for path in (folder / "words", folder / "code", *folder.glob("pid-*")):
+            path.unlink(missing_ok=True)
+        job = subprocess.Popen(["bash", script, "--config", "fit.yaml"], cwd=folder, env=environment(**slurm))
+        wait_for((folder / "words").exists)
+        argv = (folder / "words").read_text().split("\0")[1:-1]
+        port = str(processes.free_port())
+        tasks = [
+            processes.start(
+                killing.command_line, argv, folder=folder, log=f"log-{rank}-{start}.txt",
+                env=slurm | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "MASTER_PORT": port},
+            )
+            for rank in range(2)
+        ]  # fmt: skip
+        if start < 2:
+            wait_for(lambda: len(pids(folder)) == 2, LIMIT)
+            time.sleep(rng.random())
+            for task in tasks:
+                os.killpg(task.pid, signal.Signals[number])
+        for task in tasks:
+            task.join(LIMIT)
+        expected = 128 + signal.SIGUSR1 if start < 2 else 0
+        said = (folder / f"log-0-{start}.txt").read_text()
+        assert [task.exitcode for task in tasks] == [expected] * 2, said[-3000:]
+        (folder / "code").write_text(str(expected))
+        assert job.wait(60) == expected
+    assert (folder / "requeued").read_text() == "requeue 77\n" * 2
     assert_equal_bits(folder, whole)
