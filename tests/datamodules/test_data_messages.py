@@ -16,10 +16,11 @@ from lit_inpaint import renamed
 from lit_inpaint.load import stage_classes
 
 ROOT = Path(__file__).parents[2]
-# Of Lightning's command line, of argparse, of SLURM's sbatch, of a form shown; `assemble` makes two.
+# Of Lightning's command line, of argparse, of SLURM's sbatch, of Snakemake, of a form shown; `assemble` makes two.
 FOREIGN = {
     "--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler",
     "--version", "--KEY", "--trainer.KEY", "--seed_everything", "--ipc", "--upgrade", "--metod", "--random_stroke",
+    "--snakefile", "--directory", "--cores", "--jobs", "--executor", "--keep-going", "--rerun-incomplete", "--nolock",
 }  # fmt: skip
 
 
