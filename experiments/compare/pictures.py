@@ -11,6 +11,7 @@ from experiments.compare.table import Row, Table
 from experiments.files.markup import thumbnail
 
 _SIZES = ((256, 82), (224, 78), (192, 75), (160, 75))  # longer side in pixels, WebP quality
+_VALUE_BYTES = 130  # that a page takes for one value of one picture
 Size = tuple[int, int]
 Files = dict[str, Path]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -33,8 +34,8 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
     """The images of one protocol, those on which the methods disagree most first.
 
     Args:
-        budget: Bytes of page that the pictures may take. When not all fit, thumbnails shrink from 256 to 160 pixels
-            first, then images are dropped, those with the least disagreement first.
+        budget: Bytes of page that the images may take, pictures and values. When not all fit, thumbnails shrink from 256
+            to 160 pixels first, then images are dropped, those with the least disagreement first.
 
     Returns:
         The images, and a line that reports what was shrunk or dropped.
@@ -55,9 +56,15 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
     order = sorted(names, key=lambda name: -(disagreement[name] or 0.0))
     size, fit = _fitting(files, order, budget)
     count = min(max(1, fit), len(order))
-    note = f"{count} of {len(order)} images are shown, those on which the methods disagree most."
-    shown = [_show(name, table, files, size, disagreement[name], record.hole_share.get(name)) for name in order[:count]]
-    return shown, note if count < len(order) else None
+    shown: list[Shown] = []
+    for name in order[:count]:
+        one = _show(name, table, files, size, disagreement[name], record.hole_share.get(name))
+        budget -= sum(map(len, one.pictures.values())) + _VALUE_BYTES * sum(map(len, one.values.values()))
+        if shown and budget < 0:  # the pictures that were tried are smaller than most
+            break
+        shown.append(one)
+    note = f"{len(shown)} of {len(order)} images are shown, those on which the methods disagree most."
+    return shown, note if len(shown) < len(order) else None
 
 
 def _fitting(files: Mapping[str, Files], order: Sequence[str], budget: int) -> tuple[Size, int]:

@@ -657,6 +657,21 @@ def test_images_on_which_the_methods_disagree_come_first(tmp_path: Path) -> None
     assert note == f"{len(fewer)} of 6 images are shown, those on which the methods disagree most."
 
 
+def test_images_of_a_page_stay_below_its_bytes_whatever_was_estimated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments.compare import pictures
+
+    (table,) = make_tables(read_folders([full_folder(tmp_path, images=6, side=16)])[0])
+    whole, _ = pictures.collect(table, 10**7)
+    monkeypatch.setattr(pictures, "_fitting", lambda *_: ((256, 82), 6))
+    bytes_of = [sum(map(len, image.pictures.values())) for image in whole]
+    shown, note = pictures.collect(table, sum(bytes_of))
+    assert 1 <= len(shown) < 6, "values take bytes too"
+    assert note == f"{len(shown)} of 6 images are shown, those on which the methods disagree most."
+    assert len(pictures.collect(table, 1)[0]) == 1
+
+
 @pytest.mark.slow
 def test_the_page_sorts_slides_and_fits_laptop_and_phone(tmp_path: Path, browser: Any) -> None:
     page_file = tmp_path / "page.html"
