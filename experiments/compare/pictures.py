@@ -34,8 +34,8 @@ def collect(table: Table, budget: int) -> tuple[list[Shown], str | None]:
     """The images of one protocol, those on which the methods disagree most first.
 
     Args:
-        budget: Bytes of page that the images may take, pictures and values. When not all fit, thumbnails shrink from 256
-            to 160 pixels first, then images are dropped, those with the least disagreement first.
+        budget: Bytes of page that the images may take, pictures and values. When not all fit, thumbnails shrink from
+            256 to 160 pixels first, then images are dropped, those with the least disagreement first.
 
     Returns:
         The images, and a line that reports what was shrunk or dropped.
