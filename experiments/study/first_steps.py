@@ -7,11 +7,27 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Timer
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from experiments.files.write import write_text
 
 WARM_UP, MEASURED = 2, 3  # steps; the floating-point operations of the first are counted, which slows it
+
+
+class _Flops(TorchDispatchMode):
+    """Sum what PyTorch counts for each operator. Its own FlopCounterMode also follows modules by hooks, and these fail
+    where a step calls autograd.grad or steps a discriminator in between (ContextEncoder, DeepFillV1, LaMa)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 class FirstSteps(L.Callback):
@@ -23,14 +39,14 @@ class FirstSteps(L.Callback):
 
     def __init__(self, out: str) -> None:
         self.out = Path(out)
-        self._counter: FlopCounterMode | None = None
+        self._counter: _Flops | None = None
         self._flops = self._images = 0
         self._seconds: list[float] = []
         self._started = 0.0
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         if not self._images:
-            self._counter = FlopCounterMode(display=False)
+            self._counter = _Flops()
             self._counter.__enter__()
         self._started = time.perf_counter()
 
@@ -40,7 +56,7 @@ class FirstSteps(L.Callback):
         self._seconds.append(time.perf_counter() - self._started)
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
-            self._flops, self._counter = self._counter.get_total_flops(), None
+            self._flops, self._counter = self._counter.total, None
             self._images = len(batch.image) * trainer.world_size
         if len(self._seconds) == WARM_UP + MEASURED:
             trainer.should_stop = True

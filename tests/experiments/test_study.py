@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.files.find import INSTALLED
 from experiments.records.files import read_record, write_record
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
-from experiments.study import cost, page, report, snakefile, step
+from experiments.study import cost, first_steps, page, report, snakefile, step
 from experiments.study.command import main
 from experiments.study.plan import read_study
 from tests.support import studies
@@ -240,7 +242,7 @@ def test_a_failed_method_has_a_cell_with_its_reason_until_it_succeeds(small: Any
     assert not (small.out / "failed").exists() and str(small.out / "failed") not in compared[-1]
 
 
-def first_steps(small: Any) -> None:
+def measured(small: Any) -> None:
     """As if they had been measured."""
     for one in small.steps.values():
         facts: dict[str, Any] = {"command": one.command, "wall": 36.0}
@@ -256,7 +258,7 @@ def first_steps(small: Any) -> None:
 def test_the_dry_run_prints_graph_cost_and_what_is_done(
     small: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    first_steps(small)
+    measured(small)
     stand_in(monkeypatch, "")
     step.run_step(small, small.steps["fit-DSI-seed0-vqvae"])
     assert main(["small.yaml", "--out", "out", "--dry-run"]) == 0
@@ -272,7 +274,7 @@ def test_the_dry_run_prints_graph_cost_and_what_is_done(
 
 
 def test_a_training_with_a_time_limit_costs_no_more(small: Any):
-    first_steps(small)
+    measured(small)
     fit = small.steps["fit-Partial-seed0"]
     path = small.out / "first_steps" / f"{fit.name}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"most_seconds": 360.0}))
@@ -281,7 +283,7 @@ def test_a_training_with_a_time_limit_costs_no_more(small: Any):
 
 
 def test_what_cannot_be_measured_is_said_and_the_rest_counted(small: Any, monkeypatch: pytest.MonkeyPatch):
-    first_steps(small)
+    measured(small)
     (small.out / "first_steps/fit-Broken-seed0.json").unlink()
     monkeypatch.setattr(cost, "argv", lambda command: [sys.executable, "-c", "raise SystemExit('width is -1')"])
     text = report.dry_run(small)
@@ -323,6 +325,17 @@ def test_built_in_studies_name_only_what_there_is(path: Path):
         if one.kind == "fit":
             find_yaml(one.command[1].partition("=")[2])
     assert len(study.masks) == 6 and len(study.steps) > 50
+
+
+def test_flops_are_those_of_pytorch_also_where_a_step_calls_autograd_grad():
+    layer, image = torch.nn.Conv2d(3, 4, 3), torch.randn(2, 3, 8, 8, requires_grad=True)
+    with FlopCounterMode(display=False) as theirs, first_steps._Flops() as ours:
+        layer(image).sum().backward()
+    assert ours.total == theirs.get_total_flops() > 0
+    with first_steps._Flops() as ours:
+        [slope] = torch.autograd.grad(layer(image).square().sum(), image, create_graph=True)
+        slope.square().sum().backward()
+    assert ours.total > theirs.get_total_flops()
 
 
 # ---- a real workflow -----------------------------------------------------------------------------------------------
