@@ -20,7 +20,7 @@ class _Flops(TorchDispatchMode):
     where a step calls autograd.grad or steps a discriminator in between (ContextEncoder, DeepFillV1, LaMa)."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -47,7 +47,7 @@ class FirstSteps(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         if not self._images:
             self._counter = _Flops()
-            self._counter.__enter__()
+            self._counter.__enter__()  # type: ignore[no-untyped-call]
         self._started = time.perf_counter()
 
     def on_train_batch_end(
@@ -55,7 +55,7 @@ class FirstSteps(L.Callback):
     ) -> None:
         self._seconds.append(time.perf_counter() - self._started)
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
+            self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._flops, self._counter = self._counter.total, None
             self._images = len(batch.image) * trainer.world_size
         if len(self._seconds) == WARM_UP + MEASURED:
