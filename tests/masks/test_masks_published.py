@@ -17,7 +17,7 @@ from experiments.catalogue.masks import recipe_of
 from masks import AreaBounded, CoModGANMask, LaMaThick, MaskFolder, RePaintWide, SquareCrop, Wide
 from masks.build import build
 from masks.fixed import FixedSet
-from tests.support.published_masks import COUNT, FIXTURE, PUBLISHED, commit, drawn, gap, measured
+from tests.support.published_masks import COUNT, FIXTURE, LEVELS, PUBLISHED, commit, drawn, gap, measured
 
 KEPT = json.loads(FIXTURE.read_text())
 SIZES = {name: 512 if "512" in name else 256 for name in PUBLISHED}
@@ -44,7 +44,8 @@ def test_a_law_agrees_with_the_published_generator(name: str) -> None:
         assert commit(Path(public), name) in KEPT[name]["source"]
         for key, values in found.items():
             assert ks_2samp(values, theirs[key]).pvalue > 0.05, key
-            assert gap(theirs[key], KEPT[name][key]) < 1e-3, key
+            # Not by gap: border shares are ties of many, on whose far side a kept quantile may be rounded.
+            assert np.quantile(theirs[key], LEVELS) == pytest.approx(KEPT[name][key], abs=1e-5), key
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "numbers" in KEPT[name]])
