@@ -44,6 +44,7 @@ NAMES = {  # owner: (names, what for)
     "torch.nn:Conv2d": ("_conv_forward", "a convolution with another weight"),
     "torch.nn.modules.batchnorm:": ("_BatchNorm", "any BatchNorm"),
     "torch._utils:": ("_rebuild_tensor _rebuild_tensor_v2 _rebuild_parameter", "reading a pickle without running it"),
+    "torch._ops:OpOverload": ("_overloadpacket", "counting FLOPs"),
     "torch.utils._python_dispatch:": ("TorchDispatchMode", "counting memory"),
     "torch.utils._pytree:": ("tree_leaves", "counting memory"),
 }  # fmt: skip
