@@ -120,8 +120,9 @@ class Page:
             yield said(error), *[keep] * 5
             return
         session.results, lines_said, errors = {}, "", []
-        hidden, none = gr.update(visible=False), gr.update(choices=[], value=None)
-        yield "starting", gr.update(visible=False, value=None), gr.update(visible=False, value=None), hidden, none, none
+        hidden = gr.update(visible="hidden", value=None)
+        none = gr.update(visible="hidden", choices=[], value=None)
+        yield "starting", hidden, hidden, hidden, none, none
         finished: list[str] = []
         for message in self.worker.run(task, str(request.session_hash)):
             if message is None:
@@ -139,8 +140,8 @@ class Page:
                     gr.update(value=[(m["preview"], name) for name, m in session.results.items()], visible=True),
                     gr.update(value=[m["file"] for m in session.results.values()], visible=True),
                     gr.update(visible=True),
-                    gr.update(choices=names, value=names[1] if len(names) > 2 else names[0]),
-                    gr.update(choices=names, value=names[-1]),
+                    gr.update(choices=names, value=names[1] if len(names) > 2 else names[0], visible=True),
+                    gr.update(choices=names, value=names[-1], visible=True),
                 )
         yield "\n".join([*errors, *finished]) or "nothing to do", *[keep] * 5
 

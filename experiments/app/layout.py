@@ -71,8 +71,8 @@ def blocks(page: Page) -> gr.Blocks:
     """Every component, and which handler of ``page`` each event calls."""
     blocks = gr.Blocks(title="lit-inpaint", analytics_enabled=False, delete_cache=(3600, KEPT))
     with blocks:
-        session, show = gr.State(None), gr.JSON(visible=False)
-        drawn, lines = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        session, show = gr.State(None), gr.JSON(visible="hidden")
+        drawn, lines = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
         gr.HTML(_TITLE, elem_id="title", padding=False)
         with gr.Row():
             with gr.Column(scale=3):
@@ -95,14 +95,16 @@ def blocks(page: Page) -> gr.Blocks:
                 status = gr.Textbox(
                     "Load a photograph or click an example.", label="progress", interactive=False, elem_id="status"
                 )
+                # Hidden, not absent: Gradio loses what it is told of a component that is still being made.
                 gallery = gr.Gallery(label="completions", columns=2, object_fit="contain", height="auto",
-                    interactive=False, visible=False, elem_id="gallery")  # fmt: skip
-                with gr.Column(visible=False) as beside:
+                    interactive=False, visible="hidden", elem_id="gallery")  # fmt: skip
+                with gr.Column():
                     with gr.Row():
-                        left = gr.Dropdown([], label="left", min_width=90)
-                        right = gr.Dropdown([], label="right", min_width=90)
-                    slider = gr.ImageSlider(label="left and right", interactive=False, elem_id="slider")
-                files = gr.File(label="download", file_count="multiple", interactive=False, visible=False,
+                        left = gr.Dropdown([], label="left", min_width=90, visible="hidden")
+                        right = gr.Dropdown([], label="right", min_width=90, visible="hidden")
+                    slider = gr.ImageSlider(label="left and right", interactive=False, visible="hidden",
+                        elem_id="slider")  # fmt: skip
+                files = gr.File(label="download", file_count="multiple", interactive=False, visible="hidden",
                     elem_id="files")  # fmt: skip
         told: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         draw = "(given) => { litEditor.show(given); return []; }"
@@ -115,7 +117,7 @@ def blocks(page: Page) -> gr.Blocks:
         painted = [session, drawn, lines]
         take.click(page.mask_file, painted, [mask_out, status], js=_READ, **told)
         settings = [chosen, seed, samples, tile]
-        out = [status, gallery, files, beside, left, right]
+        out = [status, gallery, files, slider, left, right]
         go.click(page.run, [*painted, *settings], out, js=_READ, concurrency_limit=1, **told)
         stop.click(page.cancel, None, status, queue=False, **told)
         for menu in (left, right):
@@ -131,5 +133,5 @@ def _mask_files() -> tuple[gr.UploadButton, gr.Radio, gr.Radio, gr.Button, gr.Fi
         white = gr.Radio(["hole", "known"], value="hole", label="white in the mask file is")
         sides = ["refused", "opaque", "transparent"]
         alpha = gr.Radio(sides, value="refused", label="of an alpha channel, the hole is")
-    mask_out = gr.File(label="painted mask", interactive=False, visible=False, elem_id="mask_out")
+    mask_out = gr.File(label="painted mask", interactive=False, visible="hidden", elem_id="mask_out")
     return mask, white, alpha, take, mask_out
