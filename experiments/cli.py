@@ -124,6 +124,8 @@ def main(argv: list[str] | None = None) -> None:
         from masks.nearest import nearest
 
         fail(f"there is no command '{command}'. {nearest(command, modules)}")
+    if sys.stderr.isatty() and "torch" not in sys.modules and command not in {"doctor", "configs"}:
+        print(f"lit-inpaint: loading {command} ...", file=sys.stderr, flush=True)  # torch takes seconds
     try:
         module = importlib.import_module(modules[command])
         code = module.main([command, *rest]) if module.__name__ == "experiments.train.command" else module.main(rest)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lit_inpaint import callbacks, diffusion, layers, losses, methods, metrics
     from lit_inpaint.load import load_method
+    from lit_inpaint.method import Method
     from lit_inpaint.metrics import metric
     from lit_inpaint.module import InpaintingModule
     from lit_inpaint.stage import Stage
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "InpaintingModule",
+    "Method",
     "Stage",
     "__version__",
     "callbacks",
@@ -36,7 +38,9 @@ __all__ = [
     "metrics",
 ]
 _HOME = Path(__file__).resolve().parents[1]
-_MODULES = {"InpaintingModule": "module", "Stage": "stage", "load_method": "load", "metric": "metrics"}
+_MODULES = {
+    "InpaintingModule": "module", "Method": "method", "Stage": "stage", "load_method": "load", "metric": "metrics",
+}  # fmt: skip
 
 for _name in ("masks", "datamodules", "experiments"):
     _found = find_spec(_name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.method import Method
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Calls:
     count: int = 0
 
 
-def networks_of(method: InpaintingModule) -> list[nn.Module]:
+def networks_of(method: Method) -> list[nn.Module]:
     """The networks of which each forward pass is one call; none for a method without networks."""
     if method.called:
         return [method.get_submodule(name) for name in method.called]
@@ -26,7 +26,7 @@ def networks_of(method: InpaintingModule) -> list[nn.Module]:
 
 
 @contextmanager
-def counted(method: InpaintingModule, told: Callable[[int], object] | None = None) -> Iterator[Calls]:
+def counted(method: Method, told: Callable[[int], object] | None = None) -> Iterator[Calls]:
     """Count the calls made inside the block. A batch is one call; a gradient through a network counts as another.
 
     Args:

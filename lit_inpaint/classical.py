@@ -5,18 +5,14 @@ All of them run test, predict, benchmark and compare like any other method.
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.linalg import splu
 from torch import Tensor, nn
 
-from lit_inpaint.module import InpaintingModule
-from masks.convention import InpaintingBatch
+from lit_inpaint.method import Method
 
 
 class UnfillableError(ValueError):
@@ -27,37 +23,31 @@ class UnfillableError(ValueError):
         self.reason, self.index = reason, index
 
 
-class ClassicalModule(InpaintingModule):
-    """A method without parameters.
+class ClassicalModule(Method):
+    """A method without parameters: no LightningModule, see :func:`lit_inpaint.evaluated.for_trainer`.
 
     An image without a hole is returned unchanged; one without a known pixel raises :class:`UnfillableError`, which
     validate, test and predict re-raise with the image's name.
     """
 
     trainable: ClassVar[bool] = False
-    averaged: ClassVar[tuple[str, ...]] = ()
 
-    def training_step(self, batch: InpaintingBatch, batch_idx: int) -> NoReturn:
-        raise ValueError(f"{type(self).__name__} has no parameters to fit; use test, predict, benchmark or inpaint.")
+    def __init__(self) -> None:
+        super().__init__()
+        self._arguments: dict[str, Any] = {}
+        self.register_buffer("_place", torch.empty(0), persistent=False)  # moves with the method
 
-    def configure_optimizers(self) -> NoReturn:
-        self.training_step(InpaintingBatch(torch.empty(0), torch.empty(0), ""), 0)
+    @property
+    def device(self) -> torch.device:
+        return self.get_buffer("_place").device
 
-    def validation_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
-        return self._naming(super().validation_step, batch, batch_idx)
+    @property
+    def hparams(self) -> dict[str, Any]:
+        return self._arguments
 
-    def test_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
-        return self._naming(super().test_step, batch, batch_idx)
-
-    def predict_step(self, batch: InpaintingBatch, batch_idx: int) -> Tensor:
-        return self._naming(super().predict_step, batch, batch_idx)
-
-    def _naming(self, step: Callable[[InpaintingBatch, int], Tensor], batch: InpaintingBatch, batch_idx: int) -> Tensor:
-        try:
-            return step(batch, batch_idx)
-        except UnfillableError as error:
-            name = batch.name if isinstance(batch.name, str) else batch.name[error.index]
-            raise UnfillableError(error.reason, error.index, name) from None
+    def save_hyperparameters(self, **arguments: Any) -> None:
+        """Keep the constructor's ``arguments`` as :attr:`hparams`, which loggers write down."""
+        self._arguments |= arguments
 
 
 class PerImage(ClassicalModule):
@@ -121,6 +111,8 @@ def refuse_without_known_pixels(mask: Tensor) -> None:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile with numba at the first call: once per machine, or once per process if it cannot write a cache."""
+    import numba  # seconds that Telea does without
+
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # a read-only install and a read-only home: numba finds no place for its cache
@@ -135,6 +127,9 @@ def harmonic_fill(image: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[np.fl
         image: (H, W, C); what lies in the hole is not read.
         hole: (H, W), not all True.
     """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.linalg import splu
+
     if not hole.any():
         return image.astype(np.float64)
     number = np.full(hole.shape, -1)

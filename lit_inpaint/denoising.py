@@ -20,7 +20,8 @@ from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.samplers import Sampler
 from lit_inpaint.diffusion.samplers.base import Network
 from lit_inpaint.diffusion.schedules import Diffusion, Variance
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.method import keyed_generators
+from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
@@ -14,32 +14,50 @@ from torch import nn
 import lit_inpaint.methods
 from lit_inpaint import hub, plugins, renamed
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer, refuse_unfit
-from lit_inpaint.classical import Plain, plain
-from lit_inpaint.module import InpaintingModule
-from lit_inpaint.stage import Stage
+from lit_inpaint.classical import ClassicalModule, Plain, plain
+from lit_inpaint.method import Method
 from masks.nearest import nearest
 
+if TYPE_CHECKING:  # a method without parameters needs no Lightning, whose import takes seconds
+    from lit_inpaint.module import InpaintingModule
+    from lit_inpaint.stage import Stage
 
-def stage_classes() -> dict[str, type[Stage]]:
-    """Everything `fit` can train, by class name: all methods, and the stages of assembled ones."""
+
+def stage_classes() -> "dict[str, type[Stage]]":
+    """Everything `fit` can train, by class name: all methods with parameters, and the stages of assembled ones."""
     found: dict[str, type[Stage]] = {}
     for cls in _stages():
         found.setdefault(cls.__name__, cls)
     return found
 
 
-def _stages() -> Iterator[type[Stage]]:
-    """Every class that has been imported, those of :mod:`lit_inpaint.plugins` too."""
+def _stages() -> "Iterator[type[Stage]]":
+    """Every stage that has been imported, those of :mod:`lit_inpaint.plugins` too."""
+    from lit_inpaint.evaluated import Evaluated
+    from lit_inpaint.stage import Stage
+
+    _import_all()
+    yield from (cls for cls in _below(Stage) if not issubclass(cls, Evaluated))
+
+
+def _import_all() -> None:
+    """Every method of the package, and what users have named."""
+    for name in lit_inpaint.methods.__all__:
+        getattr(lit_inpaint.methods, name)
     plugins.load()
-    pending: list[type[Stage]] = [Stage]
+
+
+def _below(base: Any) -> Iterator[Any]:
+    """The imported subclasses of a class that can be built, each level before the next."""
+    pending = base.__subclasses__()
     while pending:
         cls = pending.pop(0)
         pending += cls.__subclasses__()
-        if cls is not Stage and not issubclass(cls, Plain) and not getattr(cls, "__abstractmethods__", None):
+        if not getattr(cls, "__abstractmethods__", None):
             yield cls
 
 
-def class_of(checkpoint: dict[str, Any], path: str | Path | hub.Address) -> type[Stage]:
+def class_of(checkpoint: dict[str, Any], path: str | Path | hub.Address) -> "type[Stage]":
     """The class that a checkpoint names; nothing is imported because a checkpoint names it.
 
     A class that has moved is found by its name, but for one from outside that has the name of one of ours.
@@ -60,19 +78,18 @@ def class_of(checkpoint: dict[str, Any], path: str | Path | hub.Address) -> type
     raise ValueError(f"{path} holds a {name}{where}, which is not imported. If you trust it, add {flag}.")
 
 
-def method_classes() -> dict[str, type[InpaintingModule]]:
+def method_classes() -> dict[str, type[Method]]:
     """Every method by class name: those of :mod:`lit_inpaint.methods` and subclasses imported by the user."""
-    found: dict[str, type[InpaintingModule]] = {}
-    for name in lit_inpaint.methods.__all__:
-        found[name] = getattr(lit_inpaint.methods, name)
-    return found | {
-        name: cls for name, cls in stage_classes().items() if issubclass(cls, InpaintingModule) and name not in found
-    }
+    found: dict[str, type[Method]] = {name: getattr(lit_inpaint.methods, name) for name in lit_inpaint.methods.__all__}
+    for cls in (*_below(ClassicalModule), *_stages()):
+        if issubclass(cls, Method) and not issubclass(cls, Plain):
+            found.setdefault(cls.__name__, cls)
+    return found
 
 
-def is_method(thing: Any) -> TypeGuard[type[InpaintingModule]]:
+def is_method(thing: Any) -> TypeGuard[type[Method]]:
     """Whether this is a class that completes images."""
-    return isinstance(thing, type) and issubclass(thing, InpaintingModule) and not thing.__abstractmethods__
+    return isinstance(thing, type) and issubclass(thing, Method) and not thing.__abstractmethods__
 
 
 def known_guides() -> dict[str, str]:
@@ -82,7 +99,7 @@ def known_guides() -> dict[str, str]:
 
 def load_method(
     name_or_checkpoint: str | Path, weights: Literal["ema", "raw"] = "ema", device: str | torch.device = "cpu"
-) -> InpaintingModule:
+) -> Method:
     """A method in evaluation mode.
 
     >>> load_method("PatchMatch").diverse
@@ -101,7 +118,7 @@ def load_method(
     path = Path(name_or_checkpoint)
     if at := hub.address(name_or_checkpoint):
         at = hub.pinned(at)
-        method = built(hub.checkpoint_of(at, weights), at, weights)
+        method: Method = built(hub.checkpoint_of(at, weights), at, weights)
     elif found := plugins.with_file(str(name_or_checkpoint)):
         method = _with_weights(*found)
     elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
@@ -116,23 +133,34 @@ def load_method(
     return method.eval().to(usable(device))
 
 
-def method_class(name: str) -> type[InpaintingModule]:
+def method_class(name: str) -> type[Method]:
     """A method by its class name or as ``package.module.Name``, which is imported; a plain network is wrapped.
 
     Raises:
         ValueError: There is no such method.
     """
+    if plugins.named():
+        plugins.load()
+    if name in lit_inpaint.methods.__all__:
+        cls: type[Method] = getattr(lit_inpaint.methods, name)  # the others are not imported
+        return cls
     classes = method_classes()
     if name in classes:
         return classes[name]
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
         raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
-    cls = plugins.find(name)
-    if is_method(cls):
-        return cls
-    if isinstance(cls, type) and issubclass(cls, nn.Module) and not issubclass(cls, Stage):
-        return plain(cls)
+    found = plugins.find(name)
+    if is_method(found):
+        return found
+    if isinstance(found, type) and issubclass(found, nn.Module) and not _is_stage(found):
+        return plain(found)
     raise ValueError(f"{name} is no method: expected an InpaintingModule, or an nn.Module with forward(image, mask).")
+
+
+def _is_stage(cls: type[nn.Module]) -> bool:
+    from lit_inpaint.stage import Stage
+
+    return issubclass(cls, Stage)
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -170,8 +198,10 @@ def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def built(
     checkpoint: dict[str, Any], path: Path | hub.Address, weights: Literal["ema", "raw"] = "ema"
-) -> InpaintingModule:
+) -> "InpaintingModule":
     """The method that a checkpoint's content describes; errors name ``path``."""
+    from lit_inpaint.module import InpaintingModule
+
     cls, name = class_of(checkpoint, path), checkpoint["method"]
     if not issubclass(cls, InpaintingModule):
         raise ValueError(f"{path} holds a {name}, a stage, which completes no image.")
@@ -189,7 +219,7 @@ def built(
     return method
 
 
-def _with_weights(name: str, path: Path) -> InpaintingModule:
+def _with_weights(name: str, path: Path) -> Method:
     """A plain network with the state dict of a file, in which no code is run.
 
     Raises:
@@ -212,7 +242,7 @@ def _with_weights(name: str, path: Path) -> InpaintingModule:
     return method
 
 
-def described(cls: type[Stage], arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+def described(cls: "type[Stage]", arguments: dict[str, Any], path: Path) -> dict[str, Any]:
     """``arguments`` from a checkpoint as a configuration's ``model``.
 
     Raises:
@@ -233,7 +263,7 @@ def instantiate(base: type, spec: dict[str, Any]) -> Any:
     Raises:
         ValueError: Unknown class or argument, in the innermost words of the cause.
     """
-    plugins.load()
+    _import_all()
     try:
         return _instantiate(base, spec)
     except ArgumentError as error:

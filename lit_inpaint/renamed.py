@@ -40,7 +40,7 @@ CLASSES = {
     "experiments.run_folder.RunWandbLogger": "experiments.run.loggers.RunWandbLogger",
     "experiments.run_folder.SegmentedCSVLogger": "experiments.run.loggers.SegmentedCSVLogger",
     "experiments.status.Status": "experiments.train.status.Status",
-    "lit_inpaint.checkpoint_io.AtomicCheckpointIO": "lit_inpaint.checkpoints.AtomicCheckpointIO",
+    "lit_inpaint.checkpoints.AtomicCheckpointIO": "lit_inpaint.checkpoint_io.AtomicCheckpointIO",
 }
 _CLASS = re.compile(rf"(?<![\w./])(?:{'|'.join(map(re.escape, CLASSES))})(?![\w.])")
 _KEY = re.compile(r"(?<![\w/])train/\w+")

@@ -1,6 +1,5 @@
 """What every trained stage shares: one optimiser step, batches counted once, draws that a resume repeats, averages."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.ddp import check_strategy
+from lit_inpaint.method import key as key
 
 _SETTINGS: tuple[str, ...] = ("accumulate", "clip_norm", "non_finite", "betas", "learning_rate", "lr")
 _SETTINGS += ("discriminator_learning_rate", "discriminator_lr")
@@ -235,8 +235,3 @@ class Stage(L.LightningModule):
 
 def _already_counted() -> None:
     """In place of Lightning's count of optimiser steps: ``on_train_batch_start`` has counted the batch."""
-
-
-def key(*parts: int | str) -> int:
-    """A seed that depends on all of ``parts``, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from benchmarks.gpu.support import Skipped, bounded, difference, on
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from tests.support import processes
 from tests.support.gradients import CASES, COUPLED, gradients
 

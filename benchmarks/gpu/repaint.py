@@ -10,8 +10,8 @@ from benchmarks.sampling import FORMS
 from benchmarks.utilisation import SMALL_DENOISER, now
 from lit_inpaint.callbacks.compile import compile_in_place
 from lit_inpaint.diffusion.samplers import RePaint
+from lit_inpaint.method import keyed_generators
 from lit_inpaint.methods import DDPM
-from lit_inpaint.module import keyed_generators
 
 EQUAL, TRAINED = "batch, one by one, CPU", "LPIPS of bfloat16"
 BATCHES = (1, 8, 32)

@@ -17,7 +17,7 @@ from experiments.files.write import write_png
 from experiments.inpaint.large import refuse_too_large
 from lit_inpaint.calls import counted
 from lit_inpaint.load import load_method
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.method import Method
 from lit_inpaint.windows import TILE, complete_pixels, windows_of
 from masks.files import read_mask
 
@@ -111,7 +111,7 @@ class Worker:
 
 def _serve_tasks(pipe: Connection) -> None:
     """The loop of the process: tasks in, messages out, None after each task."""
-    loaded: dict[str, InpaintingModule] = {}
+    loaded: dict[str, Method] = {}
     while True:
         try:
             task: Task = pipe.recv()
@@ -130,7 +130,7 @@ def _serve_tasks(pipe: Connection) -> None:
         pipe.send(None)
 
 
-def completions(task: Task, label: str, method: InpaintingModule, pipe: Connection) -> Iterator[Message]:
+def completions(task: Task, label: str, method: Method, pipe: Connection) -> Iterator[Message]:
     """Every completion of one method: a PNG of full size and a small one for the page."""
     pixels, hole = read_image(task.image), read_mask(task.hole)
     painted = read_mask(task.lines) if task.lines else None  # one layer, for the first guide that the method takes

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lit_inpaint import renamed
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
-from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.options import key_value
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
@@ -24,7 +24,7 @@ BATCHES = 8  # at most: by then a discriminator with five steps to each of its g
 _MIB = 2**20
 
 
-def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterator[str]:
+def report(cls: type[Stage] | type[Method], pairs: list[str], size: int, batch: int) -> Iterator[str]:
     """Report on a training step with ``batch`` images and with twice as many.
 
     Args:
@@ -32,7 +32,7 @@ def report(cls: type[Stage], pairs: list[str], size: int, batch: int) -> Iterato
         size: Side of the images.
         batch: From 1 on.
     """
-    if issubclass(cls, InpaintingModule) and not cls.trainable:
+    if not issubclass(cls, Stage) or not getattr(cls, "trainable", True):
         raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
     if size < 1 or batch < 1:
         raise ValueError(f"--size is {size} and --batch-size is {batch}; both must be at least 1.")

@@ -18,7 +18,7 @@ from experiments.files.find import INSTALLED
 from lit_inpaint import methods, plugins
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.load import is_method, method_class
-from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
@@ -41,7 +41,7 @@ class Description(TypedDict):
 
 def describe() -> list[Description]:
     """One row per method, oldest first; networks are counted on the meta device, without allocating memory."""
-    rows = [_describe(cls) for cls in classes().values() if issubclass(cls, InpaintingModule)]
+    rows = [_describe(cls) for cls in classes().values() if issubclass(cls, Method)]
     return sorted(rows, key=_age)
 
 
@@ -49,14 +49,14 @@ def _age(row: Description) -> tuple[int, str]:
     return row["year"], row["name"]
 
 
-def _networks(cls: type[Stage]) -> dict[str, int]:
+def _networks(cls: type[Stage] | type[Method]) -> dict[str, int]:
     """Parameters of its networks; none of a class from outside that has no defaults."""
     with torch.device("meta"), suppress(TypeError):
         return parameter_counts(cls())
     return {}
 
 
-def _describe(cls: type[InpaintingModule]) -> Description:
+def _describe(cls: type[Method]) -> Description:
     stages = list(cls.stages.values())
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
     return {
@@ -74,13 +74,13 @@ def _describe(cls: type[InpaintingModule]) -> Description:
     }
 
 
-def classes() -> dict[str, type[Stage]]:
+def classes() -> dict[str, type[Stage] | type[Method]]:
     """The methods of the package, those from outside, and their stages by name."""
-    found: dict[str, type[Stage]] = {name: getattr(methods, name) for name in methods.__all__}
+    found: dict[str, type[Stage] | type[Method]] = {name: getattr(methods, name) for name in methods.__all__}
     for cls in filter(is_method, plugins.load("methods")):
         found.setdefault(cls.__name__, cls)
     for cls in list(found.values()):
-        if issubclass(cls, InpaintingModule):
+        if issubclass(cls, Method):
             found |= {stage.__name__: stage for stage in cls.stages.values()}
     return found
 
@@ -123,9 +123,9 @@ def list_all(rows: list[Description], width: int) -> Iterator[str]:
     )
 
 
-def show(cls: type[Stage], width: int) -> Iterator[str]:
+def show(cls: type[Stage] | type[Method], width: int) -> Iterator[str]:
     """Everything about one method or stage."""
-    if issubclass(cls, InpaintingModule):
+    if issubclass(cls, Method):
         row = _describe(cls)
         yield f"{cls.__name__} ({row['year']}): {_trained_by(row)}"
         yield from wrap(row["paper"], width)
@@ -177,7 +177,7 @@ def main(argv: list[str]) -> int:
         lines: Iterable[str] = report(known[a.name], a.arguments, a.size, a.batch_size)
     elif a.json:
         shown = [known[a.name]] if a.name else classes().values()
-        rows = [_describe(cls) for cls in shown if issubclass(cls, InpaintingModule)]
+        rows = [_describe(cls) for cls in shown if issubclass(cls, Method)]
         json.dump(sorted(rows, key=_age), sys.stdout, indent=1)
         lines = [""]
     else:

@@ -19,7 +19,7 @@ from lit_inpaint.calls import counted
 from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.load import load_method
 from lit_inpaint.memory import peak_bytes, reset_peak
-from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.plugins import with_file
 from masks.convention import InpaintingBatch
 
@@ -73,7 +73,7 @@ class Network:
     label: str
     rules: Rules
     weights: Literal["ema", "raw"] = "ema"
-    module: InpaintingModule | None = field(default=None, init=False)
+    module: Method | None = field(default=None, init=False)
 
     @property
     def diverse(self) -> bool:
@@ -125,7 +125,7 @@ class Network:
         return about
 
 
-def complete(module: InpaintingModule, image: Tensor, mask: Tensor, names: list[str], rules: Rules) -> Tensor:
+def complete(module: Method, image: Tensor, mask: Tensor, names: list[str], rules: Rules) -> Tensor:
     """Completions (n, B, 3, H, W); the first is what ``validate`` and ``test`` would measure."""
     if rules.measured == "composite":
         if rules.samples > 1:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from experiments.run.journal import Journal, content_of, settings_of
 from lit_inpaint import hub
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.method import Method
 from lit_inpaint.options import show_messages
 from lit_inpaint.windows import complete_pixels, windows_of
 from masks.files import read_mask
@@ -42,27 +43,37 @@ MAY_CHANGE = (
 
 
 def main(argv: list[str]) -> int:
-    a = options.inpaint(known_guides()).parse_args(argv)
+    a, known = _parsed(argv)
     a.device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
     for name, least in (("samples", 1), ("workers", 1), ("tile", 64)):
         value = getattr(a, name)
         if value < least and not (name == "tile" and value == 0):
             raise ValueError(f"--{name} is {value}; expected at least {least}{', or 0' if name == 'tile' else ''}.")
-    guides = {name: path for name in known_guides() if (path := getattr(a, name))}
+    guides = {name: path for name in known if (path := getattr(a, name))}
     pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing)
     many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
     if at := hub.address(a.method):
         a.method = str(hub.pinned(at))  # workers and a resumed run use the same commit
-    run = Run(a, a.out if many else a.out.parent)
+    run = Run(a, a.out if many else a.out.parent, (*MAY_CHANGE, *known))
     method = load_method(a.method, a.weights, a.device)
     for name in guides:
         if name not in method.guided_by:
             takers = ", ".join(label for label, cls in method_classes().items() if name in cls.guides)
             given = f"{type(method).__name__} ({a.method})"
-            raise ValueError(f"{given} takes no {name}; {takers} does: {known_guides()[name]}.")
+            raise ValueError(f"{given} takes no {name}; {takers} does: {known[name]}.")
     if not many:
         return _one(method, pairs[0], run)
     return _all(method, pairs, run)
+
+
+def _parsed(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The arguments, and the guides that could be among them. Only whoever asks for one waits until all methods, which
+    say what they take, are imported."""
+    if not {"-h", "--help"} & {*argv}:
+        with suppress(ValueError):
+            return options.inpaint().parse_args(argv), {}
+    known = known_guides()
+    return options.inpaint(known).parse_args(argv), known
 
 
 @dataclass
@@ -71,13 +82,14 @@ class Run:
 
     arguments: argparse.Namespace
     out: Path
+    may_change: tuple[str, ...]
 
     @property
     def journal_folder(self) -> Path:
         return self.out / ".lit-inpaint"
 
     def identity(self) -> dict[str, Any]:
-        settings = settings_of(self.arguments, (*MAY_CHANGE, *known_guides()))
+        settings = settings_of(self.arguments, self.may_change)
         return settings | {"method": content_of(self.arguments.method)}
 
 
@@ -90,7 +102,7 @@ class Done:
     failed: bool = False
 
 
-def _one(method: InpaintingModule, pair: Pair, run: Run) -> int:
+def _one(method: Method, pair: Pair, run: Run) -> int:
     refuse_existing([pair], run.arguments.overwrite)
     with staging([pair]):
         try:
@@ -103,7 +115,7 @@ def _one(method: InpaintingModule, pair: Pair, run: Run) -> int:
     return 0
 
 
-def _all(method: InpaintingModule, pairs: list[Pair], run: Run) -> int:
+def _all(method: Method, pairs: list[Pair], run: Run) -> int:
     journal = Journal(run)
     left = [pair for pair in pairs if journal.rows.get(pair.name) != row_of(pair)]
     refuse_existing(left, run.arguments.overwrite, journal.rows)
@@ -140,7 +152,7 @@ def _kept(done: Done, journal: Journal, overwrite: bool) -> Done:
 # ---- one image after the other, here or in several processes -------------------------------------------------------
 
 
-def _results(method: InpaintingModule, pairs: Sequence[Pair], run: Run) -> Iterator[Done]:
+def _results(method: Method, pairs: Sequence[Pair], run: Run) -> Iterator[Done]:
     a = run.arguments
     if a.workers == 1 or len(pairs) < 2:
         yield from (_attempt(method, pair, run) for pair in pairs)
@@ -171,7 +183,7 @@ def _results(method: InpaintingModule, pairs: Sequence[Pair], run: Run) -> Itera
                 future.cancel()
 
 
-_worker: tuple[InpaintingModule, Run]
+_worker: tuple[Method, Run]
 
 
 def _start_worker(run: Run) -> None:
@@ -185,7 +197,7 @@ def _attempt_in_worker(pair: Pair) -> Done:
     return _attempt(_worker[0], pair, _worker[1])
 
 
-def _attempt(method: InpaintingModule, pair: Pair, run: Run) -> Done:
+def _attempt(method: Method, pair: Pair, run: Run) -> Done:
     """Report an error as a line about this image, and continue with the next."""
     if pair.problem:
         return Done(pair, pair.problem, failed=True)
@@ -200,7 +212,7 @@ def _attempt(method: InpaintingModule, pair: Pair, run: Run) -> Done:
     return Done(pair, reason, failed=True)
 
 
-def fill_file(method: InpaintingModule, pair: Pair, run: Run) -> Done:
+def fill_file(method: Method, pair: Pair, run: Run) -> Done:
     """Complete one file, stage its outputs, and describe what was done."""
     a = run.arguments
     for target in pair.outputs:

@@ -12,21 +12,21 @@ from torch.utils._pytree import tree_leaves
 
 from lit_inpaint.calls import networks_of
 from lit_inpaint.classical import ClassicalModule
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.method import Method
 from lit_inpaint.windows import TILE, Pixels, Window, windows_of
 
 _CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
 _IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and written as 8-bit RGB
 
 
-def estimate(method: InpaintingModule, windows: list[Window], height: int, width: int) -> int:
+def estimate(method: Method, windows: list[Window], height: int, width: int) -> int:
     """Estimated bytes for completing an image, without weights, to about a third: networks are probed on two small
     squares (or at their fixed size), and their peak is extrapolated with the area, attention with its square."""
     area = max(((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in windows), default=0)
     return int(_IMAGE_BYTES * height * width + _window_bytes(method, area))
 
 
-def _window_bytes(method: InpaintingModule, area: int) -> float:
+def _window_bytes(method: Method, area: int) -> float:
     if isinstance(method, ClassicalModule) or not area:
         return _CLASSICAL_BYTES * area
     if method.fixed_size:
@@ -36,7 +36,7 @@ def _window_bytes(method: InpaintingModule, area: int) -> float:
     return 1.3 * area * (max(small / 64**2, large / 128**2 - square * 128**2) + square * area)  # a third for workspaces
 
 
-def refuse_too_large(method: InpaintingModule, hole: Pixels, tile: int) -> str | None:
+def refuse_too_large(method: Method, hole: Pixels, tile: int) -> str | None:
     """Estimated memory of a large image, as text; None for windowed images under four megapixels.
 
     Raises:
@@ -88,7 +88,7 @@ class _PeakOfTensors(TorchDispatchMode):
 
 
 @torch.no_grad()
-def _probe(method: InpaintingModule, side: int) -> int:
+def _probe(method: Method, side: int) -> int:
     """Peak of the tensors of one completion of a square, in which each network runs twice on inputs of one shape."""
     image, mask = torch.zeros(1, 3, side, side, device=method.device), torch.zeros(1, 1, side, side)
     mask[..., side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1

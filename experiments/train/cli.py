@@ -30,7 +30,9 @@ from experiments.train.standard import keep_standard
 from lit_inpaint import plugins, renamed
 from lit_inpaint.callbacks import Restart
 from lit_inpaint.checkpoints import check_writable
+from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.ddp import check_strategy, meet_after_restart
+from lit_inpaint.evaluated import for_trainer
 from lit_inpaint.load import is_method, read_checkpoint
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.stage import Stage
@@ -104,6 +106,11 @@ class _InpaintCLI(LightningCLI):
         if checkpoint and checkpoint not in {"last", "best", "hpc"}:
             model = config.model.as_dict() if config.model else {}
             refuse_differences(model, Path(checkpoint), config.allow_changes)
+
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        if isinstance(self.model, ClassicalModule):
+            self.model = for_trainer(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         try:

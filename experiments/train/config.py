@@ -64,7 +64,7 @@ class RunRecord(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from lit_inpaint.callbacks import Throughput
-        from lit_inpaint.module import parameter_counts
+        from lit_inpaint.method import parameter_counts
 
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -17,7 +18,8 @@ from experiments.files.variables import deferred
 from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
 from lit_inpaint import renamed
-from lit_inpaint.load import stage_classes
+from lit_inpaint.classical import ClassicalModule
+from lit_inpaint.load import method_classes, stage_classes
 from masks.build import laws
 from masks.nearest import nearest
 
@@ -50,6 +52,21 @@ class _FindConfig(ActionConfigFile):
         super().__call__(parser, cfg, config_text(values, parser.fitting), option_string)  # type: ignore[no-untyped-call]
 
 
+class _Bases(ABCMeta):
+    def __subclasses__(cls) -> list[type]:
+        return [L.LightningModule, ClassicalModule]
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return issubclass(other, (L.LightningModule, ClassicalModule))
+
+    def __instancecheck__(cls, other: object) -> bool:
+        return isinstance(other, L.LightningModule | ClassicalModule)
+
+
+class Model(metaclass=_Bases):
+    """What --model takes: a LightningModule, or a method without parameters, of which `test` makes one."""
+
+
 class Parser(LightningArgumentParser):
     """Reports the innermost cause of an error and the nearest allowed name, where jsonargparse prints 45 lines.
 
@@ -68,6 +85,14 @@ class Parser(LightningArgumentParser):
         if kwargs.get("action") is ActionConfigFile:
             kwargs["action"] = _FindConfig
         return super().add_argument(*args, **kwargs)
+
+    def add_lightning_class_args(
+        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
+    ) -> Any:
+        if nested_key == "model":
+            _ = datamodules.InpaintingDataModule, method_classes()  # short names are those of what is imported
+            return self.add_subclass_arguments(Model, nested_key, fail_untyped=False, required=required)
+        return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
 
     def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:
         self.classes = tuple(cls.__name__ for cls in getattr(theclass, "__mro__", ()))
@@ -121,7 +146,7 @@ class Parser(LightningArgumentParser):
 
 def _classes_for(key: str) -> set[str]:
     if key == "model":
-        return set(stage_classes())
+        return {*stage_classes(), *method_classes()}
     return {*datamodules.__all__, *_subclasses(datamodules.InpaintingDataModule)} if key == "data" else set(laws())
 
 

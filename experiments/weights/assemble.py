@@ -20,7 +20,8 @@ from torch import Tensor
 
 from experiments.weights import options
 from lit_inpaint.backbones import sha256
-from lit_inpaint.checkpoints import FORMAT, AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.options import key_value
@@ -127,4 +128,4 @@ def _source(path: Path, checkpoint: dict[str, Any], weights: str) -> dict[str, o
 
 
 def _assembled() -> dict[str, type[InpaintingModule]]:
-    return {name: cls for name, cls in method_classes().items() if cls.stages}
+    return {name: cls for name, cls in method_classes().items() if issubclass(cls, InpaintingModule) and cls.stages}

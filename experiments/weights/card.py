@@ -6,8 +6,9 @@ import yaml
 
 from experiments.records.record import MetricResult, Record
 from lit_inpaint.hub import Address, Config
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.metrics import quantity
-from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.module import InpaintingModule
 
 
 def card(

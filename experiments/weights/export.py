@@ -11,7 +11,7 @@ from experiments.weights import options
 from experiments.weights.imports import weights_module
 from lit_inpaint import hub
 from lit_inpaint.load import load_method
-from lit_inpaint.module import InpaintingModule
+from lit_inpaint.method import Method
 from masks.atomic import whole
 from masks.convention import composite
 
@@ -21,7 +21,7 @@ TOLERANCE = 1e-4  # of values in [-1, 1]
 class Whole(nn.Module):
     """Image and mask in, completed image out: erase, network, composite."""
 
-    def __init__(self, method: InpaintingModule) -> None:
+    def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def write_onnx(method: InpaintingModule, path: Path, size: int) -> str:
+def write_onnx(method: Method, path: Path, size: int) -> str:
     """``image`` (1, 3, S, S) in [-1, 1] and ``mask`` (1, 1, S, S), 1 = hole, in; ``completed`` out.
 
     Raises:
@@ -87,7 +87,7 @@ def write_onnx(method: InpaintingModule, path: Path, size: int) -> str:
     return f"{name} at {size}x{size}, equal to the original to {largest:.1e}"
 
 
-def _write_safetensors(method: InpaintingModule, path: Path) -> str:
+def _write_safetensors(method: Method, path: Path) -> str:
     """The networks that complete images, by attribute; class and arguments are in the file's metadata."""
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -103,7 +103,7 @@ def _write_safetensors(method: InpaintingModule, path: Path) -> str:
     return f"{len(state)} tensors of {', '.join(method.averaged)} of {type(method).__name__}, equal to the original"
 
 
-def write_official(method: InpaintingModule, path: Path) -> str:
+def write_official(method: Method, path: Path) -> str:
     """What ``export`` of the method's weights.py makes: torch.save, or numpy's .npz of TensorFlow's variables by name.
 
     Raises:

@@ -11,9 +11,9 @@ import lightning as L
 import torch
 
 from experiments.weights import options
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.checkpoints import (
     FORMAT,
-    AtomicCheckpointIO,
     Converted,
     check_bits,
     first_line,

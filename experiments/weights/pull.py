@@ -7,7 +7,7 @@ import lightning as L
 
 from experiments.weights import options
 from lit_inpaint import hub
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import built
 
 

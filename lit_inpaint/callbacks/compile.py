@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from lit_inpaint.module import parameter_counts
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.stage import Stage
 
 

@@ -13,7 +13,7 @@ import pytest
 import datamodules
 import masks
 from lit_inpaint import renamed
-from lit_inpaint.load import stage_classes
+from lit_inpaint.load import method_classes, stage_classes
 
 ROOT = Path(__file__).parents[2]
 # Of Lightning's command line, of argparse, of SLURM's sbatch, of Snakemake, of a form shown; `assemble` makes two.
@@ -55,7 +55,10 @@ def test_every_option_that_is_named_anywhere_is_one_of_a_command():
         }
     options |= {f"--{old}" for names in renamed.ARGUMENTS.values() for old in names}
     options |= {f"--trainer.{name}" for name in inspect.signature(L.Trainer).parameters}
-    for kind, classes in {"model": [*stage_classes().values()], "data": classes_of(datamodules)}.items():
+    for kind, classes in {
+        "model": [*stage_classes().values(), *method_classes().values()],
+        "data": classes_of(datamodules),
+    }.items():
         for name in arguments_of(classes):
             options |= {f"--{kind}.init_args.{name}", f"--{kind}.{name}"}  # in full, and as fit takes it too
             options.add(f"--{name}")  # in examples of the agent's forms

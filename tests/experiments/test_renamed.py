@@ -95,7 +95,7 @@ def test_a_resumed_run_continues_its_curves_across_the_rename(told: Callable[[],
         "critic_width", "critic_learning_rate", "train/critic", "train/generator",
         "experiments.run_folder.SegmentedCSVLogger",
         "experiments.run_folder.RunWandbLogger", "experiments.run_folder.RunRecord", "experiments.status.Status",
-        "experiments.predictions.WritePredictions", "lit_inpaint.checkpoint_io.AtomicCheckpointIO",
+        "experiments.predictions.WritePredictions",
     }  # fmt: skip
     assert [path.read_bytes() for path in kept] == before
     with Path("runs/lama/metrics-1.csv").open() as file:
@@ -170,14 +170,14 @@ def test_a_yaml_a_part_of_one_and_a_word_are_read_with_old_names(told: Callable[
     data = ["--data", "SamplePhotos", "--data.init_args.mask", "CenterRectangle", "--data.init_args.image_size", "32"]
     more = ["--data.init_args.num_workers", "0", "--model.perceptual_weight", "0", "--data.init_args.limit_eval", "1"]
     place = ["--trainer.default_root_dir", "fresh", "--trainer.max_steps", "1", "--trainer.accelerator", "cpu"]
-    plugin = ["--trainer.plugins", "lit_inpaint.checkpoint_io.AtomicCheckpointIO", "--trainer.logger", "false"]
+    plugin = ["--trainer.plugins", "lit_inpaint.checkpoints.AtomicCheckpointIO", "--trainer.logger", "false"]
     words = ["--model.init_args.critic_width=2", "--model.critic_width", "3"]
     argv = ["fit", "--config", "whole.yaml", "--config", "part.yaml", *data, *more, *place, *plugin, *words]
     assert run(*argv) == 0
     assert told() == sorted(
         {
             "critic_width", "critic_learning_rate", "experiments.status.Status", "train/generator", "train/critic",
-            "lit_inpaint.checkpoint_io.AtomicCheckpointIO",
+            "lit_inpaint.checkpoints.AtomicCheckpointIO",
         }
     )  # fmt: skip
     (checkpoint, *_) = Path("fresh").rglob("*.ckpt")

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import read_checkpoint
 from tests.support import killing, processes
 from tests.support.runs import LAST, step_of, wait_for

@@ -19,7 +19,10 @@ ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to ca
     r"127\.5": ({"masks/convention.py"}, "to_levels, from_levels, to_pixels of masks.convention"),
     r"\bdifflib\b": ({"masks/nearest.py"}, "masks.nearest.nearest"),
     r"\bru_maxrss\b|\bVmHWM\b|\bmax_memory_allocated\(device": ({"lit_inpaint/memory.py"}, "lit_inpaint.memory"),
-    r"\badd_subclass_arguments\b": ({"lit_inpaint/load.py"}, "lit_inpaint.load.instantiate"),
+    r"\badd_subclass_arguments\b": (
+        {"lit_inpaint/load.py", "experiments/train/parser.py"},  # the model of fit, as Lightning adds it
+        "lit_inpaint.load.instantiate",
+    ),
     r"\bmkstemp\b|\bNamedTemporaryFile\b|\bos\.(rename|renames)\b": (set(), "masks.atomic.whole"),
     r"\bos\.replace\b": ({"experiments/vote/store.py"}, "masks.atomic.whole"),  # puts the damaged file aside
     r"\bos\.fsync\b": (
@@ -27,8 +30,8 @@ ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to ca
         "masks.atomic.whole with flush",
     ),
     r"\bkeyed_generators\(": (
-        {"lit_inpaint/module.py", "lit_inpaint/denoising.py"},  # training draws of every image, always
-        "InpaintingModule.draws",
+        {"lit_inpaint/method.py", "lit_inpaint/denoising.py"},  # training draws of every image, always
+        "Method.draws",
     ),
     r"\b_getframe\b|\bcurrentframe\b|\bglobals\(\)": (set(), "an argument with a name"),
 }

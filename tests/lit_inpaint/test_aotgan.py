@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_inpaint import backbones
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.discriminators import FixedVectorSpectralConv2d
 from lit_inpaint.losses.perceptual import VGG19Features, gram, style
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.methods import AOTGAN
 from lit_inpaint.methods.aotgan import weights
 from lit_inpaint.methods.aotgan.loss import smgan_discriminator, smgan_generator, soften
 from lit_inpaint.methods.aotgan.networks import AOTBlock, standardise
-from lit_inpaint.module import parameter_counts
 from masks.convention import composite
 from tests.support import processes
 from tests.support.aotgan import SMALL, WITHOUT_VGG, small, train_on

@@ -23,16 +23,18 @@ from torch.utils.data import DataLoader
 import masks
 from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.schedules import Diffusion
-from lit_inpaint.load import stage_classes
+from lit_inpaint.load import method_classes, stage_classes
 from lit_inpaint.losses.perceptual import VGGFeatures
+from lit_inpaint.method import Method, keyed_generators
 from lit_inpaint.methods.lama import refinement
 from lit_inpaint.methods.lama.loss import HighReceptiveFieldFeatures
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
 from tests.support.contract import ROWS, STAGES, batches, make, trainer
 
-STAGE_CLASSES = {n: c for n, c in stage_classes().items() if c.__module__.startswith("lit_inpaint.")}
+FITTED_OR_NOT = stage_classes() | method_classes()
+STAGE_CLASSES = {n: c for n, c in FITTED_OR_NOT.items() if c.__module__.startswith("lit_inpaint.")}
 SAMPLERS = {n: c for n in samplers.__all__ if isinstance(c := getattr(samplers, n), type) and hasattr(c, "run")}
 SAMPLERS.pop("Sampler")
 MASKS = {n: getattr(masks, n) for n in masks.__all__}
@@ -182,9 +184,9 @@ def observations(name: str, arguments: dict[str, Any]) -> Iterator[Any]:
         with torch.device("meta"):
             method = STAGE_CLASSES[name](**arguments)
         yield {key: value.shape for key, value in method.state_dict().items()}
-        if isinstance(method, InpaintingModule):
+        if isinstance(method, Method):
             yield completed(built(name, arguments))
-        if method.trainable if isinstance(method, InpaintingModule) else True:
+        if getattr(method, "trainable", True):
             yield trained(built(name, arguments))
 
 

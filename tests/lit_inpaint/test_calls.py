@@ -17,7 +17,8 @@ from experiments.inpaint import large
 from experiments.records.files import read_record
 from lit_inpaint.calls import counted
 from lit_inpaint.diffusion.samplers import DDIM, DPS, RePaint
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.method import keyed_generators
+from lit_inpaint.module import InpaintingModule
 from masks import CenterRectangle
 from tests.support.contract import ROWS, make
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
 from lit_inpaint.classical import ClassicalModule, UnfillableError, compiled, harmonic_fill
+from lit_inpaint.evaluated import for_trainer
 from masks.convention import InpaintingBatch, from_levels, to_levels, to_pixels
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -130,7 +131,7 @@ def test_an_image_that_is_all_hole_is_named_in_one_line(name: str):
         make(name)(images, masks)
     assert isinstance(caught.value, ValueError) and caught.value.index == 1
     with pytest.raises(ValueError, match=r"^bridge\.jpg: every pixel is hole"):
-        make(name).predict_step(InpaintingBatch(images, masks, ["castle.jpg", "bridge.jpg"]), 0)
+        for_trainer(make(name)).predict_step(InpaintingBatch(images, masks, ["castle.jpg", "bridge.jpg"]), 0)
 
 
 @every
@@ -158,7 +159,7 @@ def test_fit_is_one_clear_line(name: str, tmp_path: Path):
     with pytest.raises(
         ValueError, match=f"^{name} has no parameters to fit; use test, predict, benchmark or inpaint.$"
     ):
-        trainer.fit(make(name), data)
+        trainer.fit(for_trainer(make(name)), data)
 
 
 def test_a_read_only_install_compiles_without_a_cache(monkeypatch: pytest.MonkeyPatch):

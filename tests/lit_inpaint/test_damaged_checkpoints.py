@@ -12,7 +12,8 @@ from experiments import cli
 from experiments.train.from_checkpoint import load_weights
 from experiments.weights.imports import read_plain
 from lit_inpaint import checkpoints as checkpoint_io
-from lit_inpaint.checkpoints import AtomicCheckpointIO, check_bits
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
+from lit_inpaint.checkpoints import check_bits
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv
 from lit_inpaint.methods.dsi.stages import load_vqvae

@@ -23,19 +23,22 @@ import lit_inpaint.losses.perceptual
 import lit_inpaint.metrics.inception
 import lit_inpaint.metrics.perceptual
 from lit_inpaint.callbacks import EMA, Health, Throughput
+from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.schedules import Diffusion
-from lit_inpaint.load import stage_classes
+from lit_inpaint.evaluated import for_trainer
+from lit_inpaint.load import method_classes, stage_classes
+from lit_inpaint.method import keyed_generators
 from lit_inpaint.methods.lama.loss import DilatedResNet50
 from lit_inpaint.metrics import CHEAP, NAMES, ImageMean, InceptionMetrics, metric
-from lit_inpaint.module import keyed_generators
 from lit_inpaint.stage import Stage
 from tests.support.contract import ROWS, STAGES
 from tests.support.fake_cuda import FakeCuda
 from tests.support.fake_steps import Steps, batch
 
 WAITS = Path(__file__).with_name("fake_cuda_waits.json")
-OURS = {name: cls for name, cls in stage_classes().items() if cls.__module__.startswith("lit_inpaint.methods.")}
+EVERY = stage_classes() | method_classes()
+OURS = {name: cls for name, cls in EVERY.items() if cls.__module__.startswith("lit_inpaint.methods.")}
 # Fewer rounds of the same code than in the contract test: what repeats needs no repetition here.
 SMALLER: dict[str, dict[str, Any]] = {
     "Bertalmio": {"rounds": 1, "transport_steps": 1, "diffusion_steps": 1},
@@ -96,7 +99,7 @@ def made(name: str, given: dict[str, Any]) -> Stage:
     module = OURS[name](**given)
     if hasattr(module, "vqvae_checkpoint"):  # a stage on a VQ-VAE that counts as trained
         module.vqvae.top.updates.fill_(1)
-    return module
+    return for_trainer(module) if isinstance(module, ClassicalModule) else module
 
 
 @contextlib.contextmanager

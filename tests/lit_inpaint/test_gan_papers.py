@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from lit_inpaint.layers.local_crop import local_crop, random_corner
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator, bce_generator_minimax
 from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.methods.context_encoder.method import MEAN_COLOUR
 from lit_inpaint.methods.context_encoder.networks import ChannelwiseFullyConnected
 from lit_inpaint.methods.deepfillv1.loss import spatial_discount
 from lit_inpaint.methods.glcic.blend import blend
-from lit_inpaint.module import InpaintingModule, parameter_counts
+from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
 from tests.support.fitting import SMALL, batch_of, fit, samples, small
 

@@ -16,11 +16,11 @@ from experiments.weights.assemble import assemble
 from experiments.weights.imports import main as import_weights
 from lit_inpaint.discriminators import SpectralPatchGAN
 from lit_inpaint.load import load_method, read_checkpoint
+from lit_inpaint.method import keyed_generators
 from lit_inpaint.methods.ict import ICT, ICTTransformer, ICTUpsampler
 from lit_inpaint.methods.ict.networks import Transformer, Upsampler
 from lit_inpaint.methods.ict.palette import down_sample, enlarge, hole_of_tokens, kmeans_palette, read_palette
 from lit_inpaint.methods.ict.sampling import sample_tokens
-from lit_inpaint.module import keyed_generators
 from tests.support.contract import STAGES, batches, trainer
 from tests.support.overfit import photograph, psnr_hole, square, telea, views
 from tests.support.published import assert_probe, float64

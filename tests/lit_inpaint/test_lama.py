@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from experiments.weights.imports import main as import_weights
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.load import load_method
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.methods import LaMa
 from lit_inpaint.methods.lama import refinement, weights
 from lit_inpaint.methods.lama.loss import DilatedResNet50, feature_matching, masked_bce_discriminator, r1_penalty
 from lit_inpaint.methods.lama.networks import Discriminator
 from lit_inpaint.methods.lama.refinement import blur_and_halve, erode
-from lit_inpaint.module import parameter_counts
 from masks.convention import composite
 from tests.support.fitting import fit, items_of, random_input
 from tests.support.overfit import assert_learns, square

@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
 from lit_inpaint.callbacks import EMA, Health, Throughput
+from lit_inpaint.classical import ClassicalModule
+from lit_inpaint.evaluated import for_trainer
 from lit_inpaint.load import load_method
 from masks.convention import InpaintingBatch, composite
 from tests.support.contract import ROWS, batches, make, trainer
@@ -87,7 +89,10 @@ def test_two_batches_train_save_load_and_complete_the_same_image(name: str, argu
 
 @by_name
 def test_test_logs_the_same_keys_for_every_method(name: str, arguments: dict[str, Any], tmp_path: Path):
-    (logged,) = trainer(tmp_path).test(make(name, arguments), batches(1), verbose=False)
+    method = make(name, arguments)
+    tested = for_trainer(method) if isinstance(method, ClassicalModule) else method
+    (logged,) = trainer(tmp_path).test(tested, batches(1), verbose=False)
+    assert type(tested).__name__ == name and dict(tested.hparams) == dict(method.hparams)
     assert set(logged) == {"test/psnr", "test/psnr_hole", "test/ssim", "test/l1_hole"}
     assert 0 < logged["test/psnr"] < 100
 

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from experiments.run.loggers import SegmentedCSVLogger
 from lit_inpaint.callbacks import EMA, Restart
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import load_method, read_checkpoint
-from lit_inpaint.module import InpaintingModule, keyed_generators
+from lit_inpaint.method import keyed_generators
+from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import NonFiniteLossError
 from masks.convention import InpaintingBatch
 from tests.support.contract import batches, trainer

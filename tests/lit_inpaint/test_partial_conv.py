@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 from lit_inpaint.layers.partial_conv import PartialConv2d
 from lit_inpaint.losses.perceptual import VGG16Features, gram, perceptual, style
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.methods.partial_conv import PartialConv
 from lit_inpaint.methods.partial_conv.loss import hole_total_variation
-from lit_inpaint.module import parameter_counts
 from masks.convention import composite
 from tests.support.fitting import fit, items_of
 from tests.support.published import float64

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import stage_classes
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch

@@ -22,7 +22,7 @@ from experiments import cli
 from experiments.run import Run
 from experiments.run.loggers import SegmentedCSVLogger
 from experiments.train import cli as lightning_cli
-from lit_inpaint import checkpoints as checkpoint_io
+from lit_inpaint import checkpoint_io
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from tests.support import processes

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lit_inpaint.checkpoints import AtomicCheckpointIO
+from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from tests.support import killing, processes
 from tests.support.contract import ROWS
 from tests.support.killing import Kill

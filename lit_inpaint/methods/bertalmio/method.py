@@ -49,7 +49,10 @@ class Bertalmio(ClassicalModule):
         colour: Literal["angles", "rgb"] = "angles",
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(
+            transport_steps=transport_steps, diffusion_steps=diffusion_steps, dt=dt, rounds=rounds,
+            tolerance=tolerance, ring=ring, smoothing_steps=smoothing_steps, colour=colour,
+        )  # fmt: skip
         if not 0 < dt <= 0.25:
             raise ValueError(
                 f"dt is {dt:g}; expected 0 < dt <= 0.25, beyond which the scheme diverges. The paper has 0.1."

@@ -22,9 +22,5 @@ class Biharmonic(PerImage):
     year: ClassVar[int] = 2018
     paper: ClassVar[str] = "Damelin, Hoang, On surface completion and image inpainting by biharmonic functions, IJMMS"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-
     def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         return inpaint_biharmonic(erased, hole, channel_axis=-1)

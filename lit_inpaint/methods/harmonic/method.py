@@ -21,9 +21,5 @@ class Harmonic(PerImage):
     year: ClassVar[int] = 2002
     paper: ClassVar[str] = "Chan, Shen, Mathematical models for local nontexture inpaintings, SIAM J. Appl. Math."
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-
     def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         return harmonic_fill(erased, hole)

@@ -29,7 +29,7 @@ class NavierStokes(PerImage):
 
     def __init__(self, radius: float = 3.0) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(radius=radius)
         self.radius = radius
 
     def fill_one(self, erased: NDArray[np.float64], hole: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from lit_inpaint.classical import ClassicalModule, harmonic_fill, refuse_without_known_pixels
@@ -64,7 +63,10 @@ class PatchMatch(ClassicalModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(
+            radius=radius, rounds=rounds, rounds_per_level=rounds_per_level, iterations=iterations,
+            border_weight=border_weight, seed=seed,
+        )  # fmt: skip
         if radius < 0 or rounds < 1 or iterations < 1:
             raise ValueError(
                 f"radius is {radius}, rounds {rounds}, iterations {iterations}; expected at least 0, 1 and 1."
@@ -172,6 +174,8 @@ def similarity(distance: NDArray[np.int32]) -> NDArray[np.float64]:
 
 def _nearest_to(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
     """The nearest True position for every pixel, (H, W, 2)."""
+    from scipy.ndimage import distance_transform_edt  # slow, and seldom needed
+
     indices = distance_transform_edt(~allowed, return_distances=False, return_indices=True)
     return np.ascontiguousarray(indices.transpose(1, 2, 0), np.int32)
 
