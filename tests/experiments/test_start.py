@@ -1,0 +1,76 @@
+"""How commands start: what they import, and that they say something before they import torch."""
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.cli import COMMANDS
+from lit_inpaint import methods
+from tests.support.house import ROOT
+
+HEAVY = ("lightning", "torchmetrics", "torchvision", "lpips", "albumentations", "pandas", "matplotlib", "wandb", "rich")
+QUICK = {"doctor", "configs"}  # print within a second
+CLASSICS = [
+    name for name in methods.__all__ if not getattr(methods, name).trainable and not getattr(methods, name).imports
+]
+
+
+def imports(*words: str) -> set[str]:
+    """The modules that a command has imported at its end, in a process of its own."""
+    code = (
+        "import contextlib, sys\nfrom experiments.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(sys.argv[1:])\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_telea_completes_a_photo_with_torch_and_opencv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    hole = np.zeros((32, 40), np.uint8)
+    hole[8:16, 8:16] = 255
+    Image.fromarray(hole).save("mask.png")
+    Image.fromarray(np.full((32, 40, 3), 90, np.uint8)).save("photo.png")
+    found = imports("inpaint", "--method", "Telea", "--image", "photo.png", "--mask", "mask.png", "--out", "filled.png")
+    assert Path("filled.png").is_file() and {"torch", "cv2", "lit_inpaint.methods.telea.method"} <= found
+    assert not [name for name in found if name.split(".")[0] in (*HEAVY, "scipy", "numba", "skimage")]
+    assert len(found) < 1800 and not {"lit_inpaint.stage", "datamodules.datamodule", "torch._dynamo"} & found
+
+
+def test_no_classic_needs_lightning():
+    code = "import sys; from lit_inpaint import load_method\n"
+    code += "for name in sys.argv[1:]: load_method(name)\n"
+    code += f"print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code, *CLASSICS], capture_output=True, text=True, cwd=ROOT)
+    assert len(CLASSICS) == 6 and done.stdout.strip() == "[]", (CLASSICS, done.stdout, done.stderr[-1000:])
+
+
+@pytest.mark.parametrize("command", sorted({name for group in COMMANDS.values() for name in group} - QUICK))
+def test_a_command_says_so_before_it_imports_torch(command: str, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-X", "importtime", "-m", "experiments", command, "missing"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, cwd=tmp_path, env=env)
+    os.close(theirs)
+    said = b""
+    try:
+        with contextlib.suppress(OSError):  # Linux's end of file of a terminal
+            while f"loading {command} ...".encode() not in said and b"| torch\r" not in said:
+                said += os.read(ours, 65536)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        os.close(ours)
+    before, line, _ = said.partition(f"lit-inpaint: loading {command} ...".encode())
+    assert line and not re.search(rb"\| +(torch|lightning|scipy)[.\r]", before)
