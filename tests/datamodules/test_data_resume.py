@@ -4,23 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.support import processes
+from tests.support.pictures import photographs
 from tests.support.recording import BATCHES, EPOCHS, IMAGES, Recorder, StopAfter, fit, fit_a_rank, merged
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", IMAGES), ("val", 5)):
-        (root / split).mkdir()
-        for i in range(count):
-            cv2.imwrite(str(root / split / f"{i:02}.png"), rng.integers(0, 256, (24, 20, 3), dtype=np.uint8))
-    return root
+    return photographs(tmp_path_factory.mktemp("photos"), IMAGES, 5, (20, 24))
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pytest
-from PIL import Image
 
 from datamodules import ImageFolder
 from datamodules.files import Files
+from tests.support.pictures import photographs
 from tests.support.recording import Noise, Recorder, StopAfter
 
 IMAGES = 22
@@ -26,13 +25,7 @@ class Wrapped(ImageFolder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", IMAGES), ("val", 2)):
-        (root / split).mkdir()
-        for i in range(count):
-            Image.fromarray(rng.integers(0, 256, (24, 20, 3), dtype=np.uint8)).save(root / split / f"{i:02}.png")
-    return root
+    return photographs(tmp_path_factory.mktemp("photos"), IMAGES, 2, (20, 24))
 
 
 def fit(folder: Path, batch: int, stop: L.Callback | None = None, epochs: int = 3, **more: Any) -> Recorder:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from experiments.cli import main
 from tests.support import killing
 from tests.support.killing import Kill
+from tests.support.pictures import photographs
 from tests.support.runs import model
 
 IMAGES, BATCH = 18, 4
@@ -18,13 +18,7 @@ IMAGES, BATCH = 18, 4
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", IMAGES), ("val", 2)):
-        (root / split).mkdir()
-        for i in range(count):
-            Image.fromarray(rng.integers(0, 256, (70, 72, 3), dtype=np.uint8)).save(root / split / f"{i:02}.png")
-    return root
+    return photographs(tmp_path_factory.mktemp("photos"), IMAGES, 2, (72, 70))
 
 
 def settings(photos: Path, name: str, ranks: int, drop_last: bool, batch: int = BATCH) -> dict[str, Any]:
