@@ -1,11 +1,12 @@
 """A stand-in for W&B's server on loopback: it answers the queries of the installed client in its wire format.
 
 W&B's own server cannot be reached from a test. What is replayed has the fields that the client (0.31) asks for; the
-client itself, its service process and its paging are the real ones. What an online run sends is kept and can be read
-back: config, history, summary and files; saved views too.
+client itself, its service process, its paging and its agent are the real ones. What an online run sends is kept and
+can be read back: config, history, summary and files; saved views too. Agents are given the points of a grid in order.
 """
 
 import gzip
+import itertools
 import json
 import re
 import threading
@@ -15,19 +16,26 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import yaml
+
 PAGE = 2  # runs in one answer, so that three runs take two
 Facts = dict[str, Any]
+PROJECT: Facts = {"id": "UHJv", "name": "lit-inpaint", "entity": {"id": "RW50", "name": "lab"}}
 
 
 @dataclass
 class Server:
     """One project. ``runs``: {"name", "id", "config", "history": [row, ...]} each, of online runs "summary" and
-    "files" as well; ``asked``: names of the queries so far; ``views``: the variables with which each was saved."""
+    "files" as well; ``asked``: names of the queries so far; ``views``: the variables with which each was saved;
+    ``sweeps``: the YAML of each; ``states``: what an agent said of its runs, beat by beat."""
 
     runs: list[Facts]
     address: str = ""
     asked: list[str] = field(default_factory=list)
     views: list[Facts] = field(default_factory=list)
+    sweeps: dict[str, str] = field(default_factory=dict)
+    states: list[dict[str, bool]] = field(default_factory=list)
+    waiting: list[Facts] = field(default_factory=list)  # commands that no agent has got yet
 
     def known(self, identifier: str) -> Facts:
         return next(run for run in self.runs if run["id"] == identifier)
@@ -51,10 +59,28 @@ class Server:
             self.runs.append(of | empty)
         run, config = self.known(identifier), json.loads(variables["config"] or "{}")
         run["config"] |= {key: item["value"] for key, item in config.items() if key != "_wandb"}
-        project = {"id": "UHJv", "name": variables["project"], "entity": {"id": "RW50", "name": "lab"}}
+        project = PROJECT | {"name": variables["project"]}
         bucket = {"id": "UnVu", "name": identifier, "displayName": run["name"], "config": "{}", "description": "",
                   "sweepName": run["sweep"], "historyLineCount": 0, "project": project}  # fmt: skip
         return {"upsertBucket": {"bucket": bucket, "inserted": inserted}}
+
+    def schedule(self, config: str) -> Facts:
+        """Create a sweep with a run for each point of its grid, and the end after the last."""
+        identifier, content = f"s{len(self.sweeps)}", yaml.safe_load(config)
+        self.sweeps[identifier] = config
+        laws = {name: law.get("values", [law.get("value")]) for name, law in content["parameters"].items()}
+        for number, point in enumerate(itertools.product(*laws.values())):
+            arguments = {name: {"value": value} for name, value in zip(laws, point, strict=True)}
+            run = {"type": "run", "run_id": f"{identifier}run{number}", "program": content.get("program")}
+            self.waiting.append(run | {"args": arguments})
+        self.waiting.append({"type": "exit"})
+        return {"upsertSweep": {"sweep": {"name": identifier, "project": PROJECT}, "configValidationWarnings": []}}
+
+    def beat(self, states: dict[str, bool]) -> Facts:
+        """One command at a time to an agent that has nothing to run."""
+        self.states.append(states)
+        commands = [self.waiting.pop(0)] if self.waiting and not any(states.values()) else []
+        return {"agentHeartbeat": {"agent": {"id": "QWdlbnQx"}, "commands": json.dumps(commands)}}
 
     def answer(self, name: str, variables: Facts) -> Facts:
         if name in {"Viewer", "GetDefaultEntity"}:
@@ -70,6 +96,15 @@ class Server:
             url = f"{self.address}/upload/{variables['run']}"
             files = [{"name": file, "uploadUrl": f"{url}/{file}"} for file in variables["files"]]
             return {"createRunFiles": {"runID": "UnVu", "uploadHeaders": [], "files": files}}
+        if name == "UpsertSweep":
+            return self.schedule(variables["config"])
+        if name == "SweepWithRuns":
+            config = self.sweeps[variables["sweep"]]
+            return {"project": {"sweep": {"name": variables["sweep"], "config": config, "runs": {"edges": []}}}}
+        if name == "CreateAgent":
+            return {"createAgent": {"agent": {"id": "QWdlbnQx"}}}
+        if name == "Heartbeat":
+            return self.beat(json.loads(variables["runState"]))
         if name == "UpsertView2":
             self.views.append(variables)
             return {"upsertView": {"view": {"id": "Vmlldzox", "name": variables["name"]}, "inserted": True}}
