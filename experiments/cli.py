@@ -199,16 +199,23 @@ def _is_ours(file: str) -> bool:
 
 
 def with_file(message: str, argv: list[str]) -> str:
-    """Name the YAML that contains the error, unless it is already named or a command-line option is wrong."""
+    """Name the YAML with the setting that an error is about, unless it is named already or the command line sets it."""
     words = [value for word in argv for value in (word, word.partition("=")[2]) if value]
     files = [Path(word) for word in words if word.endswith((".yaml", ".yml")) and Path(word).is_file()]
-    said = set(re.findall(r"\w{3,}", message))
+    wrong = re.split(r" (?:Did you mean|Allowed:)", message)[0]  # what would be right stands in other files too
+    said = set(re.findall(r"(?:\w+\.)*(\w{2,})", wrong))
     flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
-    options = {part for flag in flags for part in re.findall(r"\w{3,}", flag)[-1:]} - {"config", "print_config"}
-    if not files or said & options or any(file.name in message for file in files):
+    options = {part for flag in flags for part in re.findall(r"\w{2,}", flag)[-1:]} - {"config", "print_config"}
+    if said & options or any(file.name in message for file in files):
         return message
-    holding = [file for file in files if said & set(re.findall(r"\w{3,}", file.read_text(errors="replace")))]
-    return f"{message.rstrip()} (read from {', '.join(map(str, holding or files))})"
+    texts = {file: re.sub(r"(^|\s)#.*", "", file.read_text(errors="replace"), flags=re.M) for file in files}
+    shared = {
+        file: len(said & set(re.findall(r"\w{2,}", text)))
+        for file, text in texts.items()
+        if said & set(re.findall(r"(\w{2,})[\"']?\s*:", text))
+    }
+    holding = [str(file) for file, count in shared.items() if count == max(shared.values())]
+    return f"{message.rstrip()} (read from {', '.join(holding)})" if holding else message
 
 
 def reason_of(error: Exception) -> str:

@@ -131,6 +131,8 @@ class Parser(LightningArgumentParser):
             return f"there is no setting '{key}'. {nearest(key.split('.')[-1], allowed)}"
         if missing := package_missing(message):
             return missing
+        if match := re.search(r"following arguments are required: (.+)", message):
+            return self._required(match.group(1).split(", "))
         keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)
         if match := re.search(r"Expected a <class '([\w.]+)'>. Got value: (.*)", message):
             return f"{keys[-1] if keys else 'a setting'} must be {match.group(1)}, given {match.group(2)}."
@@ -138,6 +140,12 @@ class Parser(LightningArgumentParser):
             found = _classes_for(keys[-1] if keys else "")
             return f"there is no class '{match.group(1)}' for '{keys[-1]}'. {nearest(match.group(1), found)}"
         return " ".join(message.split())
+
+    def _required(self, keys: list[str]) -> str:
+        if self.classes:
+            return f"{self.classes[0]} needs {', '.join(keys)} in its init_args; not given."
+        words = " and ".join("--" + key.rpartition(".")[2] for key in keys)
+        return f"{words} must be given, or a --config that sets them; `lit-inpaint configs` lists those installed."
 
     def subcommands_of_fit(self) -> bool:
         """Whether this is the parser of the whole command, not that of one class."""

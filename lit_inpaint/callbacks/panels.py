@@ -107,7 +107,7 @@ def show(logger: Any, rows: list[NDArray[np.uint8]], captions: list[str], step: 
         logger.log_image("val/panels", [Image.fromarray(row) for row in rows], caption=captions)
     elif hasattr(client, "add_image"):
         client.add_image("val/panels", np.asarray(sheet(rows, captions)), step, dataformats="HWC")
-    elif hasattr(client, "log_image"):
+    elif hasattr(client, "log_image") and hasattr(logger, "run_id"):  # Comet's takes other arguments
         client.log_image(logger.run_id, sheet(rows, captions), key="val/panels", step=step)
 
 

@@ -84,6 +84,21 @@ def test_the_yaml_in_which_a_mistake_stands_is_named(tmp_path: Path):
     assert with_file(said, [*given, "--trainer.max_stepz", "3"]) == said  # the command line's own
     assert with_file(f"{first.name} is not YAML", given) == f"{first.name} is not YAML"
     assert with_file(said, ["--config", "quickstart"]) == said
+    assert with_file("there is no class 'DDPN' for 'class_path'.", given).endswith(f"(read from {second})")
+
+
+def test_a_yaml_that_does_not_set_what_is_wrong_is_not_named(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text("# no folder: there is a mask\ntrainer: {max_steps: 3}\nmodel: {init_args: {width: 8, lr: 1}}")
+    given = ["--config", str(path)]
+    for said in ("there is no folder photos.", "mask is required.", "there is no setting 'trainer.max_stepz'."):
+        assert with_file(said, given) == said
+    said = "there is no setting 'lr'. Did you mean 'learning_rate'? Allowed: seed, width."
+    for more in ([], ["--model.init_args.width", "3"], ["--seed=3"]):  # allowed, not wrong
+        assert with_file(said, [*given, *more]) == f"{said} (read from {path})"
+    other = tmp_path / "other.yaml"
+    other.write_text("seed: 3")
+    assert with_file(said, [*given, str(other)]) == f"{said} (read from {path})"
 
 
 @pytest.mark.parametrize(

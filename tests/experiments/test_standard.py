@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -207,6 +208,17 @@ def test_panels_reach_mlflow(tmp_path: Path):
     )
     show(logger, [torch.zeros(32, 168, 3, dtype=torch.uint8).numpy()], ["photo, step 7"], 7)
     assert mlflow and any(Image.open(path).size[0] == 168 * 5 for path in tmp_path.rglob("*.png"))
+
+
+def test_a_client_whose_log_image_is_not_that_of_mlflow_is_left_alone():
+    """Comet's is log_image(image_data, name=...), its logger has no run_id; the panel is a file of the run folder."""
+    calls: list[Any] = []
+    comet = SimpleNamespace(experiment=SimpleNamespace(log_image=lambda *args, **kwargs: calls.append(args)))
+    show(comet, [torch.zeros(32, 168, 3, dtype=torch.uint8).numpy()], ["photo, step 7"], 7)
+    assert not calls
+    comet.run_id = "r0"
+    show(comet, [torch.zeros(32, 168, 3, dtype=torch.uint8).numpy()], ["photo, step 7"], 7)
+    assert calls[0][0] == "r0"
 
 
 def test_a_logger_whose_package_is_missing_is_one_line(capsys: pytest.CaptureFixture[str]):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.cli import COMMANDS
+from experiments.cli import COMMANDS, main
 from lit_inpaint import methods
 from tests.support.house import ROOT
 
@@ -54,6 +54,42 @@ def test_no_classic_needs_lightning():
     code += f"print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code, *CLASSICS], capture_output=True, text=True, cwd=ROOT)
     assert len(CLASSICS) == 6 and done.stdout.strip() == "[]", (CLASSICS, done.stdout, done.stderr[-1000:])
+
+
+def test_a_fresh_process_knows_every_class_by_its_short_name():
+    """Classes are imported when they are used: nothing else in this process has asked for one."""
+    code = (
+        "import contextlib, sys\nfrom experiments.cli import main\n"
+        "for words in sys.argv[1:]:\n"
+        "    with contextlib.suppress(SystemExit):\n        main(words.split() + ['--print_config'])\n"
+    )
+    words = [
+        "test --model Telea --data SamplePhotos --data.mask CenterRectangle",
+        "fit --model ICTTransformer --data DrawnFaces --data.mask LaMaThin",
+    ]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env)
+    for name in ("Telea", "SamplePhotos", "ICTTransformer", "DrawnFaces", "LaMaThin"):
+        assert re.search(rf"class_path: [\w.]*\b{name}\n", done.stdout), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("fit --model Telea --model.init_args.radiuss 3", "there is no setting 'radiuss'. Did you mean 'radius'?"),
+        ("fit --model DeepFillV2 --model.lr 3", "there is no setting 'lr'. Did you mean 'learning_rate'?"),
+        ("fit --model ICTUpsampler --model.widht 3", "there is no setting 'widht'. Did you mean 'width'?"),
+        ("fit --model Telia", "there is no class 'Telia' for 'model'. Did you mean 'Telea'?"),
+        ("fit --model Telea --data ImageFolder", "ImageFolder needs root, mask in its init_args; not given."),
+        ("fit --model Telea", "--data must be given, or a --config that sets them"),
+        ("test", "--data and --model must be given, or a --config that sets them"),
+    ],
+)
+def test_a_wrong_or_missing_argument_is_one_line_about_it(words: str, said: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and line.startswith(f"lit-inpaint: {said}") and "Union" not in line
 
 
 @pytest.mark.parametrize("command", sorted({name for group in COMMANDS.values() for name in group} - QUICK))
