@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datamodules.bsds500 import BSDS500
     from datamodules.celebahq import CelebAHQ
     from datamodules.datamodule import InpaintingDataModule
     from datamodules.drawn_faces import DrawnFaces
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from datamodules.sample_photos import SamplePhotos
 
 __all__ = [
+    "BSDS500",
     "CelebAHQ",
     "DrawnFaces",
     "EvaluationSet",
@@ -29,6 +31,7 @@ __all__ = [
     "SamplePhotos",
 ]
 _MODULES = {
+    "BSDS500": "bsds500",
     "CelebAHQ": "celebahq",
     "DrawnFaces": "drawn_faces",
     "EvaluationSet": "evaluation",

@@ -17,16 +17,17 @@ from experiments.evaluate.outputs import label_sources
 from experiments.evaluate.place import here
 from experiments.evaluate.processes import devices_of, run
 from experiments.evaluate.protocol import Protocol, load_protocols
+from experiments.evaluate.sampling import sampler_of
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint.metrics import definition
 from masks.nearest import nearest
 
-# The protocol's hash covers the images and the masks; a job names its method; the rest changes no number.
+# The protocol's hash covers the images and the masks; a job names its method and sampler; the rest changes no number.
 MAY_CHANGE = (
     "protocol", "images", "mask_folder", "masks", "limit", "methods", "weights", "batch_size",
-    "out", "device", "devices", "baseline", "outputs_are",
+    "out", "device", "devices", "baseline", "outputs_are", "sampler",
 )  # fmt: skip
 
 
@@ -48,9 +49,11 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
     if a.masks:
         protocols = only_masks(protocols, a.masks, a.protocol)
     methods = label_sources(a.methods, a.weights)
+    if a.sampler:
+        sampler_of(a.sampler)  # refuses unknown ones
     settings = settings_of(a, MAY_CHANGE)
     return [
-        Job(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are)
+        Job(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are, tuple(a.sampler))
         for protocol in protocols
         for method, label in methods.items()
     ]

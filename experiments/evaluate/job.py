@@ -18,6 +18,7 @@ class Job:
     Args:
         settings: All other parsed arguments that can change a result.
         made: What a folder of outputs holds.
+        sampler: Name and arguments of the sampler to complete with, instead of the checkpoint's.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Job:
     batch_size: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
     made: Made = "composited"
+    sampler: tuple[str, ...] = ()
 
     @property
     def record_path(self) -> Path:
@@ -50,7 +52,7 @@ class Job:
     def source(self) -> Source:
         if self.method.startswith(PREFIX):
             return Outputs(Path(self.method.removeprefix(PREFIX)), self.label, self.protocol, self.made)
-        return Network(self.method, self.label, self.protocol, self.weights)
+        return Network(self.method, self.label, self.protocol, self.weights, self.sampler)
 
     @cached_property
     def left_out(self) -> dict[str, str]:
@@ -71,4 +73,5 @@ class Job:
     @cached_property
     def _identity(self) -> dict[str, Any]:
         given = {"protocol": self.protocol.hash, "batch_size": self.batch_size, "settings": self.settings}
+        given |= {"sampler": list(self.sampler)} if self.sampler else {}
         return given | self.source().identity() | {"left_out": sorted(self.left_out)}

@@ -19,7 +19,7 @@ from datamodules.evaluation import collate
 from experiments.evaluate.job import Job
 from experiments.evaluate.place import ALONE, Place
 from experiments.evaluate.protocol import Protocol
-from experiments.evaluate.source import Completion, Source
+from experiments.evaluate.source import Completion, RefusedError, Source
 from experiments.evaluate.summarise import summarise, versions
 from experiments.files.write import below, key_of, write_bytes, write_png
 from experiments.records.files import NewerFormatError, read_record, write_record
@@ -77,6 +77,7 @@ def evaluate_together(job: Job, device: str, advance: Callable[[int, int], None]
         said = reason if isinstance(error, ValueError) else f"failed: {type(error).__name__}: {reason}"
         about = (job.protocol.described(), job.source().described())
         found = Record(*about, device=device.partition(":")[0], versions=versions(), not_applicable=said)
+        found.refused = isinstance(error, RefusedError) or None
     if found:
         write_record(found, job.record_path)
     return found

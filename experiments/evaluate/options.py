@@ -51,6 +51,9 @@ def benchmark() -> Parser:
     p.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
     p.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
+    p.add_argument(
+        "--sampler", nargs="+", default=[], metavar="S", help="NAME KEY=VALUE ... instead of the checkpoint's sampler"
+    )
     _add_running(p)
     return p
 

@@ -43,6 +43,10 @@ class Completion:
     adaptations: list[str | None]
 
 
+class RefusedError(ValueError):
+    """The method, which is loaded, does not take these images and holes, and will not the next time."""
+
+
 class Source(Protocol):
     """Completions of the images of a protocol."""
 
@@ -73,6 +77,7 @@ class Network:
     label: str
     rules: Rules
     weights: Literal["ema", "raw"] = "ema"
+    sampler: tuple[str, ...] = ()
     module: Method | None = field(default=None, init=False)
 
     @property
@@ -84,6 +89,10 @@ class Network:
 
     def open(self, device: torch.device) -> None:
         self.module = load_method(self.method, self.weights, device)
+        if self.sampler:
+            if not isinstance(self.module, DenoisingModule):
+                raise ValueError(f"{type(self.module).__name__} does not sample; --sampler is for DDPM and Palette.")
+            self.module.sampler = sampler_of(self.sampler)
 
     @torch.no_grad()
     def complete(self, batch: InpaintingBatch) -> Completion:
@@ -92,7 +101,10 @@ class Network:
         reset_peak(device)
         with counted(self.module) as calls:
             start = time.perf_counter()
-            samples = complete(self.module, batch.image, batch.mask, names, self.rules)
+            try:
+                samples = complete(self.module, batch.image, batch.mask, names, self.rules)
+            except ValueError as error:
+                raise RefusedError(str(error)) from error
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds = (time.perf_counter() - start) / len(names)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from experiments.evaluate.job import Job
+from experiments.evaluate.sampling import sampler_of
 from experiments.evaluate.source import Source
 from experiments.records.intervals import FEW, mean_interval
 from experiments.records.record import NOT_RUN, Bucket, MetricResult, Record
@@ -47,7 +48,8 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
     )
     reasons = [f"{name} left out: {result.reason}" for name, result in results.items() if result.reason]
     elsewhere = [NOT_RUN] if record.method.outputs is not None else []
-    record.note = "; ".join([*elsewhere, *reasons]) or None
+    sampled = [f"sampled by {sampler_of(job.sampler)}"] if job.sampler else []
+    record.note = "; ".join([*elsewhere, *sampled, *reasons]) or None
     return record
 
 

@@ -24,7 +24,7 @@ def text_of(record: Record) -> str:
     del content["path"]
     later = [(content["method"], key) for key in ("outputs", "repository", "revision")]
     later += [(content["protocol"], key) for key in ("data", "mask_set")]
-    for part, key in ((content, "network_calls"), *later):
+    for part, key in ((content, "network_calls"), (content, "refused"), *later):
         if part.get(key) is None:
             part.pop(key, None)
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

@@ -141,6 +141,7 @@ class Record:
         adaptation: How images were adapted to sizes the network accepts.
         not_applicable: Why the method has no values here.
         note: Further notes for readers of the table.
+        refused: The method itself does not take these images or holes; None otherwise.
         network_calls: Forward and backward passes per image, for all its completions: the median over the images. None
             in records of 0.1.0.
 
@@ -159,6 +160,7 @@ class Record:
     not_applicable: str | None = None
     note: str | None = None
     network_calls: float | None = None
+    refused: bool | None = None
     format: int = FORMAT
     path: Path | None = field(default=None, init=False, compare=False, repr=False)
     __pydantic_config__: ClassVar = _STRICT

@@ -8,6 +8,7 @@ from experiments.files.write import write_text
 from experiments.study import options, snakefile
 from experiments.study.plan import Study, read_study
 from experiments.study.step import hold, run_step
+from experiments.study.units import adopt
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
     if a.dry_run or a.status:
         from experiments.study import report
 
+        adopt(study)
         print(report.status(study) if a.status else report.dry_run(study))
         return 0
     return _launch(study, more)
@@ -41,6 +43,8 @@ def _launch(study: Study, more: list[str]) -> int:
     program = snakefile.program()
     study.out.mkdir(parents=True, exist_ok=True)
     hold(study)
+    if adopted := adopt(study):
+        print(f"Taken from {study.file.adopts}: {', '.join(adopted)}.")
     saved = study.out / study.path.name
     if saved != study.path:
         write_text(saved, study.path.read_text(encoding="utf-8"))

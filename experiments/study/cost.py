@@ -1,10 +1,13 @@
 """What the jobs of a study cost, by the first steps of each training and the first image of each method.
 
-Everything runs as in the study, in ``first_steps/`` of its folder and for the first seed only. What was measured is
-kept, and is measured again when the command changes.
+Everything runs as in the study, on one core, in ``first_steps/`` of its folder and for the first seed only. What was
+measured is kept, and is measured again when the command changes. On a CPU, seconds are those of the core, which do not
+depend on what else the machine does; the completion of an image alone is a time of the clock.
 """
 
 import json
+import os
+import resource
 import shutil
 import subprocess
 import time
@@ -19,9 +22,10 @@ from experiments.files.read import read_json, read_yaml
 from experiments.files.write import write_text
 from experiments.records.files import read_record
 from experiments.study.plan import Step, Study
-from experiments.study.step import argv, reason_in
+from experiments.study.step import argv, reason_in, record_of, refusal
 
 _LOGGER = {"class_path": "experiments.run.loggers.SegmentedCSVLogger"}
+_ONE_CORE = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # as Snakemake sets it
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def _cost(study: Study, step: Step) -> Cost:
     facts = _measured(study, step)
     if step.cell:
         images = images_of(study, step)
-        return Cost(images, 0.0, facts["wall"] + images * facts["seconds"])
+        return Cost(images, 0.0, facts["wall"] + images * (facts["seconds"] + _metrics(study)))
     if step.kind != "fit":
         return Cost(seconds=facts["wall"])
     steps = facts["steps"]
@@ -86,24 +90,34 @@ def _measured(study: Study, step: Step) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     raw = folder / f"{step.name}.raw.json"
     raw.unlink(missing_ok=True)
-    command = _beginning(study, step, folder, raw)
-    started = time.time()
-    with log.open("wb") as file:
-        code = subprocess.run(argv(command), stdout=file, stderr=file, stdin=subprocess.DEVNULL).returncode
-    if code:
+    code, seconds = _run(_beginning(study, step, folder, raw), log)
+    refused = refusal(folder / "benchmark", step) if code == 1 else None
+    if code and not refused:
         raise ValueError(f"{reason_in(log, step, code)} [{log}]")
-    facts: dict[str, Any] = {"command": step.command, "wall": time.time() - started}
+    facts: dict[str, Any] = {"command": step.command, "wall": seconds}
     if step.kind == "fit":
         facts |= read_json(raw)
     elif step.cell:
-        [path] = folder.glob(f"benchmark/records/*/{step.cell[0]}.json")
-        facts["seconds"] = read_record(path).seconds_per_image or 0.0
+        record = record_of(folder / "benchmark", step)
+        assert record is not None
+        facts["seconds"] = record.seconds_per_image or 0.0
     write_text(out, json.dumps(facts, indent=1) + "\n")
     return facts
 
 
+def _run(command: list[str], log: Path) -> tuple[int, float]:
+    """Exit code of one of our commands, and the seconds of a core that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with log.open("wb") as file:
+        code = subprocess.run(
+            argv(command), stdout=file, stderr=file, stdin=subprocess.DEVNULL, env={**_ONE_CORE, **os.environ}
+        ).returncode
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return code, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def _beginning(study: Study, step: Step, folder: Path, raw: Path) -> list[str]:
-    """A job's command, writing below ``folder``: five steps of a fit, one image of a benchmark."""
+    """A job's command, writing below ``folder``: six steps of a fit, one image of a benchmark."""
     moved = {str(study.out / part): str(folder / part) for part in ("runs", "benchmark")}
     command = list(step.command)
     for old, new in moved.items():
@@ -138,3 +152,32 @@ def images_of(study: Study, step: Step) -> int:
     for path in study.out.glob(f"benchmark/records/{protocol['name']}-*/*.json"):
         return len(read_record(path).hole_share)
     raise ValueError("how many images the protocol has is known from its first cell on; --limit=N says it before")
+
+
+def _metrics(study: Study) -> float:
+    """Seconds of a core in which the protocol's metrics measure an image, once their networks are loaded."""
+    protocol = read_yaml(find_yaml(study.file.protocol, "protocols"))
+    asked = {"metrics": protocol["metrics"], "size": protocol["size"]}
+    out = study.out / "first_steps" / "metrics.json"
+    if out.is_file() and (kept := read_json(out))["of"] == asked:
+        return float(kept["seconds"])
+    import torch
+
+    from lit_inpaint.metrics import metric, unavailable
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    image = torch.rand(2, 1, 3, protocol["size"], protocol["size"]) * 2 - 1  # two completions: some measure those
+    mask, seconds = torch.ones_like(image[0, :, :1]), []
+    for _ in range(3):
+        started = time.process_time()
+        with torch.no_grad():
+            for function in [metric(name) for name in protocol["metrics"] if not unavailable(name)]:
+                if function.features:
+                    function.features.extract(image[0])
+                else:
+                    function(image if function.of_samples else image[0], image[1], mask)
+        seconds.append(time.process_time() - started)
+    torch.set_num_threads(threads)
+    write_text(out, json.dumps({"of": asked, "seconds": min(seconds)}, indent=1) + "\n")
+    return min(seconds)

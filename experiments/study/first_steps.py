@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 from experiments.files.write import write_text
 
-WARM_UP, MEASURED = 2, 3  # steps; the floating-point operations of the first are counted, which slows it
+WARM_UP, MEASURED = 2, 4  # steps; even, for networks in turn. Operations are counted in the first ones, which slows
 
 
 class _Flops(TorchDispatchMode):
@@ -31,10 +31,11 @@ class _Flops(TorchDispatchMode):
 
 
 class FirstSteps(L.Callback):
-    """Stop after five steps and write what a step takes; the checkpoint then serves stages that need one.
+    """Stop after six steps and write what a step takes; the checkpoint then serves stages that need one.
 
     Args:
         out: JSON with seconds and FLOPs per step, images per step, and the steps that the whole training has.
+            Seconds are those of the cores on a CPU.
     """
 
     def __init__(self, out: str) -> None:
@@ -43,20 +44,25 @@ class FirstSteps(L.Callback):
         self._flops = self._images = 0
         self._seconds: list[float] = []
         self._started = 0.0
+        self._clock = time.perf_counter
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.strategy.root_device.type == "cpu":
+            self._clock = time.process_time  # seconds of cores, whatever else the machine does
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        if not self._images:
+        if not self._seconds:
             self._counter = _Flops()
             self._counter.__enter__()  # type: ignore[no-untyped-call]
-        self._started = time.perf_counter()
+        self._started = self._clock()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
-        self._seconds.append(time.perf_counter() - self._started)
-        if self._counter is not None:
+        self._seconds.append(self._clock() - self._started)
+        if self._counter is not None and len(self._seconds) == WARM_UP:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self._flops, self._counter = self._counter.total, None
+            self._flops, self._counter = self._counter.total // WARM_UP, None
             self._images = len(batch.image) * trainer.world_size
         if len(self._seconds) == WARM_UP + MEASURED:
             trainer.should_stop = True
@@ -72,7 +78,7 @@ class FirstSteps(L.Callback):
             "steps": steps,
             "images": self._images,
             "flops": self._flops * trainer.world_size,
-            "seconds": sorted(timed)[len(timed) // 2],
+            "seconds": sum(timed) / len(timed),
             "most_seconds": min(limits, default=None),
             "devices": trainer.world_size,
         }

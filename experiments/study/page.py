@@ -16,6 +16,7 @@ from experiments.records.record import MethodFacts, ProtocolFacts, Record
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
 from experiments.study.step import argv, facts_of
+from experiments.study.units import keep
 
 _EVERY = 60.0  # seconds, while cells arrive
 
@@ -42,6 +43,7 @@ def refresh(study: Study) -> None:
 
 def write_page(study: Study, last: bool = False) -> int:
     """``compare`` over all records and runs of the study; its exit code. ``last``: say that the graph is done."""
+    keep(study)
     notes = [study.file.about] if study.file.about else []
     cells = [step for step in study.steps.values() if step.cell]
     done = [step for step in cells if facts_of(study, step, "json") is not None]

@@ -8,8 +8,9 @@ from statistics import median
 
 from experiments.files.read import read_json
 from experiments.study.cost import Cost, images_of, measure
+from experiments.study.file import Method
 from experiments.study.page import reason_of
-from experiments.study.plan import Method, Step, Study
+from experiments.study.plan import Step, Study
 from experiments.study.step import argv, facts_of, is_running
 
 _HEAD = (
@@ -36,8 +37,8 @@ def dry_run(study: Study) -> str:
     lines += [f"Protocol {study.file.protocol}; masks: {', '.join(filter(None, study.masks)) or 'its own'}.", ""]
     lines += [*_table([_HEAD, *rows, total]), ""]
     lines.append(
-        "Hours: one job after the other on this machine, from the first steps of each training and the first image of "
-        "each method, with the start of the processes and without metrics."
+        "Hours of one core of this machine, or of its GPU, from the first steps of each training and the first image "
+        "of each method; with the start of the processes and the metrics, without the validations of a training."
     )
     lines += [f"Not measured: {reason}" for reason in dict.fromkeys(missing.values())]
     return "\n".join([*lines, *_failures(study)])
@@ -47,7 +48,7 @@ def _row(study: Study, name: str, method: Method, costs: dict[str, Cost]) -> lis
     seeds = study.seeds_of(method)
     steps = [step for seed in seeds for step in study.jobs_of(name, method, seed)]
     before = [f"fit {stage}" for stage in method.stages] + ["assemble"] * bool(method.stages)
-    before += ["fit"] * bool(method.fit) + ["import"] * bool(method.weights)
+    before += ["fit"] * bool(method.fit) + ["import"] * bool(method.weights) + [f"({method.of})"] * bool(method.of)
     graph = " > ".join([*before, f"benchmark x {len(study.masks)}"])
     shown = " ".join(str(seed) for seed in seeds if seed is not None) or "-"
     return [name, graph, shown, *_counts(study, steps), *_sums(study, steps, costs)]

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.study.plan import Resources, Study, rule_of
+from experiments.study.file import Resources
+from experiments.study.plan import Study, rule_of
 
 PROGRAM = "LIT_INPAINT_SNAKEMAKE"  # environment variable: the snakemake to run
 _COUNTS = ("--cores", "-c", "--jobs", "-j")

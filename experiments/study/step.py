@@ -20,6 +20,8 @@ from typing import IO, Any
 
 from experiments.files.read import read_json
 from experiments.files.write import write_text
+from experiments.records.files import read_record
+from experiments.records.record import Record
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
 
@@ -42,6 +44,8 @@ def run_step(study: Study, step: Step) -> int:
         write_text(running, json.dumps({"started": started, "machine": socket.gethostname()}))
         code = _run(step.command, log, lock)
         facts = {"command": step.command, "started": started, "seconds": time.time() - started}
+        if code == 1 and (reason := refusal(study.out / "benchmark", step)):  # a cell with its reason, as it stays
+            facts["refused"], code = reason, 0
         if code == 0:
             write_text(done, json.dumps(facts, indent=1) + "\n")
         elif code not in _INTERRUPTED:
@@ -66,6 +70,20 @@ def _run(command: Sequence[str], log: Path, lock: IO[bytes]) -> int:
     for number, handler in before.items():
         signal.signal(number, handler)
     return code
+
+
+def record_of(benchmark: Path, step: Step) -> Record | None:
+    """The newest record of a cell."""
+    label, mask = step.cell or ("", "")
+    found = benchmark.glob(f"records/*{mask and f'-{mask}'}-????????/{label}.json")
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None) if label else None
+    return read_record(newest) if newest else None
+
+
+def refusal(benchmark: Path, step: Step) -> str | None:
+    """Why a method does not take the holes of its cell, if that is what its record says."""
+    record = record_of(benchmark, step)
+    return record.not_applicable if record and record.refused else None
 
 
 def argv(command: Sequence[str]) -> list[str]:

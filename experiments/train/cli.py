@@ -182,6 +182,11 @@ class _InpaintCLI(LightningCLI):
             if isinstance(callback, Restart):
                 callback.command = resume_command
 
+    def before_validate(self) -> None:
+        meet_after_restart()
+
+    before_test = before_predict = before_validate
+
     def fit(self, **arguments: Any) -> None:
         meet_after_restart()
         try:

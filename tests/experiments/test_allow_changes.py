@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from datamodules.sampler import TrainingSampler
 from experiments.cli import main
 from lit_inpaint.load import read_checkpoint
 from tests.support import killing
@@ -41,3 +42,23 @@ def test_another_global_batch_is_refused_or_recorded_and_said_of_one_start(
     ]
     assert all("allow_changes" not in path.read_text() for path in Path("run").glob("config*.yaml"))
     assert os.path.exists("run/metrics-1.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
+def test_two_processes_resume_with_another_global_batch_and_show_the_rest_of_the_epoch_once(tmp_path: Path):
+    config = killing.settings(model("PartialConv"), ranks=2, steps=4)
+    data = {key: config["data"]["init_args"][key] for key in ("mask", "image_size", "num_workers")}
+    faces = {"train": 30, "val": 2, "test": 2, "batch_size": 2}
+    config["data"] = {"class_path": "DrawnFaces", "init_args": data | faces}
+    assert killing.run(tmp_path, config, ranks=2) == [0, 0]
+    config["data"]["init_args"]["batch_size"], config["trainer"]["max_steps"] = 3, 6
+    more = ["--ckpt_path", "auto"]
+    assert 2 in killing.run(tmp_path, config, ranks=2, attempt=1, more=more)
+    assert "images a step was 4 and is 6" in (tmp_path / "log-0-1.txt").read_text()
+    assert killing.run(tmp_path, config, ranks=2, attempt=2, more=[*more, "--allow-changes"]) == [0, 0]
+    rows = [row for step in killing.samples(tmp_path, 2).values() for row in step]
+    assert {row["epoch"] for row in rows} == {0} and [len(row["names"]) for row in rows] == [2] * 8 + [3] * 4
+    shown = sorted(name for row in rows for name in row["names"])
+    first = [index for _, index in TrainingSampler(30, 28, seed=0)][:28]
+    assert shown == sorted(f"v1/0/train/{index:08}.png" for index in first)  # none twice, none left out

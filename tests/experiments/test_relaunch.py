@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from experiments.files.find import INSTALLED
 from tests.support import killing, processes
@@ -75,6 +76,50 @@ def test_torchrun_restarts_a_command_whose_ranks_are_killed(whole: Path, tmp_pat
     assert not set(pids(folder)) & set(started), "the second kill came after the end"
     assert len(list((folder / "run").glob("config*.yaml"))) == 3, "started three times"
     assert_equal_bits(folder, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.xdist_group("ddp")
+def test_torchrun_restarts_an_evaluation_whose_rank_is_killed(tmp_path: Path):
+    """``test`` meets anew as ``fit`` does; the numbers are those of one process."""
+    settings = killing.settings(model("PartialConv"), ranks=2)
+    settings["data"]["init_args"] |= {"eval_repeats": 20, "eval_batch_size": 1}
+    settings["trainer"] = {
+        "devices": 2, "accelerator": "cpu", "logger": False, "strategy": "ddp_find_unused_parameters_true",
+        "callbacks": [{"class_path": "tests.support.killing.SlowBatches"}],
+    }  # fmt: skip
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(settings))
+    argv = ["test", "--config", "test.yaml"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts=2", "--nproc-per-node=2"]
+    with (tmp_path / "log.txt").open("w") as log:
+        launcher = subprocess.Popen(
+            [*torchrun, "-m", "experiments", *argv], cwd=tmp_path, env=environment(), stdout=log, stderr=log
+        )
+    try:
+        for _ in range(2):
+            wait_for(lambda: len(pids(tmp_path)) == 2 or launcher.poll() is not None, LIMIT)
+            victim = pids(tmp_path)[1]
+            for path in tmp_path.glob("pid-*"):
+                path.unlink()
+            os.kill(int(victim), signal.SIGKILL)
+        code = launcher.wait(LIMIT)
+    finally:
+        launcher.kill()
+    said = (tmp_path / "log.txt").read_text()
+    assert code == 0, said[-3000:]
+    settings["trainer"] |= {"devices": 1, "strategy": "auto", "callbacks": []}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(settings))
+    one = processes.start(killing.command_line, argv, folder=tmp_path, log="one.txt")
+    one.join()
+    assert one.exitcode == 0 and numbers(said) == pytest.approx(numbers((tmp_path / "one.txt").read_text()), rel=1e-5)
+
+
+def numbers(said: str) -> dict[str, float]:
+    """The last table that Lightning has printed."""
+    found = {name: float(value) for name, value in re.findall(r"(test/\w+)\W+([\d.e-]+)", said)}
+    assert len(found) > 3
+    return found
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Network calls are those that the networks see; progress, estimates and records know them."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from experiments.records.files import read_record
 from lit_inpaint.calls import counted
 from lit_inpaint.diffusion.samplers import DDIM, DPS, RePaint
 from lit_inpaint.method import keyed_generators
+from lit_inpaint.methods import Telea
 from lit_inpaint.module import InpaintingModule
 from masks import CenterRectangle
 from tests.support.contract import ROWS, make
@@ -110,6 +112,20 @@ def test_calls_per_image_do_not_depend_on_the_batch(tmp_path: Path, monkeypatch:
     record = evaluate(Job("DDPM", "DDPM", Protocol("calls", data, ("l1_hole",)), tmp_path, batch_size=2))
     assert record.network_calls == RePaint(4, 2, 2).network_calls
     assert seen.total() == record.network_calls * (1 if side == 64 else 2)
+
+
+def test_another_sampler_completes_anew_and_the_record_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    method, _ = watched("DDPM", sampler=RePaint(4, 2, 2), diffusion_steps=50)
+    monkeypatch.setattr(source, "load_method", lambda *_: method)
+    data = SamplePhotos(mask=CenterRectangle(), image_size=64).evaluation_set("test")
+    data.samples = data.images = 1
+    job = Job("DDPM", "DDPM", Protocol("calls", data, ("l1_hole",)), tmp_path)
+    own, other = evaluate(job), evaluate(replace(job, sampler=("DDNM", "steps=3")))
+    assert (own.network_calls, other.network_calls) == (RePaint(4, 2, 2).network_calls, 3)
+    assert "sampled by DDNM(steps=3" in (other.note or "") and own.note is None
+    monkeypatch.setattr(source, "load_method", lambda *_: Telea())
+    refused = evaluate(replace(job, sampler=("DDNM",)))
+    assert "Telea does not sample" in (refused.not_applicable or "") and not refused.refused
 
 
 def test_a_probe_reaches_every_network_and_repeats_none_for_ever():

@@ -147,6 +147,9 @@ class SlowBatches(L.Callback):
         Path(f"pid-{trainer.global_rank}").write_text(str(os.getpid()))
         time.sleep(0.1)
 
+    def on_test_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        self.on_train_batch_start(trainer)
+
 
 class FailOnRankOne(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:

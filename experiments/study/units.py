@@ -1,0 +1,155 @@
+"""Finished units of a study, small enough to commit: the records of one method and seed under all masks.
+
+``units/LABEL-HASH.json`` in the study's folder; the hash is that of everything the unit was asked to do: its commands
+with the content of each YAML that they name, and the protocol. A study whose file says ``adopts: FOLDER`` takes a unit
+from there instead of training it again. What the records of a protocol share stands once, in ``PROTOCOL-HASH.json``.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from experiments.files.find import INSTALLED, find_yaml
+from experiments.files.read import read_json, read_yaml
+from experiments.files.write import write_text
+from experiments.records.files import text_of, write_record
+from experiments.records.record import Record, hash_of
+from experiments.study.plan import Step, Study
+from experiments.study.step import facts_of, file_of, is_running, record_of
+
+_RECORD = TypeAdapter(Record)
+_LONGEST = 200  # characters of a path
+
+
+class Unit(NamedTuple):
+    """One method and seed."""
+
+    label: str
+    hash: str
+    steps: list[Step]
+    family: tuple[str, int | None]  # the method that was trained for it, and the seed
+
+    @property
+    def file(self) -> str:
+        return f"{self.label}-{self.hash[:8]}.json"
+
+    @property
+    def cells(self) -> list[Step]:
+        return [step for step in self.steps if step.cell]
+
+
+def units(study: Study) -> Iterator[Unit]:
+    for name, method in study.file.methods.items():
+        for seed in study.seeds_of(method):
+            steps = list(study.jobs_of(name, method, seed))
+            needed = [study.steps[need] for step in steps[:1] for need in step.needs if method.of]
+            label = next(step.cell[0] for step in steps if step.cell)
+            yield Unit(label, _hash(study, [*needed, *steps]), steps, (method.of or name, seed))
+
+
+def _hash(study: Study, steps: list[Step]) -> str:
+    commands = [(step.kind, [word.replace(str(study.out), "OUT") for word in step.command]) for step in steps]
+    said = [[_content(word) if kind == "fit" else word for word in words] for kind, words in commands]
+    protocol = read_yaml(find_yaml(study.file.protocol, "protocols"))
+    asked = {key: _content(value) for key, value in protocol.items() if key not in ("about", "published")}
+    return hash_of({"commands": said, "protocol": asked})
+
+
+def _content(value: Any) -> Any:
+    """A word of a command, or a value of a YAML, with what the YAML has that it names."""
+    if isinstance(value, dict):
+        return {str(key): _content(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_content(one) for one in value]
+    flag, equals, given = str(value).rpartition("=")
+    if not isinstance(value, str) or len(given) > _LONGEST or not (equals or given.endswith(".yaml")):
+        return value
+    if not any((place / f"{given}{end}").is_file() for place in (Path(), INSTALLED) for end in ("", ".yaml")):
+        return value
+    path = find_yaml(given)
+    return [flag, path.name, _content(read_yaml(path))] if path.suffix == ".yaml" else value
+
+
+# ---- keep ------------------------------------------------------------------------------------------------------------
+
+
+def keep(study: Study) -> None:
+    """Write the units that are complete."""
+    folder = study.out / "units"
+    for unit in units(study):
+        if not all(facts_of(study, step, "json") for step in unit.steps) or (folder / unit.file).is_file():
+            continue
+        records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
+        if len(records) < len(unit.cells):
+            continue
+        for record in records:
+            shared = {"protocol": asdict(record.protocol), "hole_share": record.hole_share}
+            path = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
+            if record.hole_share or not path.is_file():
+                write_text(path, json.dumps(shared) + "\n")
+        content = {"hash": unit.hash, "label": unit.label, "records": [_packed(record) for record in records]}
+        write_text(folder / unit.file, json.dumps(content) + "\n")
+
+
+def _packed(record: Record) -> dict[str, Any]:
+    """Without what its protocol's file holds; values in the order of the images, as float32 where nothing is lost."""
+    content = json.loads(text_of(record))
+    content["protocol"] = f"{record.protocol.name}-{record.hash[:8]}"
+    del content["hole_share"]
+    for metric in content["metrics"].values():
+        values = list(metric["values"].values())
+        short = [None if v is None else float(str(np.float32(v))) for v in values]
+        same = all(v is None or float(np.float32(v)) == v for v in values)
+        metric["values"], metric["float32"] = (short if same else values), same
+    return content
+
+
+# ---- adopt -----------------------------------------------------------------------------------------------------------
+
+
+def adopt(study: Study) -> list[str]:
+    """Take the units that are there already as done; their labels. All that one training serves, or none of it."""
+    if study.file.adopts is None:
+        return []
+    source, every = Path(study.file.adopts), list(units(study))
+    there = {unit.label: unit for unit in every if (source / unit.file).is_file()}
+    lacking = {unit.family for unit in every if unit.label not in there}
+    taken = [unit for unit in there.values() if unit.family not in lacking]
+    for unit in taken:
+        if all(facts_of(study, step, "json") for step in unit.steps):
+            continue
+        if any(is_running(study, step) for step in unit.steps):
+            continue
+        _unpack(study, source, unit)
+    for unit in every:  # adopted with others that are no longer there: its training must run
+        for step in unit.steps:
+            if unit not in taken and (facts_of(study, step, "json") or {}).get("adopted"):
+                file_of(study, step, "json").unlink()
+    return [unit.label for unit in taken]
+
+
+def _unpack(study: Study, source: Path, unit: Unit) -> None:
+    content = read_json(source / unit.file)
+    if content["hash"] != unit.hash:
+        raise ValueError(f"{source / unit.file} is of the unit {content['hash'][:8]}; it was renamed. Delete it.")
+    for packed in content["records"]:
+        shared = read_json(source / f"{packed['protocol']}.json")
+        images, of_mask = list(shared["hole_share"]), packed["protocol"]
+        packed |= {
+            "protocol": shared["protocol"],
+            "hole_share": {} if packed["not_applicable"] else shared["hole_share"],
+        }
+        for metric in packed["metrics"].values():
+            exact = (lambda v: float(np.float32(v))) if metric.pop("float32") else float
+            values = [None if v is None else exact(v) for v in metric["values"]]
+            metric["values"] = dict(zip(images, values, strict=True)) if values else {}
+        record = _RECORD.validate_json(json.dumps(packed))
+        write_record(record, study.out / "benchmark" / "records" / of_mask / f"{unit.label}.json")
+    for step in unit.steps:
+        facts = {"command": step.command, "adopted": str(source / unit.file)}
+        write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")

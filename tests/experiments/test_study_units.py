@@ -1,0 +1,183 @@
+"""Units of a study: kept when complete, adopted by the hash of what they were asked; methods that share a training."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.evaluate import benchmark
+from experiments.evaluate.sampling import sampler_of
+from experiments.files.write import write_text
+from experiments.records.files import read_record, write_record
+from experiments.records.intervals import mean_interval
+from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
+from experiments.study import snakefile, step
+from experiments.study.file import read_file
+from experiments.study.plan import Study, read_study
+from experiments.study.units import adopt, keep, units
+from tests.support import studies
+
+IMAGES = 30
+SHARED: dict[str, Any] = studies.STUDY | {
+    "adopts": "kept",
+    "methods": {
+        "Telea": {"method": "Telea"},
+        "Partial": {"fit": "partial.yaml"},
+        "Other": {"of": "Partial", "benchmark": ["--weights=raw"]},
+    },
+}
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study]:
+    monkeypatch.chdir(tmp_path)
+
+    def study(out: str, **changes: Any) -> Study:
+        return read_study(studies.write(tmp_path, SHARED | changes), tmp_path / out)
+
+    return study
+
+
+def finish(study: Study) -> None:
+    """As if every job had run: float32 values of one metric, float64 of another, one image without a value."""
+    for number, one in enumerate(study.steps.values()):
+        write_text(step.file_of(study, one, "json"), json.dumps({"command": one.command}))
+        if not one.cell:
+            continue
+        label, mask = one.cell
+        definition = {"mask": mask}
+        facts = ProtocolFacts(f"tiny-{mask}", hash_of(definition), definition, data={"images": IMAGES})
+        values: dict[str, dict[str, float | None]] = {
+            "psnr": {f"v1/{i}": None if i == 3 else 20.5 + i + number for i in range(IMAGES)},
+            "mine": {f"v1/{i}": 1 / (i + 3) for i in range(IMAGES)},
+        }
+        record = Record(
+            facts, MethodFacts(name="X", label=label, weights="none", parameters={"generator": 5}, seed=0),
+            {name: result(name, of_images) for name, of_images in values.items()},
+            {f"v1/{i}": 0.25 + i / 7 for i in range(IMAGES)}, seconds_per_image=0.125, versions={"torch": "2"},
+        )  # fmt: skip
+        if (label, mask) == ("Telea", "small"):
+            record = Record(facts, record.method, not_applicable="the hole is too large", refused=True)
+        write_record(record, study.out / "benchmark/records" / f"tiny-{mask}-{facts.hash[:8]}" / f"{label}.json")
+
+
+def result(name: str, values: dict[str, float | None]) -> MetricResult:
+    defined = [value for value in values.values() if value is not None]
+    mean = sum(defined) / len(defined)
+    return MetricResult(f"{name}/1", values, mean, mean_interval(defined), len(defined), IMAGES - len(defined))
+
+
+def records(study: Study) -> dict[str, Record]:
+    found = study.out.glob("benchmark/records/*/*.json")
+    return {f"{path.parent.name}/{path.name}": replace(read_record(path)) for path in found}
+
+
+def done(study: Study) -> list[str]:
+    return [name for name, one in study.steps.items() if step.facts_of(study, one, "json")]
+
+
+def commit(study: Study, *labels: str) -> None:
+    keep(study)
+    for path in (study.out / "units").glob("*.json"):
+        if not labels or path.name.startswith((*labels, "tiny")):
+            write_text(Path("kept") / path.name, path.read_text())
+
+
+def test_a_study_adopts_what_another_has_finished_to_the_last_bit_and_trains_nothing(make: Callable[..., Study]):
+    first, second = make("first"), make("second")
+    finish(first)
+    assert adopt(second) == []
+    commit(first)
+    assert adopt(second) == ["Telea", "Partial-seed0", "Partial-seed1", "Other-seed0", "Other-seed1"]
+    assert done(second) == [*second.steps] and records(second) == records(first) and len(records(first)) == 10
+    assert sum(path.stat().st_size for path in Path("kept").iterdir()) < 20_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fit": ["--trainer.max_steps=99"]}, {"masks": ["center"]}, {"benchmark": ["--limit=2"]},
+        {"methods": {name: one | {"benchmark": ["--weights=ema"]} for name, one in SHARED["methods"].items()}},
+    ],
+)  # fmt: skip
+def test_a_unit_that_was_asked_something_else_is_not_adopted(change: dict[str, Any], make: Callable[..., Study]):
+    first = make("first")
+    finish(first), commit(first)
+    assert not [label for label in adopt(make("other", **change)) if label != "Telea" or "fit" not in change]
+
+
+@pytest.mark.parametrize("name", ["partial.yaml", "protocol.yaml"])
+def test_the_content_of_a_yaml_counts_and_its_words_do_not(name: str, make: Callable[..., Study]):
+    study = make("first")
+    before = {unit.label: unit.hash for unit in units(study)}
+    path = Path(name)
+    path.write_text(f"# a comment\n{path.read_text()}" + ("about: Words.\n" if name == "protocol.yaml" else ""))
+    assert {unit.label: unit.hash for unit in units(study)} == before
+    path.write_text(path.read_text().replace("width: 8", "width: 9").replace("limit: 3", "limit: 4"))
+    changed = {unit.label for unit in units(study) if unit.hash != before[unit.label]}
+    trained = {"Partial-seed0", "Partial-seed1", "Other-seed0", "Other-seed1"}
+    assert changed == (trained if name == "partial.yaml" else {*trained, "Telea"})
+
+
+def test_a_training_that_still_serves_another_method_is_not_adopted(make: Callable[..., Study]):
+    first, second = make("first"), make("second")
+    finish(first), commit(first)
+    assert len(adopt(second)) == 5
+    for path in Path("kept").glob("Other-seed1-*.json"):
+        path.unlink()
+    assert adopt(second) == ["Telea", "Partial-seed0", "Other-seed0"]
+    assert {name for name in second.steps if name not in done(second)} == {
+        name for name in second.steps if "seed1" in name
+    }
+
+
+def test_a_method_of_anothers_training_waits_for_it_and_adds_no_job(make: Callable[..., Study]):
+    study = make("first")
+    cell, trained = study.steps["benchmark-Other-seed1-small"], study.steps["fit-Partial-seed1"]
+    assert cell.needs == (trained.name,) and "--weights=raw" in cell.command
+    assert cell.command[-1] == f"Other-seed1={trained.makes}/checkpoints/last.ckpt"
+    assert len(study.steps) == 2 + 2 * (1 + 2 + 2)
+    assert snakefile.text(study).count("\nrule fit_") == 2
+
+
+def test_a_study_is_like_another_but_for_what_it_says(make: Callable[..., Study]):
+    whole = make("first")
+    Path("more.yaml").write_text("like: small.yaml\nseeds: [3]\nfit: [--trainer.max_steps=9]\n")
+    more = read_study(Path("more.yaml"), Path("more"))
+    assert more.file.methods == whole.file.methods and more.file.seeds == [3] and more.masks == whole.masks
+    assert read_file(Path("more.yaml")).fit == ["--trainer.max_steps=9"]
+
+
+def test_a_method_that_does_not_take_a_hole_is_a_cell_with_its_reason_and_a_broken_one_is_not(
+    make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    Path("broken.ckpt").write_bytes(b"nothing")
+    methods = {"Picky": {"method": "tests.support.studies.Picky"}, "Broken": {"method": "broken.ckpt"}}
+    study = make("first", methods=methods, adopts=None)
+    monkeypatch.setattr(step, "_run", lambda command, log, lock: log.touch() or benchmark.main([*command[1:]]))
+    codes = {name: step.run_step(study, one) for name, one in study.steps.items()}
+    assert codes == {name: int("Broken" in name) for name in study.steps} and len(codes) == 4
+    refused = {name: (step.facts_of(study, study.steps[name], "json") or {}).get("refused") for name in codes}
+    assert [reason for reason in refused.values() if reason] == [refused["benchmark-Picky-center"]]
+    assert "the hole is too large" in refused["benchmark-Picky-center"]
+    found = {path.rpartition("/")[2]: record for path, record in records(study).items() if "center" in path}
+    assert found["Picky.json"].refused and found["Picky.json"].not_applicable and not found["Broken.json"].refused
+    keep(study)
+    assert [path.name[:6] for path in (study.out / "units").glob("[A-Z]*")] == ["Picky-"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["RePant"], "no sampler 'RePant'. Did you mean 'RePaint'"),
+        (["Sampler"], "no sampler 'Sampler'"),
+        (["DDNM", "step=5"], "DDNM has no argument 'step'. Did you mean 'steps'"),
+        (["DDNM", "steps"], "'steps' is not an argument"),
+    ],
+)
+def test_a_sampler_that_there_is_not_is_named(words: list[str], said: str):
+    with pytest.raises(ValueError, match=said):
+        sampler_of(words)
