@@ -1,8 +1,8 @@
 """What the jobs of a study cost, by the first steps of each training and the first image of each method.
 
 Everything runs as in the study, on one core, in ``first_steps/`` of its folder and for the first seed only. What was
-measured is kept, and is measured again when the command changes. On a CPU, seconds are those of the core, which do not
-depend on what else the machine does; the completion of an image alone is a time of the clock.
+measured is kept, and is measured again when the command changes. On a CPU, seconds are those of the core, which hardly
+depend on what else the machine does.
 """
 
 import json
@@ -39,36 +39,37 @@ class Cost:
 
 def measure(study: Study) -> tuple[dict[str, Cost], dict[str, str]]:
     """The cost of every job by name, and why there is none of the others."""
-    costs: dict[str, Cost] = {}
+    measured: dict[str, dict[str, Any]] = {}  # by the job that was run for it; all masks of a method cost the same
     missing: dict[str, str] = {}
+    stands_for: dict[str, str] = {}
     for name, method in study.file.methods.items():
         first, *others = [list(study.jobs_of(name, method, seed)) for seed in study.seeds_of(method)]
-        measured: Cost | None = None  # of the first cell: all masks of a method cost the same
+        cell = next(step.name for step in first if step.cell)
         for place, step in enumerate(first):
-            if step.cell and measured:
-                costs[step.name] = measured
-            elif reason := next((missing[need] for need in step.needs if need in missing), None):
-                missing[step.name] = reason
-            else:
-                try:
-                    costs[step.name] = _cost(study, step)
-                    measured = costs[step.name] if step.cell else None
-                except ValueError as error:
-                    missing[step.name] = f"{step.name}: {error}"
-            for same in (other[place] for other in others):
-                if step.name in costs:
-                    costs[same.name] = costs[step.name]
-                else:
-                    missing[same.name] = missing[step.name]
-    return costs, missing
+            run = cell if step.cell else step.name
+            stands_for |= {same[place].name: run for same in (first, *others)}
+            if run in measured or run in missing:
+                continue
+            if reason := next((missing[need] for need in step.needs if need in missing), None):
+                missing[run] = reason
+                continue
+            try:
+                measured[run] = _measured(study, step) | ({"cell": images_of(study, step)} if step.cell else {})
+            except ValueError as error:
+                missing[run] = f"{step.name}: {error}"
+    start = min((facts["wall"] for facts in measured.values() if "cell" in facts), default=0.0)
+    costs = {name: _cost(study, measured[run], start) for name, run in stands_for.items() if run in measured}
+    return costs, {name: missing[run] for name, run in stands_for.items() if run in missing}
 
 
-def _cost(study: Study, step: Step) -> Cost:
-    facts = _measured(study, step)
-    if step.cell:
-        images = images_of(study, step)
-        return Cost(images, 0.0, facts["wall"] + images * (facts["seconds"] + _metrics(study)))
-    if step.kind != "fit":
+def _cost(study: Study, facts: dict[str, Any], start: float) -> Cost:
+    """``start``: seconds of the quickest benchmark of one image."""
+    if "cell" in facts:
+        images = facts["cell"]
+        # By the clock, which a busy machine slows; or of the core, which says little of an image that takes none.
+        of_image = facts["seconds"] if facts["clock"] else min(facts["seconds"], max(facts["wall"] - start, 0.0))
+        return Cost(images, 0.0, facts["wall"] + images * (of_image + _metrics(study)))
+    if "steps" not in facts:
         return Cost(seconds=facts["wall"])
     steps = facts["steps"]
     if facts["most_seconds"]:
@@ -100,7 +101,7 @@ def _measured(study: Study, step: Step) -> dict[str, Any]:
     elif step.cell:
         record = record_of(folder / "benchmark", step)
         assert record is not None
-        facts["seconds"] = record.seconds_per_image or 0.0
+        facts |= {"seconds": record.seconds_per_image or 0.0, "clock": record.device != "cpu"}
     write_text(out, json.dumps(facts, indent=1) + "\n")
     return facts
 

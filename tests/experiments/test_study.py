@@ -251,10 +251,12 @@ def measured(small: Any) -> None:
         if one.kind == "fit":
             facts |= {"steps": 1000, "images": 8, "flops": 5e9, "seconds": 3.6, "most_seconds": None}
         elif one.cell:
-            facts |= {"seconds": 12.0}
+            facts |= {"seconds": 12.0, "clock": True}
         path = small.out / "first_steps" / f"{one.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(facts))
+    free = {"of": {"metrics": studies.PROTOCOL["metrics"], "size": 64}, "seconds": 0.0}
+    (small.out / "first_steps/metrics.json").write_text(json.dumps(free))
 
 
 def test_the_dry_run_prints_graph_cost_and_what_is_done(
@@ -282,6 +284,18 @@ def test_a_training_with_a_time_limit_costs_no_more(small: Any):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"most_seconds": 360.0}))
     costs, missing = cost.measure(small)
     assert not missing and costs[fit.name] == cost.Cost(800, 5e11, 396.0) == costs["fit-Partial-seed1"]
+
+
+def test_an_image_costs_seconds_of_the_core_where_they_say_something_and_of_the_clock_elsewhere(small: Any):
+    measured(small)
+    seconds = {"Context": (36.0, 12.0, False), "Partial": (44.0, 12.0, False), "DSI": (44.0, 5.0, False)}
+    for name, (wall, clock, gpu) in seconds.items():
+        path = small.out / "first_steps" / f"benchmark-{name}-seed0-center.json"
+        facts = json.loads(path.read_text()) | {"wall": wall, "seconds": clock, "clock": gpu}
+        path.write_text(json.dumps(facts))
+    costs, _ = cost.measure(small)
+    cells = {name: costs[f"benchmark-{name}-seed1-small"].seconds for name in seconds}
+    assert cells == {"Context": 36.0, "Partial": 44.0 + 3 * 8.0, "DSI": 44.0 + 3 * 5.0}
 
 
 def test_what_cannot_be_measured_is_said_and_the_rest_counted(small: Any, monkeypatch: pytest.MonkeyPatch):
