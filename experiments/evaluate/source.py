@@ -91,7 +91,7 @@ class Network:
         self.module = load_method(self.method, self.weights, device)
         if self.sampler:
             if not isinstance(self.module, DenoisingModule):
-                raise ValueError(f"{type(self.module).__name__} does not sample; --sampler is for DDPM and Palette.")
+                raise ValueError(f"{type(self.module).__name__} does not sample; --sampler is for diffusion models.")
             self.module.sampler = sampler_of(self.sampler)
 
     @torch.no_grad()

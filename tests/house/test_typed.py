@@ -140,7 +140,7 @@ def test_yaml_of_the_pages_is_read_by_what_takes_it(folder: Path, monkeypatch: p
             if "parameters" in content:
                 assert read_sweep(Path("block.yaml")).budget(None) == content["run_cap"]
             elif "methods" in content:
-                assert len(read_study(Path("block.yaml")).steps) == 18
+                assert len(read_study(Path("block.yaml")).steps) == 23
             elif "data" in content:
                 parse(
                     Typed(

@@ -90,6 +90,13 @@ class Picky(Telea):
         return super().fill(erased, mask, **draws)
 
 
+class Unready(Telea):
+    """Cannot be loaded today."""
+
+    def __init__(self) -> None:
+        raise ValueError("its weights are elsewhere")
+
+
 def write(folder: Path, study: dict[str, Any] | None = None) -> Path:
     """The study's file, with what it names beside it."""
     folder.mkdir(parents=True, exist_ok=True)
