@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.evaluate.protocol import Protocol as Rules
+from experiments.evaluate.sampling import choose
 from experiments.records.record import MethodFacts
 from experiments.run import Run
 from experiments.run.journal import content_of
@@ -90,9 +91,7 @@ class Network:
     def open(self, device: torch.device) -> None:
         self.module = load_method(self.method, self.weights, device)
         if self.sampler:
-            if not isinstance(self.module, DenoisingModule):
-                raise ValueError(f"{type(self.module).__name__} does not sample; --sampler is for diffusion models.")
-            self.module.sampler = sampler_of(self.sampler)
+            choose(self.module, self.sampler)
 
     @torch.no_grad()
     def complete(self, batch: InpaintingBatch) -> Completion:
