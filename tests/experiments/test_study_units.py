@@ -154,16 +154,16 @@ def test_a_study_is_like_another_but_for_what_it_says(make: Callable[..., Study]
 def test_a_method_that_does_not_take_a_hole_is_a_cell_with_its_reason_and_a_broken_one_is_not(
     make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ):
-    methods = {name: {"method": f"tests.support.studies.{name}"} for name in ("Picky", "Unready")}
+    methods = {name: {"method": f"tests.support.studies.{name}"} for name in ("Picky", "Broken")}
     study = make("first", methods=methods, adopts=None)
     monkeypatch.setattr(step, "_run", lambda command, log, lock: log.touch() or benchmark.main([*command[1:]]))
     codes = {name: step.run_step(study, one) for name, one in study.steps.items()}
-    assert codes == {name: int("Unready" in name) for name in study.steps} and len(codes) == 4
+    assert codes == {name: int("Broken" in name) for name in study.steps} and len(codes) == 4
     refused = {name: (step.facts_of(study, study.steps[name], "json") or {}).get("refused") for name in codes}
     assert [reason for reason in refused.values() if reason] == [refused["benchmark-Picky-center"]]
     assert "the hole is too large" in refused["benchmark-Picky-center"]
     found = {path.rpartition("/")[2]: record for path, record in records(study).items() if "center" in path}
-    assert found["Picky.json"].refused and found["Picky.json"].not_applicable and not found["Unready.json"].refused
+    assert found["Picky.json"].refused and found["Picky.json"].not_applicable and not found["Broken.json"].refused
     keep(study)
     assert [path.name[:6] for path in (study.out / "units").glob("[A-Z]*")] == ["Picky-"]
 

@@ -90,11 +90,9 @@ class Picky(Telea):
         return super().fill(erased, mask, **draws)
 
 
-class Unready(Telea):
-    """Cannot be loaded today."""
-
-    def __init__(self) -> None:
-        raise ValueError("its weights are elsewhere")
+class Broken(Telea):
+    def fill(self, erased: Tensor, mask: Tensor, **draws: Any) -> Tensor:
+        raise RuntimeError("it is broken")
 
 
 def write(folder: Path, study: dict[str, Any] | None = None) -> Path:
