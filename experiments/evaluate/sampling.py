@@ -1,8 +1,7 @@
 """The sampler of a diffusion model, where the command line names another than the checkpoint's."""
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
-from inspect import isabstract
+from inspect import isabstract, isclass, signature
 from typing import TYPE_CHECKING
 
 from lit_inpaint.method import Method
@@ -34,11 +33,12 @@ def sampler_of(words: Sequence[str]) -> "Sampler":
     from lit_inpaint.diffusion import samplers
 
     name, *given = words
-    classes = {n: c for n in samplers.__all__ if isinstance(c := getattr(samplers, n), type) and is_dataclass(c)}
-    classes = {n: c for n, c in classes.items() if issubclass(c, samplers.Sampler) and not isabstract(c)}
+    found = [getattr(samplers, one) for one in samplers.__all__]
+    kinds = [cls for cls in found if isclass(cls) and issubclass(cls, samplers.Sampler) and not isabstract(cls)]
+    classes: dict[str, type[Sampler]] = {cls.__name__: cls for cls in kinds}
     if name not in classes:
         raise ValueError(f"there is no sampler '{name}'. {nearest(name, classes)}")
-    arguments, allowed = dict(map(key_value, given)), [one.name for one in fields(classes[name]) if one.init]
+    arguments, allowed = dict(map(key_value, given)), list(signature(classes[name]).parameters)
     for key in arguments:
         if key not in allowed:
             raise ValueError(f"{name} has no argument '{key}'. {nearest(key, allowed)}")

@@ -98,7 +98,7 @@ def keep(study: Study) -> None:
 
 def _packed(record: Record) -> dict[str, Any]:
     """Without what its protocol's file holds; values in the order of the images, as float32 where nothing is lost."""
-    content = json.loads(text_of(record))
+    content: dict[str, Any] = json.loads(text_of(record))
     content["protocol"] = f"{record.protocol.name}-{record.hash[:8]}"
     del content["hole_share"]
     for metric in content["metrics"].values():
