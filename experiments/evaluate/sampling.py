@@ -27,8 +27,8 @@ def choose(module: Method, words: Sequence[str]) -> None:
 
 def sampler_of(words: Sequence[str]) -> "Sampler":
     """
-    >>> sampler_of(["RePaint", "steps=50", "jump_length=5", "resamples=5"])
-    RePaint(steps=50, jump_length=5, resamples=5)
+    >>> sampler_of(["RePaint", "steps=50", "jump_length=5", "resamples=5"]).network_calls
+    230
     """
     from lit_inpaint.diffusion import samplers
 
