@@ -1,11 +1,14 @@
 """lit-inpaint: a dispatcher without heavy imports, so that help is instant."""
 
 import argparse
+import contextlib
 import dis
 import importlib.util
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 _HELP = """\
@@ -81,6 +84,7 @@ COMMANDS = {  # name: (module with main(argv), one line of help); the order is t
     },
 }
 
+_QUICK = {"doctor", "configs", "sweep"}  # to import; like those that train, sweep says itself what it loads later
 SAFE_PATH = "lit-inpaint"  # the value of PYTHONSAFEPATH that says who has set it; Python takes any
 
 
@@ -124,11 +128,11 @@ def main(argv: list[str] | None = None) -> None:
         from masks.nearest import nearest
 
         fail(f"there is no command '{command}'. {nearest(command, modules)}")
-    if sys.stderr.isatty() and "torch" not in sys.modules and command not in {"doctor", "configs"}:
-        print(f"lit-inpaint: loading {command} ...", file=sys.stderr, flush=True)  # torch takes seconds
+    training = modules[command] == "experiments.train.command"
     try:
-        module = importlib.import_module(modules[command])
-        code = module.main([command, *rest]) if module.__name__ == "experiments.train.command" else module.main(rest)
+        with contextlib.nullcontext() if training or command in _QUICK else loading(command):
+            module = importlib.import_module(modules[command])
+        code = module.main([command, *rest]) if training else module.main(rest)
     except KeyboardInterrupt:
         print("lit-inpaint: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -149,6 +153,29 @@ def _options(module: str, command: str) -> argparse.ArgumentParser | None:
     make = getattr(options, command.replace("-", "_"), lambda: None)
     parser: argparse.ArgumentParser | None = make()
     return parser
+
+
+@contextlib.contextmanager
+def loading(command: str, every: float = 2.0) -> Iterator[None]:
+    """In a terminal, say that imports are going on, with a dot every two seconds."""
+    if not sys.stderr.isatty() or "torch" in sys.modules:
+        yield
+        return
+    print(f"lit-inpaint: loading {command} ...", end="", file=sys.stderr, flush=True)
+    loaded = threading.Event()
+
+    def wait() -> None:
+        while not loaded.wait(every):
+            print(".", end="", file=sys.stderr, flush=True)
+
+    dots = threading.Thread(target=wait)
+    dots.start()
+    try:
+        yield
+    finally:
+        loaded.set()
+        dots.join()  # before anything forks
+        print(file=sys.stderr, flush=True)
 
 
 def _take_imports(argv: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> int:
     for finding in _findings():
         print(finding, flush=True)
         faults += finding.fault
-    print(f"{faults} of these need attention (!!)." if faults else "Nothing is wrong; -- is optional.")
+    need = "needs" if faults == 1 else "need"
+    print(f"{faults} of these {need} attention (!!)." if faults else "Nothing is wrong; -- is optional.")
     return 1 if faults else 0
 
 
@@ -93,7 +95,9 @@ def packages() -> Iterator[Finding]:
     try:
         declared = metadata.requires("lit-inpaint") or []
     except metadata.PackageNotFoundError:
-        yield Finding("packages", "a checkout that is not installed", "pip install -e . here", True)
+        yield Finding(
+            "packages", "a checkout that is not installed", shlex.join(["pip", "install", "-e", str(HOME)]), True
+        )
         return
     from packaging.requirements import Requirement
 

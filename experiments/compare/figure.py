@@ -104,18 +104,24 @@ def region(given: str | None, mask: Path | None, shape: tuple[int, ...]) -> Regi
     if given == "hole":
         if mask is None:
             raise ValueError("--zoom hole needs the masks beside the pictures; give X,Y,SIDE.")
-        rows, columns = np.nonzero(np.asarray(Image.open(mask).convert("L")) > 127)
-        side = min(max(8, min(height, width) // 4), height, width)
-        if not len(rows):
-            return (width - side) // 2, (height - side) // 2, side
-        left, top = int(columns.mean()) - side // 2, int(rows.mean()) - side // 2
-        return min(max(left, 0), width - side), min(max(top, 0), height - side), side
+        return _most(np.asarray(Image.open(mask).convert("L")) > 127)
     try:
         left, top, side = (int(number) for number in given.split(","))
     except ValueError:
         raise ValueError(f"--zoom is {given}; expected X,Y,SIDE in pixels, e.g. 96,64,48, or hole.") from None
     if not (0 <= left <= width - side and 0 <= top <= height - side and side > 0):
         raise ValueError(f"--zoom {given} leaves a picture of {width}x{height}.")
+    return left, top, side
+
+
+def _most(hole: np.ndarray) -> Region:
+    """The square with most of the hole; of several, the one nearest to its centre."""
+    side = min(max(8, min(hole.shape) // 4), *hole.shape)
+    below = np.pad(hole.cumsum(0).cumsum(1), ((1, 0), (1, 0)))  # pixels of the hole above and left of each place
+    inside = below[side:, side:] - below[:-side, side:] - below[side:, :-side] + below[:-side, :-side]
+    places = np.argwhere(inside == inside.max())  # top and left
+    centre = np.argwhere(hole if hole.any() else ~hole).mean(0) - (side - 1) / 2
+    top, left = places[((places - centre) ** 2).sum(1).argmin()].tolist()
     return left, top, side
 
 

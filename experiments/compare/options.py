@@ -52,7 +52,7 @@ def figure() -> Parser:
     )  # fmt: skip
     p.add_argument("--metric", help="the metric of best, median and worst (default: the table's first)")
     p.add_argument(
-        "--zoom", metavar="X,Y,SIDE", help="square of every picture to enlarge, in pixels; `hole`: its middle"
+        "--zoom", metavar="X,Y,SIDE", help="square of every picture to enlarge, in pixels; `hole`: that with most of it"
     )
     p.add_argument("--width", type=float, default=6.9, help="of the figure, in inches (default: two columns of a page)")
     p.add_argument("--overwrite", action="store_true")

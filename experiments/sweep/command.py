@@ -1,6 +1,7 @@
 """``lit-inpaint sweep``: arguments, workers and the page."""
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.cli import loading
 from experiments.files.find import find_yaml
 from experiments.sweep.space import Sweep, read_sweep
 from lit_inpaint.options import Parser
@@ -61,7 +63,8 @@ def main(argv: list[str]) -> int:
         )
     out = (arguments.out or Path("runs/sweeps") / sweep.name).absolute()
     try:
-        from experiments.sweep.ledger import Ledger
+        with contextlib.nullcontext() if arguments.work else loading("sweep"):
+            from experiments.sweep.ledger import Ledger
     except ImportError:
         raise ValueError("a sweep needs Optuna: pip install 'lit-inpaint[sweep]'.") from None
     out.mkdir(parents=True, exist_ok=True)
@@ -91,6 +94,8 @@ def _worker_command(sweep: Path, out: Path, budget: int, storage: str | None) ->
 
 def _run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Path) -> None:
     """Start the workers, report finished trials, and stop the workers when this process ends for any reason."""
+    from rich.console import Console
+
     from experiments.sweep.worker import GRACE, end_with_parent, exit_on, stop
 
     signal.signal(signal.SIGTERM, exit_on)
@@ -103,15 +108,18 @@ def _run_workers(ledger: "Ledger", command: Sequence[str], number: int, out: Pat
             workers.append(
                 subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=end_with_parent)
             )
-        while None in [worker.poll() for worker in workers]:  # polls each
-            time.sleep(1)
-            ended = [t for t in ledger.trials() if t.state.is_finished() and t.number not in told]
-            for trial in ended:
-                told.add(trial.number)
-                print(line(trial, ledger), flush=True)
-            if ended and time.monotonic() - written > _PAGE_EVERY:
-                written = time.monotonic()
-                report(ledger, out)
+        print(f"{number} at a time; their logs: {out}/trials/*/log.txt", flush=True)
+        with Console(stderr=True).status("training the first trials") as status:  # moves in a terminal only
+            while None in [worker.poll() for worker in workers]:  # polls each
+                time.sleep(1)
+                ended = [t for t in ledger.trials() if t.state.is_finished() and t.number not in told]
+                for trial in ended:
+                    told.add(trial.number)
+                    print(line(trial, ledger), flush=True)
+                    status.update(summary(ledger, ledger.sweep))
+                if ended and time.monotonic() - written > _PAGE_EVERY:
+                    written = time.monotonic()
+                    report(ledger, out)
     finally:
         for worker in workers:
             stop(worker, 2 * GRACE)  # it stops its trial first

@@ -2,6 +2,8 @@
 
 import sys
 
+from experiments.cli import loading
+
 DOES = {
     "fit": "Train a method. The run folder gets configuration, checkpoints, curves and pictures; a run that is\n"
     "stopped prints the command that resumes it.",
@@ -60,7 +62,8 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(help_text(argv[0]), end="")
         return 0
-    from experiments.train import cli
+    with loading(argv[0]):
+        from experiments.train import cli
 
     return cli.main(argv)
 

@@ -101,6 +101,29 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("holes", "expected"),
+    [
+        ([(10, 10, 6, 6), (60, 70, 30, 30)], (70, 60, 24)),  # (top, left, height, width): not between the two parts
+        ([(36, 36, 24, 24)], (36, 36, 24)),
+        ([(24, 24, 48, 48)], (36, 36, 24)),  # larger than the square: its centre
+        ([(0, 90, 4, 6)], (72, 0, 24)),
+        ([], (36, 36, 24)),
+    ],
+)
+def test_the_zoom_shows_most_of_the_hole(
+    holes: list[tuple[int, int, int, int]], expected: tuple[int, int, int], tmp_path: Path
+):
+    mask = np.zeros((96, 96), np.uint8)
+    for top, left, height, width in holes:
+        mask[top : top + height, left : left + width] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    left, top, side = figure.region("hole", tmp_path / "mask.png", (96, 96, 3))
+    inside = mask[top : top + side, left : left + side].sum()
+    assert inside == max(mask[i : i + 24, j : j + 24].sum() for i in range(73) for j in range(73))
+    assert (left, top, side) == expected
+
+
 def test_nothing_is_overwritten_unasked(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "figure.tex").write_text("mine")
     assert draw(measured, tmp_path / "figure.pdf", "--rows", "photo0") == 2

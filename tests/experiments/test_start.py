@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.cli import COMMANDS, main
+from experiments.cli import COMMANDS, loading, main
 from lit_inpaint import methods
 from tests.support.house import ROOT
 
@@ -56,6 +56,17 @@ def test_no_classic_needs_lightning():
     assert len(CLASSICS) == 6 and done.stdout.strip() == "[]", (CLASSICS, done.stdout, done.stderr[-1000:])
 
 
+def test_dots_follow_while_imports_last(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.delitem(sys.modules, "torch")
+    said = ""
+    with loading("fit", every=0.01):
+        while "fit ....." not in said:
+            said += capsys.readouterr().err
+    said += capsys.readouterr().err
+    assert re.fullmatch(r"lit-inpaint: loading fit \.{5,}\n", said)
+
+
 def test_a_fresh_process_knows_every_class_by_its_short_name():
     """Classes are imported when they are used: nothing else in this process has asked for one."""
     code = (
@@ -95,7 +106,8 @@ def test_a_wrong_or_missing_argument_is_one_line_about_it(words: str, said: str,
 @pytest.mark.parametrize("command", sorted({name for group in COMMANDS.values() for name in group} - QUICK))
 def test_a_command_says_so_before_it_imports_torch(command: str, tmp_path: Path):
     ours, theirs = pty.openpty()
-    words = [sys.executable, "-X", "importtime", "-m", "experiments", command, "missing"]
+    what = ["narrow_vs_wide", "--workers", "0"] if command == "sweep" else ["missing"]  # it reads its file before
+    words = [sys.executable, "-X", "importtime", "-m", "experiments", command, *what]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, cwd=tmp_path, env=env)
     os.close(theirs)
