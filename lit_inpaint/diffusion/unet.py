@@ -48,11 +48,11 @@ def attention(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
     return out.transpose(-1, -2).reshape(batch, width // 3, positions)
 
 
-class _GroupNorm32(nn.GroupNorm):
-    """Group normalisation with 32 groups, computed in fp32 whatever the precision of the run."""
+class _WideGroupNorm(nn.GroupNorm):
+    """Group normalisation computed in fp32 whatever the precision of the run."""
 
-    def __init__(self, channels: int, variant: UNetVariant) -> None:
-        super().__init__(32, channels, eps=1e-5 if variant == "guided-diffusion" else 1e-6)
+    def __init__(self, channels: int, groups: int, variant: UNetVariant) -> None:
+        super().__init__(groups, channels, eps=1e-5 if variant == "guided-diffusion" else 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -63,10 +63,10 @@ class _GroupNorm32(nn.GroupNorm):
 class _AttentionBlock(nn.Module):
     """Normalise, attend over all positions, project (zero at the start), add the input."""
 
-    def __init__(self, channels: int, heads: int, new_order: bool, variant: UNetVariant) -> None:
+    def __init__(self, channels: int, heads: int, new_order: bool, groups: int, variant: UNetVariant) -> None:
         super().__init__()
         self.heads, self.new_order = heads, new_order
-        self.norm = _GroupNorm32(channels, variant)
+        self.norm = _WideGroupNorm(channels, groups, variant)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
         zero(self.proj_out)
@@ -92,6 +92,7 @@ class ResBlock(nn.Module):
         out_channels: int,
         dropout: float,
         scale_shift: bool,
+        groups: int,
         variant: UNetVariant,
         resample: Literal["up", "down"] | None = None,
     ) -> None:
@@ -99,10 +100,10 @@ class ResBlock(nn.Module):
         self.scale_shift, self.resample = scale_shift, resample
         up = resample == "up"
         convolve = UpsampledConv2d(channels, out_channels) if up else nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.in_layers = nn.Sequential(_GroupNorm32(channels, variant), nn.SiLU(), convolve)
+        self.in_layers = nn.Sequential(_WideGroupNorm(channels, groups, variant), nn.SiLU(), convolve)
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, out_channels * (2 if scale_shift else 1)))
         self.out_layers = nn.Sequential(
-            _GroupNorm32(out_channels, variant),
+            _WideGroupNorm(out_channels, groups, variant),
             nn.SiLU(),
             nn.Dropout(dropout),
             zero(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
@@ -178,6 +179,7 @@ class UNet(nn.Module):
         attention_factors: Downsampling factors at which residual blocks are followed by attention.
         num_heads: Used where ``num_head_channels`` is None.
         num_heads_upsample: Heads in the decoder; None for ``num_heads``.
+        norm_groups: Groups of each normalisation: 32 as published, which at 32 channels erase the mean of every channel.
         use_checkpoint: Recompute activations in the backward pass: slower, far less memory.
         variant: "ho" differs in the time embedding, the epsilon of the normalisation and the padding of strided
             convolutions.
@@ -200,6 +202,7 @@ class UNet(nn.Module):
         use_new_attention_order: bool = False,
         num_classes: int | None = None,
         dropout: float = 0.0,
+        norm_groups: int = 32,
         use_checkpoint: bool = False,
         variant: UNetVariant = "guided-diffusion",
     ) -> None:
@@ -212,14 +215,14 @@ class UNet(nn.Module):
             self.label_emb = nn.Embedding(num_classes, width)
 
         def residual(channels: int, out: int, **resample: Any) -> ResBlock:
-            return ResBlock(channels, width, out, dropout, use_scale_shift_norm, variant, **resample)
+            return ResBlock(channels, width, out, dropout, use_scale_shift_norm, norm_groups, variant, **resample)
 
         def attend(channels: int, heads: int) -> _AttentionBlock:
             if num_head_channels is not None:
                 heads = channels // num_head_channels
             if heads == 0 or channels % heads:
                 raise ValueError(f"{channels} channels cannot be split into heads: {num_heads=}, {num_head_channels=}.")
-            return _AttentionBlock(channels, heads, use_new_attention_order, variant)
+            return _AttentionBlock(channels, heads, use_new_attention_order, norm_groups, variant)
 
         channels = int(channel_mult[0] * model_channels)
         self.input_blocks = nn.ModuleList([Block(nn.Conv2d(in_channels, channels, 3, padding=1))])
@@ -257,7 +260,9 @@ class UNet(nn.Module):
                 self.output_blocks.append(Block(*layers))
 
         self.out = nn.Sequential(
-            _GroupNorm32(channels, variant), nn.SiLU(), zero(nn.Conv2d(channels, out_channels, 3, padding=1))
+            _WideGroupNorm(channels, norm_groups, variant),
+            nn.SiLU(),
+            zero(nn.Conv2d(channels, out_channels, 3, padding=1)),
         )
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:

@@ -79,6 +79,7 @@ OTHERS: dict[tuple[str, str], list[Any]] = {
     ("DDPM", "validation_images"): [1],
     ("Palette", "channel_mult"): [(1, 2)],
     ("Palette", "num_head_channels"): [16],
+    ("Palette", "norm_groups"): [8],
     ("Palette", "validation_images"): [1],
     ("DeepFillV1", "variant"): ["daa233"],  # mmagic's want 72 px: tests/lit_inpaint/test_parity_gan_papers.py
     ("DeepFillV2", "variant"): ["nipponjo", "nipponjo_tf"],

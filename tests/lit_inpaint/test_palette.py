@@ -111,6 +111,11 @@ def test_weights_leave_in_the_programs_layout_and_come_back(tmp_path: Path):
         convert(colour, "janspiry")
 
 
+def test_a_network_that_the_program_cannot_build_is_not_exported():
+    with pytest.raises(ValueError, match="norm_groups is 8; the program normalises in 32"):
+        export(Palette(**NARROW, norm_groups=8))
+
+
 # ---- what the paper says ---------------------------------------------------------------------------------------------
 
 
@@ -141,6 +146,15 @@ def test_the_loss_counts_the_hole_alone_and_known_pixels_of_the_state_are_clean(
     level = 0.4**0.5 * IMAGE + 0.6**0.5 * NOISE
     torch.testing.assert_close(seen[0][:, 3:][~known], level[~known])
     assert loss.max() < 10
+
+
+def test_32_groups_at_32_channels_erase_the_means_of_channels_and_fewer_keep_them():
+    features = torch.randn(1, 32, 16, 16, generator=torch.Generator().manual_seed(0))
+    shifted = features + torch.arange(32.0).reshape(1, 32, 1, 1)
+    for groups, keeps in ((32, False), (8, True), (1, True)):
+        out = narrow(norm_groups=groups).float().denoiser.out
+        with torch.no_grad():
+            assert ((out(shifted) - out(features)).abs().max() > 0.1) == keeps
 
 
 def test_completions_do_not_depend_on_the_batch_and_know_nothing_of_the_hole():

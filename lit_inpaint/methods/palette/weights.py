@@ -62,7 +62,16 @@ def convert(state: Mapping[str, Tensor], format: str) -> Converted:
 
 
 def export(method: InpaintingModule) -> dict[str, Tensor]:
-    """What the program saves: the denoiser and the tables of the process of training, a flat state dict in fp32."""
+    """What the program saves: the denoiser and the tables of the process of training, a flat state dict in fp32.
+
+    Raises:
+        ValueError: The network is normalised in other groups than the program's.
+    """
+    if (groups := method.hparams["norm_groups"]) != 32:
+        raise ValueError(
+            f"norm_groups is {groups}; the program normalises in 32 groups, whatever its configuration says. Export a "
+            "network that was trained with 32."
+        )
     denoiser = method.get_submodule("denoiser").state_dict()
     named = {_PREFIX + name.replace(_OURS, _THEIRS, 1): value for name, value in denoiser.items()}
     process: Diffusion = method.training_process  # type: ignore[assignment]
