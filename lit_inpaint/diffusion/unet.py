@@ -179,7 +179,7 @@ class UNet(nn.Module):
         attention_factors: Downsampling factors at which residual blocks are followed by attention.
         num_heads: Used where ``num_head_channels`` is None.
         num_heads_upsample: Heads in the decoder; None for ``num_heads``.
-        norm_groups: Groups of each normalisation: 32 as published, which at 32 channels erase the mean of every channel.
+        norm_groups: Groups of each normalisation: 32 as published, which erase the mean of each of 32 channels.
         use_checkpoint: Recompute activations in the backward pass: slower, far less memory.
         variant: "ho" differs in the time embedding, the epsilon of the normalisation and the padding of strided
             convolutions.

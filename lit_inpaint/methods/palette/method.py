@@ -38,8 +38,8 @@ class Palette(DenoisingModule):
         attention_resolutions: Sides, in pixels, of the feature maps that attend beside the smallest; (32, 16, 8) in the
             paper. The program asks for a factor of 16, which its four levels never reach.
         num_heads: Used where ``num_head_channels`` is None.
-        norm_groups: Groups of each normalisation. At 32 channels, 32 of them erase the mean of every channel, and with it
-            the colour of the hole.
+        norm_groups: Groups of each normalisation. 32 of them erase the mean of each of 32 channels, and so the colour
+            of the hole.
         use_checkpoint: Recompute activations in the backward pass: slower, far less memory.
         variant: "janspiry" draws gamma from the intervals between the steps of training, but not from the first, above
             the first step; starts every convolution and linear layer from He et al.'s normal weights, also those that
