@@ -117,7 +117,7 @@ def test_torchrun_restarts_an_evaluation_whose_rank_is_killed(tmp_path: Path):
 
 def numbers(said: str) -> dict[str, float]:
     """The last table that Lightning has printed."""
-    found = {name: float(value) for name, value in re.findall(r"(test/\w+)\W+([\d.e-]+)", said)}
+    found = {name: float(value) for name, value in re.findall(r"│ +(test/\w+) +│ +(\S+) +│", said)}
     assert len(found) > 3
     return found
 
