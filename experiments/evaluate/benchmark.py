@@ -27,7 +27,7 @@ from masks.nearest import nearest
 # The protocol's hash covers the images and the masks; a job names its method and sampler; the rest changes no number.
 MAY_CHANGE = (
     "protocol", "images", "mask_folder", "masks", "limit", "methods", "weights", "batch_size",
-    "out", "device", "devices", "baseline", "outputs_are", "sampler",
+    "out", "device", "devices", "baseline", "outputs_are", "sampler", "no_pictures",
 )  # fmt: skip
 
 
@@ -53,7 +53,11 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
         sampler_of(a.sampler)  # refuses unknown ones
     settings = settings_of(a, MAY_CHANGE)
     return [
-        Job(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are, tuple(a.sampler))
+        Job(
+            *(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are),
+            sampler=tuple(a.sampler),
+            pictures_kept=not a.no_pictures,
+        )
         for protocol in protocols
         for method, label in methods.items()
     ]

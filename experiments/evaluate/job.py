@@ -10,6 +10,8 @@ from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Network, Source
 from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
 
+_FILES = 8  # images of 256x256; fewer larger ones
+
 
 @dataclass(frozen=True)
 class Job:
@@ -19,6 +21,7 @@ class Job:
         settings: All other parsed arguments that can change a result.
         made: What a folder of outputs holds.
         sampler: Name and arguments of the sampler to complete with, instead of the checkpoint's.
+        pictures_kept: Whether inputs, truths, masks and completions are written as pictures.
     """
 
     method: str
@@ -30,6 +33,15 @@ class Job:
     settings: dict[str, Any] = field(default_factory=dict)
     made: Made = "composited"
     sampler: tuple[str, ...] = ()
+    pictures_kept: bool = True
+
+    @property
+    def together(self) -> int:
+        """Images that are measured and journaled together. Files cost no time to repeat after a kill, so there are
+        more of them: a batch of eight takes LPIPS a sixth less time per image."""
+        if not self.method.startswith(PREFIX):
+            return self.batch_size
+        return max(self.batch_size, _FILES * 256**2 // max(self.protocol.images.size, 256) ** 2)
 
     @property
     def record_path(self) -> Path:
@@ -72,6 +84,8 @@ class Job:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        given = {"protocol": self.protocol.hash, "batch_size": self.batch_size, "settings": self.settings}
+        given = {"protocol": self.protocol.hash, "batch_size": self.together, "settings": self.settings}
         given |= {"sampler": list(self.sampler)} if self.sampler else {}
+        if not self.pictures_kept:  # asked for later, they are made
+            given["pictures_kept"] = False
         return given | self.source().identity() | {"left_out": sorted(self.left_out)}

@@ -7,8 +7,9 @@ from the journal, so an interrupted evaluation gives the same numbers as an unin
 import io
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from experiments.evaluate.place import ALONE, Place
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Completion, RefusedError, Source
 from experiments.evaluate.summarise import summarise, versions
-from experiments.files.write import below, key_of, write_bytes, write_png
+from experiments.files.write import below, key_of, quick_png, write_bytes
 from experiments.records.files import NewerFormatError, read_record, write_record
 from experiments.records.record import Record
 from experiments.run.journal import BusyError, Journal, Row
@@ -121,12 +122,13 @@ def _do(job: Job, source: Source, journal: Journal, indices: range, device: torc
     rows = _rows(indices, batch, completion)
     _measure(job, source, rows, samples, truth, batch.mask)
     _keep_all_features(job, samples[0], truth, indices)
-    _keep_pictures(job, rows, samples[0], truth, batch.mask)
+    if job.pictures_kept:
+        _keep_pictures(job, rows, samples[0], truth, batch.mask, completion.files)
     journal.append(rows)
 
 
 def _batches(job: Job, place: Place, share: int) -> Iterator[range]:
-    return place.batches(share, len(job.protocol.images), job.batch_size)
+    return place.batches(share, len(job.protocol.images), job.together)
 
 
 def _missing(job: Job, journal: Journal, place: Place, share: int) -> Iterator[range]:
@@ -177,13 +179,17 @@ def _measure(job: Job, source: Source, rows: list[Row], samples: Tensor, truth: 
             row["values"][name] = value if math.isfinite(value) else None
 
 
-def _keep_pictures(job: Job, rows: list[Row], completed: Tensor, truth: Tensor, mask: Tensor) -> None:
-    erased = erase(truth, mask)
-    for i, row in enumerate(rows):
-        for kind, picture in {"_truth": truth[i], "_input": erased[i], "_mask": mask[i] * 2 - 1}.items():
-            if not below(job.pictures(kind), name := f"{row['image']}.png").is_file():
-                save_png(picture, job.pictures(kind), name)
-        save_png(completed[i], job.pictures(job.label), f"{row['image']}.png")
+def _keep_pictures(
+    job: Job, rows: list[Row], completed: Tensor, truth: Tensor, mask: Tensor, files: Sequence[bytes | None]
+) -> None:
+    """A completion that came from a file with these pixels is copied."""
+    for i, (row, content) in enumerate(zip_longest(rows, files)):
+        name = f"{row['image']}.png"
+        for kind in ("_truth", "_input", "_mask"):
+            if not (path := below(job.pictures(kind), name)).is_file():
+                erased = {"_truth": truth[i], "_mask": mask[i] * 2 - 1}
+                write_bytes(path, _png(erased.get(kind, erase(truth[i], mask[i]))))
+        write_bytes(below(job.pictures(job.label), name), content or _png(completed[i]))
 
 
 @torch.no_grad()
@@ -209,7 +215,6 @@ def _save_array(array: np.ndarray, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
-def save_png(image: Tensor, folder: Path, name: str) -> None:
+def _png(image: Tensor) -> bytes:
     """(C, H, W) in [-1, 1], rounded to 8 bits."""
-    pixels = to_pixels(image)
-    write_png(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, folder, name, compress_level=1)
+    return quick_png(to_pixels(image))

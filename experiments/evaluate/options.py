@@ -104,4 +104,7 @@ def _add_running(p: argparse.ArgumentParser) -> None:
         "--devices", type=int, metavar="N", help="share the images among N processes, a GPU each if there are"
     )
     p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument(
+        "--no-pictures", action="store_true", help="write no pictures; pages then show tables, and no votes are possible"
+    )
     p.add_argument("--baseline", help="label of the method for paired differences")

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from datamodules.evaluation import to_image
 from datamodules.reading import Pixels
@@ -142,7 +143,7 @@ class Outputs:
         return {"outputs": hash_of(self.hashes), "made": self.made}
 
     def open(self, device: torch.device) -> None:
-        """Look at every file before anything is measured.
+        """Look at the names before anything is measured; files are looked at when they are read.
 
         Raises:
             ValueError: Counting and naming what is missing, extra or unusable.
@@ -152,39 +153,42 @@ class Outputs:
                 "this protocol measures raw outputs, and composited ones hide what the network does to known pixels. "
                 "Give raw outputs and --outputs-are raw."
             )
-        problems: dict[str, list[str]] = {}
-        if self.assignment.missing:
-            problems["missing"] = self.assignment.missing
-        if self.assignment.extra:
-            problems["extra, belonging to no image"] = self.assignment.extra
-        for index in range(len(self.rules.images)):
-            for name, problem in self._problems_of(index):
-                problems.setdefault(problem.kind, []).append(f"{name} ({problem.details})")
+        if self.assignment.missing or self.assignment.extra:
+            raise self._refusal()
         samples, asked = max(map(len, self.assignment.files.values()), default=0), self.rules.samples
-        if problems:
-            said = "; ".join(f"{len(found)} {kind}: {_listed(found)}" for kind, found in problems.items())
-            raise ValueError(f"{self.root}, {len(self.names)} outputs for {len(self.rules.images)} images: {said}.")
         if samples not in (1, asked):
             raise ValueError(
                 f"{self.root} holds {samples} completions per image, the protocol asks for {asked}. Give 1 or {asked}, "
                 f"or a protocol with samples: {samples}."
             )
 
-    def _problems_of(self, index: int) -> list[tuple[str, _UnusableError]]:
-        """What is wrong with the completions of one image."""
-        image, mask, key = self.rules.images[index]
-        truth, known, found = to_pixels(image), mask[0].numpy() == 0, []
-        for name in self.assignment.files[key_of(str(key))]:
-            try:
-                pixels = self._read(name, truth.shape[:2])
-                if self.made == "composited":
-                    _check_known(pixels, truth, known)
-            except _UnusableError as problem:
-                found.append((name, problem))
-        return found
+    def _refusal(self) -> ValueError:
+        """Whatever is wrong with the folder, after a look at every file."""
+        problems: dict[str, list[str]] = {}
+        if self.assignment.missing:
+            problems["missing"] = self.assignment.missing
+        if self.assignment.extra:
+            problems["extra, belonging to no image"] = self.assignment.extra
+        for index in range(len(self.rules.images)):
+            image, mask, key = self.rules.images[index]
+            for name in self.assignment.files[key_of(str(key))]:
+                try:
+                    self._completion(name, image, mask)
+                except _UnusableError as problem:
+                    problems.setdefault(problem.kind, []).append(f"{name} ({problem.details})")
+        said = "; ".join(f"{len(found)} {kind}: {_listed(found)}" for kind, found in problems.items())
+        return ValueError(f"{self.root}, {len(self.names)} outputs for {len(self.rules.images)} images: {said}.")
 
-    def _read(self, name: str, shape: tuple[int, ...]) -> Pixels:
-        """One completion, (H, W, 3) uint8, whose content is the one that was hashed."""
+    def _completion(self, name: str, image: Tensor, mask: Tensor) -> tuple[Tensor, bytes | None]:
+        """A completion of an image, both on the CPU, and its file if that holds no more than these pixels."""
+        pixels, file = self._read(name, image.shape[-2:])
+        completion = to_image(pixels)
+        if self.made == "composited" and bool(((completion != image) & (mask == 0)).any()):
+            _refuse_known(pixels, to_pixels(image), mask[0].numpy() == 0)
+        return completion, file
+
+    def _read(self, name: str, shape: tuple[int, ...]) -> tuple[Pixels, bytes | None]:
+        """One file, (H, W, 3) uint8, whose content is the one that was hashed; and that if it holds no more."""
         path = self.root / name
         with open_regular(path) as file:
             content = file.read()
@@ -201,33 +205,38 @@ class Outputs:
                     resized = ", resized" if size[0] * shape[0] == size[1] * shape[1] else ""
                     expected = f"{size[0]}x{size[1]}, not {shape[1]}x{shape[0]}{resized}"
                     raise _UnusableError("of another size", expected)
-                return np.asarray(image.convert("RGB"))
+                pixels = np.asarray(image.convert("RGB"))
+                return pixels, content if image.mode == "RGB" and not image.info else None
         except _UnusableError:
             raise
         except Exception as error:  # whatever a decoder raises for a damaged file
             raise _UnusableError("unreadable", " ".join(str(error).split())[:80]) from error
 
     def complete(self, batch: InpaintingBatch) -> Completion:
-        device, shape = batch.image.device, batch.image.shape[-2:]
-        files = [self.assignment.files[key_of(str(name))] for name in batch.name]
-        samples = torch.stack([torch.stack([to_image(self._read(n, shape)) for n in of]) for of in files], 1).to(device)
-        pasted = self.made == "raw" and self.rules.measured == "composite"
-        if pasted:
+        names = [self.assignment.files[key_of(str(name))] for name in batch.name]
+        given = zip(names, batch.image.cpu(), batch.mask.cpu(), strict=True)
+        try:
+            found = [[self._completion(name, image, mask) for name in of] for of, image, mask in given]
+        except _UnusableError:
+            raise self._refusal() from None
+        samples = torch.stack([torch.stack([completion for completion, _ in of]) for of in found], 1)
+        samples, adaptation, files = samples.to(batch.image.device), None, [of[0][1] for of in found]
+        if self.made == "raw" and self.rules.measured == "composite":
             samples = torch.stack([composite(sample, batch.image, batch.mask) for sample in samples])
-        return Completion(samples, None, None, None, [_PASTED if pasted else None] * len(files))
+            adaptation, files = _PASTED, []
+        return Completion(samples, None, None, None, [adaptation] * len(names), files)
 
     def described(self) -> MethodFacts:
         return MethodFacts(name="outputs", label=self.label, weights="none", parameters=None, outputs=self.hashes)
 
 
-def _check_known(pixels: Pixels, truth: Pixels, known: np.ndarray) -> None:
+def _refuse_known(pixels: Pixels, truth: Pixels, known: np.ndarray) -> None:
     difference = np.abs(pixels.astype(np.int16) - truth).max(-1)[known]
     changed = int((difference > 0).sum())
-    if changed:
-        said = f"{changed} of {known.sum()} known pixels, by up to {difference.max()} of 255"
-        if changed > known.sum() / 2:
-            said += "; resized, JPEG-compressed on the way, or raw: --outputs-are raw"
-        raise _UnusableError("with changed known pixels", said)
+    said = f"{changed} of {known.sum()} known pixels, by up to {difference.max()} of 255"
+    if changed > known.sum() / 2:
+        said += "; resized, JPEG-compressed on the way, or raw: --outputs-are raw"
+    raise _UnusableError("with changed known pixels", said)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ def _score(a: argparse.Namespace) -> int:
     given = [f"{label}{equals}{PREFIX}{folder}" for label, equals, folder in map(_split, a.outputs)]
     labels, out = label_sources(given, "raw"), a.out or a.kit / "scores"
     jobs = [
-        Job(method, label, kit, out, batch_size=a.batch_size, made=a.outputs_are)
+        Job(method, label, kit, out, batch_size=a.batch_size, made=a.outputs_are, pictures_kept=not a.no_pictures)
         for kit in load_kits(a.kit)
         for method, label in labels.items()
     ]

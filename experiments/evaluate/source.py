@@ -1,6 +1,7 @@
 """Where completions come from: the one thing in which a network run here differs from images made elsewhere."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class Completion:
         memory: Peak in bytes; None where it is not known.
         network_calls: Per image; None where it is not known.
         adaptations: What was done to each image that the network cannot take as it is.
+        files: Content of a PNG with exactly the pixels of each first sample; None where there is no such file.
     """
 
     samples: Tensor
@@ -42,6 +44,7 @@ class Completion:
     memory: int | None
     network_calls: int | None
     adaptations: list[str | None]
+    files: Sequence[bytes | None] = ()
 
 
 class RefusedError(ValueError):

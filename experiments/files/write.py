@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -36,6 +37,18 @@ def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, 
     Image.fromarray(pixels).save(content, format="PNG", **options)
     write_bytes(path, content.getvalue(), flush)
     return path
+
+
+def quick_png(pixels: np.ndarray) -> bytes:
+    """A PNG of (H, W), (H, W, 1) or (H, W, 3) uint8: as small as Pillow's fastest, in half its time.
+
+    >>> Image.open(io.BytesIO(quick_png(np.full((1, 2, 3), (7, 8, 9), np.uint8)))).getpixel((1, 0))
+    (7, 8, 9)
+    """
+    grey = pixels.ndim == 2 or pixels.shape[2] == 1
+    encoded, content = cv2.imencode(".png", pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    assert encoded, pixels.shape
+    return content.tobytes()
 
 
 def below(folder: Path, name: str) -> Path:

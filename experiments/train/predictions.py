@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from datamodules import InpaintingDataModule
-from experiments.files.write import below, key_of, refuse_equal_keys, write_png, write_text
+from experiments.files.write import below, key_of, quick_png, refuse_equal_keys, write_bytes, write_text
 from masks.convention import InpaintingBatch, to_pixels
 
 _BEGUN = ".begun.json"  # lies in a folder until all its pictures are written
@@ -65,7 +65,7 @@ class WritePredictions(BasePredictionWriter):
         for image, name in zip(prediction, batch.name, strict=True):
             if (path := below(self.folder, f"{key_of(name)}.png")).exists() and not self._again:
                 raise ValueError(f"two images of the data set would be written to {path}; rename one of them.")
-            write_png(to_pixels(image), self.folder, f"{key_of(name)}.png", compress_level=1)
+            write_bytes(path, quick_png(to_pixels(image)))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier()

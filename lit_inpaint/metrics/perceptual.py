@@ -48,7 +48,7 @@ class _PerceptualNetwork(nn.Module):
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
-        self._kept: OrderedDict[bytes, list[Tensor]] = OrderedDict()
+        self._kept: OrderedDict[tuple[torch.Size, bytes], list[Tensor]] = OrderedDict()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] to five tensors (B, C, h, w)."""
@@ -71,18 +71,17 @@ class _PerceptualNetwork(nn.Module):
         return total
 
     def remembered(self, image: Tensor) -> list[Tensor]:
-        """:meth:`forward`, computed once for every image (by its content) while there is room to keep it."""
-        keys = [hashlib.sha256(x.float().cpu().numpy().tobytes()).digest() for x in image]
-        new = [index for index, key in enumerate(keys) if key not in self._kept]
-        found = {key: self._kept[key] for key in keys if key in self._kept}
-        if new:
-            features = self(image[new])
-            for position, index in enumerate(new):
-                found[keys[index]] = self._kept[keys[index]] = [f[position : position + 1].clone() for f in features]
-        size = sum(f.nbytes for one in self._kept.values() for f in one)
-        while size > _KEPT_BYTES:
-            size -= sum(f.nbytes for f in self._kept.popitem(last=False)[1])
-        return [torch.cat(layer) for layer in zip(*(found[key] for key in keys), strict=True)]
+        """:meth:`forward`, computed once for every batch (by its content) while there is room to keep it.
+
+        A batch, not an image: the bits of a convolution may depend on what stands beside an image.
+        """
+        key = image.shape, hashlib.sha256(image.float().contiguous().cpu().numpy()).digest()
+        if (found := self._kept.get(key)) is None:
+            found = self._kept[key] = self(image)
+            size = sum(f.nbytes for one in self._kept.values() for f in one)
+            while size > _KEPT_BYTES:
+                size -= sum(f.nbytes for f in self._kept.popitem(last=False)[1])
+        return found
 
 
 @cache

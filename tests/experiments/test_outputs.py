@@ -144,6 +144,48 @@ def test_raw_outputs_are_composited_here_and_the_record_says_so(made: Path, outp
     assert found["Raw"].adaptation == "raw outputs, known pixels pasted back here (8 of 8 images)"
 
 
+def test_a_file_that_holds_the_measured_pixels_and_no_more_is_copied(made: Path, outputs: Path, tmp_path: Path):
+    grey = np.array(Image.open(made / "kit" / "images" / "photo0.png").convert("L"))
+    others = Path(shutil.copytree(outputs, tmp_path / "others"))
+    Image.fromarray(grey).save(others / "photo0.png")
+    Image.open(outputs / "photo1.png").save(others / "photo1.png", dpi=(72, 72))
+    arguments = [made / "kit", "--out", tmp_path / "out"]
+    assert protocol("score", *arguments, "--outputs", f"Telea={outputs}") == 0
+    assert protocol("score", *arguments, "--outputs", f"Raw={others}", "--outputs-are", "raw") == 0
+    (images,) = (tmp_path / "out" / "images").iterdir()
+    for path in sorted(outputs.iterdir()):
+        assert (images / "Telea" / path.name).read_bytes() == path.read_bytes()
+        if path.name != "photo0.png":
+            assert np.array_equal(np.array(Image.open(images / "Raw" / path.name)), np.array(Image.open(path)))
+    hole = cv2.imread(str(made / "kit" / "masks" / "photo0.png"), 0)[..., None] > 0
+    truth = np.array(Image.open(made / "kit" / "images" / "photo0.png"))
+    expected = np.where(hole, grey[..., None], truth)
+    assert np.array_equal(np.array(Image.open(images / "Raw" / "photo0.png")), expected)
+    Image.open(outputs / "photo2.png").save(outputs / "photo2.png", dpi=(72, 72))
+    assert protocol("score", *arguments, "--outputs", f"Telea={outputs}") == 0
+    written = Image.open(images / "Telea" / "photo2.png")
+    assert not written.info and np.array_equal(np.array(written), np.array(Image.open(outputs / "photo2.png")))
+
+
+def test_without_pictures_the_record_is_the_same_and_they_are_made_when_they_are_asked_for(
+    made: Path, photos: Path, tmp_path: Path
+):
+    folder = f"Outside=outputs:{made / 'telea'}"
+    arguments = [made / "try.yaml", "--images", photos, "--methods", "Telea", folder]
+    assert run(*arguments, "--out", tmp_path / "with") == 0
+    assert run(*arguments, "--out", tmp_path / "without", "--no-pictures") == 0
+    assert not (tmp_path / "without" / "images").exists()
+    own, theirs = ({key: values(r) for key, r in records(tmp_path / name).items()} for name in ("without", "with"))
+    assert own == theirs and len(own) == 2
+    assert compare([str(tmp_path / "without"), "--out", str(tmp_path / "page.html")]) == 0
+    assert run(*arguments, "--out", tmp_path / "without") == 0
+    first, second = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name / "images").rglob("*.png")}
+        for name in ("with", "without")
+    )
+    assert first == second and len(first) == 5 * 8
+
+
 def test_a_protocol_that_measures_raw_outputs_takes_them_as_they_are(photos: Path, outputs: Path, tmp_path: Path):
     path = write_protocol(tmp_path, measured="raw", metrics=["psnr"])
     arguments = [path, "--images", photos, "--methods", f"X=outputs:{outputs}"]

@@ -247,7 +247,21 @@ def test_features_of_the_truth_are_computed_once_for_all_methods(weights_dir: Pa
     metrics.lpips_alex(noisy(target, 2), target)
     assert seen == [3, 3, 3]
     torch.testing.assert_close(metrics.lpips_alex(noisy(target, 1)[1:2], target[1:2]), first[1:2])
-    assert seen == [3, 3, 3, 1]
+    assert seen == [3, 3, 3, 1, 1], "the bits of a convolution may depend on what stands beside an image"
+
+
+def test_features_of_the_truth_are_kept_up_to_a_limit(weights_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    perceptual._network.cache_clear()
+    network = perceptual._network("alexnet", torch.device("cpu"))
+    targets = torch.rand(3, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected = [metrics.lpips_alex(noisy(target, 1), target) for target in targets]
+    size = sum(layer.nbytes for layer in next(iter(network._kept.values())))
+    assert len(network._kept) == 3
+    for limit, left in ((2 * size, 2), (size - 1, 0)):
+        monkeypatch.setattr(perceptual, "_KEPT_BYTES", limit)
+        network._kept.clear()
+        assert [metrics.lpips_alex(noisy(target, 1), target) for target in targets] == expected
+        assert len(network._kept) == left
 
 
 def test_upsampled_lpips_is_lpips_of_the_upsampled_images(weights_dir: Path):
