@@ -3,7 +3,8 @@
 python -m benchmarks.evaluation FOLDER [--public DIR]
 
 CPU and wall seconds of one thread beyond the imports, in alternation. FOLDER holds photographs; Telea, NavierStokes and
-Harmonic complete them first. LaMa's evaluator is run with AlexNet and the weights that the others have.
+Harmonic complete them first. LaMa's evaluator is run with AlexNet and the weights that the others have. At the end the
+peak memory of the process with 500 and with 2,000 drawn faces.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from lit_inpaint.backbones import backbone, features_state
 from lit_inpaint.load import load_method
 from lit_inpaint.memory import peak_bytes, reset_peak
 from lit_inpaint.metrics import metric
-from masks.convention import to_pixels
+from masks.convention import erase, to_pixels
 
 METHODS = ("Telea", "NavierStokes", "Harmonic")
 MASK = {"class_path": "masks.CenterRectangle"}
@@ -55,7 +56,7 @@ def prepare(photographs: Path, folder: Path, images: int) -> None:
     (rules,) = _protocols(folder, photographs, ["psnr"], images)
     for index in range(images):
         image, mask, name = rules.images[index]
-        file = f"{key_of(str(name))}.png"
+        file = f"{key_of(str(name)).replace('/', '-')}.png"
         write_png(to_pixels(image), folder / "truth", file)
         write_png((mask[0].numpy() * 255).astype(np.uint8), folder / "holes", file.replace(".png", "_mask.png"))
         os.symlink(folder / "truth" / file, folder / "holes" / file)
@@ -71,14 +72,14 @@ def _protocols(folder: Path, photographs: Path, metrics: list[str], images: int 
     return load_protocols(path, photographs, limit=images)
 
 
-def ours(folder: Path, metrics: list[str], methods: tuple[str, ...]) -> Values:
+def ours(folder: Path, metrics: list[str], methods: tuple[str, ...], *flags: str) -> Values:
     """`benchmark` in a folder of its own, whose records and pictures it writes; values of the first method."""
     _protocols(folder, folder / "truth", metrics)
     with tempfile.TemporaryDirectory(dir=folder) as out, contextlib.redirect_stdout(io.StringIO()):
         given = [f"{method}=outputs:{folder / method}" for method in methods]
         path = folder / f"{'_'.join(metrics)}.yaml"
         words = [str(path), "--images", str(folder / "truth"), "--methods", *given, "--out", out, "--device", "cpu"]
-        assert benchmark.main(words) == 0
+        assert benchmark.main([*words, *flags]) == 0
         (record,) = (read_record(path) for path in Path(out).glob(f"records/*/{methods[0]}.json"))
     return {name: result.mean for name, result in record.metrics.items() if result.mean is not None}
 
@@ -149,6 +150,21 @@ def fidelity(folder: Path) -> Values:
     return {"fid": float(found["frechet_inception_distance"])}
 
 
+def memory(folder: Path, metrics: list[str], counts: tuple[int, ...] = (500, 2000)) -> None:
+    """Peak memory of `benchmark` with few and with many images, grey in the holes of drawn faces."""
+    path = folder / "faces.yaml"
+    data = {"class_path": "DrawnFaces", "init_args": {"test": max(counts)}}
+    path.write_text(yaml.safe_dump({"name": "faces", "size": 256, "mask": MASK, "metrics": metrics, "data": data}))
+    (rules,) = load_protocols(path)
+    for count in counts:
+        for index in range(count):
+            image, mask, _ = rules.images[index]
+            write_png(to_pixels(image), folder / f"faces{count}" / "truth", f"{index}.png")
+            write_png(to_pixels(erase(image, mask)), folder / f"faces{count}" / METHODS[0], f"{index}.png")
+        cpu, wall, peak, _ = timed(partial(ours, folder / f"faces{count}", metrics, METHODS[:1]))
+        print(f"{count} faces: {cpu:.1f} CPU s, {wall:.1f} wall s, peak {peak:.0f} MiB", flush=True)
+
+
 def timed(run: Callable[[], Values]) -> tuple[float, float, float, Values]:
     """CPU seconds, wall seconds, peak MiB of the process, values."""
     device = torch.device("cpu")
@@ -193,6 +209,7 @@ def main() -> None:
             title = f"lpips + scikit-image, {len(methods)} method{'s' * (len(methods) > 1)}"
             theirs, own = partial(plain_loop, folder, network, methods), partial(ours, folder, cheap, methods)
             compare(title, theirs, own, a.turns)
+            compare(f"{title}, no pictures", theirs, partial(own, "--no-pictures"), a.turns)
         if a.public:
             compare("LaMa's evaluator", lama(a.public, folder), lambda: ours(folder, cheap[1:], METHODS[:1]), a.turns)
         metric("fid").least = 2  # for the ratio, the number of images does not matter
@@ -200,6 +217,7 @@ def main() -> None:
         classifier = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
         torch.save({**classifier, **features}, folder / "inception.pth")
         compare("torch-fidelity", lambda: fidelity(folder), lambda: ours(folder, ["fid"], METHODS[:1]), a.turns)
+        memory(folder, cheap)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,8 @@ def _add_running(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--batch-size", type=int, default=1)
     p.add_argument(
-        "--no-pictures", action="store_true", help="write no pictures; pages then show tables, and no votes are possible"
+        "--no-pictures",
+        action="store_true",
+        help="write no pictures: pages then show tables only",
     )
     p.add_argument("--baseline", help="label of the method for paired differences")
