@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ class _Backbone(NamedTuple):
     sha256: str  # of that file, or its first digits where no more are published
     hub_file: str | None = None  # in the cache of torch hub; its name ends with the first digits of its sha256
     get: str = ""  # how a user gets it
+    repository: str = ""  # of the Hub, whose library reads it: ``file`` is then a folder, which nothing verifies
 
 
 BACKBONES = {
@@ -49,6 +51,12 @@ BACKBONES = {
         'python -c "from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as F; '
         "F('fid', ['2048'])\"",
     ),
+    "dinov2_large": _Backbone(
+        "dinov2-large",
+        "",
+        get="python -c \"import transformers; transformers.Dinov2Model.from_pretrained('facebook/dinov2-large')\"",
+        repository="facebook/dinov2-large",
+    ),
     "migan_places2_512": _Backbone(
         "migan_places2_512.pth", "c83b5d0d7d7c4679c8d28953d12e68ca45aee0a7adeb0e859615f3a33fed5915"
     ),
@@ -70,6 +78,8 @@ def sha256(path: Path) -> str:
 def backbone(name: str) -> Path:
     """The verified file of a backbone: in the folder LIT_INPAINT_WEIGHTS, else in the cache of torch hub.
 
+    A backbone that comes as a repository of the Hub is a folder, in LIT_INPAINT_WEIGHTS or in the cache of the Hub.
+
     Raises:
         BackboneMissingError: It is in neither; the message says how to get it.
         ValueError: The name is unknown, or the file is not the expected one.
@@ -77,6 +87,8 @@ def backbone(name: str) -> Path:
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}.")
     wanted, folder = BACKBONES[name], os.environ.get("LIT_INPAINT_WEIGHTS")
+    if wanted.repository and (path := _repository(wanted, folder)):
+        return path
     if folder and (path := Path(folder) / wanted.file).is_file():
         found = sha256(path)
         if not found.startswith(wanted.sha256):
@@ -92,6 +104,24 @@ def backbone(name: str) -> Path:
         f"backbone {name} is not on this machine: put {wanted.file} into the folder that LIT_INPAINT_WEIGHTS names "
         f"({folder or 'not set'}){hub}"
     )
+
+
+def _repository(wanted: _Backbone, folder: str | None) -> Path | None:
+    """Where the configuration and the weights of a repository are together."""
+    if folder and _whole(path := Path(folder) / wanted.file):
+        return path
+    with suppress(ModuleNotFoundError):
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(wanted.repository, "config.json")
+        if isinstance(found, str) and _whole(Path(found).parent):
+            return Path(found).parent
+    return None
+
+
+def _whole(folder: Path) -> bool:
+    """An interrupted download has one of the two."""
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
 
 def features_state(name: str) -> dict[str, Tensor]:

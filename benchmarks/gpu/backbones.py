@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 
 
 def items(part: str, device: str) -> list[str]:
-    return list(BACKBONES)
+    return [name for name, known in BACKBONES.items() if not known.repository]
 
 
 def outputs(name: str, device: str) -> torch.Tensor:

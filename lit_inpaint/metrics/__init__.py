@@ -8,6 +8,7 @@ from typing import cast
 from lit_inpaint import plugins
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined
+from lit_inpaint.metrics.dino import fd_dinov2
 from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, refusal, u_ids
 from lit_inpaint.metrics.kernel import kid, kid_paired
 from lit_inpaint.metrics.mean import ImageMean
@@ -36,6 +37,7 @@ __all__ = [
     "defined",
     "definition",
     "diversity_lpips",
+    "fd_dinov2",
     "fid",
     "headline",
     "higher_is_better",
@@ -81,8 +83,8 @@ def metric(name: str) -> Metric:
 
     One of one's own is named ``package.module.name``, which is imported; it is a function that :func:`defined` defines.
 
-    fid, kid, kid_paired, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n completions
-    (n, B, 3, H, W).
+    fid, fd_dinov2, kid, kid_paired, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n
+    completions (n, B, 3, H, W).
 
     The function raises a ValueError for integers, other ranges, NaN and shapes that do not fit. Images in [0, 1] cannot
     be told from bright ones in [-1, 1]: they give a number (6 dB more of PSNR), so scale them first, ``2 * x - 1``.

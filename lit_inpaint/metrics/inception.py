@@ -178,7 +178,8 @@ def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
     check_pair(prediction, target)
     if reason := refusal(metric, len(target)):
         raise ValueError(reason + ".")
-    fake, real = (inception_features(x).double().cpu().numpy() for x in (prediction, target))
+    assert metric.features is not None, "defined() gives every metric of a set its features"
+    fake, real = (metric.features.extract(x).double().cpu().numpy() for x in (prediction, target))
     return torch.tensor(from_features([metric], fake, real)[metric.__name__])
 
 

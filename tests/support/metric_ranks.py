@@ -26,7 +26,7 @@ def numbers_of_rank(rank: int, world: int, names: tuple[str, ...], images: int) 
     mask[3] = 0  # an empty hole, and an image without error
     prediction[5] = target[5]
     means = {name: ImageMean(name) for name in names}
-    of_a_set = ("fid", "kid", "kid_paired", "p_ids", "u_ids")
+    of_a_set = ("fd_dinov2", "fid", "kid", "kid_paired", "p_ids", "u_ids")
     for name in of_a_set:
         metric(name).least = min(metric(name).least, 2)
     features = InceptionMetrics(of_a_set, toy_features)
