@@ -87,8 +87,8 @@ def backbone(name: str) -> Path:
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}; allowed: {', '.join(BACKBONES)}.")
     wanted, folder = BACKBONES[name], os.environ.get("LIT_INPAINT_WEIGHTS")
-    if wanted.repository and (path := _repository(wanted, folder)):
-        return path
+    if wanted.repository and (whole := _repository(wanted, folder)):
+        return whole
     if folder and (path := Path(folder) / wanted.file).is_file():
         found = sha256(path)
         if not found.startswith(wanted.sha256):

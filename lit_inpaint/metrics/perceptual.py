@@ -75,7 +75,7 @@ class _PerceptualNetwork(nn.Module):
 
         A batch, not an image: the bits of a convolution may depend on what stands beside an image.
         """
-        key = image.shape, hashlib.sha256(image.float().contiguous().cpu().numpy()).digest()
+        key = image.shape, hashlib.sha256(image.float().contiguous().cpu().numpy().data).digest()
         if (found := self._kept.get(key)) is None:
             found = self._kept[key] = self(image)
             size = sum(f.nbytes for one in self._kept.values() for f in one)
