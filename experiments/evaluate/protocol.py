@@ -146,7 +146,7 @@ def load_protocols(
         ValueError: Unknown keys or metrics, missing data, nothing to measure on.
     """
     path = find_yaml(str(name), "protocols")
-    with said_by(path):
+    with said_by(path, images, mask_folder):
         config = read_yaml(path)
         for key in set(config) - _KEYS:
             raise ValueError(f"{path} has the unknown key '{key}'. {nearest(key, _KEYS)}")

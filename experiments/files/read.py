@@ -14,8 +14,9 @@ Plain = dict[str, Any]  # a mapping as JSON and YAML hold it
 
 
 @contextmanager
-def said_by(path: Path) -> Iterator[None]:
-    """Add the file's name to errors about its content, including values of the wrong type.
+def said_by(path: Path, *given: Path | None) -> Iterator[None]:
+    """Add the file's name to errors about its content, including values of the wrong type, but not to those about
+    ``given``, paths that the file does not hold.
 
     Use it only around code that interprets the file.
     """
@@ -24,7 +25,7 @@ def said_by(path: Path) -> Iterator[None]:
     except OSError:
         raise
     except ValueError as error:
-        if path.name in str(error):
+        if any(name in str(error) for name in (path.name, *(str(other) for other in given if other))):
             raise
         raise ValueError(f"{path}: {error}") from error
     except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from experiments import cli
 from experiments.cli import is_mistake, with_file
+from experiments.evaluate.protocol import load_protocols
 from experiments.files.read import read_json, read_yaml
 from experiments.run import listing as runs
 from lit_inpaint.load import load_method
@@ -99,6 +100,17 @@ def test_a_yaml_that_does_not_set_what_is_wrong_is_not_named(tmp_path: Path):
     other = tmp_path / "other.yaml"
     other.write_text("seed: 3")
     assert with_file(said, [*given, str(other)]) == f"{said} (read from {path})"
+
+
+@pytest.mark.parametrize("what", ["missing", "empty"])
+def test_a_folder_of_the_command_line_is_no_mistake_of_the_protocol(what: str, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=rf"/{what}\b") as told:
+        load_protocols("center_hole", tmp_path / what)
+    assert "yaml" not in str(told.value)
+    (path := tmp_path / "own.yaml").write_text("name: own\nsize: 64\nmetrics: [psnr]\nmask: {class_path: Halff}")
+    with pytest.raises(ValueError, match=r"own\.yaml"):
+        load_protocols(path, tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
