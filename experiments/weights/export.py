@@ -1,7 +1,9 @@
 """``lit-inpaint export``: a checkpoint as ONNX, safetensors or in the layout of the published program."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from experiments.weights import options
 from experiments.weights.imports import weights_module
 from lit_inpaint import hub
+from lit_inpaint.foreign import pipeline_folder
 from lit_inpaint.load import load_method
 from lit_inpaint.method import Method
 from masks.atomic import whole
@@ -40,6 +43,10 @@ def main(argv: list[str]) -> int:
     method = load_method(a.checkpoint, a.weights)
     if a.format != "official" and (method.diverse or not method.averaged):
         raise ValueError(f"{type(method).__name__} is not a feed-forward network; only those can be exported.")
+    if a.format == "official" and (write_folder := _folder_writer(method)):
+        write = _whole_folder(a.out or out.with_suffix(""), a.overwrite, lambda part: write_folder(method, part))
+        print(f"{a.out or out.with_suffix('')}: {write}, {method.loaded_weights} weights")
+        return 0
     with whole(out, a.overwrite) as part:
         if a.format == "onnx":
             write = write_onnx(method, part, a.size)
@@ -124,6 +131,29 @@ def write_official(method: Method, path: Path) -> str:
         else:
             torch.save(state, file)
     return f"{name} in the layout '{module.detect(state)}'"
+
+
+def _folder_writer(method: Method) -> Callable[[Method, Path], str] | None:
+    """``write_folder`` of the method's weights.py: its published layout is a folder."""
+    return getattr(weights_module(type(method)), "write_folder", None) if type(method).exports else None
+
+
+def _whole_folder(out: Path, overwrite: bool, write: Callable[[Path], str]) -> str:
+    """Write beside ``out`` and rename; what ``--overwrite`` replaces must be a pipeline's folder."""
+    if out.exists() and not (overwrite and pipeline_folder.is_pipeline(out)):
+        raise ValueError(
+            f"{out} exists; give another --out"
+            + (", or --overwrite." * (not overwrite) or ": it is no pipeline's folder.")
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        part = Path(temporary) / "new"
+        part.mkdir()
+        said = write(part)
+        if out.exists():
+            out.rename(Path(temporary) / "old")
+        part.rename(out)
+    return said
 
 
 def _example(size: int, seed: int) -> tuple[Tensor, Tensor]:

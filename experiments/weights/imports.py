@@ -21,8 +21,8 @@ from lit_inpaint.checkpoints import (
     tell_unchecked,
 )
 from lit_inpaint.foreign import pickles as restricted_pickle
+from lit_inpaint.foreign import pipeline_folder, torch7
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
-from lit_inpaint.foreign import torch7
 from lit_inpaint.load import load_method, method_classes, stage_classes
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
@@ -94,6 +94,8 @@ def weights_module(cls: type) -> ModuleType:
 
 def read_plain(path: Path) -> Any:
     """Load tensors and plain values only; no code in the file is run."""
+    if pipeline_folder.is_pipeline(path):
+        return pipeline_folder.read(path)
     if tensorflow_checkpoint.is_checkpoint(path):
         return tensorflow_checkpoint.read(path)
     if not path.is_file():

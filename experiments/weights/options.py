@@ -37,7 +37,11 @@ def export() -> Parser:
     )
     p.add_argument("checkpoint", help="a checkpoint, or hf://user/name[@revision]")
     p.add_argument("--format", choices=["onnx", "safetensors", "official"], required=True)
-    p.add_argument("--out", type=Path, help="file to write (default: the checkpoint's name with the format's suffix)")
+    p.add_argument(
+        "--out",
+        type=Path,
+        help="file to write (default: the checkpoint's name with the format's suffix), or diffusers' folder",
+    )
     p.add_argument("--size", type=int, default=512, help="image size of the ONNX model")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
     p.add_argument("--overwrite", action="store_true")
@@ -56,7 +60,7 @@ def import_weights(more: Mapping[str, dict[str, Any]] | None = None) -> Parser:
     p.add_argument(
         "file",
         type=Path,
-        help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or TensorFlow's folder or .index",
+        help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), diffusers' folder, TensorFlow's folder or .index",
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     for name, settings in (more or {}).items():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 NoiseSchedule = Literal["linear", "cosine"]
+Rule = Literal["even", "stride", "leading"]
 Variance = Literal["learned_range", "fixed_large", "fixed_small"]
 
 
@@ -39,6 +40,15 @@ def cosine_betas(steps: int = 1000, offset: float = 0.008, largest: float = 0.99
     abar = [math.cos((i / steps + offset) / (1 + offset) * math.pi / 2) ** 2 for i in range(steps + 1)]
     betas = [min(1 - after / before, largest) for before, after in pairwise(abar)]
     return torch.tensor(betas, dtype=torch.float64, device="cpu")
+
+
+def scaled_linear_betas(steps: int, first: float, last: float) -> Tensor:
+    """Latent diffusion's: the square roots of the betas are linear (Rombach et al. 2022, their "linear").
+
+    >>> [round(beta, 6) for beta in scaled_linear_betas(3, 0.01, 0.09).tolist()]
+    [0.01, 0.04, 0.09]
+    """
+    return torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64, device="cpu").square()
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,24 +162,26 @@ class Diffusion:
         here = self.on(t.device)
         return spread(here.sqrt_abar, t, x_0) * x_0 + spread(here.sqrt_1_minus_abar, t, x_0) * noise
 
-    def respaced(self, steps: int, rule: Literal["even", "stride"] = "even") -> "Diffusion":
+    def respaced(self, steps: int, rule: Rule = "even") -> "Diffusion":
         """The same process in fewer steps: betas are recomputed from abar, the network gets the original index.
 
         Args:
             rule: "even" (guided-diffusion's '250'; RePaint): both ends are kept, the stride is fractional. "stride"
-                (DDIM, DDRM, DDNM): every T // steps-th index from 0; the noisiest ones are left out.
+                (DDIM, DDRM, DDNM): every T // steps-th index from 0; the noisiest ones are left out. "leading" (latent
+                diffusion, diffusers): the same from 1, or from 0 where all are taken.
         """
         total = len(self)
         if not 1 <= steps <= total:
             raise ValueError(f"{steps} sampling steps of a process of {total}; give 1 to {total}.")
-        if rule == "stride":
-            kept = [index * (total // steps) for index in range(steps)]
+        if rule != "even":
+            stride = total // steps
+            kept = [index * stride + (rule == "leading" and stride > 1) for index in range(steps)]
         else:
             # The official code adds the stride up in float64 and rounds; a product would round elsewhere.
-            stride, position, kept = (total - 1) / max(steps - 1, 1), 0.0, []
+            apart, position, kept = (total - 1) / max(steps - 1, 1), 0.0, []
             for _ in range(steps):
                 kept.append(round(position))
-                position += stride
+                position += apart
         abar = self.abar[kept]
         betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
         return Diffusion(betas, self.timesteps[kept])

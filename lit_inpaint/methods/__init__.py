@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lit_inpaint.methods.harmonic.method import Harmonic
     from lit_inpaint.methods.ict.method import ICT
     from lit_inpaint.methods.lama.method import LaMa
+    from lit_inpaint.methods.latent_inpainting.method import LatentInpainting
     from lit_inpaint.methods.migan.method import MIGAN
     from lit_inpaint.methods.navier_stokes.method import NavierStokes
     from lit_inpaint.methods.palette.method import Palette
@@ -40,13 +41,19 @@ __all__ = [
     "DeepFillV2",
     "Harmonic",
     "LaMa",
+    "LatentInpainting",
     "NavierStokes",
     "Palette",
     "PartialConv",
     "PatchMatch",
     "Telea",
 ]
-_FOLDERS = {"NavierStokes": "navier_stokes", "PartialConv": "partial_conv", "ContextEncoder": "context_encoder"}
+_FOLDERS = {
+    "ContextEncoder": "context_encoder",
+    "LatentInpainting": "latent_inpainting",
+    "NavierStokes": "navier_stokes",
+    "PartialConv": "partial_conv",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from lit_inpaint.load import stage_classes
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch
 
+_VAE: dict[str, Any] = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4, "sample_size": 64}
 ROWS: list[tuple[str, dict[str, Any]]] = [
     ("AOTGAN", {"width": 8, "blocks": 2, "discriminator_width": 4, "style_weight": 0, "perceptual_weight": 0}),
     ("Bertalmio", {"rounds": 3}),
@@ -68,6 +69,23 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("LaMa", {"width": 4, "blocks": 1, "discriminator_width": 4, "perceptual_weight": 0}),
+    (
+        "LatentInpainting",
+        {
+            "unet": {
+                "sample_size": 16,
+                "block_out_channels": [16, 32],
+                "layers_per_block": 1,
+                "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+                "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+                "norm_num_groups": 4,
+                "cross_attention_dim": 8,
+                "attention_head_dim": 2,
+            },
+            "vae": _VAE,
+            "diffusion_steps": 2,
+        },
+    ),
     ("MIGAN", {"size": 64}),
     ("NavierStokes", {}),
     (
@@ -99,6 +117,7 @@ STAGES: list[tuple[str, dict[str, Any]]] = [
         _DSI | {"condition_width": 2, "structure_width": 8, "groups": 1, "blocks": 1, "out_blocks": 1, "heads": 2},
     ),
     ("DSITexture", _DSI | {"texture_width": 4, "discriminator_width": 4}),
+    ("LatentAutoencoder", {"vae": _VAE}),
     ("ICTTransformer", _ICT | {"layers": 2, "width": 16, "heads": 2}),
     ("ICTUpsampler", _ICT | _ICT_UPSAMPLER),
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lit_inpaint.diffusion.samplers.base import Denoiser, Noise, Sampler
 from lit_inpaint.diffusion.samplers.repaint import Step
-from lit_inpaint.diffusion.schedules import Diffusion
+from lit_inpaint.diffusion.schedules import Diffusion, Rule
 
 
 def refine(denoiser: Denoiser, known: Tensor, mask: Tensor, noise: Noise, step: Step | None = None) -> Tensor:
@@ -59,10 +59,15 @@ class DDIM(Refinement):
 
     Args:
         eta: 0 is deterministic after the first noise, 1 as random as DDPM.
+        rule: Which steps of the process are taken; "leading" are those of latent diffusion and of diffusers.
     """
 
     steps: int = 50
     eta: float = 0.0
+    rule: Rule = "even"
+
+    def process(self, diffusion: Diffusion) -> Diffusion:
+        return diffusion.respaced(self.steps, self.rule)
 
     def run(self, denoiser: Denoiser, known: Tensor, mask: Tensor, noise: Noise) -> Tensor:
         return refine(denoiser, known, mask, noise, partial(denoiser.clipped_ddim_step, eta=self.eta))
