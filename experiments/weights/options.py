@@ -60,7 +60,7 @@ def import_weights(more: Mapping[str, dict[str, Any]] | None = None) -> Parser:
     p.add_argument(
         "file",
         type=Path,
-        help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), diffusers' folder, TensorFlow's folder or .index",
+        help="released file (.pth, .pt, .ckpt, .safetensors, .npz, .t7), or a folder of diffusers or TensorFlow",
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     for name, settings in (more or {}).items():

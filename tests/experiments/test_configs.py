@@ -21,6 +21,7 @@ CONFIGS = sorted(
 )
 SMALL: dict[str, dict[str, Any]] = dict(ROWS + STAGES)
 SMALL["Palette"] = SMALL["Palette"] | {"inference_steps": 50}  # as many as the samplers of its YAMLs take
+SMALL["LatentInpainting"] = SMALL["LatentInpainting"] | {"diffusion_steps": 50}
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,13 @@ def test_a_published_configuration_trains_and_validates_at_reduced_size(path: Pa
         content = {"method": "DSIVQVAE", "state_dict": vqvae.state_dict(), "hyper_parameters": SMALL["DSIVQVAE"]}
         torch.save(content, "vqvae.ckpt")
         reduced["vqvae"] = "vqvae.ckpt"
+    for name in ("vae_checkpoint", "denoiser_checkpoint"):
+        if name in arguments:  # latent diffusion stands on networks that are trained before
+            small = SMALL["LatentInpainting"] | {"conditional": False}
+            first = stage_classes()["LatentInpainting"](**small)
+            content = {"method": "LatentInpainting", "state_dict": first.state_dict(), "hyper_parameters": small}
+            torch.save(content, f"{name}.ckpt")
+            reduced[name] = f"{name}.ckpt"
     mask = config["data"].get("init_args", {}).get("mask", {"class_path": "CenterRectangle"})
     data = {"mask": mask, "image_size": 64, "batch_size": 2, "num_workers": 0, "eval_repeats": 1, "limit_eval": 2}
     trainer = {

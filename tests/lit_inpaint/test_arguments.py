@@ -81,6 +81,7 @@ OTHERS: dict[tuple[str, str], list[Any]] = {
     ("Palette", "num_head_channels"): [16],
     ("Palette", "norm_groups"): [8],
     ("Palette", "validation_images"): [1],
+    ("LatentInpainting", "validation_images"): [1],
     ("DeepFillV1", "variant"): ["daa233"],  # mmagic's want 72 px: tests/lit_inpaint/test_parity_gan_papers.py
     ("DeepFillV2", "variant"): ["nipponjo", "nipponjo_tf"],
     ("DeepFillV2", "sketch_drop"): [0.0, 1.0],
@@ -102,6 +103,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("*", "non_finite"): "acts where a loss is not finite: tests/lit_inpaint/test_module.py",
     ("DDPM", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
     ("Palette", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
+    ("LatentInpainting", "prompt_dropout"): "acts on prompts: tests/lit_inpaint/test_latent_inpainting.py",
+    ("LatentInpainting", "guidance"): "acts on prompts: tests/lit_inpaint/test_latent_inpainting.py",
     ("ICTUpsampler", "size"): "the side that images must have; another is refused: tests/lit_inpaint/test_ict.py",
     ("AreaBounded", "tries"): "draws before the error: tests/masks/test_masks.py",
     ("MaskFolder", "white"): "reads files: tests/masks/test_masks_files.py",

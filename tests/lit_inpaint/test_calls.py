@@ -28,6 +28,7 @@ from tests.support.contract import ROWS, make
 NETWORKS = {
     "DDPM": ["denoiser"],
     "Palette": ["denoiser"],
+    "LatentInpainting": ["denoiser"],
     "DSI": ["structure.condition", "structure.pixelcnn", "texture"],
     "ICT": ["transformer", "upsampler"],
     "DeepFillV2": ["generator"],
@@ -64,6 +65,8 @@ def completed(method: InpaintingModule, side: int = 64) -> Tensor:
     [
         ("DDPM", {"sampler": RePaint(6, 2, 2), "diffusion_steps": 50}, RePaint(6, 2, 2).network_calls),
         ("Palette", {"sampler": DDIM(3), "inference_steps": 50}, 3),
+        ("LatentInpainting", {"sampler": DDIM(3), "diffusion_steps": 50}, 3),
+        ("LatentInpainting", {"sampler": DDIM(3), "diffusion_steps": 50, "guidance": 2.0}, 3),  # of twice the batch
         ("DSI", {}, 66),  # condition, 8 x 8 codes, texture
         ("ICT", {}, None),
         ("DeepFillV2", {}, 1),

@@ -141,6 +141,16 @@ def test_the_kl_term_is_that_of_diffusers():
         assert stage._losses(image.double())[1].item() == pytest.approx(expected.item(), rel=1e-9)
 
 
+@pytest.mark.parametrize(("dropout", "told"), [(0.0, 1), (1.0, 0)])
+def test_dropped_prompts_are_the_empty_one(dropout: float, told: int, tmp_path: Path):
+    method = make("LatentInpainting", latents.SMALL | {"prompt_dropout": dropout})
+    method.context.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1))
+    seen: list[Tensor] = []
+    method.denoiser.register_forward_hook(lambda network, given, out: seen.append(given[2]))
+    trainer(tmp_path, max_steps=2).fit(method, batches(2))
+    assert len(seen) == 2 and all((context == told).all() for context in seen)
+
+
 # ---- LoRA ------------------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,7 @@ class LatentInpainting(DenoisingModule):
             guidance,
         )
         self.validation_images = validation_images
+        self._absent: list[str] = []  # files that a fit would begin from
         self.vae = networks.autoencoder(vae).requires_grad_(False)
         channels = self.vae.config.latent_channels
         self.denoiser = networks.unet(unet, 2 * channels + 1 if conditional else channels, channels)

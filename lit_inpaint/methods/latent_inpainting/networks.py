@@ -104,7 +104,7 @@ def begin_from(denoiser: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     """
     own = plain_names(denoiser)
     whole = denoiser.state_dict()
-    state = widened(state, denoiser.conv_in.in_channels)  # type: ignore[union-attr, arg-type]
+    state = widened(state, denoiser.conv_in.in_channels)  # type: ignore[arg-type]
     if problems := fits(state, {plain: whole[name] for plain, name in own.items()}):
         raise ValueError(f"the denoiser in {path} is another one ({problems[0]}): give unet as it was trained.")
     denoiser.load_state_dict(whole | {own[plain]: value for plain, value in state.items()})
