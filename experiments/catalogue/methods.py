@@ -50,8 +50,8 @@ def _age(row: Description) -> tuple[int, str]:
 
 
 def _networks(cls: type[Stage] | type[Method]) -> dict[str, int]:
-    """Parameters of its networks; none of a class from outside that has no defaults."""
-    with torch.device("meta"), suppress(TypeError):
+    """Parameters of its networks; none of a class without defaults, or whose extra is not installed."""
+    with torch.device("meta"), suppress(TypeError, BackboneMissingError):
         return parameter_counts(cls())
     return {}
 

@@ -4,17 +4,18 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from experiments.catalogue.methods import describe
 from experiments.weights.export import main as export
 from experiments.weights.imports import main as import_weights
 from lit_inpaint.callbacks import EMA
-from lit_inpaint.diffusion.samplers import DDIM, Noise, RePaint
+from lit_inpaint.diffusion.samplers import DDIM, Denoiser, Noise, RePaint
 from lit_inpaint.load import load_method
 from lit_inpaint.method import keyed_generators
 from lit_inpaint.methods import LatentInpainting
@@ -315,7 +316,12 @@ def test_repaint_of_the_unconditional_model_keeps_latents_that_saw_no_hole():
 
 def test_samplers_are_those_of_the_kind_and_never_clip_latents():
     method = latents.method(sampler=DDIM(3))
-    assert not method.sampler.clip and not method.validation_sampler.clip
+    made = Mock(wraps=Denoiser)
+    with patch("lit_inpaint.diffusion.samplers.base.Denoiser", made), torch.no_grad():
+        method(*latents.known())
+        method.sampler = RePaint(3, 1, 1)  # as `benchmark --sampler` chooses one
+        method(*latents.known())
+    assert [call.args[3] for call in made.call_args_list] == [False, False]
     with pytest.raises(ValueError, match="RePaint does not suit conditional=True; give LatentInpainting DDIM"):
         latents.method(sampler=RePaint(3))
     with pytest.raises(ValueError, match="DDIM does not suit conditional=False"):
@@ -335,6 +341,12 @@ def test_an_absent_package_is_one_line_that_names_the_extra(package: str, argume
         pytest.raises(ValueError, match=rf"^{said}: pip install 'lit-inpaint\[diffusers\]'\.$"),
     ):
         LatentInpainting(**latents.SMALL | arguments)
+
+
+def test_methods_lists_it_without_its_networks_where_diffusers_is_absent():
+    with patch.dict(sys.modules, {"diffusers": None}):
+        (row,) = (row for row in describe() if row["name"] == "LatentInpainting")
+    assert row["networks"] == {} and row["exports"] == ["diffusers"]
 
 
 def test_an_absent_transformers_is_one_line_that_names_the_extra(tmp_path: Path):

@@ -3,6 +3,7 @@
 A new method adds one row to ROWS: its class and constructor arguments that make it small.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,9 @@ STAGES: list[tuple[str, dict[str, Any]]] = [
     ("ICTTransformer", _ICT | {"layers": 2, "width": 16, "heads": 2}),
     ("ICTUpsampler", _ICT | _ICT_UPSAMPLER),
 ]
+if find_spec("diffusers") is None:  # an extra
+    ROWS = [row for row in ROWS if row[0] != "LatentInpainting"]
+    STAGES = [stage for stage in STAGES if stage[0] != "LatentAutoencoder"]
 SIZE = 64
 
 

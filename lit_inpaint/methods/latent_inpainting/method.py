@@ -1,7 +1,6 @@
 """Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022 (section 4.5, inpainting)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -61,6 +60,7 @@ class LatentInpainting(DenoisingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("diffusers",)
     exports: ClassVar[tuple[str, ...]] = ("diffusers",)
+    bounded: ClassVar[bool] = False
     uncompiled: ClassVar[dict[str, str]] = {"vae": "it is used through encode and decode"}
     settings: ClassVar[tuple[str, ...]] = (
         "vae_checkpoint",
@@ -128,17 +128,13 @@ class LatentInpainting(DenoisingModule):
                     f"{type(given).__name__} does not suit conditional={self.conditional}; give LatentInpainting "
                     f"{wanted}."
                 )
-        chosen = {
-            "sampler": sampler and replace(sampler, clip=False),
-            "validation_sampler": validation_sampler and replace(validation_sampler, clip=False),
-        }
         published: list[Sampler] = (
-            [DDIM(min(50, steps), rule="leading", clip=False), DDIM(min(20, steps), rule="leading", clip=False)]
+            [DDIM(min(50, steps), rule="leading"), DDIM(min(20, steps), rule="leading")]
             if self.conditional
-            else [RePaint(min(250, steps), clip=False), RePaint(min(20, steps), 1, 1, clip=False)]
+            else [RePaint(min(250, steps)), RePaint(min(20, steps), 1, 1)]
         )
-        self.choose_samplers(chosen["sampler"] or published[0], chosen["validation_sampler"] or published[1])
-        self.given = chosen
+        self.choose_samplers(sampler or published[0], validation_sampler or published[1])
+        self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
 
     # ---- what a fit begins from ----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.backbones import BackboneMissingError
 from lit_inpaint.checkpoints import fits
 
 NEEDS = "pip install 'lit-inpaint[diffusers]'."
@@ -24,7 +25,8 @@ def autoencoder(arguments: Mapping[str, Any] | None) -> Any:
     """AutoencoderKL with ``arguments`` over those of Stable Diffusion.
 
     Raises:
-        ValueError: diffusers is not installed, or takes no such arguments.
+        BackboneMissingError: diffusers is not installed.
+        ValueError: It takes no such arguments.
     """
     with _told("AutoencoderKL"):
         from diffusers import AutoencoderKL
@@ -39,7 +41,8 @@ def unet(arguments: Mapping[str, Any] | None, in_channels: int, out_channels: in
     """UNet2DConditionModel with ``arguments`` over those of Stable Diffusion 1.5.
 
     Raises:
-        ValueError: diffusers is not installed, or takes no such arguments.
+        BackboneMissingError: diffusers is not installed.
+        ValueError: It takes no such arguments.
     """
     with _told("UNet2DConditionModel"):
         from diffusers import UNet2DConditionModel
@@ -62,7 +65,7 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except ImportError:
-        raise ValueError(f"{what} needs diffusers: {NEEDS}") from None
+        raise BackboneMissingError(f"{what} needs diffusers: {NEEDS}") from None
 
 
 def widened(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
@@ -80,15 +83,15 @@ def adapt(denoiser: nn.Module, rank: int) -> None:
     must learn to read the mask.
 
     Raises:
-        ValueError: peft is not installed.
+        BackboneMissingError: peft is not installed.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise ValueError(f"lora_rank needs peft: {NEEDS}") from None
+        raise BackboneMissingError(f"lora_rank needs peft: {NEEDS}") from None
     config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=ADAPTED)
     inject_adapter_in_model(config, denoiser)
-    denoiser.conv_in.requires_grad_(True)  # type: ignore[union-attr]
+    denoiser.conv_in.requires_grad_(True)
 
 
 def plain_names(denoiser: nn.Module) -> dict[str, str]:
@@ -104,7 +107,7 @@ def begin_from(denoiser: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     """
     own = plain_names(denoiser)
     whole = denoiser.state_dict()
-    state = widened(state, denoiser.conv_in.in_channels)  # type: ignore[arg-type]
+    state = widened(state, denoiser.get_submodule("conv_in").in_channels)  # type: ignore[arg-type]
     if problems := fits(state, {plain: whole[name] for plain, name in own.items()}):
         raise ValueError(f"the denoiser in {path} is another one ({problems[0]}): give unet as it was trained.")
     denoiser.load_state_dict(whole | {own[plain]: value for plain, value in state.items()})

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lit_inpaint.backbones import BackboneMissingError
 from lit_inpaint.methods.latent_inpainting.networks import NEEDS
 
 
@@ -15,12 +16,13 @@ def contexts(folder: Path, prompts: Sequence[str]) -> Tensor:
     """Context of each prompt, (prompts, tokens, width), by ``text_encoder`` and ``tokenizer`` of a diffusers folder.
 
     Raises:
-        ValueError: transformers is not installed, or the folder holds no CLIP text encoder.
+        BackboneMissingError: transformers is not installed.
+        ValueError: The folder holds no CLIP text encoder.
     """
     try:
         from transformers import CLIPTextModel, CLIPTokenizer
     except ImportError:
-        raise ValueError(f"text_folder needs transformers: {NEEDS}") from None
+        raise BackboneMissingError(f"text_folder needs transformers: {NEEDS}") from None
     try:  # local files and safetensors only: nothing is downloaded, nothing is unpickled
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, use_safetensors=True)
@@ -37,7 +39,7 @@ def write_zeros(folder: Path, width: int) -> None:
     try:
         from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
     except ImportError:
-        raise ValueError(f"a pipeline's folder needs transformers: {NEEDS}") from None
+        raise BackboneMissingError(f"a pipeline's folder needs transformers: {NEEDS}") from None
     first, last = "<|startoftext|>", "<|endoftext|>"
     words = folder / "tokenizer"
     words.mkdir()
