@@ -104,6 +104,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("DDPM", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
     ("Palette", "use_checkpoint"): "saves memory: activations are computed again, the same ones",
     ("LatentInpainting", "prompt_dropout"): "acts on prompts: tests/lit_inpaint/test_latent_inpainting.py",
+    ("LatentInpainting", "lora_rank"): "needs peft: tests/lit_inpaint/test_latent_inpainting.py",
     ("LatentInpainting", "guidance"): "acts on prompts: tests/lit_inpaint/test_latent_inpainting.py",
     ("ICTUpsampler", "size"): "the side that images must have; another is refused: tests/lit_inpaint/test_ict.py",
     ("AreaBounded", "tries"): "draws before the error: tests/masks/test_masks.py",

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
@@ -27,6 +28,9 @@ from tests.support.contract import STAGES, batches, make, trainer
 from tests.support.published import float64
 
 pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
+whole_extra = pytest.mark.skipif(
+    not all(find_spec(name) for name in ("transformers", "peft")), reason="the extra diffusers is not installed whole"
+)
 STEPS = DDIM(4, rule="leading")
 
 
@@ -74,6 +78,7 @@ def test_the_first_batch_sets_the_scale_and_what_has_one_keeps_it(tmp_path: Path
     assert torch.equal(second.scale, method.scale)
 
 
+@whole_extra
 def test_nine_channels_begin_as_the_four_that_they_were_whatever_the_hole(tmp_path: Path):
     four = latents.method(conditional=False)
     path = saved(four, tmp_path / "four.ckpt")
@@ -110,7 +115,7 @@ def test_averages_begin_from_the_checkpoint_and_a_resumed_run_needs_it_no_more(t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize("rank", [0, pytest.param(4, marks=whole_extra)])
 def test_200_steps_in_bf16_mixed_stay_finite(rank: int, tmp_path: Path):
     method = make("LatentInpainting", latents.SMALL | {"learning_rate": 1e-3, "lora_rank": rank})
     run = trainer(tmp_path, max_steps=200, precision="bf16-mixed")
@@ -155,8 +160,8 @@ def test_dropped_prompts_are_the_empty_one(dropout: float, told: int, tmp_path: 
 # ---- LoRA ------------------------------------------------------------------------------------------------------------
 
 
+@whole_extra
 def test_lora_trains_its_matrices_and_the_input_and_merged_equals_unmerged(tmp_path: Path):
-    pytest.importorskip("peft")
     method = latents.method(lora_rank=3)
     trained = {name for name, p in method.denoiser.named_parameters() if p.requires_grad}
     assert trained and all(".lora_" in name or name.startswith("conv_in.") for name in trained)
@@ -178,7 +183,6 @@ def test_lora_trains_its_matrices_and_the_input_and_merged_equals_unmerged(tmp_p
 
 
 def pipeline_of(folder: Path) -> Any:
-    pytest.importorskip("transformers")
     from diffusers import StableDiffusionInpaintPipeline
 
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(folder, local_files_only=True)
@@ -195,6 +199,7 @@ def filled(pipeline: Any, image: Tensor, mask: Tensor, **how: Any) -> Tensor:
     return composite(out.images * 2 - 1, image, mask)
 
 
+@whole_extra
 @pytest.mark.parametrize(
     "arguments", [{}, {"prediction": "velocity", "lora_rank": 2}], ids=["epsilon", "velocity, LoRA"]
 )
@@ -216,8 +221,8 @@ def test_diffusers_pipeline_opens_the_exported_folder_and_completes_the_same_ima
         export([str(path), "--format", "official", "--out", str(tmp_path / "folder")])
 
 
+@whole_extra
 def test_a_folder_comes_back_with_its_text_encoder_and_guides_as_the_pipeline_does(tmp_path: Path):
-    pytest.importorskip("transformers")
     given = latents.text_folder(tmp_path / "text")
     method = latents.method(text_folder=str(given), prompt="ab c", guidance=2.5)
     method.trainer = trainer(tmp_path)
@@ -240,6 +245,7 @@ def test_a_folder_comes_back_with_its_text_encoder_and_guides_as_the_pipeline_do
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
+@whole_extra
 def test_folders_that_are_damaged_or_of_another_kind_are_refused(tmp_path: Path):
     folder, out = tmp_path / "folder", tmp_path / "y.ckpt"
     export([str(saved(latents.method(), tmp_path / "x.ckpt")), "--format", "official", "--out", str(folder)])
@@ -275,6 +281,7 @@ def test_folders_that_are_damaged_or_of_another_kind_are_refused(tmp_path: Path)
     refused("names a part '../vae'")
 
 
+@whole_extra
 def test_only_safetensors_are_read_and_names_of_2022_are_known(tmp_path: Path):
     folder, out = tmp_path / "folder", tmp_path / "y.ckpt"
     method = latents.method()
