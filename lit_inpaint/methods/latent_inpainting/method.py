@@ -26,7 +26,8 @@ class LatentInpainting(DenoisingModule):
     StableDiffusionInpaintPipeline opens and with which it completes the same images. The mask reaches the latents by
     nearest neighbour, as in both programs; latents are draws of the autoencoder's posterior.
 
-    Where the latents' scale is unknown, it is taken from the first batch as published: one over their deviation.
+    Where the scale of the latents is unknown, the first batch sets it as published: one over their deviation, that of
+    the posterior itself and not of one draw, so that several processes find the same.
 
     Args:
         conditional: False: four channels, the unconditional or text-conditional model; training sees no mask, and any
@@ -169,9 +170,10 @@ class LatentInpainting(DenoisingModule):
     def on_train_batch_start(self, batch: InpaintingBatch, batch_idx: int) -> None:  # type: ignore[override]
         """The first batch of a denoiser trained from nothing sets the scale, as in CompVis' ``scale_by_std``."""
         if self.trainer.global_step == 0 and self.denoiser_checkpoint is None and self.scale == 1:
-            moments = self.vae.encode(batch.image).latent_dist
-            whole = self.all_gather(moments.mean + moments.std * torch.randn_like(moments.mean))
-            self.scale.copy_(1 / whole.float().std())  # type: ignore[union-attr]
+            posterior = self.vae.encode(batch.image).latent_dist
+            moments = torch.stack([posterior.mean.mean(), (posterior.mean.square() + posterior.var).mean()])
+            mean, square = self.all_gather(moments).reshape(-1, 2).mean(0)  # type: ignore[union-attr]
+            self.scale.copy_((square - mean.square()).rsqrt())
         super().on_train_batch_start(batch, batch_idx)
 
     # ---- training ------------------------------------------------------------------------------------------------
