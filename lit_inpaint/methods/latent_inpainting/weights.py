@@ -51,8 +51,8 @@ def convert(state: Mapping[str, Any], format: str) -> Converted:
         folder, context = None, context[:, :1]
     arguments = _process(state["scheduler"]["config"]) | {
         "conditional": channels != latents,
-        "unet": _public(unet, "in_channels", "out_channels"),
-        "vae": _public(vae, "scaling_factor"),
+        "unet": {"cross_attention_dim": 1280} | _public(unet, "in_channels", "out_channels"),  # diffusers' defaults,
+        "vae": {"block_out_channels": (64,), "layers_per_block": 1} | _public(vae, "scaling_factor"),  # not our own
         "text_folder": str(folder) if folder else None,
     }
     tensors = {f"denoiser.{name}": value.float() for name, value in state["unet"]["tensors"].items()}
