@@ -82,18 +82,20 @@ def keep(study: Study) -> None:
     """Write the units that are complete."""
     folder = study.out / "units"
     for unit in units(study):
-        if not all(facts_of(study, step, "json") for step in unit.steps) or (folder / unit.file).is_file():
+        path = folder / unit.file
+        if not all(facts_of(study, step, "json") for step in unit.steps):
             continue
         records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
-        if len(records) < len(unit.cells):
+        written = [record.path.stat().st_mtime for record in records if record.path]
+        if len(records) < len(unit.cells) or (path.is_file() and path.stat().st_mtime >= max(written)):
             continue
         for record in records:
             shared = {"protocol": asdict(record.protocol), "hole_share": record.hole_share}
-            path = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
-            if record.hole_share or not path.is_file():
-                write_text(path, json.dumps(shared) + "\n")
+            of_all = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
+            if record.hole_share or not of_all.is_file():
+                write_text(of_all, json.dumps(shared) + "\n")
         content = {"hash": unit.hash, "label": unit.label, "records": [_packed(record) for record in records]}
-        write_text(folder / unit.file, json.dumps(content) + "\n")
+        write_text(path, json.dumps(content) + "\n")
 
 
 def _packed(record: Record) -> dict[str, Any]:

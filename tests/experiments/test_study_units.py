@@ -96,6 +96,19 @@ def test_a_study_adopts_what_another_has_finished_to_the_last_bit_and_trains_not
     assert sum(path.stat().st_size for path in Path("kept").iterdir()) < 20_000
 
 
+def test_a_unit_that_was_benchmarked_again_is_kept_again(make: Callable[..., Study]):
+    study = make("first")
+    finish(study), keep(study)
+    [unit] = (study.out / "units").glob("Partial-seed0-*.json")
+    before = unit.read_text()
+    [path] = study.out.glob("benchmark/records/*-center-*/Partial-seed0.json")
+    record = read_record(path)
+    record.seconds_per_image = 9.5
+    write_record(record, path)
+    keep(study)
+    assert before != unit.read_text() and "9.5" in unit.read_text()
+
+
 @pytest.mark.parametrize(
     "change",
     [
