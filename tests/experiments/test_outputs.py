@@ -149,6 +149,9 @@ def test_a_file_that_holds_the_measured_pixels_and_no_more_is_copied(made: Path,
     others = Path(shutil.copytree(outputs, tmp_path / "others"))
     Image.fromarray(grey).save(others / "photo0.png")
     Image.open(outputs / "photo1.png").save(others / "photo1.png", dpi=(72, 72))
+    known = cv2.imread(str(made / "kit" / "masks" / "photo2.png"), 0)[..., None] == 0
+    pixels = np.array(Image.open(outputs / "photo2.png"))
+    Image.fromarray(np.where(known, pixels // 2, pixels)).save(others / "photo2.png")
     arguments = [made / "kit", "--out", tmp_path / "out"]
     assert protocol("score", *arguments, "--outputs", f"Telea={outputs}") == 0
     assert protocol("score", *arguments, "--outputs", f"Raw={others}", "--outputs-are", "raw") == 0
