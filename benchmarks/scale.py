@@ -89,7 +89,7 @@ def records(count: int, folder: Path, scratch: Path) -> float:
     for number in range(count):
         record.method.label = f"Telea{number}"
         write_record(record, out / place / f"Telea{number}.json")
-    return _page(out)
+    return page_of(out)
 
 
 def panels(count: int, scratch: Path) -> float:
@@ -98,12 +98,12 @@ def panels(count: int, scratch: Path) -> float:
     for method in METHODS:
         subprocess.run(
             [sys.executable, "-c", f"from benchmarks.scale import evaluate\n"
-             f"evaluate({method!r}, {str(_protocol(scratch))!r}, {str(out)!r}, limit={count})"], check=True,
+             f"evaluate({method!r}, {str(drawn_faces(scratch))!r}, {str(out)!r}, limit={count})"], check=True,
         )  # fmt: skip
-    return _page(out)
+    return page_of(out)
 
 
-def _protocol(scratch: Path) -> Path:
+def drawn_faces(scratch: Path) -> Path:
     path = scratch / "faces.yaml"
     path.write_text(
         "name: faces\nabout: Drawn faces.\ndata: {class_path: datamodules.DrawnFaces}\nsplit: test\nsize: 64\n"
@@ -112,7 +112,7 @@ def _protocol(scratch: Path) -> Path:
     return path
 
 
-def _page(folder: Path) -> float:
+def page_of(folder: Path) -> float:
     """The page of a folder; its size in KB with the pictures beside it."""
     target = folder / "page" / "page.html"
     found, histories = read_folders([folder])

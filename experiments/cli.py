@@ -1,14 +1,11 @@
 """lit-inpaint: a dispatcher without heavy imports, so that help is instant."""
 
 import argparse
-import contextlib
 import dis
 import importlib.util
 import os
 import re
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 _HELP = """\
@@ -129,9 +126,15 @@ def main(argv: list[str] | None = None) -> None:
 
         fail(f"there is no command '{command}'. {nearest(command, modules)}")
     training = modules[command] == "experiments.train.command"
+    quick = training or command in _QUICK or "torch" in sys.modules
     try:
-        with contextlib.nullcontext() if training or command in _QUICK else loading(command):
+        if quick:
             module = importlib.import_module(modules[command])
+        else:
+            from lit_inpaint.options import loading
+
+            with loading(command):
+                module = importlib.import_module(modules[command])
         code = module.main([command, *rest]) if training else module.main(rest)
     except KeyboardInterrupt:
         print("lit-inpaint: interrupted", file=sys.stderr)
@@ -153,29 +156,6 @@ def _options(module: str, command: str) -> argparse.ArgumentParser | None:
     make = getattr(options, command.replace("-", "_"), lambda: None)
     parser: argparse.ArgumentParser | None = make()
     return parser
-
-
-@contextlib.contextmanager
-def loading(command: str, every: float = 2.0) -> Iterator[None]:
-    """In a terminal, say that imports are going on, with a dot every two seconds."""
-    if not sys.stderr.isatty() or "torch" in sys.modules:
-        yield
-        return
-    print(f"lit-inpaint: loading {command} ...", end="", file=sys.stderr, flush=True)
-    loaded = threading.Event()
-
-    def wait() -> None:
-        while not loaded.wait(every):
-            print(".", end="", file=sys.stderr, flush=True)
-
-    dots = threading.Thread(target=wait)
-    dots.start()
-    try:
-        yield
-    finally:
-        loaded.set()
-        dots.join()  # before anything forks
-        print(file=sys.stderr, flush=True)
 
 
 def _take_imports(argv: list[str]) -> list[str]:

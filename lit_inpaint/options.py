@@ -1,9 +1,11 @@
 """How commands are spoken to and speak: the parser of all but fit, doctor and the quickstart, and their messages."""
 
 import argparse
+import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -68,3 +70,26 @@ def key_value(pair: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except Exception as error:  # whatever PyYAML's constructors raise
         raise ValueError(f"{pair!r}: the value is not YAML ({' '.join(str(error).split())}).") from error
+
+
+@contextlib.contextmanager
+def loading(what: str, every: float = 2.0) -> Iterator[None]:
+    """In a terminal, say that imports are going on, with a dot every two seconds."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"lit-inpaint: loading {what} ...", end="", file=sys.stderr, flush=True)
+    loaded = threading.Event()
+
+    def wait() -> None:
+        while not loaded.wait(every):
+            print(".", end="", file=sys.stderr, flush=True)
+
+    dots = threading.Thread(target=wait)
+    dots.start()
+    try:
+        yield
+    finally:
+        loaded.set()
+        dots.join()  # before anything forks
+        print(file=sys.stderr, flush=True)

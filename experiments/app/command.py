@@ -6,6 +6,7 @@ from experiments.app import options
 from experiments.app.folder import finish, own_folder
 from experiments.web import is_loopback
 from lit_inpaint.load import method_classes
+from lit_inpaint.options import loading
 
 
 def main(argv: list[str]) -> int:
@@ -18,15 +19,16 @@ def main(argv: list[str]) -> int:
             f"--max-upload-mb is {a.max_upload_mb} and --max-total-mb {a.max_total_mb}; expected 1 or more, and "
             "max-upload-mb at most max-total-mb."
         )
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
-        raise ValueError("the page needs gradio: pip install 'lit-inpaint[app]'.") from None
-    import torch
+    with loading("the page"):
+        try:
+            import gradio  # noqa: F401
+        except ImportError:
+            raise ValueError("the page needs gradio: pip install 'lit-inpaint[app]'.") from None
+        import torch
 
-    device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    methods = offered(a.methods, device)
-    from experiments.app.page import serve
+        device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        methods = offered(a.methods, device)
+        from experiments.app.page import serve
 
     with own_folder() as folder:
         limits = a.max_upload_mb, a.max_total_mb

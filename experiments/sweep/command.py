@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.cli import loading
 from experiments.files.find import find_yaml
 from experiments.sweep.space import Sweep, read_sweep
-from lit_inpaint.options import Parser
+from lit_inpaint.options import Parser, loading
 
 if TYPE_CHECKING:  # Optuna is an extra
     from optuna.trial import FrozenTrial

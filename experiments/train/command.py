@@ -2,7 +2,7 @@
 
 import sys
 
-from experiments.cli import loading
+from lit_inpaint.options import loading
 
 DOES = {
     "fit": "Train a method. The run folder gets configuration, checkpoints, curves and pictures; a run that is\n"

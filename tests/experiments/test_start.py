@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.cli import COMMANDS, loading, main
+from experiments.cli import COMMANDS, main
 from lit_inpaint import methods
+from lit_inpaint.options import loading
 from tests.support.house import ROOT
 
 HEAVY = ("lightning", "torchmetrics", "torchvision", "lpips", "albumentations", "pandas", "matplotlib", "wandb", "rich")
@@ -58,7 +59,6 @@ def test_no_classic_needs_lightning():
 
 def test_dots_follow_while_imports_last(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.delitem(sys.modules, "torch")
     said = ""
     with loading("fit", every=0.01):
         while "fit ....." not in said:
