@@ -143,9 +143,9 @@ class Parser(LightningArgumentParser):
 
     def _required(self, keys: list[str]) -> str:
         if self.classes:
-            return f"{self.classes[0]} needs {', '.join(keys)} in its init_args; not given."
-        words = " and ".join("--" + key.rpartition(".")[2] for key in keys)
-        return f"{words} must be given, or a --config that sets them; `lit-inpaint configs` lists those installed."
+            return f"{self.classes[0]} needs {', '.join(keys)}: required in its init_args."
+        words = " and ".join("--" + key.rpartition(".")[2] for key in keys) + (" is" if len(keys) == 1 else " are")
+        return f"{words} required, or a --config that sets them; `lit-inpaint configs list` shows those installed."
 
     def subcommands_of_fit(self) -> bool:
         """Whether this is the parser of the whole command, not that of one class."""

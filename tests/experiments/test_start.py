@@ -91,9 +91,9 @@ def test_a_fresh_process_knows_every_class_by_its_short_name():
         ("fit --model DeepFillV2 --model.lr 3", "there is no setting 'lr'. Did you mean 'learning_rate'?"),
         ("fit --model ICTUpsampler --model.widht 3", "there is no setting 'widht'. Did you mean 'width'?"),
         ("fit --model Telia", "there is no class 'Telia' for 'model'. Did you mean 'Telea'?"),
-        ("fit --model Telea --data ImageFolder", "ImageFolder needs root, mask in its init_args; not given."),
-        ("fit --model Telea", "--data must be given, or a --config that sets them"),
-        ("test", "--data and --model must be given, or a --config that sets them"),
+        ("fit --model Telea --data ImageFolder", "ImageFolder needs root, mask: required in its init_args."),
+        ("fit --model Telea", "--data is required, or a --config that sets them"),
+        ("test", "--data and --model are required, or a --config that sets them"),
     ],
 )
 def test_a_wrong_or_missing_argument_is_one_line_about_it(words: str, said: str, capsys: pytest.CaptureFixture[str]):
