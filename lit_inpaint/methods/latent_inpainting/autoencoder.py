@@ -71,7 +71,7 @@ class LatentAutoencoder(Stage):
         self._log_loss("test", batch)
 
     def _log_loss(self, stage: str, batch: InpaintingBatch) -> None:
-        """Of the latents' means, so that it is the same each time."""
+        """L1 of what the means of the latents become, without a draw."""
         latent = self.vae.encode(batch.image).latent_dist.mean
         self.mean_loss.update(F.l1_loss(self.vae.decode(latent).sample, batch.image), len(batch.image))
         self.log(f"{stage}/loss", self.mean_loss, on_step=False, on_epoch=True, batch_size=len(batch.image))

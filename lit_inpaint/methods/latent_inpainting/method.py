@@ -29,6 +29,9 @@ class LatentInpainting(DenoisingModule):
     Where the scale of the latents is unknown, the first batch sets it as published: one over their deviation, that of
     the posterior itself and not of one draw, so that several processes find the same.
 
+    >>> LatentInpainting.imports, LatentInpainting.exports, LatentInpainting.diverse
+    (('diffusers',), ('diffusers',), True)
+
     Args:
         conditional: False: four channels, the unconditional or text-conditional model; training sees no mask, and any
             sampler of unconditional denoisers inpaints, in latents.
