@@ -5,7 +5,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import torch
@@ -37,7 +37,6 @@ class DenoisingModule(InpaintingModule):
     diverse: ClassVar[bool] = True
     averaged: ClassVar[tuple[str, ...]] = ("denoiser",)
     settings: ClassVar[tuple[str, ...]] = ("sampler", "validation_sampler", "validation_images")
-    bounded: ClassVar[bool] = True  # False: what is sampled is no image, and its estimate is never clipped
     sampler: Sampler
     validation_sampler: Sampler
     validation_images: int
@@ -72,8 +71,6 @@ class DenoisingModule(InpaintingModule):
             and state.status == TrainerStatus.RUNNING
         )
         sampler = self.validation_sampler if cheap else self.sampler
-        if not self.bounded:
-            sampler = replace(sampler, clip=False)
         if sampler not in self._announced and not cheap:
             self._announced.add(sampler)
             cost = f"{sampler.network_calls} network calls per image"

@@ -1,6 +1,7 @@
 """Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022 (section 4.5, inpainting)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -64,7 +65,6 @@ class LatentInpainting(DenoisingModule):
     )
     imports: ClassVar[tuple[str, ...]] = ("diffusers",)
     exports: ClassVar[tuple[str, ...]] = ("diffusers",)
-    bounded: ClassVar[bool] = False
     uncompiled: ClassVar[dict[str, str]] = {"vae": "it is used through encode and decode"}
     settings: ClassVar[tuple[str, ...]] = (
         "vae_checkpoint",
@@ -123,6 +123,11 @@ class LatentInpainting(DenoisingModule):
         self.register_buffer("scale", torch.ones(()))
         self.diffusion = Diffusion(scaled_linear_betas(diffusion_steps, *betas_range), torch.arange(diffusion_steps))
         self._choose(sampler, validation_sampler, diffusion_steps)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Whoever gives a sampler: latents are no images, and their estimate is never clipped."""
+        value = replace(value, clip=False) if isinstance(value, Sampler) else value
+        super().__setattr__(name, value)
 
     def _choose(self, sampler: Sampler | None, validation_sampler: Sampler | None, steps: int) -> None:
         for given in filter(None, (sampler, validation_sampler)):
