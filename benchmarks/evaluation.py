@@ -44,6 +44,7 @@ from masks.convention import erase, to_pixels
 
 METHODS = ("Telea", "NavierStokes", "Harmonic")
 MASK = {"class_path": "masks.CenterRectangle"}
+_FACE = 128  # pixels; features of 430 truths then fill the 256 MiB in which they are kept
 Values = dict[str, float]
 _UNUSED = (
     "easydict", "pytorch_lightning", "kornia", "kornia.filters", "kornia.geometry", "kornia.geometry.transform",
@@ -66,15 +67,17 @@ def prepare(photographs: Path, folder: Path, images: int) -> None:
             write_png(to_pixels(filled), folder / f"{method}_mask", file.replace(".png", "_mask.png"))
 
 
-def _protocols(folder: Path, photographs: Path, metrics: list[str], images: int | None = None) -> list[Any]:
+def _protocols(
+    folder: Path, photographs: Path, metrics: list[str], images: int | None = None, size: int = 256
+) -> list[Any]:
     path = folder / f"{'_'.join(metrics)}.yaml"
-    path.write_text(yaml.safe_dump({"name": "timed", "size": 256, "mask": MASK, "metrics": metrics}))
+    path.write_text(yaml.safe_dump({"name": "timed", "size": size, "mask": MASK, "metrics": metrics}))
     return load_protocols(path, photographs, limit=images)
 
 
-def ours(folder: Path, metrics: list[str], methods: tuple[str, ...], *flags: str) -> Values:
+def ours(folder: Path, metrics: list[str], methods: tuple[str, ...], *flags: str, size: int = 256) -> Values:
     """`benchmark` in a folder of its own, whose records and pictures it writes; values of the first method."""
-    _protocols(folder, folder / "truth", metrics)
+    _protocols(folder, folder / "truth", metrics, size=size)
     with tempfile.TemporaryDirectory(dir=folder) as out, contextlib.redirect_stdout(io.StringIO()):
         given = [f"{method}=outputs:{folder / method}" for method in methods]
         path = folder / f"{'_'.join(metrics)}.yaml"
@@ -154,15 +157,15 @@ def memory(folder: Path, metrics: list[str], counts: tuple[int, ...] = (500, 200
     """Peak memory of `benchmark` with few and with many images, grey in the holes of drawn faces."""
     path = folder / "faces.yaml"
     data = {"class_path": "DrawnFaces", "init_args": {"test": max(counts)}}
-    path.write_text(yaml.safe_dump({"name": "faces", "size": 256, "mask": MASK, "metrics": metrics, "data": data}))
+    path.write_text(yaml.safe_dump({"name": "faces", "size": _FACE, "mask": MASK, "metrics": metrics, "data": data}))
     (rules,) = load_protocols(path)
     for count in counts:
         for index in range(count):
             image, mask, _ = rules.images[index]
             write_png(to_pixels(image), folder / f"faces{count}" / "truth", f"{index}.png")
             write_png(to_pixels(erase(image, mask)), folder / f"faces{count}" / METHODS[0], f"{index}.png")
-        cpu, wall, peak, _ = timed(partial(ours, folder / f"faces{count}", metrics, METHODS[:1]))
-        print(f"{count} faces: {cpu:.1f} CPU s, {wall:.1f} wall s, peak {peak:.0f} MiB", flush=True)
+        cpu, wall, peak, _ = timed(partial(ours, folder / f"faces{count}", metrics, METHODS[:1], size=_FACE))
+        print(f"{count} faces of {_FACE} px: {cpu:.1f} CPU s, {wall:.1f} wall s, peak {peak:.0f} MiB", flush=True)
 
 
 def timed(run: Callable[[], Values]) -> tuple[float, float, float, Values]:
