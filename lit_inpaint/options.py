@@ -74,7 +74,7 @@ def key_value(pair: str) -> tuple[str, Any]:
 
 @contextlib.contextmanager
 def loading(what: str, every: float = 2.0) -> Iterator[None]:
-    """In a terminal, say that imports are going on, with a dot every two seconds."""
+    """In a terminal, say that imports are still running, with a dot every two seconds."""
     if not sys.stderr.isatty():
         yield
         return
