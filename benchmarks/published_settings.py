@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "experiments" / "configs"
 SOURCES = ROOT / "benchmarks" / "settings_sources.yaml"
 NO_PAPER = ("faces64", "faces32", "guided64", "bsds500_64")  # our own small runs
-NO_SETTINGS = {"masks", "protocols", "studies", "sweeps", "launch", "loggers", "compare"}
+NO_SETTINGS = {"masks", "diffusers", "protocols", "studies", "sweeps", "launch", "loggers", "compare"}
 
 
 @dataclass(frozen=True)

@@ -118,10 +118,13 @@ def client() -> "HfApi":
     return HfApi(endpoint=endpoint or None, library_name="lit-inpaint")
 
 
-def pinned(at: Address) -> Address:
+def pinned(at: Address, file: str = CONFIG) -> Address:
     """The commit that a branch or tag names now; what is loaded from there never changes.
 
     Without network, the commit of the last download serves, and a warning says so.
+
+    Args:
+        file: One that every such repository holds.
 
     Raises:
         ValueError: There is no such repository or revision, or it cannot be read.
@@ -131,15 +134,15 @@ def pinned(at: Address) -> Address:
     api = client()
     try:
         api.model_info(at.name, revision=at.revision)  # hf_hub_download would take a cached commit without a word
-        found = api.hf_hub_download(at.name, CONFIG, revision=at.revision)
+        found = api.hf_hub_download(at.name, file, revision=at.revision)
     except Exception as error:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HfHubHTTPError
 
         answered = isinstance(error, HfHubHTTPError) and error.response.status_code < 500
-        cached = try_to_load_from_cache(at.name, CONFIG, revision=at.revision)
+        cached = try_to_load_from_cache(at.name, file, revision=at.revision)
         if answered or not isinstance(cached, str):
-            raise ValueError(f"{at}: {reason(error, at)}") from error
+            raise ValueError(f"{at}: {reason(error, at, file)}") from error
         found = cached
         warnings.warn(f"{at} cannot be reached; using the commit of the last download, {Path(found).parent.name}.")
     return Address(at.name, Path(found).parent.name)
@@ -229,6 +232,22 @@ def _downloaded(at: Address, name: str) -> Path:
         raise ValueError(f"{at}: {reason(error, at, name)}") from error
 
 
+def snapshot(at: Address, file: str, wanted: list[str], unwanted: list[str]) -> Path:
+    """The folder of a commit in the cache, with the files that match one of ``wanted`` and none of ``unwanted``.
+
+    Args:
+        file: Named where the Hub has none of them.
+    """
+    try:
+        return Path(
+            client().snapshot_download(
+                at.name, revision=at.revision, allow_patterns=wanted, ignore_patterns=unwanted, tqdm_class=None
+            )
+        )
+    except Exception as error:
+        raise ValueError(f"{at}: {reason(error, at, file)}") from error
+
+
 def reason(error: Exception, at: Address, file: str = CONFIG) -> str:
     """One line about what the Hub or the network refused, and what to do."""
     from huggingface_hub import errors
@@ -264,4 +283,5 @@ def _without(file: str, at: Address) -> str:
             "read from the Hub. If you trust it, download the file and use `lit-inpaint import-weights`."
         )
     held = f"; it holds {', '.join(names[:5])}" if names else ""
-    return f"it holds no {file}, so it was not written by `lit-inpaint push`{held}."
+    cause = ", so it was not written by `lit-inpaint push`" if file == CONFIG else ""
+    return f"it holds no {file}{cause}{held}."

@@ -1,5 +1,6 @@
 """From a name or a checkpoint to a method that is ready to complete images."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import lit_inpaint.methods
-from lit_inpaint import hub, plugins, renamed
+from lit_inpaint import hub, plugins, recipes, renamed
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer, refuse_unfit
 from lit_inpaint.classical import ClassicalModule, Plain, plain
 from lit_inpaint.method import Method
@@ -108,7 +109,8 @@ def load_method(
     Args:
         name_or_checkpoint: A class name for a method without parameters ("Telea"), ``package.module.Name`` of one's own
             or of a plain network (see :class:`lit_inpaint.classical.Plain`), ``package.module.Net:net.pth`` for a plain
-            network with the weights in a file, ``hf://user/name[@revision]``, else the path of a checkpoint.
+            network with the weights in a file, ``hf://user/name[@revision]``, a YAML with the class and arguments
+            of a method (:mod:`lit_inpaint.recipes`), else the path of a checkpoint.
         weights: "ema" uses the EMA weights if the checkpoint has them, "raw" never does. ``loaded_weights`` of the
             returned module states which: "ema", "raw" or "none" (no parameters).
 
@@ -121,16 +123,57 @@ def load_method(
         method: Method = built(hub.checkpoint_of(at, weights), at, weights)
     elif found := plugins.with_file(str(name_or_checkpoint)):
         method = _with_weights(*found)
+    elif recipes.is_recipe(path):
+        cls, arguments = recipe(path)
+        method = _instantiate(cls, {"class_path": _path_of(cls), "init_args": arguments})
     elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
         method = built(read_checkpoint(path), path, weights)
     else:
-        cls = method_class(name := str(name_or_checkpoint))
-        if cls.trainable or cls.imports or cls.stages:
+        cls = untrained_class(name := str(name_or_checkpoint))
+        if cls.needs_argument:
             raise ValueError(
-                f"{name} has trained parameters: give the path of one of its checkpoints instead of its name."
+                f"{name} needs the argument {cls.needs_argument}: give a YAML that holds model: {{class_path: {name}, "
+                f"init_args: {{{cls.needs_argument}: ...}}}}, such as one of `lit-inpaint configs list`."
             )
         method = cls()
     return method.eval().to(usable(device))
+
+
+def untrained_class(name: str) -> type[Method]:
+    """:func:`method_class` of a method that needs no checkpoint.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    cls = method_class(name)
+    if cls.trainable or cls.imports or cls.stages:
+        raise ValueError(f"{name} has trained parameters: give the path of one of its checkpoints instead of its name.")
+    return cls
+
+
+def recipe(path: Path) -> tuple[type[Method], dict[str, Any]]:
+    """Class and arguments of the method in a YAML.
+
+    Raises:
+        ValueError: Naming the YAML and what does not suit.
+    """
+    class_path, arguments = recipes.read(path)
+    try:
+        cls = untrained_class(class_path)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(cls, "object")
+        parser.parse_object({"object": {"class_path": _path_of(cls), "init_args": arguments}})
+    except (ValueError, ArgumentError) as error:
+        raise ValueError(f"{path}: {_innermost(error)}") from error
+    if cls.needs_argument and not arguments.get(cls.needs_argument):
+        raise ValueError(f"{path}: {class_path} needs the argument {cls.needs_argument}.")
+    return cls, arguments
+
+
+def recipe_identity(path: Path) -> str:
+    """What tells the completions of one YAML from those of another: class, arguments, and the files that they name."""
+    cls, arguments = recipe(path)
+    return json.dumps([_path_of(cls), arguments, cls.content(**arguments)], sort_keys=True)
 
 
 def method_class(name: str) -> type[Method]:
@@ -290,7 +333,8 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
     """{what load_method takes: label}; all names and files are checked before anything runs.
 
     A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last),
-    a repository of the Hub after its name, unless LABEL= is given. What a repository is loaded by is its commit.
+    a repository of the Hub after its name, a YAML after its file, unless LABEL= is given. What a repository is
+    loaded by is its commit.
     """
     labels: dict[str, str] = {}
     for given in methods:
@@ -303,6 +347,9 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
             class_of(hub.checkpoint_of(at, weights), at)
             repository = at.name.partition("/")[2]
             label, method = label or (f"{repository}-raw" if weights == "raw" else repository), str(at)
+        elif recipes.is_recipe(path):
+            recipe(path)
+            label = label or path.stem
         elif not plugins.with_file(method) and (path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file()):
             name = read_checkpoint(path)["method"]
             in_run = path.parent.name == "checkpoints"

@@ -43,12 +43,18 @@ class Method(nn.Module, ABC):
     guides: ClassVar[dict[str, str]] = {}  # maps (B, 1, H, W) that forward takes by name beside the mask: what each is
     called: ClassVar[tuple[str, ...]] = ()  # submodules whose forward is one network call, where not those of averaged
     diverse: ClassVar[bool] = False  # True: sample() gives different completions for different seeds
+    one_by_one: ClassVar[bool] = False  # True: fill calls its networks for each image of a batch apart
+    moves_known: ClassVar[bool] = False  # True: its networks change known pixels; records say how far
+    prompted: ClassVar[bool] = False  # True: it takes words about the hole
+    needs_argument: ClassVar[str | None] = None  # what its constructor must be given before it completes anything
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
     fixed_size: int | None = (
         None  # the only side the network takes: cropped around the hole or resized, see adaptation()
     )
     loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones a checkpoint gave it
+    asked: str | None = None  # the prompt of whoever uses a prompted method, instead of that of its settings
+    moved: list[Tensor] | None = None  # where it is a list, known_change of each completion is appended
 
     @property
     @abstractmethod
@@ -59,6 +65,20 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def hparams(self) -> Mapping[str, Any]:
         """The arguments that its constructor has kept."""
+
+    @property
+    def origin(self) -> tuple[str | None, str | None]:
+        """Repository of the Hub and commit from which it was loaded, where its arguments name one."""
+        return None, None
+
+    def facts(self) -> dict[str, Any]:
+        """The settings that a record states of a method made with arguments, as plain values."""
+        return dict(self.hparams)
+
+    @classmethod
+    def content(cls, **arguments: Any) -> dict[str, str]:
+        """Hash or commit of every file and repository that the constructor's ``arguments`` name."""
+        return {}
 
     # ---- from an image and a mask to a completed image ------------------------------------------------------------
 
@@ -93,7 +113,10 @@ class Method(nn.Module, ABC):
             # The mask is mirrored like the image: a mirrored hole that counts as known would show the truth.
             image_, mask_ = (self.pad(x, right, bottom) if right or bottom else x for x in (image, mask))
             prediction = self.predict(image_, mask_, **padded)[..., :height, :width]
-        return composite(prediction.clamp(-1, 1), image, mask)
+        prediction = prediction.clamp(-1, 1)
+        if self.moved is not None:
+            self.moved.append(known_change(prediction, image, mask))
+        return composite(prediction, image, mask)
 
     def pad(self, x: Tensor, right: int, bottom: int) -> Tensor:
         """Images or masks grown to sides that the network takes."""
@@ -236,11 +259,10 @@ class Method(nn.Module, ABC):
 
     def _at_fixed_size(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
         size, out = self.fixed_size or 0, []
-        generators = guides.pop("generators", None)
         for i in range(len(image)):
-            one: dict[str, Any] = {k: v[i : i + 1] if isinstance(v, Tensor) else v for k, v in guides.items()}
-            if generators is not None:
-                one["generators"] = generators[i : i + 1]
+            one: dict[str, Any] = {
+                k: v[i : i + 1] if isinstance(v, Tensor | list | tuple) else v for k, v in guides.items()
+            }
             x, m, corner = image[i : i + 1], mask[i : i + 1], self._crop_box(mask[i])
             if corner:
                 window = (..., slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size))
@@ -255,6 +277,26 @@ class Method(nn.Module, ABC):
                 whole = F.interpolate(filled, tuple(x.shape[-2:]), mode="bilinear", antialias=True)
             out.append(whole)
         return torch.cat(out)
+
+
+def known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute change of the known pixels of each image, in 8-bit levels; 0 where none is known.
+
+    >>> image, mask = torch.zeros(1, 3, 2, 2), torch.tensor([[[[1.0, 0], [0, 0]]]])
+    >>> known_change(image + 2 / 255, image, mask)
+    tensor([1.])
+    """
+    known = 1 - mask
+    total = ((prediction - image).abs() * known).flatten(1).sum(1)
+    return 127.5 * total / (image.shape[1] * known.flatten(1).sum(1)).clamp(min=1)
+
+
+def moved_by(method: Method) -> str | None:
+    """How far the known pixels of the last completions had moved, in words; None where that is not recorded."""
+    if not method.moved:
+        return None
+    mean = float(torch.cat(method.moved).mean())
+    return f"known pixels moved by {mean:.2f} of 255 before they were pasted back"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 
 from experiments.app import options
 from experiments.app.folder import finish, own_folder
+from experiments.files.find import find_method
 from experiments.web import is_loopback
 from lit_inpaint.load import method_classes
 from lit_inpaint.options import loading
@@ -27,12 +28,12 @@ def main(argv: list[str]) -> int:
         import torch
 
         device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        methods = offered(a.methods, device)
+        methods, prompted = offered(a.methods, device)
         from experiments.app.page import serve
 
     with own_folder() as folder:
         limits = a.max_upload_mb, a.max_total_mb
-        page = serve(methods, str(folder), device, a.host, a.port, password, *limits, a.queue)
+        page = serve(methods, str(folder), device, a.host, a.port, password, *limits, a.queue, prompted)
         print(f"lit-inpaint: {page.url} (press Ctrl-C to stop)", flush=True)
         try:
             page.wait()
@@ -42,13 +43,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def offered(given: list[str] | None, device: str) -> dict[str, str]:
-    """{label: what load_method takes}; every checkpoint is loaded once, so that a broken one is reported now."""
+def offered(given: list[str] | None, device: str) -> tuple[dict[str, str], bool]:
+    """{label: what load_method takes}, and whether one takes words; every checkpoint is loaded once, so that a broken
+    one is reported now."""
     from lit_inpaint.load import label_methods, load_method
 
     classes = method_classes()
-    names = given or [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages)]
+    ready = [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages or c.needs_argument)]
+    names = [*map(find_method, given)] if given else ready
     labels = {label: method for method, label in label_methods(names, "ema").items()}
-    for method in labels.values():
-        load_method(method, device=device)
-    return labels
+    prompted = [load_method(method, device=device).prompted for method in labels.values()]
+    return labels, any(prompted)

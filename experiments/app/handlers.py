@@ -24,9 +24,12 @@ WELCOME = "Load a photograph or click an example."
 class Page:
     """The handlers, and the server once it has started."""
 
-    def __init__(self, methods: dict[str, str], folder: str, device: str, total: int = 2000 * 2**20) -> None:
-        """``total``: maximum bytes in the folder."""
+    def __init__(
+        self, methods: dict[str, str], folder: str, device: str, total: int = 2000 * 2**20, prompted: bool = False
+    ) -> None:
+        """``total``: maximum bytes in the folder; ``prompted``: one of the methods takes words."""
         self.methods, self.folder, self.device, self.total = methods, folder, device, total
+        self.prompted = prompted
         self.worker = Worker()
         self.server: gr.Blocks
         self.url = ""
@@ -107,7 +110,7 @@ class Page:
 
     def run(
         self, session: Session | None, drawn: str, lines: str, chosen: list[str], seed: float, samples: float,
-        tile: float, request: gr.Request,
+        tile: float, prompt: str, request: gr.Request,
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         """Yield progress lines, then pictures, as they arrive."""
         keep = gr.skip()
@@ -115,7 +118,7 @@ class Page:
             yield "Load a photograph first.", *[keep] * 5
             return
         try:
-            task = self.task(session, drawn, lines, chosen, int(seed), int(samples), int(tile))
+            task = self.task(session, drawn, lines, chosen, int(seed), int(samples), int(tile), str(prompt or ""))
         except (ValueError, TypeError) as error:
             yield said(error), *[keep] * 5
             return
@@ -146,8 +149,9 @@ class Page:
         yield "\n".join([*errors, *finished]) or "nothing to do", *[keep] * 5
 
     def task(
-        self, session: Session, drawn: str, lines: str, chosen: list[str], seed: int, samples: int, tile: int
-    ) -> Task:
+        self, session: Session, drawn: str, lines: str, chosen: list[str], seed: int, samples: int, tile: int,
+        prompt: str = "",
+    ) -> Task:  # fmt: skip
         if not chosen:
             raise ValueError("Choose a method.")
         if not 1 <= samples <= 16 or (tile != 0 and tile < 64) or tile > 8192:
@@ -165,7 +169,7 @@ class Page:
             write_mask(resize_mask(painted, session.height, session.width), guide)
         methods = {label: self.methods[label] for label in chosen}
         files = str(session.image), str(folder / "hole.png"), guide, str(folder)
-        return Task(*files, methods, self.device, seed, samples, tile, session.name)
+        return Task(*files, methods, self.device, seed, samples, tile, prompt.strip(), session.name)
 
     def cancel(self, request: gr.Request) -> str:
         return "cancelled" if self.worker.cancel(str(request.session_hash)) else "you have no active run"

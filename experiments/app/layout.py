@@ -85,6 +85,8 @@ def blocks(page: Page) -> gr.Blocks:
             with gr.Column(scale=2):
                 names = list(page.methods)
                 chosen = gr.CheckboxGroup(names, value=names[:1], label="methods", elem_id="methods")
+                prompt = gr.Textbox("", label="prompt: what the hole shows", max_lines=2, max_length=1000,
+                    placeholder="as the method's settings say", visible=page.prompted, elem_id="prompt")  # fmt: skip
                 with gr.Row():
                     seed = gr.Number(0, label="seed", precision=0, min_width=90)
                     samples = gr.Number(1, label="samples", precision=0, minimum=1, maximum=16, min_width=90)
@@ -116,7 +118,7 @@ def blocks(page: Page) -> gr.Blocks:
             event(page.load_mask, uploaded, [show, status], **told).then(None, show, None, js=draw)
         painted = [session, drawn, lines]
         take.click(page.mask_file, painted, [mask_out, status], js=_READ, **told)
-        settings = [chosen, seed, samples, tile]
+        settings = [chosen, seed, samples, tile, prompt]
         out = [status, gallery, files, slider, left, right]
         go.click(page.run, [*painted, *settings], out, js=_READ, concurrency_limit=1, **told)
         stop.click(page.cancel, None, status, queue=False, **told)

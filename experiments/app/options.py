@@ -13,7 +13,7 @@ def app() -> Parser:
         "--methods",
         nargs="+",
         metavar="M",
-        help="class names, checkpoints and hf://user/name to choose from (default: all classical methods)",
+        help="class names, checkpoints, YAMLs and hf://user/name to choose from (default: all classical methods)",
     )
     p.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only); 0.0.0.0: all networks"

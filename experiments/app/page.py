@@ -28,11 +28,16 @@ def serve(
     max_upload_mb: int = 50,
     max_total_mb: int = 2000,
     queue: int = 8,
+    prompted: bool = False,
 ) -> Page:
-    """Start the server in threads of this process. Everything it writes lies below ``folder``."""
+    """Start the server in threads of this process. Everything it writes lies below ``folder``.
+
+    Args:
+        prompted: Whether to ask for a prompt.
+    """
     os.environ["GRADIO_TEMP_DIR"] = folder
     limit, total = max_upload_mb * 2**20, max_total_mb * 2**20
-    page = Page(methods, folder, device, total)
+    page = Page(methods, folder, device, total, prompted)
     page.worker.start()
     page.server = blocks(page)
     page.server.queue(max_size=queue, default_concurrency_limit=4)

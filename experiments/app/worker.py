@@ -17,7 +17,7 @@ from experiments.files.write import write_png
 from experiments.inpaint.large import refuse_too_large
 from lit_inpaint.calls import counted
 from lit_inpaint.load import load_method
-from lit_inpaint.method import Method
+from lit_inpaint.method import Method, moved_by
 from lit_inpaint.windows import TILE, complete_pixels, windows_of
 from masks.files import read_mask
 
@@ -37,6 +37,7 @@ class Task:
     seed: int = 0
     samples: int = 1
     tile: int = TILE
+    prompt: str = ""
     name: str = "completion"  # what the files of the completions begin with
 
 
@@ -155,8 +156,10 @@ def completions(task: Task, label: str, method: Method, pipe: Connection) -> Ite
     def advance(done: int, windows: int) -> None:
         tell(f"window {done} of {windows}")
 
+    method.asked = task.prompt or None
     with counted(method, called):
         for number in range(count):
+            method.moved = [] if method.moves_known else None
             tell(f"completion {number + 1} of {count}")
             arguments = (Path(task.image).stem, number, task.seed, task.tile, guides, advance)
             result = complete_pixels(method, pixels, hole, *arguments)
@@ -164,7 +167,9 @@ def completions(task: Task, label: str, method: Method, pipe: Connection) -> Ite
             file = write_png(result, Path(task.folder), f"{task.name}-{name}.png")
             preview = write_png(small(result), Path(task.folder), f"{task.name}-{name}.preview.png")
             lines = ", guide lines ignored" if task.lines and not guides else ""
-            said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}"
+            lines += ", prompt ignored" if task.prompt and not method.prompted else ""
+            moved = f", {said}" if (said := moved_by(method)) else ""
+            said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}{moved}"
             yield {"label": name, "file": str(file), "preview": str(preview), "said": said}
 
 

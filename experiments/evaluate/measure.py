@@ -158,6 +158,7 @@ def _rows(indices: range, batch: InpaintingBatch, completion: Completion) -> lis
             "memory": completion.memory,
             "network_calls": completion.network_calls,
             "adaptation": completion.adaptations[i],
+            "known_change": completion.moved[i] if completion.moved else None,
         }
         for i, index in enumerate(indices)
     ]

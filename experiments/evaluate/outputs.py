@@ -18,6 +18,7 @@ from datamodules.evaluation import to_image
 from datamodules.reading import Pixels
 from experiments.evaluate.protocol import Protocol as Rules
 from experiments.evaluate.source import Completion
+from experiments.files.find import find_method
 from experiments.files.write import key_of
 from experiments.records.record import MethodFacts, hash_of
 from lit_inpaint.backbones import sha256
@@ -245,11 +246,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def label_sources(given: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:
-    """{what a job takes: label} in the order given: methods, checkpoints and ``[LABEL=]outputs:FOLDER``.
+    """{what a job takes: label} in the order given: methods, checkpoints, YAMLs and ``[LABEL=]outputs:FOLDER``.
 
     Raises:
         ValueError: A method or folder that does not exist, or a label given twice.
     """
+    given = [*map(find_method, given)]
     folders: dict[str, tuple[str, str]] = {}
     for word in given:
         label, found, folder = word.partition(PREFIX)

@@ -21,8 +21,9 @@ from lit_inpaint.calls import counted
 from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.load import load_method
 from lit_inpaint.memory import peak_bytes, reset_peak
-from lit_inpaint.method import Method, parameter_counts
+from lit_inpaint.method import Method, known_change, parameter_counts
 from lit_inpaint.plugins import with_file
+from lit_inpaint.recipes import is_recipe
 from masks.convention import InpaintingBatch
 
 
@@ -37,6 +38,8 @@ class Completion:
         network_calls: Per image; None where it is not known.
         adaptations: What was done to each image that the network cannot take as it is.
         files: Content of a PNG with exactly the pixels of each first sample; None where there is no such file.
+        moved: How far the known pixels of each image had moved before they were pasted back, in 8-bit levels, the mean
+            over its completions; None for methods that leave them where they are.
     """
 
     samples: Tensor
@@ -45,6 +48,7 @@ class Completion:
     network_calls: int | None
     adaptations: list[str | None]
     files: Sequence[bytes | None] = ()
+    moved: list[float] | None = None
 
 
 class RefusedError(ValueError):
@@ -101,6 +105,7 @@ class Network:
         assert self.module is not None, "open() comes first"
         device, names = batch.image.device, [str(name) for name in batch.name]
         reset_peak(device)
+        self.module.moved = [] if self.module.moves_known else None
         with counted(self.module) as calls:
             start = time.perf_counter()
             try:
@@ -112,9 +117,19 @@ class Network:
             seconds = (time.perf_counter() - start) / len(names)
         memory = peak_bytes(device)
         adaptations = [self.module.adaptation(mask) for mask in batch.mask]
-        one_by_one = any(adaptations)  # a network of fixed size is called for each image, any other for the batch
+        one_by_one = self.module.one_by_one or any(
+            adaptations
+        )  # a network of fixed size is called for each image, any other for the batch
         network_calls = round(calls.count / len(names)) if one_by_one else calls.count
-        return Completion(samples, seconds, memory, network_calls, adaptations)
+        return Completion(samples, seconds, memory, network_calls, adaptations, self._moved(samples, batch))
+
+    def _moved(self, samples: Tensor, batch: InpaintingBatch) -> list[float] | None:
+        assert self.module is not None
+        if self.module.moved is None:
+            return None
+        raw = self.rules.measured == "raw"
+        found = [known_change(sample, batch.image, batch.mask) for sample in samples] if raw else self.module.moved
+        return torch.stack(found).mean(0).tolist()
 
     def described(self) -> MethodFacts:
         _, path = with_file(self.method) or ("", Path(self.method))
@@ -126,6 +141,9 @@ class Network:
             about.repository, about.revision = at
             with suppress(ValueError):  # it cannot be read, and the record says why
                 about.images_seen = hub.config_of(at).images_seen
+        elif is_recipe(path):
+            about.settings = self.module.facts() if self.module is not None else {"file": path.name}
+            about.repository, about.revision = self.module.origin if self.module is not None else (None, None)
         elif path.is_file():
             about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
             with suppress(Exception):  # a foreign file has none of these

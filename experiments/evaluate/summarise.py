@@ -32,6 +32,7 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
     whole = numbers(job, rows, names)
     seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
     calls = [int(row["network_calls"]) for row in rows if row.get("network_calls") is not None]
+    moved = [float(row["known_change"]) for row in rows if row.get("known_change") is not None]
     buckets = {bucket: numbers(job, group, names) for bucket, group in groups.items() if group}
     results = {name: _result(name, rows, whole, buckets, job.left_out) for name in job.protocol.metrics}
     record = Record(
@@ -45,11 +46,14 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
         versions(),
         adaptation=said or None,
         network_calls=statistics.median(calls) if len(calls) == len(rows) else None,  # a journal of before has none
+        known_change=statistics.fmean(moved) if len(moved) == len(rows) else None,
     )
     reasons = [f"{name} left out: {result.reason}" for name, result in results.items() if result.reason]
     elsewhere = [NOT_RUN] if record.method.outputs is not None else []
     sampled = [f"sampled by {sampler_of(job.sampler)}"] if job.sampler else []
-    record.note = "; ".join([*elsewhere, *sampled, *reasons]) or None
+    pasted = " before they were pasted back" if job.protocol.measured == "composite" else ""
+    changed = [f"known pixels moved by {statistics.fmean(moved):.2f} of 255{pasted}"] if moved else []
+    record.note = "; ".join([*elsewhere, *sampled, *changed, *reasons]) or None
     return record
 
 

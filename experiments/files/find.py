@@ -8,6 +8,18 @@ from masks.nearest import nearest
 INSTALLED = Path(__file__).resolve().parents[1] / "configs"
 
 
+def find_method(word: str) -> str:
+    """A method as a command takes it, ``[LABEL=]NAME``, where the name of an installed YAML stands for its file.
+
+    Raises:
+        ValueError: There is no such YAML.
+    """
+    label, equals, name = word.rpartition("=")
+    if Path(word).is_file() or not name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        return word
+    return f"{label}{equals}{find_yaml(name)}"
+
+
 def find_yaml(name: str, folder: str = "") -> Path:
     """``name`` in the current folder, else among the installed YAMLs (``folder`` below experiments/configs first).
 

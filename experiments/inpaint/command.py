@@ -17,6 +17,7 @@ import torch
 
 from datamodules.bands import reading_settings
 from datamodules.reading import read_image
+from experiments.files.find import find_method
 from experiments.files.write import write_png
 from experiments.inpaint import options
 from experiments.inpaint.large import refuse_too_large
@@ -27,7 +28,7 @@ from experiments.run.journal import Journal, content_of, settings_of
 from lit_inpaint import hub
 from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
-from lit_inpaint.method import Method
+from lit_inpaint.method import Method, moved_by
 from lit_inpaint.options import show_messages
 from lit_inpaint.windows import complete_pixels, windows_of
 from masks.files import read_mask
@@ -52,10 +53,11 @@ def main(argv: list[str]) -> int:
     guides = {name: path for name in known if (path := getattr(a, name))}
     pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing)
     many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
+    a.method = find_method(a.method)
     if at := hub.address(a.method):
         a.method = str(hub.pinned(at))  # workers and a resumed run use the same commit
     run = Run(a, a.out if many else a.out.parent, (*MAY_CHANGE, *known))
-    method = load_method(a.method, a.weights, a.device)
+    method = _loaded(a)
     for name in guides:
         if name not in method.guided_by:
             takers = ", ".join(label for label, cls in method_classes().items() if name in cls.guides)
@@ -64,6 +66,18 @@ def main(argv: list[str]) -> int:
     if not many:
         return _one(method, pairs[0], run)
     return _all(method, pairs, run)
+
+
+def _loaded(a: argparse.Namespace) -> Method:
+    """
+    Raises:
+        ValueError: There is no such method, or it takes no words.
+    """
+    method = load_method(a.method, a.weights, a.device)
+    if a.prompt is not None and not method.prompted:
+        raise ValueError(f"{type(method).__name__} takes no words: leave out --prompt.")
+    method.asked = a.prompt
+    return method
 
 
 def _parsed(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
@@ -190,7 +204,7 @@ def _start_worker(run: Run) -> None:
     global _worker
     show_messages()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // run.arguments.workers))
-    _worker = load_method(run.arguments.method, run.arguments.weights, run.arguments.device), run
+    _worker = _loaded(run.arguments), run
 
 
 def _attempt_in_worker(pair: Pair) -> Done:
@@ -229,6 +243,7 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
             file=sys.stderr,
         )
     memory = refuse_too_large(method, hole, a.tile) if share else None
+    method.moved = [] if method.moves_known else None
     options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
     for number, target in enumerate(pair.outputs):
         result = (
@@ -244,7 +259,7 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
         method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None,
     ]
     how += [f"in {len(windows)} windows" if len(windows) > 1 else None, memory]
-    how += [{"ema": "averaged weights", "raw": "raw weights", "none": None}[method.loaded_weights]]
+    how += [moved_by(method), {"ema": "averaged weights", "raw": "raw weights", "none": None}[method.loaded_weights]]
     size = f"{shown(pair.image)} ({pixels.shape[1]}x{pixels.shape[0]})"
     done = f"filled {share:.1%} of {size} by {type(method).__name__}" if share else f"{size} has no hole: copied"
     written = ", ".join(map(shown, pair.outputs))

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from lit_inpaint.calls import networks_of
 from lit_inpaint.classical import ClassicalModule
-from lit_inpaint.method import Method
+from lit_inpaint.method import Method, keyed_generators, parameter_counts
 from lit_inpaint.windows import TILE, Pixels, Window, windows_of
 
 _CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
@@ -27,7 +27,7 @@ def estimate(method: Method, windows: list[Window], height: int, width: int) -> 
 
 
 def _window_bytes(method: Method, area: int) -> float:
-    if isinstance(method, ClassicalModule) or not area:
+    if (isinstance(method, ClassicalModule) and not networks_of(method)) or not area:
         return _CLASSICAL_BYTES * area
     if method.fixed_size:
         return 1.3 * _probe(method, method.fixed_size) + 60 * area
@@ -95,10 +95,11 @@ def _probe(method: Method, side: int) -> int:
     networks = networks_of(method)
     own = [vars(network).get("forward") for network in networks]  # where somebody has put one over the class's
     for network in networks:
-        network.forward = _twice(network.forward, alone=len(networks) == 1)
+        network.forward = _twice(network.forward, alone=len(parameter_counts(method)) == 1)  # no decoder comes after
     try:
         with _PeakOfTensors() as tensors, suppress(_EnoughSeen):
-            method(image, mask.to(method.device), **method.draws(0, ["probe"]))
+            drawn = {"generators": keyed_generators(0, ["probe"], 0)} if method.diverse else {}
+            method(image, mask.to(method.device), **drawn)
     finally:
         for network, before in zip(networks, own, strict=True):
             del network.forward

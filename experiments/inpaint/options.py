@@ -14,12 +14,13 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
         epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
         "mask file is used for all images. `lit-inpaint inpaint --method NAME --help` shows the guides of methods too.",
     )
-    p.add_argument("--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, or hf://user/name")
+    p.add_argument("--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, a YAML, or hf://user/name")
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
     p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
     p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
     for name, what in (guides or {}).items():
         p.add_argument(f"--{name}", type=Path, help=f"a file or folder: {what}")
+    p.add_argument("--prompt", help="what the holes show, for methods that take words; default: what its YAML says")
     p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="meaning of white in the mask files")
     p.add_argument(
         "--mask-threshold",

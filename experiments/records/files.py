@@ -22,9 +22,9 @@ def text_of(record: Record) -> str:
     """The JSON of a record. Keys that 0.1.0 did not have are only written if they carry information."""
     content = asdict(record)
     del content["path"]
-    later = [(content["method"], key) for key in ("outputs", "repository", "revision")]
+    later = [(content["method"], key) for key in ("outputs", "repository", "revision", "settings")]
     later += [(content["protocol"], key) for key in ("data", "mask_set")]
-    for part, key in ((content, "network_calls"), (content, "refused"), *later):
+    for part, key in ((content, "network_calls"), (content, "refused"), (content, "known_change"), *later):
         if part.get(key) is None:
             part.pop(key, None)
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

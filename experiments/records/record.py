@@ -76,6 +76,7 @@ class MethodFacts:
         outputs: sha256 of every file, where another program made the completions.
         repository: Name of the repository of the Hub that it was loaded from, user/name.
         revision: The repository's commit.
+        settings: What the method was made with, where a YAML says so.
     """
 
     name: str
@@ -90,6 +91,7 @@ class MethodFacts:
     outputs: dict[str, str] | None = None
     repository: str | None = None
     revision: str | None = None
+    settings: dict[str, object] | None = None
     __pydantic_config__: ClassVar = _OPEN
 
 
@@ -144,6 +146,8 @@ class Record:
         refused: The method itself does not take these images or holes; None otherwise.
         network_calls: Forward and backward passes per image, for all its completions: the median over the images. None
             in records of 0.1.0.
+        known_change: Mean absolute change of the known pixels, in 8-bit levels, before they were pasted back: the mean
+            over the images. None for methods that leave them where they are.
 
     ``path`` is the file it was read from, and is not written.
     """
@@ -161,6 +165,7 @@ class Record:
     note: str | None = None
     network_calls: float | None = None
     refused: bool | None = None
+    known_change: float | None = None
     format: int = FORMAT
     path: Path | None = field(default=None, init=False, compare=False, repr=False)
     __pydantic_config__: ClassVar = _STRICT

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lit_inpaint.methods.ddpm.method import DDPM
     from lit_inpaint.methods.deepfillv1.method import DeepFillV1
     from lit_inpaint.methods.deepfillv2.method import DeepFillV2
+    from lit_inpaint.methods.diffusers_inpaint.method import DiffusersInpaint
     from lit_inpaint.methods.dsi.method import DSI
     from lit_inpaint.methods.glcic.method import GLCIC
     from lit_inpaint.methods.harmonic.method import Harmonic
@@ -39,6 +40,7 @@ __all__ = [
     "ContextEncoder",
     "DeepFillV1",
     "DeepFillV2",
+    "DiffusersInpaint",
     "Harmonic",
     "LaMa",
     "LatentInpainting",
@@ -50,6 +52,7 @@ __all__ = [
 ]
 _FOLDERS = {
     "ContextEncoder": "context_encoder",
+    "DiffusersInpaint": "diffusers_inpaint",
     "LatentInpainting": "latent_inpainting",
     "NavierStokes": "navier_stokes",
     "PartialConv": "partial_conv",

@@ -14,7 +14,7 @@ from experiments.train.cli import main
 from lit_inpaint.load import stage_classes
 from tests.support.contract import ROWS, STAGES
 
-NO_RUN = {"data", "masks", "protocols", "studies", "sweeps", "launch", "compare", "loggers"}
+NO_RUN = {"data", "diffusers", "masks", "protocols", "studies", "sweeps", "launch", "compare", "loggers"}
 ABSENT = {"latent_inpainting"} if find_spec("diffusers") is None else set()
 CONFIGS = sorted(
     path

@@ -101,7 +101,7 @@ def test_inpaint_app_and_export_take_a_repository_where_a_checkpoint_stands(
         assert inpaint(["--method", method, "--image", "photo.png", "--mask", "hole.png", "--out", out]) == 0
     assert (cv2.imread("hub.png") == cv2.imread("file.png")).all()
     commit = repository.refs["main"]
-    assert offered([f"Mine={AT}"], "cpu") == {"Mine": f"{AT}@{commit}"}
+    assert offered([f"Mine={AT}"], "cpu") == ({"Mine": f"{AT}@{commit}"}, False)
     assert load.label_methods([AT], "ema") == {f"{AT}@{commit}": "holes"}
     assert export.main([AT, "--format", "safetensors"]) == 0 and Path("holes.safetensors").is_file()
 

@@ -21,7 +21,9 @@ from tests.support.house import ROOT
 HEAVY = ("lightning", "torchmetrics", "torchvision", "lpips", "albumentations", "pandas", "matplotlib", "wandb", "rich")
 QUICK = {"doctor", "configs"}  # print within a second
 CLASSICS = [
-    name for name in methods.__all__ if not getattr(methods, name).trainable and not getattr(methods, name).imports
+    name
+    for name in methods.__all__
+    if not (cls := getattr(methods, name)).trainable and not cls.imports and not cls.needs_argument
 ]
 
 

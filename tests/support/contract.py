@@ -16,6 +16,7 @@ from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.load import stage_classes
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch
+from tests.support import tiny_pipelines
 
 _VAE: dict[str, Any] = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4, "sample_size": 64}
 ROWS: list[tuple[str, dict[str, Any]]] = [
@@ -54,6 +55,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("DeepFillV1", {"width": 4, "discriminator_width": 4, "size": 64, "local_size": 32, "discriminator_updates": 1}),
     ("DeepFillV2", {"width": 8, "discriminator_width": 4}),
+    ("DiffusersInpaint", {"source": str(tiny_pipelines.SHARED), "steps": 1, "guidance_scale": 1.0}),
     ("GLCIC", {"width": 8, "features": 16, "size": 64, "local_size": 32}),
     ("Harmonic", {}),
     (
@@ -152,5 +154,7 @@ def trainer(folder: Path, **arguments: Any) -> L.Trainer:
 
 def make(name: str, arguments: dict[str, Any]) -> InpaintingModule:
     """A method, or a stage of one, with the weights of seed 0."""
+    if arguments.get("source") == str(tiny_pipelines.SHARED):
+        tiny_pipelines.shared()
     torch.manual_seed(0)
     return (getattr(methods, name, None) or stage_classes()[name])(**arguments)
