@@ -161,7 +161,7 @@ def recipe(path: Path) -> tuple[type[Method], dict[str, Any]]:
     try:
         cls = untrained_class(class_path)
         parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(cls, "object")
+        parser.add_subclass_arguments(cls, "object", required=True)
         parser.parse_object({"object": {"class_path": _path_of(cls), "init_args": arguments}})
     except (ValueError, ArgumentError) as error:
         raise ValueError(f"{path}: {_innermost(error)}") from error

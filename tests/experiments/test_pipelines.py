@@ -87,21 +87,21 @@ def test_other_arguments_prompts_or_weights_are_another_row(source: str, tmp_pat
     config.write_text(config.read_text().replace("0.02", "0.03"))
     seen.add(identity())
     assert len(seen) == 5
-    assert content_of(str(write_recipe(path, "PatchMatch", patch=5))) != content_of(
-        str(write_recipe(path, "PatchMatch", patch=7))
+    assert content_of(str(write_recipe(path, "PatchMatch", radius=2))) != content_of(
+        str(write_recipe(path, "PatchMatch", radius=3))
     )
 
 
 def test_a_classic_with_arguments_is_a_row_and_is_measured_again_with_others(photos: Path, tmp_path: Path):
     path, found = tmp_path / "small patches.yaml", []
-    for patch in (3, 3, 9):
-        write_recipe(path, "PatchMatch", patch=patch)
+    for radius in (1, 1, 4):
+        write_recipe(path, "PatchMatch", radius=radius)
         assert (
             run(write_protocol(tmp_path, limit=1), "--images", photos, "--methods", path, "--out", tmp_path / "o") == 0
         )
         (record,) = records(tmp_path / "o").values()
         assert record.method.name == "PatchMatch" and record.method.label == "small patches"
-        assert record.method.settings is not None and record.method.settings["patch"] == patch
+        assert record.method.settings is not None and record.method.settings["radius"] == radius
         found.append(record)
     assert found[0] == found[1] and found[1].metrics["psnr_hole"].mean != found[2].metrics["psnr_hole"].mean
 
@@ -111,7 +111,7 @@ def test_a_classic_with_arguments_is_a_row_and_is_measured_again_with_others(pho
     [
         ("model: {class_path: LaMa}", "LaMa has trained parameters"),
         ("model: {class_path: DiffusersInpaint}", "DiffusersInpaint needs the argument source"),
-        ("model: {class_path: PatchMatch, init_args: {pach: 5}}", "pach"),
+        ("model: {class_path: PatchMatch, init_args: {radiu: 5}}", "radiu"),
         ("model: {class_path: PatchMatch}\ndata: {}", "is no method: expected model: .* alone. It holds model, data"),
         ("model: {class_path: PatchMatch, patch: 5}", "model holds class_path, patch; expected"),
         ("model: [", "is not YAML"),
@@ -203,10 +203,8 @@ def test_the_page_asks_for_a_prompt_where_a_method_takes_one(source: str, tmp_pa
     assert "DiffusersInpaint" not in labels and not prompted
 
     class Pipe:
-        said: list[Any] = []
-
         def send(self, message: Any) -> None:
-            self.said.append(message)
+            pass
 
     image, hole = write_photo(tmp_path)
     method, found = load_method(path), []
