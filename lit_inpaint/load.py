@@ -130,10 +130,10 @@ def load_method(
         method = built(read_checkpoint(path), path, weights)
     else:
         cls = untrained_class(name := str(name_or_checkpoint))
-        if cls.needs_argument:
+        if argument := next(iter(cls.needed), None):
             raise ValueError(
-                f"{name} needs the argument {cls.needs_argument}: give a YAML that holds model: {{class_path: {name}, "
-                f"init_args: {{{cls.needs_argument}: ...}}}}, such as one of `lit-inpaint configs list`."
+                f"{name} needs the argument {argument}: give a YAML that holds model: {{class_path: {name}, init_args: "
+                f"{{{argument}: ...}}}}, such as one of `lit-inpaint configs list`."
             )
         method = cls()
     return method.eval().to(usable(device))
@@ -165,8 +165,8 @@ def recipe(path: Path) -> tuple[type[Method], dict[str, Any]]:
         parser.parse_object({"object": {"class_path": _path_of(cls), "init_args": arguments}})
     except (ValueError, ArgumentError) as error:
         raise ValueError(f"{path}: {_innermost(error)}") from error
-    if cls.needs_argument and not arguments.get(cls.needs_argument):
-        raise ValueError(f"{path}: {class_path} needs the argument {cls.needs_argument}.")
+    if missing := [name for name in cls.needed if not arguments.get(name)]:
+        raise ValueError(f"{path}: {class_path} needs the argument {missing[0]}, {cls.needed[missing[0]]}.")
     return cls, arguments
 
 

@@ -46,7 +46,7 @@ class Method(nn.Module, ABC):
     one_by_one: ClassVar[bool] = False  # True: fill calls its networks for each image of a batch apart
     moves_known: ClassVar[bool] = False  # True: its networks change known pixels; records say how far
     prompted: ClassVar[bool] = False  # True: it takes words about the hole
-    needs_argument: ClassVar[str | None] = None  # what its constructor must be given before it completes anything
+    needed: ClassVar[dict[str, str]] = {}  # arguments without which it completes nothing: what each names
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
     fixed_size: int | None = (

@@ -49,7 +49,7 @@ def offered(given: list[str] | None, device: str) -> tuple[dict[str, str], bool]
     from lit_inpaint.load import label_methods, load_method
 
     classes = method_classes()
-    ready = [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages or c.needs_argument)]
+    ready = [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages or c.needed)]
     names = [*map(find_method, given)] if given else ready
     labels = {label: method for method, label in label_methods(names, "ema").items()}
     prompted = [load_method(method, device=device).prompted for method in labels.values()]

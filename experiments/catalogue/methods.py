@@ -36,6 +36,7 @@ class Description(TypedDict):
     needs: list[str]
     imports: list[str]
     exports: list[str]
+    sources: list[str]  # what pretrained weights it takes from elsewhere, by its arguments
     summary: str
 
 
@@ -70,6 +71,7 @@ def _describe(cls: type[Method]) -> Description:
         "needs": sorted({need for part in (cls, *stages) for need in part.needs}),
         "imports": list(cls.imports),
         "exports": list(cls.exports),
+        "sources": list(cls.needed.values()),
         "summary": summary,
     }
 
@@ -101,11 +103,13 @@ def _trained_by(row: Description) -> str:
         return f"assembled from {', '.join(row['stages'])}"
     if row["trainable"]:
         return "trained by fit"
+    if row["sources"]:
+        return "pretrained, not trained here"
     return "released weights, not trained" if row["imports"] else "nothing to train"
 
 
 def _weights_line(row: Description) -> str:
-    parts = (("needs", row["needs"]), ("reads", row["imports"]), ("writes", row["exports"]))
+    parts = (("needs", row["needs"]), ("reads", [*row["imports"], *row["sources"]]), ("writes", row["exports"]))
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
 
 
@@ -130,7 +134,7 @@ def show(cls: type[Stage] | type[Method], width: int) -> Iterator[str]:
         yield f"{cls.__name__} ({row['year']}): {_trained_by(row)}"
         yield from wrap(row["paper"], width)
         networks, stages, needs = row["networks"], row["stages"], row["needs"]
-        reads, writes = row["imports"], row["exports"]
+        reads, writes = [*row["imports"], *row["sources"]], row["exports"]
     else:
         stages, needs, reads, writes = [], sorted(cls.needs), [], []
         yield f"{cls.__name__}: a stage, trained by fit"
@@ -140,11 +144,13 @@ def show(cls: type[Stage] | type[Method], width: int) -> Iterator[str]:
     yield from ["", "Parameters", *(f"  {name:<22} {count:>13,}" for name, count in networks.items() or [("none", 0)])]
     yield from ["", "Weights"]
     for word, formats in (("reads", reads), ("writes", writes)):
-        yield f"  {word:<8} {', '.join(formats) or 'none'}"
+        yield from wrap(f"{word:<8} {', '.join(formats) or 'none'}", width, "  ", " " * 11)
     for need in needs:
         yield from wrap(f"needs    {need}: {where(need)}", width, "  ", " " * 11)
     runs = list(published({cls.__name__, *stages}))
-    yield from ["", "Published settings (`lit-inpaint fit --config NAME`)"]
+    fitted = getattr(cls, "trainable", True) or stages
+    how = "fit --config NAME" if fitted else "benchmark PROTOCOL --methods NAME.yaml"
+    yield from ["", f"Published settings (`lit-inpaint {how}`)"]
     for config, name, sentence in runs:
         about = sentence if name == cls.__name__ else f"{name}: {sentence}"
         yield from wrap(f"{config}: {about}", width, "  ", " " * 6)

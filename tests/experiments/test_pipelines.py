@@ -1,5 +1,6 @@
 """Pipelines of diffusers, and other methods with arguments in a YAML, as rows: records, resumes, files, the app."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from PIL import Image
 
 from experiments.app.command import offered
 from experiments.app.worker import Task, completions
+from experiments.catalogue.methods import describe, list_all
 from experiments.files.find import INSTALLED, find_method
 from experiments.inpaint.command import main as inpaint
 from experiments.run.journal import content_of
+from lit_inpaint.diffusion import samplers
 from lit_inpaint.load import load_method, recipe
 from lit_inpaint.methods import DiffusersInpaint
 from tests.support import tiny_pipelines
+from tests.support.house import ROOT
 from tests.support.hub_server import Hub
 from tests.support.protocols import records, run, write_protocol
 
@@ -218,3 +222,29 @@ def test_the_page_asks_for_a_prompt_where_a_method_takes_one(source: str, tmp_pa
     task = Task(str(image), str(hole), None, str(tmp_path), {"Telea": "Telea"}, prompt="a dog")
     (message,) = completions(task, "Telea", load_method("Telea"), Pipe())  # type: ignore[arg-type]
     assert message["said"].endswith("prompt ignored")
+
+
+# ---- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_diffusion_says_what_methods_prints():
+    page = (ROOT / "docs" / "diffusion.md").read_text()
+    rows = {row["name"]: row for row in describe()}
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    named = [cells for cells in table if cells[0] in rows]
+    assert {cells[0] for cells in named} >= {"DDPM", "Palette", "DiffusersInpaint"}
+    for name, here, reads, writes in named:
+        (head, *_), row = [*list_all([rows[name]], 200)], rows[name]
+        assert head.split(maxsplit=2)[2] == here, name
+        assert reads == ", ".join([*row["imports"], *row["sources"]]) and writes == ", ".join(row["exports"]), name
+    takers = {name: cells[1] for cells in table if len(cells) == 2 for name in re.findall(r"\w+", cells[0])}
+    for name in samplers.__all__:
+        cls = getattr(samplers, name)
+        if isinstance(cls, type) and issubclass(cls, samplers.Sampler) and cls is not samplers.Sampler:
+            assert takers[name] == ("Palette" if issubclass(cls, samplers.Refinement) else "DDPM"), name
+    assert set(re.findall(r"`(diffusers/\w+\.yaml)`", page)) == {
+        f"diffusers/{p.name}" for p in INSTALLED.glob("diffusers/*")
+    }
+    named_classes = [word for word in ("PowerPaint", "BrushNet") if f"| {word} | not loadable" in page]
+    diffusers = pytest.importorskip("diffusers")
+    assert named_classes and not [n for n in dir(diffusers) if any(word in n for word in named_classes)]

@@ -23,7 +23,7 @@ QUICK = {"doctor", "configs"}  # print within a second
 CLASSICS = [
     name
     for name in methods.__all__
-    if not (cls := getattr(methods, name)).trainable and not cls.imports and not cls.needs_argument
+    if not (cls := getattr(methods, name)).trainable and not cls.imports and not cls.needed
 ]
 
 

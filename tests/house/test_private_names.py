@@ -40,6 +40,8 @@ NAMES = {  # owner: (names, what for)
     "jsonargparse._optionals:": ("get_omegaconf_loader", "a loader that renames what 0.1 wrote"),
     "argparse:ArgumentParser": ("_actions", "the names that a typo may have meant"),
     "torch.optim.adam:Adam": ("_step_supports_amp_scaling", "float16's loss scale in fused optimisers"),
+    "diffusers.pipelines.pipeline_utils:DiffusionPipeline": (
+        "_load_connected_pipes", "a README that names further pipelines"),
     "torch:": ("_foreach_lerp_ _utils", "the average of many tensors at once; how tensors are pickled"),
     "torch.nn:Conv2d": ("_conv_forward", "a convolution with another weight"),
     "torch.nn.modules.batchnorm:": ("_BatchNorm", "any BatchNorm"),

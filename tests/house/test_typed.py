@@ -19,6 +19,8 @@ from PIL import Image
 from experiments import cli
 from experiments.study.plan import read_study
 from experiments.sweep.space import read_sweep
+from lit_inpaint.load import recipe
+from lit_inpaint.methods import DiffusersInpaint
 from masks.build import build
 from tests.support.house import ROOT
 from tests.support.pictures import hole, photo
@@ -44,7 +46,7 @@ RUN = (  # begins of the lines that are run below: seconds each, no server, no n
 )
 OTHERS = {"cd", "git", "source", "wandb"}  # programs of others: counted, not parsed
 SHELL = {"", "bash", "console"}
-COUNTED = {"followed": 20, "run": 12, "parsed": 171, "programs of others": 4, "python": 2, "yaml": 5, "drawing": 1}
+COUNTED = {"followed": 20, "run": 12, "parsed": 175, "programs of others": 4, "python": 2, "yaml": 6, "drawing": 1}
 
 
 def kind(line: str, block: Block) -> str:
@@ -139,6 +141,8 @@ def test_yaml_of_the_pages_is_read_by_what_takes_it(folder: Path, monkeypatch: p
             content = yaml.safe_load(body)
             if "parameters" in content:
                 assert read_sweep(Path("block.yaml")).budget(None) == content["run_cap"]
+            elif set(content) == {"model"}:
+                assert recipe(Path("block.yaml"))[0] is DiffusersInpaint
             elif "methods" in content:
                 assert len(read_study(Path("block.yaml")).steps) == 23
             elif "data" in content:

@@ -37,8 +37,7 @@ FITTED_OR_NOT = stage_classes() | method_classes()
 STAGE_CLASSES = {
     n: c
     for n, c in FITTED_OR_NOT.items()
-    if c.__module__.startswith("lit_inpaint.")
-    and not getattr(c, "needs_argument", None)  # those have tests of their own
+    if c.__module__.startswith("lit_inpaint.") and not getattr(c, "needed", None)  # those have tests of their own
 }
 SAMPLERS = {n: c for n in samplers.__all__ if isinstance(c := getattr(samplers, n), type) and hasattr(c, "run")}
 SAMPLERS.pop("Sampler")

@@ -41,8 +41,7 @@ EVERY = stage_classes() | method_classes()
 OURS = {
     name: cls
     for name, cls in EVERY.items()
-    if cls.__module__.startswith("lit_inpaint.methods.")
-    and not getattr(cls, "needs_argument", None)  # others' networks
+    if cls.__module__.startswith("lit_inpaint.methods.") and not getattr(cls, "needed", None)  # others' networks
 }
 # Fewer rounds of the same code than in the contract test: what repeats needs no repetition here.
 SMALLER: dict[str, dict[str, Any]] = {

@@ -55,7 +55,7 @@ class DiffusersInpaint(ClassicalModule):
     one_by_one: ClassVar[bool] = True
     moves_known: ClassVar[bool] = True
     prompted: ClassVar[bool] = True
-    needs_argument: ClassVar[str | None] = "source"
+    needed: ClassVar[dict[str, str]] = {"source": "any inpainting pipeline of diffusers: a folder or hf://user/name"}
 
     def __init__(
         self,
