@@ -142,8 +142,10 @@ class Network:
             with suppress(ValueError):  # it cannot be read, and the record says why
                 about.images_seen = hub.config_of(at).images_seen
         elif is_recipe(path):
-            about.settings = self.module.facts() if self.module is not None else {"file": path.name}
-            about.repository, about.revision = self.module.origin if self.module is not None else (None, None)
+            about.name = about.name if self.module is not None else path.stem
+            if self.module is not None:
+                about.settings = self.module.facts()
+                about.repository, about.revision = self.module.origin
         elif path.is_file():
             about.checkpoint, about.checkpoint_sha256 = str(path), sha256(path)
             with suppress(Exception):  # a foreign file has none of these

@@ -66,7 +66,7 @@ def test_a_record_says_calls_parameters_settings_files_and_how_far_known_pixels_
         "prompts": str(table), "negative_prompt": None, "num_inference_steps": 2, "strength": 1.0,
         "guidance_scale": 3.0, "eta": 0.5,
     }  # fmt: skip
-    assert settings["sha256"] == DiffusersInpaint.content(source=source, prompts=str(table))
+    assert settings["content"] == DiffusersInpaint.content(source=source, prompts=str(table))
     assert one["Telea"].known_change is None and one["Telea"].method.settings is None
     text = next((tmp_path / "one").glob("records/*/Telea.json")).read_text()
     assert "known_change" not in text and "settings" not in text

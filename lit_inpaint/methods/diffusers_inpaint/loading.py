@@ -30,8 +30,9 @@ INDEX = "model_index.json"
 READ = ("*.json", "*.safetensors", "*.txt", "*.model")  # besides merges and vocabularies, sentencepiece's models
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
 _LIBRARIES = ("diffusers", "transformers")
+_UNUSED = "safety_checker"
 _DENOISERS = ("unet", "transformer")
-_ENCODERS = ("vae", "movq", "text_encoder", "image_encoder", "safety_checker", "feature_extractor")
+_ENCODERS = ("vae", "movq", "text_encoder", "image_encoder", _UNUSED, "feature_extractor")
 
 
 class Folder(NamedTuple):
@@ -64,8 +65,9 @@ def located(source: str, variant: str | None = None) -> Folder:
     """
     if at := hub.address(source):
         at = hub.pinned(at, INDEX)
+        unwanted = [f"{_UNUSED}/*", *([] if variant else ["*.*.safetensors"])]
         wanted = [INDEX, *(f"*/{pattern}" for pattern in READ)]
-        return Folder(hub.snapshot(at, INDEX, wanted, [] if variant else ["*.*.safetensors"]), at.name, at.revision)
+        return Folder(hub.snapshot(at, INDEX, wanted, unwanted), at.name, at.revision)
     path = Path(source)
     if not (path / INDEX).is_file():
         raise ValueError(
@@ -75,10 +77,10 @@ def located(source: str, variant: str | None = None) -> Folder:
     return Folder(path)
 
 
-def content(source: str) -> str:
-    """The commit of the Hub, or one SHA-256 of all files that are read from a folder."""
+def content(source: str, loaded: Folder | None = None) -> str:
+    """The commit of the Hub, now or as ``loaded``, or one SHA-256 of all files that are read from a folder."""
     if at := hub.address(source):
-        return str(hub.pinned(at, INDEX))
+        return str(hub.Address(at.name, loaded.revision) if loaded else hub.pinned(at, INDEX))
     folder = located(source).path
     files = sorted({path for pattern in READ for path in folder.rglob(pattern) if path.is_file()})
     states = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
@@ -104,7 +106,7 @@ def read_index(folder: Path, own: Collection[str] = ()) -> dict[str, Any]:
     try:
         index = json.loads(read_text(path))
         parts = {name: value for name, value in index.items() if not name.startswith("_")}
-        named = [(name, *value) for name, value in parts.items() if isinstance(value, list)]
+        named = [(name, *value) for name, value in parts.items() if isinstance(value, list) and len(value) == 2]
         unknown = [(name, library) for name, library, _ in named if library and not _allowed(library, own)]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not the index of a pipeline ({first_line(error)}).") from error
@@ -116,7 +118,7 @@ def read_index(folder: Path, own: Collection[str] = ()) -> dict[str, Any]:
             f"{path}: its {part} is of the library {library!r}, which is not imported because a file names it. If you "
             f"trust it, add --import {library}."
         )
-    for name, *_ in named:
+    for name in [name for name, *_ in named if name != _UNUSED]:
         weights = [file for file in sorted((folder / name).glob("*")) if file.suffix in (".safetensors", *_PICKLES)]
         if weights and not any(file.suffix == ".safetensors" for file in weights):
             raise ValueError(

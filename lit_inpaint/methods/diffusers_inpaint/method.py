@@ -1,6 +1,6 @@
 """DiffusersInpaint: a pretrained pipeline of diffusers as a method."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -91,8 +91,7 @@ class DiffusersInpaint(ClassicalModule):
 
     @classmethod
     def content(cls, **arguments: Any) -> dict[str, str]:
-        found = {"source": loading.content(arguments["source"])} if arguments.get("source") else {}
-        return found | ({"prompts": sha256(Path(arguments["prompts"]))} if arguments.get("prompts") else {})
+        return {"source": loading.content(arguments["source"])} | _prompts_of(arguments)
 
     def _open(self, source: str, name: str | None, dtype: str, variant: str | None) -> None:
         self.libraries = loading.libraries()
@@ -180,7 +179,7 @@ class DiffusersInpaint(ClassicalModule):
         words |= {"negative_prompt": self.words.negative_prompt} if "negative_prompt" in known else {}
         return {
             "source": arguments["source"],
-            "sha256": self.content(source=arguments["source"], prompts=arguments["prompts"]),
+            "content": {"source": loading.content(arguments["source"], self.folder)} | _prompts_of(arguments),
             "pipeline": f"{cls.__module__}.{cls.__qualname__}",
             "scheduler": type(getattr(self.pipeline, "scheduler", None)).__name__,
             "call": words | plain | self.call,
@@ -194,3 +193,7 @@ class DiffusersInpaint(ClassicalModule):
     @property
     def origin(self) -> tuple[str | None, str | None]:
         return self.folder.repository, self.folder.revision
+
+
+def _prompts_of(arguments: Mapping[str, Any]) -> dict[str, str]:
+    return {"prompts": sha256(Path(arguments["prompts"]))} if arguments.get("prompts") else {}
