@@ -146,15 +146,16 @@ def pipeline_class(name: str | None, index: Mapping[str, Any], folder: Path) -> 
 
     stated = index.get("_class_name")
     wanted: Any = name or stated
-    found = plugins.find(name) if name and "." in name else getattr(diffusers, str(wanted), None)
+    found: Any = plugins.find(name) if name and "." in name else getattr(diffusers, str(wanted), None)
     every = [n for n in dir(diffusers) if n.endswith("Pipeline") and ("Inpaint" in n or "Fill" in n)]
     hint = f"Give pipeline=. {nearest(str(wanted), every, cutoff=0.7)}"
     where = "" if name else f"{folder / INDEX} says "
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+    if not (inspect.isclass(found) and issubclass(found, diffusers.DiffusionPipeline)):
         raise ValueError(f"{where}'{wanted}', which is no pipeline of diffusers {diffusers.__version__}. {hint}")
     if missing := {"image", "mask_image"} - {*takes(found)}:
         raise ValueError(f"{where}{wanted}, which takes no {sorted(missing)[-1]}: it fills no holes. {hint}")
-    if found._load_connected_pipes:
+    pipeline: Any = found
+    if pipeline._load_connected_pipes:
         raise ValueError(f"{wanted} downloads further pipelines that a README names. {hint}")
     return found
 

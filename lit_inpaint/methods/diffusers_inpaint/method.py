@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lit_inpaint import plugins
 from lit_inpaint.backbones import sha256
 from lit_inpaint.classical import ClassicalModule, UnfillableError
 from lit_inpaint.method import keyed_generators
@@ -96,7 +97,7 @@ class DiffusersInpaint(ClassicalModule):
     def _open(self, source: str, name: str | None, dtype: str, variant: str | None) -> None:
         self.libraries = loading.libraries()
         self.folder = loading.located(source, variant)
-        own = {*loading.plugins.named(), *([name.rpartition(".")[0]] if name and "." in name else [])}
+        own = {*plugins.named(), *([name.rpartition(".")[0]] if name and "." in name else [])}
         index = loading.read_index(self.folder.path, own)
         cls = loading.pipeline_class(name, index, self.folder.path)
         self.pipeline = loading.opened(cls, self.folder.path, dtype, variant)
