@@ -117,11 +117,10 @@ class Network:
             seconds = (time.perf_counter() - start) / len(names)
         memory = peak_bytes(device)
         adaptations = [self.module.adaptation(mask) for mask in batch.mask]
-        one_by_one = self.module.one_by_one or any(
-            adaptations
-        )  # a network of fixed size is called for each image, any other for the batch
+        # A network of fixed size is called for each image, any other for the batch, unless the method says so.
+        one_by_one = self.module.one_by_one or any(adaptations)
         network_calls = round(calls.count / len(names)) if one_by_one else calls.count
-        return Completion(samples, seconds, memory, network_calls, adaptations, self._moved(samples, batch))
+        return Completion(samples, seconds, memory, network_calls, adaptations, moved=self._moved(samples, batch))
 
     def _moved(self, samples: Tensor, batch: InpaintingBatch) -> list[float] | None:
         assert self.module is not None
