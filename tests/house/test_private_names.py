@@ -58,7 +58,7 @@ UNDOCUMENTED = (  # of a Trainer: no underscore, and no promise either
     "fit_loop.epoch_progress.current.processed",
 )
 LISTED = {name for names, _ in NAMES.values() for name in names.split()}
-STANDARD = {"_exit", "_getframe", "_replace"}  # of os, sys and NamedTuple, documented
+STANDARD = {"_asdict", "_exit", "_getframe", "_replace"}  # of os, sys and NamedTuple, documented
 
 
 def is_private(name: str) -> bool:
