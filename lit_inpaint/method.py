@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lit_inpaint import pictures
 from lit_inpaint.pictures import Array, Picture, Range
 from lit_inpaint.windows import TILE, complete
-from masks.convention import check, composite, erase, hole_box
+from masks.convention import check, composite, erase, hole_box, to_levels
 
 
 class Method(nn.Module, ABC):
@@ -287,8 +287,9 @@ def known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     tensor([1.])
     """
     known = 1 - mask
-    total = ((prediction - image).abs() * known).flatten(1).sum(1)
-    return 127.5 * total / (image.shape[1] * known.flatten(1).sum(1)).clamp(min=1)
+    change = to_levels(prediction, rounded=False) - to_levels(image, rounded=False)
+    total = (change.abs() * known).flatten(1).sum(1)
+    return total / (image.shape[1] * known.flatten(1).sum(1)).clamp(min=1)
 
 
 def moved_by(method: Method) -> str | None:

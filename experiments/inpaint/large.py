@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from lit_inpaint.calls import networks_of
 from lit_inpaint.classical import ClassicalModule
-from lit_inpaint.method import Method, keyed_generators, parameter_counts
+from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.windows import TILE, Pixels, Window, windows_of
 
 _CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
@@ -98,8 +98,7 @@ def _probe(method: Method, side: int) -> int:
         network.forward = _twice(network.forward, alone=len(parameter_counts(method)) == 1)  # no decoder comes after
     try:
         with _PeakOfTensors() as tensors, suppress(_EnoughSeen):
-            drawn = {"generators": keyed_generators(0, ["probe"], 0)} if method.diverse else {}
-            method(image, mask.to(method.device), **drawn)
+            method(image, mask.to(method.device), **Method.draws(method, 0, ["probe"]))  # its own may look the name up
     finally:
         for network, before in zip(networks, own, strict=True):
             del network.forward

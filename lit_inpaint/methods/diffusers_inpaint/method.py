@@ -12,7 +12,6 @@ from torch import Tensor
 from lit_inpaint import plugins
 from lit_inpaint.backbones import sha256
 from lit_inpaint.classical import ClassicalModule, UnfillableError
-from lit_inpaint.method import keyed_generators
 from lit_inpaint.methods.diffusers_inpaint import loading
 from lit_inpaint.methods.diffusers_inpaint.prompts import Prompts, Words
 from masks.convention import from_levels, to_pixels
@@ -125,7 +124,7 @@ class DiffusersInpaint(ClassicalModule):
 
     def draws(self, seed: int, names: Sequence[str], number: int = 0) -> dict[str, Any]:
         words = [self.asked_words or (self.prompts.of(name) if self.prompts else self.words) for name in names]
-        return {"generators": keyed_generators(seed, names, number), "words": words}
+        return super().draws(seed, names, number) | {"words": words}
 
     @property
     def asked_words(self) -> Words | None:
