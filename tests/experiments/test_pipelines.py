@@ -241,7 +241,7 @@ def test_the_page_of_diffusion_says_what_methods_prints():
     for name in samplers.__all__:
         cls = getattr(samplers, name)
         if isinstance(cls, type) and issubclass(cls, samplers.Sampler) and cls is not samplers.Sampler:
-            assert takers[name] == ("Palette" if issubclass(cls, samplers.Refinement) else "DDPM"), name
+            assert takers[name].startswith("Palette" if issubclass(cls, samplers.Refinement) else "DDPM"), name
     assert set(re.findall(r"`(diffusers/\w+\.yaml)`", page)) == {
         f"diffusers/{p.name}" for p in INSTALLED.glob("diffusers/*")
     }
