@@ -22,6 +22,7 @@ CONFIGS = sorted(
     if len(path.parts) > 1 and path.parts[0] not in NO_RUN | ABSENT
 )
 SMALL: dict[str, dict[str, Any]] = dict(ROWS + STAGES)
+SMALL["DDPM"] = SMALL["DDPM"] | {"diffusion_steps": 50}
 SMALL["Palette"] = SMALL["Palette"] | {"inference_steps": 5}  # as many as the samplers of its YAMLs take
 SMALL["LatentInpainting"] = SMALL.get("LatentInpainting", {}) | {"diffusion_steps": 50}
 
