@@ -22,7 +22,7 @@ from experiments.records.files import read_record
 from experiments.records.record import Record
 from experiments.run.journal import Journal
 from tests.support.protocols import records, run, without_cost, write_protocol
-from tests.support.sharing import colour_gap, kill_when, start_benchmark
+from tests.support.sharing import colour_gap, kill_when, start_benchmark, torchrun
 
 ROOT = Path(__file__).parents[2]
 METRICS = ["psnr", "ssim", "lpips_alex", "diversity_lpips", "tests.support.sharing.colour_gap"]
@@ -59,7 +59,7 @@ def _same(folder: Path, one: str, several: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "launcher",
     [
-        lambda number: {"RANK": str(number), "WORLD_SIZE": "2", "LOCAL_RANK": str(number)},
+        torchrun,
         lambda number: {
             "SLURM_ARRAY_TASK_ID": str(number + 3), "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "2",
         },

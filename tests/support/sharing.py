@@ -49,6 +49,15 @@ def _slow_benchmark(argv: list[str], pause: float) -> int:
     return cli.main(argv)
 
 
+def torchrun(number: int) -> dict[str, str]:
+    """The second of two processes, or the first, after a restart by torchrun whose store answers nobody."""
+    return {
+        "RANK": str(number), "WORLD_SIZE": "2", "LOCAL_RANK": str(number),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1",
+        "TORCHELASTIC_RESTART_COUNT": "1", "TORCHELASTIC_USE_AGENT_STORE": "True", "GROUP_WORLD_SIZE": "1",
+    }  # fmt: skip
+
+
 def start_benchmark(arguments: list[str], folder: Path, log: str, env: dict[str, str], pause: float = 0.0) -> Any:
     return processes.start(_slow_benchmark, ["benchmark", *arguments], pause, folder=folder, log=log, env=env)
 
