@@ -18,6 +18,9 @@ class BSDS500(InpaintingDataModule):
     Its segmentation benchmark trains on 200 and validates on 100; both are for training here. The 200 of its test split
     are tested. Every fourth of these is also the validation set, for curves only: choose nothing by it.
 
+    >>> BSDS500.FOLDERS["train"], BSDS500.FOLDERS["test"]
+    (('train', 'val'), ('test',))
+
     Args:
         root: Folder with train, val and test.
         mask: Distribution of the holes in training.

@@ -27,6 +27,9 @@ class DiffusersInpaint(ClassicalModule):
     effect. Known pixels are pasted back; records say how far the pipeline had moved them. A safety checker is not
     loaded, because it replaces completions by black images. Needs the extra ``diffusers``.
 
+    >>> DiffusersInpaint.called, DiffusersInpaint.prompted, DiffusersInpaint.trainable
+    (('denoiser',), True, False)
+
     Args:
         source: A folder that ``save_pretrained`` of diffusers wrote, or ``hf://user/name[@revision]``; safetensors.
         pipeline: A class of diffusers (``FluxFillPipeline``), or one of your own as ``package.module.Name``. Default:
