@@ -209,7 +209,10 @@ def test_every_data_yaml_yields_a_batch_at_its_published_size(tmp_path: Path, pa
     parser.add_subclass_arguments(datamodules.InpaintingDataModule, "data")
     config = yaml.safe_load(path.read_text())
     extra = {"batch_size": 2, "num_workers": 0}
-    if config["class_path"] not in ("SamplePhotos", "DrawnFaces"):
+    if config["class_path"] == "BSDS500":
+        put(tmp_path, *(f"{part}/{i}.jpg" for part in ("train", "val", "test") for i in range(2)))
+        extra |= {"root": str(tmp_path)}
+    elif config["class_path"] not in ("SamplePhotos", "DrawnFaces"):
         extra |= {"root": str(tmp_path), "lists": str(tmp_path)}
     config["init_args"] = {**config["init_args"], **extra}
     data = parser.instantiate_classes(parser.parse_object({"data": config})).data
