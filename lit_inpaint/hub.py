@@ -16,6 +16,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -233,19 +234,26 @@ def _downloaded(at: Address, name: str) -> Path:
 
 
 def snapshot(at: Address, file: str, wanted: list[str], unwanted: list[str]) -> Path:
-    """The folder of a commit in the cache, with the files that match one of ``wanted`` and none of ``unwanted``.
+    """The folder of a commit in the cache, with its files that match one of ``wanted`` and none of ``unwanted``.
+
+    Without network, the files of the last download serve.
 
     Args:
-        file: Named where the Hub has none of them.
+        file: One that every such repository holds.
     """
+    folder = _downloaded(at, file).parent
     try:
-        return Path(
-            client().snapshot_download(
-                at.name, revision=at.revision, allow_patterns=wanted, ignore_patterns=unwanted, tqdm_class=None
-            )
-        )
+        entries = client().model_info(at.name, revision=at.revision).siblings or []
     except Exception as error:
-        raise ValueError(f"{at}: {reason(error, at, file)}") from error
+        from huggingface_hub.errors import HfHubHTTPError
+
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+            raise ValueError(f"{at}: {reason(error, at, file)}") from error
+        return folder
+    for name in [entry.rfilename for entry in entries]:
+        if any(fnmatch(name, pattern) for pattern in wanted) and not any(fnmatch(name, p) for p in unwanted):
+            _downloaded(at, name)
+    return folder
 
 
 def reason(error: Exception, at: Address, file: str = CONFIG) -> str:

@@ -125,7 +125,7 @@ def load_method(
         method = _with_weights(*found)
     elif recipes.is_recipe(path):
         cls, arguments = recipe(path)
-        method = _instantiate(cls, {"class_path": _path_of(cls), "init_args": arguments})
+        method = cls(**arguments)
     elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
         method = built(read_checkpoint(path), path, weights)
     else:
@@ -162,12 +162,13 @@ def recipe(path: Path) -> tuple[type[Method], dict[str, Any]]:
         cls = untrained_class(class_path)
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(cls, "object", required=True)
-        parser.parse_object({"object": {"class_path": _path_of(cls), "init_args": arguments}})
+        given = {"class_path": _path_of(cls), "init_args": arguments}
+        parsed = parser.parse_object({"object": given}).object.as_dict().get("init_args", {})
     except (ValueError, ArgumentError) as error:
         raise ValueError(f"{path}: {_innermost(error)}") from error
     if missing := [name for name in cls.needed if not arguments.get(name)]:
         raise ValueError(f"{path}: {class_path} needs the argument {missing[0]}, {cls.needed[missing[0]]}.")
-    return cls, arguments
+    return cls, {name: parsed[name] for name in arguments}
 
 
 def recipe_identity(path: Path) -> str:

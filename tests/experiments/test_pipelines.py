@@ -110,6 +110,15 @@ def test_a_classic_with_arguments_is_a_row_and_is_measured_again_with_others(pho
     assert found[0] == found[1] and found[1].metrics["psnr_hole"].mean != found[2].metrics["psnr_hole"].mean
 
 
+def test_a_yaml_may_hold_a_class_alone_and_what_its_constructor_says_is_one_line(tmp_path: Path):
+    (tmp_path / "x.yaml").write_text("model: {class_path: Telea}")
+    assert type(load_method(tmp_path / "x.yaml")).__name__ == "Telea"
+    write_recipe(tmp_path / "x.yaml", "PatchMatch", radius=-1)
+    with pytest.raises(ValueError, match="radius") as error:
+        load_method(tmp_path / "x.yaml")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
