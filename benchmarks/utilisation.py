@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_inpaint import methods
+from lit_inpaint.load import stage_classes
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
 from lit_inpaint.methods import DDPM, DSI, ICT
@@ -82,8 +83,7 @@ STAGES = {**ICT.stages, **DSI.stages}  # by their flags of `lit-inpaint assemble
 
 
 def make(row: Row) -> Stage:
-    classes = {cls.__name__: cls for cls in STAGES.values()}
-    method: Stage = (classes.get(row.method) or getattr(methods, row.method))(**(row.arguments or {}))
+    method: Stage = (getattr(methods, row.method, None) or stage_classes()[row.method])(**(row.arguments or {}))
     if isinstance(method, DSIStructure | DSITexture):
         method.vqvae.top.updates += 1  # counts as trained
     if isinstance(method, ICTTransformer | ICTUpsampler):

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 from benchmarks.utilisation import Row
 from benchmarks.utilisation import make as make_row
 from lit_inpaint.stage import Stage
+from tests.support import tiny_pipelines
 from tests.support.contract import ROWS, STAGES, batches, trainer
 from tests.support.gradients import CASES, Forms
 
@@ -74,6 +75,8 @@ def exact(device: str) -> Iterator[None]:
 
 def make(name: str, arguments: dict[str, Any]) -> Any:
     """A method, a stage that counts as trained, or the three-layer networks of tests/support/gradients.py; seed 0."""
+    if arguments.get("source") == str(tiny_pipelines.SHARED):
+        tiny_pipelines.shared()
     torch.manual_seed(0)
     return Forms(**arguments) if name == "Forms" else make_row(Row(name, 64, arguments=arguments))
 

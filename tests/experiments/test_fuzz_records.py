@@ -163,6 +163,7 @@ def test_nothing_damaged_is_a_traceback_or_unnamed(places: dict[str, tuple[Path,
         for number in range(16):
             damage = damages[number % len(damages)]
             shutil.rmtree("swept", ignore_errors=True)  # another space under this name is refused
+            Path("shown.png").unlink(missing_ok=True)  # as is an existing file
             file.write_bytes(content := damage(whole, rng))
             cases += 1
             if found := problem(argv, file):
