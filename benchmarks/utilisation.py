@@ -33,7 +33,7 @@ from lit_inpaint import methods
 from lit_inpaint.load import stage_classes
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
-from lit_inpaint.methods import DDPM, DSI, ICT
+from lit_inpaint.methods import DDPM
 from lit_inpaint.methods.dsi.stages import DSIStructure, DSITexture
 from lit_inpaint.methods.ict.palette import make_palette
 from lit_inpaint.methods.ict.stages import ICTTransformer, ICTUpsampler
@@ -79,7 +79,6 @@ ROWS = [
     Row("DDPM", 256, 1, arguments={"use_checkpoint": True}, note="552,814,086 parameters, activations recomputed"),
     Row("MIGAN", 512, 1, note="released weights alone"),
 ]
-STAGES = {**ICT.stages, **DSI.stages}  # by their flags of `lit-inpaint assemble`
 
 
 def make(row: Row) -> Stage:
