@@ -25,7 +25,9 @@ def build(config: str | Mapping[str, Any]) -> MaskGenerator:
     if not isinstance(config, str) and "class_path" not in config:
         raise ValueError(f"{dict(config)} names no mask generator. Give class_path and, for arguments, init_args.")
     law = find_class(config if isinstance(config, str) else str(config["class_path"]))
-    arguments = {} if isinstance(config, str) else dict(config.get("init_args") or {})
+    arguments = {} if isinstance(config, str) else config.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise ValueError(f"init_args of {law.__name__} is {arguments!r}; expected its arguments by name.")
     allowed, hints = list(inspect.signature(law).parameters), get_type_hints(law.__init__)
     for argument in arguments:
         if argument not in allowed:

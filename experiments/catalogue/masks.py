@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from experiments.files.find import INSTALLED, find_yaml
-from experiments.files.read import read_yaml
+from experiments.files.read import read_yaml, said_by
 from experiments.files.variables import expanded
 from experiments.files.write import write_text
 from lit_inpaint import plugins
@@ -130,6 +131,12 @@ def recipe_of(mask: str) -> dict[str, Any]:
     return config if "mask" in config else {"mask": config}
 
 
+def _said_by(mask: str) -> AbstractContextManager[None]:
+    """Errors about the content of a YAML name it."""
+    is_file = mask.endswith((".yaml", ".yml")) or mask in _yaml_names()
+    return said_by(find_yaml(mask, "masks")) if is_file else nullcontext()
+
+
 def _yaml_names() -> list[str]:
     """Installed masks without their suffix, as `lama_thick_512` and `masks/lama_thick_512`."""
     stems = sorted(path.stem for path in (INSTALLED / "masks").glob("*.yaml"))
@@ -144,7 +151,8 @@ def _write(arguments: argparse.Namespace) -> int:
     asked = {"seed": arguments.seed, "count": arguments.count}
     asked |= dict(zip(("height", "width"), arguments.size or (None, None), strict=True))
     recipe |= {name: value for name, value in asked.items() if value is not None}
-    fixed = FixedSet.from_recipe(recipe)
+    with _said_by(arguments.mask):
+        fixed = FixedSet.from_recipe(recipe)
     digest = fixed.write(arguments.out)
     print(f"{fixed.count} masks of {fixed.generator}, {fixed.height}x{fixed.width}, seed {fixed.seed}: {arguments.out}")
     print(f"SHA-256 of the masks: {digest}")
@@ -165,7 +173,8 @@ def _show(arguments: argparse.Namespace) -> int:
         names = find_images(arguments.mask, what="masks")[: arguments.count]
         shown = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
     else:
-        generator = build(recipe_of(arguments.mask)["mask"])
+        with _said_by(arguments.mask):
+            generator = build(recipe_of(arguments.mask)["mask"])
         height, width = arguments.size
         shown = draw_masks(generator, arguments.count, height, width, arguments.seed)
     sheet = contact_sheet(shown, arguments.columns, arguments.tile)

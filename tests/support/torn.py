@@ -12,6 +12,7 @@ from experiments.inpaint import command as inpaint
 from experiments.run import Run
 from experiments.run.curves import read_segments
 from experiments.vote.store import Store
+from lit_inpaint.options import show_messages
 from tests.support.journals import ROWS, lines_of, open_ledger, outcome, spend
 from tests.support.pictures import photo
 from tests.support.protocols import records, run, without_cost, write_protocol
@@ -34,6 +35,7 @@ def damaged(content: bytes, damage: str, rng: random.Random) -> bytes:
 
 @contextlib.contextmanager
 def silent() -> Iterator[io.StringIO]:
+    show_messages()
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         yield said
 
