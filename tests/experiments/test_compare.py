@@ -580,6 +580,7 @@ def test_the_last_validation_has_definitions_and_the_colour_of_its_method(tmp_pa
     assert "Logged by the method as val/oddity." in page
     dots = re.findall(r'class="dot (c\d+)"></span>([^<]+)', page)
     assert {colour for colour, label in dots if label in ("Mine", "run")} == {"c1"}, dots
+    assert page.count(">n</button>") == 1, "a validation states no number of images: no empty column"
 
 
 def test_the_table_of_a_paper_marks_best_and_second_and_states_protocol_and_hash(tmp_path: Path) -> None:
