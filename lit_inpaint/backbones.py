@@ -23,6 +23,7 @@ class _Backbone(NamedTuple):
     hub_file: str | None = None  # in the cache of torch hub; its name ends with the first digits of its sha256
     get: str = ""  # how a user gets it
     repository: str = ""  # of the Hub, whose library reads it: ``file`` is then a folder, which nothing verifies
+    files: tuple[str, ...] = ("config.json", "model.safetensors")  # of that folder: an interrupted download lacks some
 
 
 BACKBONES = {
@@ -56,6 +57,14 @@ BACKBONES = {
         "",
         get="python -c \"import transformers; transformers.Dinov2Model.from_pretrained('facebook/dinov2-large')\"",
         repository="facebook/dinov2-large",
+    ),
+    "clip_vit_large_patch14": _Backbone(
+        "clip-vit-large-patch14",
+        "",
+        get="python -c \"import transformers as t; n = 'openai/clip-vit-large-patch14'; "
+        't.CLIPModel.from_pretrained(n); t.CLIPTokenizer.from_pretrained(n)"',
+        repository="openai/clip-vit-large-patch14",
+        files=("config.json", "model.safetensors", "tokenizer.json"),
     ),
     "migan_places2_512": _Backbone(
         "migan_places2_512.pth", "c83b5d0d7d7c4679c8d28953d12e68ca45aee0a7adeb0e859615f3a33fed5915"
@@ -107,21 +116,14 @@ def backbone(name: str) -> Path:
 
 
 def _repository(wanted: _Backbone, folder: str | None) -> Path | None:
-    """Where the configuration and the weights of a repository are together."""
-    if folder and _whole(path := Path(folder) / wanted.file):
-        return path
+    """Where all files of a repository that are needed are together."""
+    places = [Path(folder) / wanted.file] if folder else []
     with suppress(ModuleNotFoundError):
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(wanted.repository, "config.json")
-        if isinstance(found, str) and _whole(Path(found).parent):
-            return Path(found).parent
-    return None
-
-
-def _whole(folder: Path) -> bool:
-    """An interrupted download has one of the two."""
-    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+        places += [Path(found).parent] if isinstance(found, str) else []
+    return next((place for place in places if all((place / file).is_file() for file in wanted.files)), None)
 
 
 def features_state(name: str) -> dict[str, Tensor]:

@@ -54,6 +54,7 @@ class Method(nn.Module, ABC):
     )
     loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones a checkpoint gave it
     asked: str | None = None  # the prompt of whoever uses a prompted method, instead of that of its settings
+    told: Mapping[str, str] | None = None  # a protocol's prompts by image name, for a prompted method without its own
     moved: list[Tensor] | None = None  # where it is a list, known_change of each completion is appended
 
     @property

@@ -4,6 +4,7 @@
     kit/images/NAME.png     ground truth, resized and cropped
     kit/masks/NAME.png      white = hole, unless the index says known
     kit/erased/NAME.png     the image with a grey hole
+    kit/prompts.csv         image (NAME.png) and prompt, of a protocol that has prompts
 
 A protocol with several masks has such a folder per mask: kit/repaint-wide, ...
 """
@@ -28,13 +29,15 @@ from experiments.records.definition import shortened
 from experiments.records.record import ProtocolFacts, hash_of
 from lit_inpaint.backbones import sha256
 from lit_inpaint.metrics import definition
+from lit_inpaint.prompts import PROMPT, table
 from masks import MaskFolder
 from masks.convention import erase, to_pixels
 from masks.files import read_mask
 from masks.generator import Mask
 from masks.regular import read_text
+from masks.tables import IMAGE, read_table
 
-INDEX, FORMAT = "index.json", 1
+INDEX, PROMPTS, FORMAT = "index.json", "prompts.csv", 1
 White = Literal["hole", "known"]
 
 
@@ -95,6 +98,9 @@ def _export(protocol: Protocol, folder: Path, white: White) -> None:
         hole = write_png(_levels(is_white), folder / "masks", file)
         write_png(to_pixels(erase(image, mask)), folder / "erased", file)
         hashes[str(name)] = Hashes(sha256(picture), sha256(hole))
+    if protocol.prompts:
+        by_file = {f"{key_of(name)}.png": prompt for name, prompt in protocol.prompts.items()}
+        write_text(folder / PROMPTS, table(by_file))
     index_of = Index(protocol.described(), white, hashes)
     write_text(folder / INDEX, json.dumps(asdict(index_of), indent=1, allow_nan=False) + "\n")
 
@@ -178,6 +184,7 @@ def _load(path: Path) -> Kit:
             seed=stated["sample_seed"],
             about=facts.about,
             published=facts.published,
+            prompts=_prompts(path.parent / PROMPTS, list(index.images), stated.get("prompts")),
             facts=facts,
         )
     for number, (name, hashes) in enumerate(index.images.items()):
@@ -193,6 +200,17 @@ def _load(path: Path) -> Kit:
             f"the masks of {path.parent} are not those of protocol {facts.hash[:8]}; export the kit again."
         )
     return kit
+
+
+def _prompts(path: Path, images: list[str], stated: dict[str, Any] | None) -> dict[str, str]:
+    """The prompts that were exported, by name in the data set."""
+    if stated is None:
+        return {}
+    rows = {row[IMAGE]: row[PROMPT] for row in read_table(path, (IMAGE, PROMPT))} if path.is_file() else {}
+    found = {name: rows.get(f"{key_of(name)}.png", "") for name in images}
+    if shortened(found) != stated:
+        raise ValueError(f"{path} is not the one that was exported; export the kit again.")
+    return found
 
 
 def _read_index(path: Path) -> Index:

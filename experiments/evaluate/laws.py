@@ -1,4 +1,4 @@
-"""What a protocol's YAML names outside of itself: masks in YAMLs of their own, variables in paths."""
+"""What a protocol's YAML names outside of itself: masks in YAMLs of their own, prompts, variables in paths."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from experiments.files.read import read_yaml
 from experiments.files.variables import expanded
 from experiments.records.files import published_rows
 from experiments.records.record import PublishedRow
+from lit_inpaint.prompts import Prompts
 from masks.nearest import nearest
 
 
@@ -53,3 +54,23 @@ def data_arguments(config: dict[str, Any], path: Path) -> dict[str, Any]:
         return dict(expanded(config["data"].get("init_args", {}), path))
     except ValueError as error:
         raise ValueError(f"{str(error).removesuffix('.')}, or give --images FOLDER.") from error
+
+
+def prompts_of(config: dict[str, Any], path: Path, images: list[str]) -> dict[str, str]:
+    """The prompt of each image, from the table that the protocol names: beside the protocol, or a path from here.
+
+    Raises:
+        ValueError: There is no such table, or it lacks the prompt of an image.
+    """
+    if not (given := config.get("prompts")):
+        return {}
+    if not isinstance(given, str):
+        raise ValueError(f"{path}: prompts is {given!r}; expected the path of a table with the columns image, prompt.")
+    named = expanded(given, path)
+    beside = path.parent / named
+    table = Prompts(beside if beside.is_file() else named)
+    found = {name: " ".join((table.of(name).prompt or "").split()) for name in images}
+    if empty := [name for name, prompt in found.items() if not prompt]:
+        more = f" and of {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise ValueError(f"{table.path}: the prompt of {empty[0]}{more} is empty. Say what the image shows.")
+    return found

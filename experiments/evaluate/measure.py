@@ -120,7 +120,8 @@ def _do(job: Job, source: Source, journal: Journal, indices: range, device: torc
     completion = source.complete(batch)
     samples, truth = _as_measured(job.protocol, batch, completion)
     rows = _rows(indices, batch, completion)
-    _measure(job, source, rows, samples, truth, batch.mask)
+    prompts = [job.protocol.prompts[str(name)] for name in batch.name] if job.protocol.prompts else []
+    _measure(job, source, rows, samples, truth, batch.mask, prompts)
     _keep_all_features(job, samples[0], truth, indices)
     if job.pictures_kept:
         _keep_pictures(job, rows, samples[0], truth, batch.mask, completion.files)
@@ -165,13 +166,17 @@ def _rows(indices: range, batch: InpaintingBatch, completion: Completion) -> lis
 
 
 @torch.no_grad()
-def _measure(job: Job, source: Source, rows: list[Row], samples: Tensor, truth: Tensor, mask: Tensor) -> None:
+def _measure(
+    job: Job, source: Source, rows: list[Row], samples: Tensor, truth: Tensor, mask: Tensor, prompts: list[str]
+) -> None:
     """Put the value of every metric of single images into the rows."""
     for name, function in job.metrics.items():
         if function.features or (function.of_samples and not source.diverse):
             continue
         try:
-            values = function(samples if function.of_samples else samples[0], truth, mask).tolist()
+            measured = samples if function.of_samples else samples[0]
+            said = {"prompts": prompts} if function.of_prompts else {}
+            values = function(measured, truth, mask, **said).tolist()
         except ValueError as error:  # undefined for these images; the other metrics may still be defined
             values = [math.nan] * len(rows)
             for row in rows:

@@ -14,6 +14,7 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
                                     # or a YAML of several, sets/nvidia_buckets, with published: {area_01_10: [...]}
     mask_seed: 0
     metrics: [psnr, lpips_alex]
+    prompts: prompts.csv            # columns image and prompt: what clip_score compares completions with
     measured: composite             # or raw: the network's output, known pixels not pasted back
     round_to_8_bits: true
     samples: 1                      # completions per image; the first is measured, all are used for diversity_lpips
@@ -34,14 +35,14 @@ from typing import Any, Literal
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
-from experiments.evaluate.laws import data_arguments, masks_of, rows_of
+from experiments.evaluate.laws import data_arguments, masks_of, prompts_of, rows_of
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
 from experiments.files.variables import expanded
 from experiments.records.definition import define
 from experiments.records.record import ProtocolFacts, PublishedRow, hash_of
 from lit_inpaint.load import instantiate
-from lit_inpaint.metrics import definition
+from lit_inpaint.metrics import metric
 from masks import MaskFolder
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
@@ -65,6 +66,7 @@ class Protocol:
     seed: int = 0
     about: str = ""
     published: list[PublishedRow] = field(default_factory=list)
+    prompts: dict[str, str] = field(default_factory=dict)  # by the names of ``images``
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
@@ -73,7 +75,8 @@ class Protocol:
     @cached_property
     def definition(self) -> dict[str, Any]:
         """Everything that comparable numbers must share, in plain values."""
-        return define(self._fingerprint, self.metrics, self.measured, self.round_to_8_bits, self.samples, self.seed)
+        given = self.metrics, self.measured, self.round_to_8_bits, self.samples, self.seed, self.prompts
+        return define(self._fingerprint, *given)
 
     @cached_property
     def hash(self) -> str:
@@ -114,6 +117,7 @@ def protocol_hash(
 _KEYS = {
     "name", "about", "data", "split", "size", "resize", "limit", "mask", "masks", "mask_seed", "metrics", "measured",
     "round_to_8_bits", "samples", "seed", "published", "bands", "white_level",
+    "prompts",
 }  # fmt: skip
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
@@ -158,8 +162,9 @@ def load_protocols(
         for part in (config["name"], *(masks if "masks" in config else ())):
             if not isinstance(part, str) or not _NAME.fullmatch(part):
                 raise ValueError(f"{path} has the name {part!r}; folders are called after it: {_ALLOWED}.")
-        for metric in config["metrics"]:
-            definition(metric)  # refuses unknown names
+        for asked in config["metrics"]:
+            if metric(asked).of_prompts and not config.get("prompts"):  # metric() refuses unknown names
+                raise ValueError(f"{path}: {asked} compares with prompts: name their table, prompts: prompts.csv.")
         for key, (least, most) in _RANGES.items():
             if (value := config.get(key, least)) is not None and not (type(value) is int and least <= value <= most):
                 raise ValueError(f"{path}: {key} is {value!r}; expected a whole number from {least} to {most}.")
@@ -167,8 +172,8 @@ def load_protocols(
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and "masks" in config and not any("folder" in mask for mask in masks.values()):
             raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
-        asked = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})
-        given = images, mask_folder, limit, reading, reading_settings(**asked)
+        how = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})
+        given = images, mask_folder, limit, reading, reading_settings(**how)
         return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
 
 
@@ -227,4 +232,5 @@ def _protocol(
         seed=config.get("seed", 0),
         about=about.strip(),
         published=published,
+        prompts=prompts_of(config, path, [data.name(index) for index in range(len(data))]),
     )

@@ -97,6 +97,7 @@ class Network:
 
     def open(self, device: torch.device) -> None:
         self.module = load_method(self.method, self.weights, device)
+        self.module.told = self.rules.prompts or None
         if self.sampler:
             choose(self.module, self.sampler)
 

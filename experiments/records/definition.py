@@ -16,8 +16,9 @@ def define(
     round_to_8_bits: bool = True,
     samples: int = 1,
     seed: int = 0,
+    prompts: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The hashed definition: the data's fingerprint, the processing of images, each metric's definition."""
+    """The hashed definition: the data's fingerprint, how images are processed, the metrics, and any prompts."""
     # The mask distribution is stored beside the definition, which holds the masks' bits and must not hold a path.
     data = {key: value for key, value in fingerprint.items() if key != "mask"}
     return {
@@ -29,6 +30,7 @@ def define(
         "samples": samples,
         "sample_seed": seed,
         "metrics": {name: definition(name) for name in metrics},
+        **({"prompts": shortened(prompts)} if prompts else {}),
     }
 
 

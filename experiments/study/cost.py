@@ -177,7 +177,8 @@ def _metrics(study: Study) -> float:
                 if function.features:
                     function.features.extract(image[0])
                 else:
-                    function(image if function.of_samples else image[0], image[1], mask)
+                    said = {"prompts": ["a photograph"]} if function.of_prompts else {}
+                    function(image if function.of_samples else image[0], image[1], mask, **said)
         seconds.append(time.process_time() - started)
     torch.set_num_threads(threads)
     write_text(out, json.dumps({"of": asked, "seconds": min(seconds)}, indent=1) + "\n")

@@ -8,6 +8,7 @@ from typing import cast
 from lit_inpaint import plugins
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined
+from lit_inpaint.metrics.clip import clip_score
 from lit_inpaint.metrics.dino import fd_dinov2
 from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, refusal, u_ids
 from lit_inpaint.metrics.kernel import kid, kid_paired
@@ -34,6 +35,7 @@ __all__ = [
     "InceptionMetrics",
     "Metric",
     "Quantity",
+    "clip_score",
     "defined",
     "definition",
     "diversity_lpips",
@@ -84,7 +86,7 @@ def metric(name: str) -> Metric:
     One of one's own is named ``package.module.name``, which is imported; it is a function that :func:`defined` defines.
 
     fid, fd_dinov2, kid, kid_paired, p_ids and u_ids are of a whole set and return a scalar; diversity_lpips takes n
-    completions (n, B, 3, H, W).
+    completions (n, B, 3, H, W); clip_score takes ``prompts``, one for each image.
 
     The function raises a ValueError for integers, other ranges, NaN and shapes that do not fit. Images in [0, 1] cannot
     be told from bright ones in [-1, 1]: they give a number (6 dB more of PSNR), so scale them first, ``2 * x - 1``.

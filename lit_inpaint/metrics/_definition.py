@@ -1,6 +1,6 @@
 """What a number is: the definition that goes into a protocol's hash, and how tables show it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -69,6 +69,7 @@ class Metric(Protocol):
     headline: bool
     of_set: bool
     of_samples: bool
+    of_prompts: bool
     after_mean: Callable[[float], float] | None
     features: Features | None
     score: Callable[[Rows, Rows], Mapping[str, float]] | None
@@ -77,7 +78,9 @@ class Metric(Protocol):
     backbone: str | None
     package: str | None
 
-    def __call__(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None, /) -> Tensor: ...
+    def __call__(
+        self, prediction: Tensor, target: Tensor, mask: Tensor | None = None, /, **prompts: Sequence[str]
+    ) -> Tensor: ...
 
 
 def defined(
@@ -91,6 +94,7 @@ def defined(
     validation: int | None = None,
     headline: bool = False,
     of_samples: bool = False,
+    of_prompts: bool = False,
     after_mean: Callable[[float], float] | None = None,
     features: Features | None = None,
     score: Callable[[Rows, Rows], Mapping[str, float]] | None = None,
@@ -114,6 +118,7 @@ def defined(
         validation: Place among the metrics that every validation logs; None for one that is not logged.
         headline: Whether it stands for a run where only one number is shown.
         of_samples: It takes all completions of the images, (n, B, 3, H, W), not the first alone.
+        of_prompts: It takes ``prompts``, one for each image, which the protocol names.
         after_mean: What is done to the mean over the images; the number then belongs to the set.
         features: Features that a set metric is computed from.
         score: From features of completions and truths to numbers by metric; called once for all metrics that share it.
@@ -131,7 +136,7 @@ def defined(
         metric.higher_is_better = higher_is_better
         metric.validation, metric.headline = validation, headline
         metric.of_set = features is not None or after_mean is not None
-        metric.of_samples, metric.after_mean = of_samples, after_mean
+        metric.of_samples, metric.of_prompts, metric.after_mean = of_samples, of_prompts, after_mean
         metric.features, metric.score = features, score
         metric.least, metric.least_per_dimension = least, least_per_dimension
         metric.backbone, metric.package = backbone, package

@@ -5,12 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from lit_inpaint.backbones import BackboneMissingError, backbone
+from lit_inpaint.metrics import _pretrained
 from lit_inpaint.metrics._definition import Features, Rows, defined
 from lit_inpaint.metrics.inception import frechet_distance, of_set
-from masks.convention import per_channel, to_levels
 
 _SIDE = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
@@ -18,19 +16,12 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet
 
 @cache
 def _network(device: torch.device) -> Any:
-    folder = backbone("dinov2_large")
-    try:
-        from transformers import Dinov2Model
-    except ModuleNotFoundError as error:
-        raise BackboneMissingError("transformers is not installed: pip install 'lit-inpaint[metrics]'") from error
-    return Dinov2Model.from_pretrained(folder, local_files_only=True, dtype=torch.float32).to(device).eval()
+    return _pretrained.network("dinov2_large", "Dinov2Model", device)
 
 
 def dinov2_input(image: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1] to what layer6ai-labs/dgm-eval gives the network: 8 bits, 224x224 bicubic, normalised."""
-    resized = F.interpolate(to_levels(image.float()), (_SIDE, _SIDE), mode="bicubic", antialias=True)
-    levels = resized.clamp(0, 255).round() / 255  # torchvision's own way depends on the processor
-    return (levels - per_channel(_MEAN, levels)) / per_channel(_DEVIATION, levels)
+    return _pretrained.resized(image, (_SIDE, _SIDE), _MEAN, _DEVIATION)
 
 
 @torch.no_grad()

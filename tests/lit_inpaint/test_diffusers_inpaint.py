@@ -18,7 +18,7 @@ from lit_inpaint.load import load_method
 from lit_inpaint.method import parameter_counts
 from lit_inpaint.methods import DiffusersInpaint
 from lit_inpaint.methods.diffusers_inpaint import loading
-from lit_inpaint.methods.diffusers_inpaint.prompts import Prompts, Words
+from lit_inpaint.prompts import Prompts, Words
 from tests.support import tiny_pipelines
 
 needs_extra = pytest.mark.skipif(

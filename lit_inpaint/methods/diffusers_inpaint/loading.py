@@ -22,6 +22,7 @@ from torch import nn
 from lit_inpaint import hub, plugins
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import first_line
+from lit_inpaint.quiet import without_bars
 from masks.nearest import nearest
 from masks.regular import read_text
 
@@ -214,24 +215,16 @@ class _Once(logging.Handler):
 def heard(said: set[str]) -> Iterator[None]:
     """Without the progress bars of both libraries, and without the warnings that are among ``said``; new ones go
     there."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
     once, owners = _Once(said), [logging.getLogger(name) for name in _LIBRARIES]
     before = [(owner.handlers, owner.propagate) for owner in owners]
-    bars = [(module, module.is_progress_bar_enabled()) for module in (diffusers_logging, transformers_logging)]
     for owner in owners:
         owner.handlers, owner.propagate = [once], False
-    for module, _ in bars:
-        module.disable_progress_bar()
     try:
-        yield
+        with without_bars(*_LIBRARIES):
+            yield
     finally:
         for owner, (handlers, propagate) in zip(owners, before, strict=True):
             owner.handlers, owner.propagate = handlers, propagate
-        for module, shown in bars:
-            if shown:
-                module.enable_progress_bar()
 
 
 def networks(pipeline: Any) -> dict[str, nn.Module]:

@@ -13,7 +13,7 @@ from lit_inpaint import plugins
 from lit_inpaint.backbones import sha256
 from lit_inpaint.classical import ClassicalModule, UnfillableError
 from lit_inpaint.methods.diffusers_inpaint import loading
-from lit_inpaint.methods.diffusers_inpaint.prompts import Prompts, Words
+from lit_inpaint.prompts import Prompts, Words
 from masks.convention import from_levels, to_pixels
 from masks.nearest import nearest
 
@@ -37,7 +37,7 @@ class DiffusersInpaint(ClassicalModule):
         prompt: What the hole shows, for all images.
         negative_prompt: What it does not show.
         prompts: A CSV or TSV file with the columns ``image`` and ``prompt`` (and ``negative_prompt``): a prompt per
-            image, instead of ``prompt``.
+            image, instead of ``prompt``. With neither, the prompts of the protocol, if it has any.
         steps: Steps of the sampler (``num_inference_steps``). Default here and below: the pipeline's own.
         strength: Share of the noise to begin with. Below 1, the grey of the hole shines through.
         guidance_scale: Weight of the prompt.
@@ -126,8 +126,14 @@ class DiffusersInpaint(ClassicalModule):
         self.fixed_size = size
 
     def draws(self, seed: int, names: Sequence[str], number: int = 0) -> dict[str, Any]:
-        words = [self.asked_words or (self.prompts.of(name) if self.prompts else self.words) for name in names]
+        words = [self.asked_words or self._words_of(name) for name in names]
         return super().draws(seed, names, number) | {"words": words}
+
+    def _words_of(self, name: str) -> Words:
+        """Those of its own table, its own prompt, or the prompt of the protocol."""
+        if self.prompts:
+            return self.prompts.of(name)
+        return Words(self.told[name]) if self.told and not self.words.prompt else self.words
 
     @property
     def asked_words(self) -> Words | None:
@@ -179,6 +185,8 @@ class DiffusersInpaint(ClassicalModule):
             if name in known and isinstance(known[name].default, int | float)
         }
         words = {"prompts": self.prompts.path} if self.prompts else {"prompt": self.words.prompt}
+        if self.told and not self.prompts and not self.words.prompt:
+            words = {"prompts": "those of the protocol"}
         words |= {"negative_prompt": self.words.negative_prompt} if "negative_prompt" in known else {}
         return {
             "source": arguments["source"],

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lit_inpaint.backbones import BackboneMissingError
 from lit_inpaint.methods.latent_inpainting.networks import NEEDS
+from lit_inpaint.quiet import without_bars
 
 
 @torch.no_grad()
@@ -24,8 +25,11 @@ def contexts(folder: Path, prompts: Sequence[str]) -> Tensor:
     except ImportError:
         raise BackboneMissingError(f"text_folder needs transformers: {NEEDS}") from None
     try:  # local files and safetensors only: nothing is downloaded, nothing is unpickled
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, use_safetensors=True)
+        with without_bars("transformers"):
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+            encoder = CLIPTextModel.from_pretrained(
+                folder / "text_encoder", local_files_only=True, use_safetensors=True
+            )
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise ValueError(f"{folder} holds no CLIP text encoder with its tokenizer ({said}).") from error

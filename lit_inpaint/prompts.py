@@ -1,7 +1,10 @@
 """A prompt for each image, from the column of a table."""
 
+import csv
+import io
 import os
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -54,7 +57,18 @@ class Prompts:
                 raise ValueError(
                     f"{self.path}: {len(found)} rows for {name} differ. Write its path as in the data set."
                 )
-        raise ValueError(f"{self.path}: has no row for the image {name}. Add one; its prompt may be empty.")
+        raise ValueError(f"{self.path}: has no row for the image {name}. Add one.")
+
+
+def table(prompts: Mapping[str, str]) -> str:
+    """Prompts by image as CSV, which :class:`Prompts` reads.
+
+    >>> table({"a.png": "a cat, asleep"})
+    'image,prompt\\na.png,"a cat, asleep"\\n'
+    """
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows([(IMAGE, PROMPT), *prompts.items()])
+    return out.getvalue()
 
 
 def _spellings(name: str) -> list[str]:
