@@ -216,11 +216,12 @@ def assembled(config: Config, files: Mapping[str, Path], at: object) -> dict[str
         "state_dict": model | tensors.get(RAW, {}),
     }
     if config.averaged:
-        content["ema"] = {network: _below(model, network) for network in config.averaged}
+        content["ema"] = {network: below(model, network) for network in config.averaged}
     return renamed.checkpoint(content)
 
 
-def _below(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
+def below(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
+    """The state dict of one network in that of a method."""
     prefix = f"{network}."
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 

@@ -10,13 +10,13 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 import lit_inpaint.methods
-from lit_inpaint import hub, plugins, recipes, renamed
+from lit_inpaint import hub, plugins, recipes, renamed, zoo
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer, refuse_unfit
 from lit_inpaint.classical import ClassicalModule, Plain, plain
-from lit_inpaint.method import Method
+from lit_inpaint.method import Method, completing
 from masks.nearest import nearest
 
 if TYPE_CHECKING:  # a method without parameters needs no Lightning, whose import takes seconds
@@ -109,8 +109,8 @@ def load_method(
     Args:
         name_or_checkpoint: A class name for a method without parameters ("Telea"), ``package.module.Name`` of one's own
             or of a plain network (see :class:`lit_inpaint.classical.Plain`), ``package.module.Net:net.pth`` for a plain
-            network with the weights in a file, ``hf://user/name[@revision]``, a YAML with the class and arguments
-            of a method (:mod:`lit_inpaint.recipes`), else the path of a checkpoint.
+            network with the weights in a file, ``hf://user/name[@revision]``, ``zoo:NAME`` (:mod:`lit_inpaint.zoo`), a
+            YAML with the class and arguments of a method (:mod:`lit_inpaint.recipes`), else the path of a checkpoint.
         weights: "ema" uses the EMA weights if the checkpoint has them, "raw" never does. ``loaded_weights`` of the
             returned module states which: "ema", "raw" or "none" (no parameters).
 
@@ -121,6 +121,8 @@ def load_method(
     if at := hub.address(name_or_checkpoint):
         at = hub.pinned(at)
         method: Method = built(hub.checkpoint_of(at, weights), at, weights)
+    elif (entry := zoo.entry(name_or_checkpoint)) is not None:
+        method = built(zoo.checkpoint_of(entry, weights), path, weights)
     elif found := plugins.with_file(str(name_or_checkpoint)):
         method = _with_weights(*found)
     elif recipes.is_recipe(path):
@@ -129,10 +131,10 @@ def load_method(
     elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
         method = built(read_checkpoint(path), path, weights)
     else:
-        cls = untrained_class(name := str(name_or_checkpoint))
+        cls = untrained_class(str(name_or_checkpoint))
         if argument := next(iter(cls.needed), None):
             raise ValueError(
-                f"{name} needs the argument {argument}: give a YAML that holds model: {{class_path: {name}, init_args: "
+                f"{path} needs the argument {argument}: give a YAML that holds model: {{class_path: {path}, init_args: "
                 f"{{{argument}: ...}}}}, such as one of `lit-inpaint configs list`."
             )
         method = cls()
@@ -233,6 +235,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def read_weights(path: Path) -> dict[str, Any]:
+    """:func:`read_checkpoint`, or what ``zoo:NAME`` holds of one.
+
+    Raises:
+        ValueError: See there.
+    """
+    name = zoo.entry(path)
+    return read_checkpoint(path) if name is None else zoo.checkpoint_of(name)
+
+
 def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments that a checkpoint holds, without Lightning's own entries."""
     own = {k: v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")}
@@ -255,12 +267,18 @@ def built(
             method: InpaintingModule = _instantiate(cls, {"class_path": _path_of(cls), "init_args": arguments})
         method.weights = weights
         method.on_load_checkpoint(checkpoint)
-        if problems := fits(checkpoint["state_dict"], method.state_dict()):
+        if problems := fits(checkpoint["state_dict"], wanted(checkpoint, method)):
             raise ValueError(f"{len(problems)} differences, first: {problems[0]}")
-        method.load_state_dict(checkpoint["state_dict"])
+        method.load_state_dict(checkpoint["state_dict"], strict=False)
     except Exception as error:  # whatever does not suit: arguments, tensors, averaged weights
         raise ValueError(f"{path} does not fit {name}: {_innermost(error)}") from error
     return method
+
+
+def wanted(checkpoint: dict[str, Any], method: "Stage") -> dict[str, Tensor]:
+    """The tensors of a method that a checkpoint must have: what training alone needs is not in the zoo."""
+    state = method.state_dict()
+    return completing(state) if checkpoint.get("partial") else state
 
 
 def _with_weights(name: str, path: Path) -> Method:
@@ -334,8 +352,8 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
     """{what load_method takes: label}; all names and files are checked before anything runs.
 
     A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last),
-    a repository of the Hub after its name, a YAML after its file, unless LABEL= is given. What a repository is
-    loaded by is its commit.
+    a repository of the Hub or an entry of the zoo after its name, a YAML after its file, unless LABEL= is given. What a
+    repository is loaded by is its commit.
     """
     labels: dict[str, str] = {}
     for given in methods:
@@ -348,6 +366,9 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
             class_of(hub.checkpoint_of(at, weights), at)
             repository = at.name.partition("/")[2]
             label, method = label or (f"{repository}-raw" if weights == "raw" else repository), str(at)
+        elif (entry := zoo.entry(method)) is not None:
+            class_of(zoo.checkpoint_of(entry, weights), path)
+            label = label or entry
         elif recipes.is_recipe(path):
             recipe(path)
             label = label or path.stem

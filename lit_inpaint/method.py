@@ -19,6 +19,8 @@ from lit_inpaint.pictures import Array, Picture, Range
 from lit_inpaint.windows import TILE, complete
 from masks.convention import check, composite, erase, hole_box, to_levels
 
+TRAINING_ONLY = ("discriminator", "features")  # networks of losses: no image is completed with them
+
 
 class Method(nn.Module, ABC):
     """From an image and a mask to a completed image, by :meth:`fill`.
@@ -317,6 +319,15 @@ def parameter_counts(module: nn.Module) -> dict[str, int]:
     """Trainable parameters of each network of a method, by attribute."""
     counts = {name: sum(p.numel() for p in child.parameters()) for name, child in module.named_children()}
     return {name: count for name, count in counts.items() if count}
+
+
+def completing(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A method's state dict without the networks of its losses.
+
+    >>> list(completing({"generator.weight": torch.zeros(1), "discriminator_local.weight": torch.zeros(1)}))
+    ['generator.weight']
+    """
+    return {name: value for name, value in tensors.items() if not name.startswith(TRAINING_ONLY)}
 
 
 def keyed_generators(seed: int, names: Sequence[str], number: int) -> list[torch.Generator]:

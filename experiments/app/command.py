@@ -1,11 +1,14 @@
 """``lit-inpaint app``: the arguments; the page is :mod:`experiments.app.page`."""
 
 import os
+import sys
+from collections.abc import Iterator
 
 from experiments.app import options
 from experiments.app.folder import finish, own_folder
 from experiments.files.find import find_method
 from experiments.web import is_loopback
+from lit_inpaint import zoo
 from lit_inpaint.load import method_classes
 from lit_inpaint.options import loading
 
@@ -45,12 +48,20 @@ def main(argv: list[str]) -> int:
 
 def offered(given: list[str] | None, device: str) -> tuple[dict[str, str], bool]:
     """{label: what load_method takes}, and whether one takes words; every checkpoint is loaded once, so that a broken
-    one is reported now."""
+    one is reported now. A damaged entry of the zoo that nobody asked for is told and left out."""
     from lit_inpaint.load import label_methods, load_method
 
     classes = method_classes()
     ready = [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages or c.needed)]
-    names = [*map(find_method, given)] if given else ready
+    names = [*map(find_method, given)] if given else [*ready, *_of_zoo()]
     labels = {label: method for method, label in label_methods(names, "ema").items()}
     prompted = [load_method(method, device=device).prompted for method in labels.values()]
     return labels, any(prompted)
+
+
+def _of_zoo() -> Iterator[str]:
+    for name, card in zoo.cards():
+        if isinstance(card, str):
+            print(f"lit-inpaint: {card}", file=sys.stderr)
+        else:
+            yield f"{zoo.PREFIX}{name}"

@@ -13,7 +13,8 @@ def app() -> Parser:
         "--methods",
         nargs="+",
         metavar="M",
-        help="class names, checkpoints, YAMLs and hf://user/name to choose from (default: all classical methods)",
+        help="class names, checkpoints, YAMLs, hf://user/name and zoo:NAME to choose from (default: all "
+        "classical methods and the zoo)",
     )
     p.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only); 0.0.0.0: all networks"

@@ -15,7 +15,7 @@ from experiments.catalogue import options
 from experiments.catalogue.configs import first_sentence
 from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
-from lit_inpaint import methods, plugins
+from lit_inpaint import methods, plugins, zoo
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.load import is_method, method_class
 from lit_inpaint.method import Method, parameter_counts
@@ -119,6 +119,7 @@ def list_all(rows: list[Description], width: int) -> Iterator[str]:
         networks = ", ".join(f"{name}\xa0{count:,}" for name, count in row["networks"].items())
         for line in (row["paper"], networks, _weights_line(row)):
             yield from wrap(line, width, " " * 6, " " * 8)
+    yield from _zoo(width, None)
     yield ""
     yield from wrap(
         "Numbers are parameter counts; needs: backbones used in published training; reads: import-weights; writes: "
@@ -147,6 +148,7 @@ def show(cls: type[Stage] | type[Method], width: int) -> Iterator[str]:
         yield from wrap(f"{word:<8} {', '.join(formats) or 'none'}", width, "  ", " " * 11)
     for need in needs:
         yield from wrap(f"needs    {need}: {where(need)}", width, "  ", " " * 11)
+    yield from _zoo(width, cls.__name__)
     runs = list(published({cls.__name__, *stages}))
     fitted = getattr(cls, "trainable", True) or stages
     how = "fit --config NAME" if fitted else "benchmark PROTOCOL --methods NAME.yaml"
@@ -156,6 +158,32 @@ def show(cls: type[Stage] | type[Method], width: int) -> Iterator[str]:
         yield from wrap(f"{config}: {about}", width, "  ", " " * 6)
     if not runs:
         yield "  none"
+
+
+def _zoo(width: int, method: str | None) -> Iterator[str]:
+    """Trained networks that come with the package, of one method or of all; nothing where there are none."""
+    shown = [
+        f"{zoo.PREFIX}{name}: " + (card if isinstance(card, str) else f"{card.title}, {card.parameters:,} parameters")
+        for name, card in zoo.cards()
+        if method is None or isinstance(card, str) or card.method == method
+    ]
+    yield from ["", "Trained, in the package"] if shown else []
+    for line in shown:
+        yield from wrap(line, width, "  ", " " * 6)
+
+
+def _show_card(name: str, width: int) -> Iterator[str]:
+    """What an entry of the zoo is, and its rows of the table."""
+    card = zoo.card_of(name)
+    yield f"{zoo.PREFIX}{name}: {card.method}, {card.parameters:,} parameters, {card.weights} weights, float16"
+    seed = f", seed {card.seed}" if card.seed is not None else ""
+    seen = f", {card.images_seen:,} images seen" if card.images_seen else ""
+    yield from wrap(f"{card.title}{seen}{seed}", width)
+    for row in card.rows:
+        under = f"{row.protocol}{f', {row.mask}' if row.mask else ''} ({row.hash[:8]})"
+        numbers = [f"{m} {n.float16:.4f} ({n.float32:.4f} in float32, n = {n.n})" for m, n in row.metrics.items()]
+        sampler = f", {' '.join(row.sampler)}" if row.sampler else ""
+        yield from wrap(f"{under}{sampler}: {'; '.join(numbers)}", width, "  ", " " * 6)
 
 
 def where(need: str) -> str:
@@ -171,6 +199,10 @@ def where(need: str) -> str:
 def main(argv: list[str]) -> int:
     a = options.methods().parse_intermixed_args(argv)
     known = classes()
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    if (entry := zoo.entry(a.name)) is not None and not a.memory and not a.json:
+        print("\n".join(_show_card(entry, width)))
+        return 0
     if a.name and "." in a.name:
         known[a.name] = method_class(a.name)
     if a.name and a.name not in known:
@@ -187,7 +219,6 @@ def main(argv: list[str]) -> int:
         json.dump(sorted(rows, key=_age), sys.stdout, indent=1)
         lines = [""]
     else:
-        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         lines = show(known[a.name], width) if a.name else list_all(describe(), width)
     for line in lines:
         print(line)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from experiments.compare.numbers import millions, significant
 from experiments.records.record import Record
+from lit_inpaint.method import TRAINING_ONLY
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,17 @@ class Cost:
     beside: Callable[[Record], str] = lambda record: ""
 
 
-_TRAINING_ONLY = ("discriminator", "features")  # networks of losses: no image is completed with them
-
-
 def _parameters(record: Record) -> int | None:
     """Parameters of the networks that complete an image."""
     counts = record.method.parameters
     if counts is None or record.not_applicable:
         return None
-    return sum(count for name, count in counts.items() if not name.startswith(_TRAINING_ONLY))
+    return sum(count for name, count in counts.items() if not name.startswith(TRAINING_ONLY))
 
 
 def _rest(record: Record) -> str:
     counts = record.method.parameters or {}
-    rest = sum(count for name, count in counts.items() if name.startswith(_TRAINING_ONLY))
+    rest = sum(count for name, count in counts.items() if name.startswith(TRAINING_ONLY))
     return f"+ {millions(rest)} to train" if rest and not record.not_applicable else ""
 
 

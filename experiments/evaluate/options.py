@@ -26,7 +26,7 @@ def benchmark() -> Parser:
         nargs="+",
         required=True,
         metavar="M",
-        help="[LABEL=]class name, checkpoint, YAML, hf://user/name[@revision] or outputs:FOLDER",
+        help="[LABEL=]class name, checkpoint, YAML, hf://user/name[@revision], zoo:NAME or outputs:FOLDER",
     )
     p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may contain earlier ones")
     p.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")

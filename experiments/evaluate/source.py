@@ -15,7 +15,7 @@ from experiments.evaluate.sampling import choose
 from experiments.records.record import MethodFacts
 from experiments.run import Run
 from experiments.run.journal import content_of
-from lit_inpaint import hub
+from lit_inpaint import hub, zoo
 from lit_inpaint.backbones import sha256
 from lit_inpaint.calls import counted
 from lit_inpaint.checkpoints import read_tensors
@@ -141,6 +141,12 @@ class Network:
             about.repository, about.revision = at
             with suppress(ValueError):  # it cannot be read, and the record says why
                 about.images_seen = hub.config_of(at).images_seen
+        elif (name := zoo.entry(self.method)) is not None:
+            about.checkpoint = self.method
+            with suppress(ValueError):
+                card = zoo.card_of(name)
+                about.name, about.seed, about.images_seen = card.method, card.seed, card.images_seen
+                about.checkpoint_sha256 = card.file_sha256
         elif is_recipe(path):
             about.name = about.name if self.module is not None else path.stem
             if self.module is not None:

@@ -14,7 +14,9 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
         epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
         "mask file is used for all images. `lit-inpaint inpaint --method NAME --help` shows the guides of methods too.",
     )
-    p.add_argument("--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, a YAML, or hf://user/name")
+    p.add_argument(
+        "--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, a YAML, hf://user/name or zoo:NAME"
+    )
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
     p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
     p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")

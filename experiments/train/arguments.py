@@ -13,8 +13,8 @@ from experiments.files.find import find_yaml
 from experiments.files.read import Plain, read_yaml
 from experiments.run import Run
 from experiments.run.place import read_saved
-from lit_inpaint import plugins, renamed
-from lit_inpaint.load import class_of, described, hyper_parameters, read_checkpoint
+from lit_inpaint import plugins, renamed, zoo
+from lit_inpaint.load import class_of, described, hyper_parameters, read_checkpoint, read_weights
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:
@@ -29,11 +29,15 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     _import_named(given.config, [given.model, given.model_class])
     if command == "fit" and given.folder is None and (folder := _folder_of_agent()):
         words.append(f"--trainer.default_root_dir={folder}")
-    before = [_said_by_weights(Path(given.init_from))] if given.init_from and Path(given.init_from).is_file() else []
+    weights = given.init_from and (zoo.entry(given.init_from) is not None or Path(given.init_from).is_file())
+    before = [_said_by_weights(Path(given.init_from))] if weights else []
     if given.ckpt_path and given.ckpt_path not in {"last", "auto", "best", "hpc", "null"}:
         if not Path(given.ckpt_path).is_file():
             hub = " `lit-inpaint pull` it first, and give the file" + (" to --init_from." if command == "fit" else ".")
-            raise ValueError(f"there is no checkpoint {given.ckpt_path}.{hub if '://' in given.ckpt_path else ''}")
+            hint = hub if "://" in given.ckpt_path else ""
+            if zoo.entry(given.ckpt_path) is not None:
+                hint = " What zoo:NAME holds cannot be resumed; `fit --init_from` and `benchmark` take it."
+            raise ValueError(f"there is no checkpoint {given.ckpt_path}.{hint}")
         before.insert(0, _said_by_checkpoint(Path(given.ckpt_path), command))
     configs = [word for said in before if said for word in ("--config", json.dumps(said))]
     imports = [f"--import={json.dumps(modules)}"] if (modules := plugins.named()) else []
@@ -77,7 +81,7 @@ def _import_named(configs: list[str | None], models: list[str | None]) -> None:
 
 def _said_by_weights(path: Path) -> Plain:
     """``init_from``: the class, and the arguments that define the network."""
-    saved = read_checkpoint(path)
+    saved = read_weights(path)
     cls = class_of(saved, path)
     arguments = cls.function_arguments(hyper_parameters(saved))
     if told := ", ".join(f"{key}={value!r}" for key, value in arguments.items()):

@@ -56,7 +56,7 @@ logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").s
 class _InpaintCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--init_from", type=str | None, default=None, help="start from the weights of this checkpoint"
+            "--init_from", type=str | None, default=None, help="start from the weights of this checkpoint, or zoo:NAME"
         )
         parser.add_argument(
             "--import", type=list[str] | None, default=None, help="modules of one's own, imported before anything else"

@@ -21,7 +21,7 @@ _EXAMPLES = {
     "predict": "  lit-inpaint predict --config runs/places/config.yaml --ckpt_path runs/places/checkpoints/last.ckpt",
 }
 FITTING = """\
-  --init_from CHECKPOINT    start from these weights; the model and its arguments come with them
+  --init_from CHECKPOINT    start from these weights (or zoo:NAME); the model and its arguments come with them
   --allow-changes           resume with another global batch; the rest of the epoch is dealt anew
 """
 TEXT = """\

@@ -4,20 +4,23 @@ import inspect
 import json
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from experiments.files.read import Plain
 from experiments.run.identity import may_change
 from lit_inpaint.checkpoints import refuse_unfit
-from lit_inpaint.load import class_of, hyper_parameters, read_checkpoint
+from lit_inpaint.load import class_of, hyper_parameters, read_checkpoint, read_weights, wanted
 from lit_inpaint.stage import Stage
 
 
 def load_weights(model: Stage, path: Path) -> None:
-    """``init_from``: weights only, strictly; optimisers, schedules and counters start fresh.
+    """``init_from``: weights only, strictly; optimisers, schedules and counters start fresh, and with ``zoo:NAME`` the
+    networks that only training needs.
 
     Raises:
         ValueError: They belong to another class or network (e.g. another ``variant``), or do not fit.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_weights(path)
     cls = class_of(checkpoint, path)
     if not (isinstance(model, cls) or issubclass(cls, type(model))):
         raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration has {type(model).__name__}.")
@@ -29,8 +32,11 @@ def load_weights(model: Stage, path: Path) -> None:
                 f"model.init_args.{key} is {model.hparams[key]!r}, but the weights of {path} were made with {saved!r}: "
                 "a different network. Omit it to use the checkpoint's value."
             )
-    refuse_unfit(checkpoint["state_dict"], model.state_dict(), path, type(model).__name__)
-    model.load_state_dict(checkpoint["state_dict"])
+    needed = wanted(checkpoint, model)
+    refuse_unfit(checkpoint["state_dict"], needed, path, type(model).__name__)
+    model.load_state_dict(checkpoint["state_dict"], strict=False)
+    if fresh := sorted({name.partition(".")[0] for name in model.state_dict() if name not in needed}):
+        rank_zero_info(f"{path} has no {', '.join(fresh)}, which start fresh.")
 
 
 def refuse_differences(model: Plain, path: Path, allowed: bool = False) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from experiments.weights import options
 from experiments.weights.imports import weights_module
-from lit_inpaint import hub
+from lit_inpaint import hub, zoo
 from lit_inpaint.foreign import pipeline_folder
 from lit_inpaint.load import load_method
 from lit_inpaint.method import Method
@@ -35,9 +35,8 @@ class Whole(nn.Module):
 def main(argv: list[str]) -> int:
     a = options.export().parse_args(argv)
     at = hub.address(a.checkpoint)
-    out = a.out or Path(at.name.partition("/")[2] if at else a.checkpoint).with_suffix(
-        {"official": ".pth"}.get(a.format, f".{a.format}")
-    )
+    name = at.name.partition("/")[2] if at else zoo.entry(a.checkpoint) or a.checkpoint
+    out = a.out or Path(name).with_suffix({"official": ".pth"}.get(a.format, f".{a.format}"))
     if out.exists() and not a.overwrite:
         raise ValueError(f"{out} exists; give another --out, or --overwrite.")
     method = load_method(a.checkpoint, a.weights)

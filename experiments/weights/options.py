@@ -35,7 +35,7 @@ def export() -> Parser:
         epilog="ONNX needs the extra `export`: pip install 'lit-inpaint[export]'. `lit-inpaint methods NAME` lists the "
         "layouts that official writes.",
     )
-    p.add_argument("checkpoint", help="a checkpoint, or hf://user/name[@revision]")
+    p.add_argument("checkpoint", help="a checkpoint, hf://user/name[@revision] or zoo:NAME")
     p.add_argument("--format", choices=["onnx", "safetensors", "official"], required=True)
     p.add_argument(
         "--out",

@@ -64,7 +64,7 @@ def _write_files(path: Path, folder: Path, drop: Sequence[str] = ()) -> hub.Conf
         raise ValueError(f"--drop {unknown[0]}: {path} has the arguments {', '.join(arguments)}.")
     arguments = {name: value for name, value in arguments.items() if name not in drop}
     for name, value in arguments.items():
-        for text in filter(_is_path, _texts(value)):
+        for text in filter(is_path, texts(value)):
             raise ValueError(
                 f"the argument {name} of {path} holds a path of this machine, {text!r}, which is not published. If the "
                 f"weights do not need it, replace it by its default: --drop {name}."
@@ -130,19 +130,19 @@ def _images_seen(content: dict[str, Any]) -> int | None:
     return int(states[0]["images_seen"]) if states else None
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     if isinstance(value, str | Path):
         yield str(value)
     elif isinstance(value, dict):
-        yield from (text for part in (*value.keys(), *value.values()) for text in _texts(part))
+        yield from (text for part in (*value.keys(), *value.values()) for text in texts(part))
     elif isinstance(value, list | tuple):
-        yield from (text for part in value for text in _texts(part))
+        yield from (text for part in value for text in texts(part))
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
     """Whether a text names a place on a machine: absolute, from a home, of Windows, or a file that is there.
 
-    >>> [_is_path(text) for text in ("/data/kmeans.npy", "~/x", "C:\\\\x", "../x.ckpt", "kmeans", "package.Class")]
+    >>> [is_path(text) for text in ("/data/kmeans.npy", "~/x", "C:\\\\x", "../x.ckpt", "kmeans", "package.Class")]
     [True, True, True, True, False, False]
     """
     begins = re.match(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\w+://", text)

@@ -22,6 +22,8 @@ def test_a_wheel_installed_elsewhere_prints_the_quickstart_configuration(tmp_pat
         for p in (ROOT / "experiments").rglob("*")
         if p.suffix in {".py", ".yaml", ".j2", ".css", ".js", ".sbatch"}
     }
+    of_zoo = {".md", ".json", ".safetensors"}
+    shipped |= {str(p.relative_to(ROOT)) for p in (ROOT / "lit_inpaint/zoo").iterdir() if p.suffix in of_zoo}
     assert shipped <= inside
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True, timeout=120)
     elsewhere = tmp_path / "elsewhere"
