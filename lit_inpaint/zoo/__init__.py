@@ -25,6 +25,7 @@ from lit_inpaint.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from lit_inpaint.checkpoints import first_line, refuse_newer
 from masks.nearest import nearest
 
+__all__ = ["Card", "CardRow", "Number", "card_of", "cards", "checkpoint_of", "entry", "names"]
 PREFIX, FORMAT = "zoo:", 1
 FOLDER = Path(__file__).parent
 TENSORS, CARD = ".safetensors", ".json"
