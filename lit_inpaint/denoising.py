@@ -42,9 +42,12 @@ class DenoisingModule(InpaintingModule):
     validation_images: int
     given: dict[str, Sampler | None]  # those that the constructor was given, by argument
 
-    def choose_samplers(self, sampler: Sampler, validation_sampler: Sampler) -> None:
-        """Called once by the constructor, with the published ones where none were given."""
-        self.sampler, self.validation_sampler = sampler, validation_sampler
+    def choose_samplers(
+        self, sampler: Sampler | None, validation_sampler: Sampler | None, published: Sampler, cheap: Sampler
+    ) -> None:
+        """Called once by the constructor, with those that it was given and those that stand in for None."""
+        self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
+        self.sampler, self.validation_sampler = sampler or published, validation_sampler or cheap
         self._announced: set[Sampler] = set()
 
     def on_fit_start(self) -> None:

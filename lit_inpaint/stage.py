@@ -44,6 +44,7 @@ class Stage(L.LightningModule):
     needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.backbones.BACKBONES: what published training stands on
     averaged: ClassVar[tuple[str, ...]] = ("generator",)  # the networks that evaluation uses: what EMA averages
     uncompiled: ClassVar[dict[str, str]] = {}  # networks that torch.compile does not suit, and why
+    extends: ClassVar[tuple[str, ...]] = ()  # arguments that may add to a network whose weights a fit starts from
     settings: ClassVar[tuple[str, ...]] = ()  # arguments that weights do not depend on, beside those of _SETTINGS
 
     def __init__(
@@ -65,6 +66,10 @@ class Stage(L.LightningModule):
         self._accumulate_then = accumulate
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
+
+    def extended(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights that a fit starts from, for this network where ``extends`` has given it more than they are for."""
+        return state
 
     @classmethod
     def function_arguments(cls, arguments: Mapping[str, object]) -> dict[str, object]:

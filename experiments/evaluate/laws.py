@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from datamodules import EvaluationSet
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml
 from experiments.files.variables import expanded
@@ -56,7 +57,7 @@ def data_arguments(config: dict[str, Any], path: Path) -> dict[str, Any]:
         raise ValueError(f"{str(error).removesuffix('.')}, or give --images FOLDER.") from error
 
 
-def prompts_of(config: dict[str, Any], path: Path, images: list[str]) -> dict[str, str]:
+def prompts_of(config: dict[str, Any], path: Path, images: EvaluationSet) -> dict[str, str]:
     """The prompt of each image, from the table that the protocol names: beside the protocol, or a path from here.
 
     Raises:
@@ -69,7 +70,8 @@ def prompts_of(config: dict[str, Any], path: Path, images: list[str]) -> dict[st
     named = expanded(given, path)
     beside = path.parent / named
     table = Prompts(beside if beside.is_file() else named)
-    found = {name: " ".join((table.of(name).prompt or "").split()) for name in images}
+    names = map(images.name, range(len(images)))
+    found = {name: " ".join((table.of(name).prompt or "").split()) for name in names}
     if empty := [name for name, prompt in found.items() if not prompt]:
         more = f" and of {len(empty) - 1} more" if len(empty) > 1 else ""
         raise ValueError(f"{table.path}: the prompt of {empty[0]}{more} is empty. Say what the image shows.")

@@ -232,5 +232,5 @@ def _protocol(
         seed=config.get("seed", 0),
         about=about.strip(),
         published=published,
-        prompts=prompts_of(config, path, [data.name(index) for index in range(len(data))]),
+        prompts=prompts_of(config, path, data),
     )

@@ -27,14 +27,17 @@ def load_weights(model: Stage, path: Path) -> None:
     defaults = {name: p.default for name, p in inspect.signature(type(model).__init__).parameters.items()}
     made_with = type(model).function_arguments(defaults | hyper_parameters(checkpoint))
     for key, saved in made_with.items():
+        if key in type(model).extends:
+            continue
         if key in model.hparams and json.dumps(model.hparams[key], default=str) != json.dumps(saved, default=str):
             raise ValueError(
                 f"model.init_args.{key} is {model.hparams[key]!r}, but the weights of {path} were made with {saved!r}: "
                 "a different network. Omit it to use the checkpoint's value."
             )
     needed = wanted(checkpoint, model)
-    refuse_unfit(checkpoint["state_dict"], needed, path, type(model).__name__)
-    model.load_state_dict(checkpoint["state_dict"], strict=False)
+    state = model.extended(checkpoint["state_dict"])
+    refuse_unfit(state, needed, path, type(model).__name__)
+    model.load_state_dict(state, strict=False)
     if fresh := sorted({name.partition(".")[0] for name in model.state_dict() if name not in needed}):
         rank_zero_info(f"{path} has no {', '.join(fresh)}, which start fresh.")
 

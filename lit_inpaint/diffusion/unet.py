@@ -6,7 +6,8 @@ The same class reads improved-diffusion's checkpoints (no resampling inside resi
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,47 @@ class Block(nn.Sequential):
         return x
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The layers of one network, which differ from level to level in their channels alone."""
+
+    time_width: int
+    dropout: float
+    scale_shift: bool
+    groups: int
+    variant: UNetVariant
+    head_channels: int | None
+    new_order: bool
+    resblock_updown: bool
+    conv_resample: bool
+
+    def residual(self, channels: int, out: int, resample: Literal["up", "down"] | None = None) -> ResBlock:
+        given = self.time_width, out, self.dropout, self.scale_shift, self.groups, self.variant
+        return ResBlock(channels, *given, resample=resample)
+
+    def stage(self, channels: int, out: int, heads: int | None) -> list[nn.Module]:
+        """A residual block and, unless ``heads`` is None, attention after it."""
+        block = self.residual(channels, out)
+        return [block] if heads is None else [block, self._attention(out, heads)]
+
+    def _attention(self, channels: int, heads: int) -> _AttentionBlock:
+        count = heads if self.head_channels is None else channels // self.head_channels
+        if count == 0 or channels % count:
+            given = f"num_heads={heads}, num_head_channels={self.head_channels}"
+            raise ValueError(f"{channels} channels cannot be split into heads: {given}.")
+        return _AttentionBlock(channels, count, self.new_order, self.groups, self.variant)
+
+    def down(self, channels: int) -> nn.Module:
+        if self.resblock_updown:
+            return self.residual(channels, channels, "down")
+        return Downsample(channels, self.conv_resample, self.variant)
+
+    def up(self, channels: int) -> nn.Module:
+        if self.resblock_updown:
+            return self.residual(channels, channels, "up")
+        return Upsample(channels, self.conv_resample)
+
+
 class UNet(nn.Module):
     """Noise (and variance) of an image, given the timestep.
 
@@ -213,52 +255,33 @@ class UNet(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(model_channels, width), nn.SiLU(), nn.Linear(width, width))
         if num_classes is not None:
             self.label_emb = nn.Embedding(num_classes, width)
-
-        def residual(channels: int, out: int, **resample: Any) -> ResBlock:
-            return ResBlock(channels, width, out, dropout, use_scale_shift_norm, norm_groups, variant, **resample)
-
-        def attend(channels: int, heads: int) -> _AttentionBlock:
-            if num_head_channels is not None:
-                heads = channels // num_head_channels
-            if heads == 0 or channels % heads:
-                raise ValueError(f"{channels} channels cannot be split into heads: {num_heads=}, {num_head_channels=}.")
-            return _AttentionBlock(channels, heads, use_new_attention_order, norm_groups, variant)
-
-        channels = int(channel_mult[0] * model_channels)
-        self.input_blocks = nn.ModuleList([Block(nn.Conv2d(in_channels, channels, 3, padding=1))])
-        skips, factor, levels = [channels], 1, len(channel_mult)
-        layers: list[nn.Module]
-        for level, mult in enumerate(channel_mult):
-            for _ in range(num_res_blocks):
-                layers = [residual(channels, int(mult * model_channels))]
-                channels = int(mult * model_channels)
-                if factor in attention_factors:
-                    layers.append(attend(channels, num_heads))
-                self.input_blocks.append(Block(*layers))
-                skips.append(channels)
-            if level < levels - 1:
-                down = residual(channels, channels, resample="down") if resblock_updown else None
-                self.input_blocks.append(Block(down or Downsample(channels, conv_resample, variant)))
-                skips.append(channels)
-                factor *= 2
-
-        self.middle_block = Block(
-            residual(channels, channels), attend(channels, num_heads), residual(channels, channels)
+        normal, resample = (norm_groups, variant), (resblock_updown, conv_resample)
+        parts = _Parts(
+            width, dropout, use_scale_shift_norm, *normal, num_head_channels, use_new_attention_order, *resample
         )
+        widths = [int(mult * model_channels) for mult in channel_mult]
+        levels = [(out, 2**level in attention_factors) for level, out in enumerate(widths)]
 
+        self.input_blocks = nn.ModuleList([Block(nn.Conv2d(in_channels, widths[0], 3, padding=1))])
+        skips = [widths[0]]  # channels of each of them
+        for level, (out, attends) in enumerate(levels):
+            for _ in range(num_res_blocks):
+                self.input_blocks.append(Block(*parts.stage(skips[-1], out, num_heads if attends else None)))
+                skips.append(out)
+            if level < len(levels) - 1:
+                self.input_blocks.append(Block(parts.down(skips[-1])))
+                skips.append(skips[-1])
+        channels = skips[-1]
+        self.middle_block = Block(*parts.stage(channels, channels, num_heads), parts.residual(channels, channels))
         self.output_blocks = nn.ModuleList()
-        for level, mult in reversed(list(enumerate(channel_mult))):
+        for level, (out, attends) in reversed(list(enumerate(levels))):
             for index in range(num_res_blocks + 1):
-                layers = [residual(channels + skips.pop(), int(mult * model_channels))]
-                channels = int(mult * model_channels)
-                if factor in attention_factors:
-                    layers.append(attend(channels, num_heads_upsample or num_heads))
-                if level and index == num_res_blocks:
-                    up = residual(channels, channels, resample="up") if resblock_updown else None
-                    layers.append(up or Upsample(channels, conv_resample))
-                    factor //= 2
-                self.output_blocks.append(Block(*layers))
-
+                layers = parts.stage(
+                    channels + skips.pop(), out, (num_heads_upsample or num_heads) if attends else None
+                )
+                channels = out
+                up = [parts.up(channels)] if level and index == num_res_blocks else []
+                self.output_blocks.append(Block(*layers, *up))
         self.out = nn.Sequential(
             _WideGroupNorm(channels, norm_groups, variant),
             nn.SiLU(),

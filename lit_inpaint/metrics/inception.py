@@ -6,7 +6,7 @@ its TensorFlow-style resize are those of torch-fidelity (extra ``metrics``); its
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ def inception_features(image: Tensor) -> Tensor:
 
 
 INCEPTION = Features("features", inception_features, 2048)
+on_inception = partial(defined, features=INCEPTION, backbone="inception_fid", package="torch_fidelity")
 
 
 def _root(features: Rows) -> Rows:
@@ -183,10 +184,15 @@ def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
     return torch.tensor(from_features([metric], fake, real)[metric.__name__])
 
 
-@defined("1: Frechet distance of 2048 Inception (2015-12-05) features, images rounded to 8 bits, torch-fidelity's "
-         "resize to 299; at least 1000 images",
-         title="FID", higher_is_better=False, decimals=2, features=INCEPTION, score=_fid_of, least=1000,
-         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
+@on_inception(
+    "1: Frechet distance of 2048 Inception (2015-12-05) features, images rounded to 8 bits, torch-fidelity's "
+    "resize to 299; at least 1000 images",
+    title="FID",
+    higher_is_better=False,
+    decimals=2,
+    score=_fid_of,
+    least=1000,
+)
 def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Frechet Inception distance of two sets (N, 3, H, W) in [-1, 1], N >= 1000, a scalar (Heusel et al. 2017).
 
@@ -196,10 +202,14 @@ def fid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tenso
     return of_set(fid, prediction, target)
 
 
-@defined("1: share of pairs in which a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features "
-         "finds the completion more real than its truth; at least 4096 images",
-         title="P-IDS", higher_is_better=True, features=INCEPTION, score=_ids_of, least_per_dimension=2,
-         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
+@on_inception(
+    "1: share of pairs in which a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features "
+    "finds the completion more real than its truth; at least 4096 images",
+    title="P-IDS",
+    higher_is_better=True,
+    score=_ids_of,
+    least_per_dimension=2,
+)
 def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """P-IDS of two paired sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 1] (Zhao et al. 2021).
 
@@ -209,10 +219,14 @@ def p_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Ten
     return of_set(p_ids, prediction, target)
 
 
-@defined("1: error share of a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features of "
-         "completions and truths, on the set it was fitted to; at least 4096 images",
-         title="U-IDS", higher_is_better=True, features=INCEPTION, score=_ids_of, least_per_dimension=2,
-         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
+@on_inception(
+    "1: error share of a linear SVM (scikit-learn LinearSVC, C 1, primal) on 2048 Inception features of "
+    "completions and truths, on the set it was fitted to; at least 4096 images",
+    title="U-IDS",
+    higher_is_better=True,
+    score=_ids_of,
+    least_per_dimension=2,
+)
 def u_ids(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """U-IDS of two sets (N, 3, H, W) in [-1, 1], N >= 4096, a share in [0, 0.5] (Zhao et al. 2021).
 

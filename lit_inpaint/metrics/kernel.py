@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor
 
-from lit_inpaint.metrics._definition import Rows, defined
-from lit_inpaint.metrics.inception import INCEPTION, of_set
+from lit_inpaint.metrics._definition import Rows
+from lit_inpaint.metrics.inception import of_set, on_inception
 
 _BLOCK = 1024  # rows of a kernel matrix that are in memory at once
 
@@ -42,10 +42,15 @@ def _kid_of(fake: Rows, real: Rows) -> dict[str, float]:
     return dict(zip(("kid", "kid_paired"), kernel_distances(fake, real), strict=True))
 
 
-@defined("1: unbiased squared MMD of 2048 Inception (2015-12-05) features under (x.y / 2048 + 1)^3, all images as one "
-         "subset, images rounded to 8 bits, torch-fidelity's resize to 299; at least 50 images",
-         title="KID", higher_is_better=False, decimals=5, features=INCEPTION, score=_kid_of, least=50,
-         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
+@on_inception(
+    "1: unbiased squared MMD of 2048 Inception (2015-12-05) features under (x.y / 2048 + 1)^3, all images as one "
+    "subset, images rounded to 8 bits, torch-fidelity's resize to 299; at least 50 images",
+    title="KID",
+    higher_is_better=False,
+    decimals=5,
+    score=_kid_of,
+    least=50,
+)
 def kid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Kernel Inception distance of two sets (N, 3, H, W) in [-1, 1], N >= 50, a scalar (Binkowski et al. 2018).
 
@@ -55,10 +60,15 @@ def kid(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tenso
     return of_set(kid, prediction, target)
 
 
-@defined("1: kid without the kernel of a completion and its own truth (U-statistic): unbiased for paired sets; at "
-         "least 50 images",
-         title="KID of pairs", higher_is_better=False, decimals=5, features=INCEPTION, score=_kid_of, least=50,
-         backbone="inception_fid", package="torch_fidelity")  # fmt: skip
+@on_inception(
+    "1: kid without the kernel of a completion and its own truth (U-statistic): unbiased for paired sets; at "
+    "least 50 images",
+    title="KID of pairs",
+    higher_is_better=False,
+    decimals=5,
+    score=_kid_of,
+    least=50,
+)
 def kid_paired(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Kernel Inception distance of two paired sets (N, 3, H, W) in [-1, 1], N >= 50, a scalar; 0 for equal sets.
 

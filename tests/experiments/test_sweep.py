@@ -26,6 +26,7 @@ from experiments.sweep.page import best_config
 from experiments.sweep.space import read_sweep
 from experiments.sweep.words import ARGUMENTS, FOLDER
 from tests.support.browsing import watch
+from tests.support.small_fits import TRIAL
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = """\
@@ -455,14 +456,8 @@ TRAINING: dict[str, Any] = {
         "data.init_args.batch_size": {"values": [2, 3, 1000000]},  # the last fills no batch: it crashes
         "seed_everything": {"min": 0, "max": 9},
     },
-    "command": [
-        "lit-inpaint", "fit", "--model=DeepFillV2", "--model.init_args.width=8",
-        "--model.init_args.discriminator_width=4", "--data=SamplePhotos", "--data.init_args.image_size=32",
-        "--data.init_args.num_workers=0", "--data.init_args.limit_eval=2", "--trainer.max_steps=2",
-        "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--trainer.accelerator=cpu",
-        "--trainer.num_sanity_val_steps=0", "--trainer.enable_model_summary=false", "${args}",
-    ],
-}  # fmt: skip
+    "command": [*TRIAL, "${args}"],
+}
 
 
 @pytest.mark.slow

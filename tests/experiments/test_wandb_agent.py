@@ -13,6 +13,7 @@ import yaml
 from experiments.sweep.command import main as sweep
 from experiments.sweep.ledger import Ledger
 from experiments.sweep.space import read_sweep
+from tests.support.small_fits import TRIAL
 from tests.support.wandb_server import wandb_server
 
 ROOT = Path(__file__).parents[2]
@@ -21,15 +22,8 @@ SWEEP: dict[str, Any] = {
     "method": "grid",
     "metric": {"name": "val/psnr_hole", "goal": "maximize"},
     "parameters": {"model.init_args.learning_rate": {"values": RATES}},
-    "command": [
-        "lit-inpaint", "fit", "--model=DeepFillV2", "--model.init_args.width=8",
-        "--model.init_args.discriminator_width=4", "--data=SamplePhotos", "--data.init_args.image_size=32",
-        "--data.init_args.mask=CenterRectangle",
-        "--data.init_args.num_workers=0", "--data.init_args.limit_eval=2", "--trainer.max_steps=2",
-        "--trainer.val_check_interval=1", "--trainer.check_val_every_n_epoch=null", "--trainer.accelerator=cpu",
-        "--trainer.num_sanity_val_steps=0", "--trainer.enable_model_summary=false", "${args}",
-    ],
-}  # fmt: skip
+    "command": [*TRIAL, "--data.init_args.mask=CenterRectangle", "${args}"],
+}
 
 
 @pytest.mark.slow

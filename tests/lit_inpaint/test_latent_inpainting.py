@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from experiments.catalogue.methods import describe
+from experiments.train.from_checkpoint import load_weights
 from experiments.weights.export import main as export
 from experiments.weights.imports import main as import_weights
 from lit_inpaint.callbacks import EMA
@@ -95,6 +96,28 @@ def test_nine_channels_begin_as_the_four_that_they_were_whatever_the_hole(tmp_pa
     wrong.trainer = trainer(tmp_path)
     with pytest.raises(ValueError, match=r"four.ckpt is another one .* give unet as it was trained"):
         wrong.setup("fit")
+
+
+@whole_extra
+def test_init_from_brings_the_networks_arguments_and_lets_channels_and_lora_be_added(tmp_path: Path):
+    words, four = latents.text_folder(tmp_path / "words"), latents.method(conditional=False)
+    path = saved(four, tmp_path / "four.ckpt")
+    z, told, t = torch.randn(2, 9, 16, 16), torch.zeros(2, 1, 8), torch.tensor([3, 500])
+    for given in ({"lora_rank": 2}, {"text_folder": str(words)}, {"conditional": False}):
+        begun = make("LatentInpainting", latents.SMALL | given)
+        load_weights(begun, path)
+        ours = begun.denoiser(z if begun.conditional else z[:, :4], t, told).sample
+        assert torch.equal(ours, four.denoiser(z[:, :4], t, told).sample)
+        assert torch.equal(begun.scale, four.scale)
+        assert torch.equal(begun.vae.quant_conv.weight, four.vae.quant_conv.weight)
+    said = saved(latents.method(conditional=False, text_folder=str(words)), tmp_path / "said.ckpt")
+    with pytest.raises(ValueError, match=r"told prompts of 77 tokens: .* as model\.init_args\.text_folder"):
+        load_weights(make("LatentInpainting", latents.SMALL), said)
+    nine = saved(latents.method(), tmp_path / "nine.ckpt")
+    with pytest.raises(ValueError, match="conv_in"):  # channels are added, never dropped
+        load_weights(make("LatentInpainting", latents.SMALL | {"conditional": False}), nine)
+    with pytest.raises(ValueError, match=r"model\.init_args\.prediction is 'velocity'"):
+        load_weights(make("LatentInpainting", latents.SMALL | {"prediction": "velocity"}), path)
 
 
 def test_averages_begin_from_the_checkpoint_and_a_resumed_run_needs_it_no_more(tmp_path: Path):

@@ -141,8 +141,7 @@ class DDPM(DenoisingModule):
         _refuse_refinement(sampler, validation_sampler)
         steps = min(250, diffusion_steps)
         published = Replacement(steps) if self.conditional else RePaint(steps)
-        self.choose_samplers(sampler or published, validation_sampler or DDNM(steps=min(50, diffusion_steps)))
-        self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
+        self.choose_samplers(sampler, validation_sampler, published, DDNM(steps=min(50, diffusion_steps)))
 
     # ---- training ------------------------------------------------------------------------------------------------
 

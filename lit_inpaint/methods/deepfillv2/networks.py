@@ -1,7 +1,7 @@
 """Generator of DeepFill v2, layer by layer as in inpaint_model.py of JiahuiYu/generative_inpainting."""
 
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,22 @@ from lit_inpaint.layers.tf_same import Conv2dSame, Padding, resize_nearest
 from masks.convention import composite
 
 Variant = Literal["official", "nipponjo_tf", "nipponjo", "mmagic"]
+
+
+class _Convolutions(NamedTuple):
+    """The kinds of layers of one variant."""
+
+    gated: Any
+    down: Any
+    up: Any
+    last: Any
+
+    @classmethod
+    def of(cls, variant: Variant) -> "_Convolutions":
+        padding: Padding = {"nipponjo": "symmetric", "mmagic": "reflect"}.get(variant, "same")  # type: ignore[assignment]
+        gated = partial(GatedConv2d, padding=padding)
+        last: Any = partial(gated, activation=nn.Identity()) if variant == "mmagic" else Conv2dSame
+        return cls(gated, partial(gated, kernel_size=3, stride=2), partial(gated, kernel_size=3, upsample=True), last)
 
 
 class Generator(nn.Module):
@@ -41,14 +57,14 @@ class Generator(nn.Module):
         if mmagic and (width % 12 or sketch):
             raise ValueError(f"width is {width}, sketch {sketch}; variant mmagic has a multiple of 12 and no sketch.")
         self.sketch, self.variant = sketch, variant
-        padding: Padding = {"nipponjo": "symmetric", "mmagic": "reflect"}.get(variant, "same")  # type: ignore[assignment]
-        gated: Any = partial(GatedConv2d, padding=padding)
-        down: Any = partial(gated, kernel_size=3, stride=2)
-        up: Any = partial(gated, kernel_size=3, upsample=True)
-        last: Any = partial(gated, activation=nn.Identity()) if mmagic else Conv2dSame
-        eighth, quarter, half, full = width // 4, width // 2, width, 2 * width  # after gating: 12, 24, 48, 96
+        convolutions = _Convolutions.of(variant)
+        self._add_coarse(width, 6 if sketch else 5, convolutions)
+        self._add_refinement(width, mmagic, convolutions)
 
-        self.conv1 = gated(6 if sketch else 5, quarter, 5)
+    def _add_coarse(self, width: int, channels: int, convolutions: _Convolutions) -> None:
+        gated, down, up, last = convolutions
+        eighth, quarter, half, full = width // 4, width // 2, width, 2 * width  # after gating: 12, 24, 48, 96
+        self.conv1 = gated(channels, quarter, 5)
         self.conv2_downsample = down(quarter, half)
         self.conv3 = gated(half, half, 3)
         self.conv4_downsample = down(half, full)
@@ -66,6 +82,9 @@ class Generator(nn.Module):
         self.conv16 = gated(quarter, eighth, 3)
         self.conv17 = last(eighth, 3, 3)
 
+    def _add_refinement(self, width: int, mmagic: bool, convolutions: _Convolutions) -> None:
+        gated, down, up, last = convolutions
+        quarter, half, full = width // 2, width, 2 * width
         self.xconv1 = gated(5 if mmagic else 3, quarter, 5)
         self.xconv2_downsample = down(quarter, quarter)
         self.xconv3 = gated(quarter, half, 3)

@@ -11,6 +11,7 @@ from lit_inpaint.methods.glcic.networks import CompletionNetwork
 from lit_inpaint.module import InpaintingModule
 
 State = dict[str, Any]
+_Found = tuple[dict[str, object], dict[str, Tensor], dict[str, str]]  # class arguments, state_dict, contract
 _BGR = [2, 1, 0]
 # Their layers in the order of the paper's table; ours are generator.layers.0-16.
 _OTENIM = [f"{'deconv' if number in (13, 15) else 'conv'}{number}" for number in range(1, 18)]
@@ -60,56 +61,73 @@ def convert(state: State, format: str, mean: tuple[float, float, float] | None =
     """
     if mean is not None and (format != "otenim" or any(not 0 <= value <= 1 for value in mean)):
         raise ValueError(f"mean is {mean} and the file {format}; a mean is otenim's mpv, three numbers in [0, 1].")
-    out: dict[str, Tensor] = {}
-    arguments: dict[str, object] = {"variant": format.removesuffix("_discriminator")}
-    if format == "torch7":  # {model = nn.Sequential, mean = three numbers}
-        width = len(torch7.modules(state["model"])[0]["bias"])
-        arguments = {"variant": "paper", "width": width}
-        stored = state["mean"]  # a tensor, or a table from 1
-        arguments["mean"] = tuple(map(float, stored if isinstance(stored, Tensor) else stored.values()))
-        found = torch7.fill(CompletionNetwork(width), state["model"])
-        out = {f"generator.{name}": value for name, value in found.items()}
-        contract = {"input": "[0, 1] less the mean, RGB, hole 0", "output": "sigmoid, [0, 1]"}
+    if format == "torch7":
+        found = _from_torch7(state)
     elif format == "otenim":
-        for number, name in enumerate(_OTENIM, start=1):
-            norm = f"bn{number}" if number < 17 else None
-            out |= _layer(state, name, norm, "generator.layers", number - 1)
-        arguments["width"] = len(out["generator.layers.0.conv.weight"])
-        if mean is not None:
-            arguments["mean"] = tuple(float(value) for value in mean)
-        contract = {"input": "[0, 1], RGB, hole = mean of the training data", "output": "sigmoid, [0, 1]"}
+        found = _from_otenim(state, mean)
     elif format == "otenim_discriminator":
-        for ours, theirs in (("whole", "model_gd"), ("local", "model_ld")):
-            count = sum(name.startswith(f"{theirs}.conv") and name.endswith("weight") for name in state)
-            for number in range(1, count + 1):
-                out |= _layer(
-                    state, f"{theirs}.conv{number}", f"{theirs}.bn{number}", f"discriminator.{ours}.layers", number - 1
-                )
-            for part in ("weight", "bias"):
-                out[f"discriminator.{ours}.linear.{part}"] = state[f"{theirs}.linear{count + 1}.{part}"]
-        # The port puts the local branch first, ours the whole image.
-        local, whole = state["linear1.weight"].chunk(2, 1)
-        out["discriminator.linear.weight"] = torch.cat([whole, local], 1)
-        out["discriminator.linear.bias"] = state["linear1.bias"]
-        contract = {"input": "[0, 1], RGB, the raw output of the generator"}
+        found = _discriminator_from_otenim(state)
     elif format == "mmagic":
-        source = state.get("state_dict", state)
-        for index, name in enumerate(_MMAGIC):
-            out |= _layer(source, f"{name}.conv", f"{name}.bn" if index < 16 else None, "generator.layers", index)
-        first = out["generator.layers.0.conv.weight"]
-        out["generator.layers.0.conv.weight"] = first[:, [*_BGR, 3]]
-        for part in ("weight", "bias"):
-            out[f"generator.layers.16.{part}"] = out[f"generator.layers.16.{part}"][_BGR]
-        arguments["width"] = len(first)
-        contract = {"input": "[-1, 1], BGR, hole 0", "output": "clipped to [-1, 1]"}
+        found = _from_mmagic(state.get("state_dict", state))
     else:
         raise ValueError(f"format is {format!r}; GLCIC reads 'torch7', 'otenim', 'otenim_discriminator', 'mmagic'.")
+    arguments, tensors, contract = found
     return {
         "method": "GLCIC",
         "hyper_parameters": arguments,
-        "state_dict": out,
+        "state_dict": tensors,
         "contract": {"source": format, "mask": "1 = hole, last channel", "padding": "zero"} | contract,
     }
+
+
+def _from_torch7(state: State) -> _Found:
+    """{model = nn.Sequential, mean = three numbers}."""
+    width = len(torch7.modules(state["model"])[0]["bias"])
+    stored = state["mean"]  # a tensor, or a table from 1
+    mean = tuple(map(float, stored if isinstance(stored, Tensor) else stored.values()))
+    found = torch7.fill(CompletionNetwork(width), state["model"])
+    out = {f"generator.{name}": value for name, value in found.items()}
+    contract = {"input": "[0, 1] less the mean, RGB, hole 0", "output": "sigmoid, [0, 1]"}
+    return {"variant": "paper", "width": width, "mean": mean}, out, contract
+
+
+def _from_otenim(state: State, mean: tuple[float, float, float] | None) -> _Found:
+    out: dict[str, Tensor] = {}
+    for number, name in enumerate(_OTENIM, start=1):
+        norm = f"bn{number}" if number < 17 else None
+        out |= _layer(state, name, norm, "generator.layers", number - 1)
+    arguments: dict[str, object] = {"variant": "otenim", "width": len(out["generator.layers.0.conv.weight"])}
+    if mean is not None:
+        arguments["mean"] = tuple(float(value) for value in mean)
+    return arguments, out, {"input": "[0, 1], RGB, hole = mean of the training data", "output": "sigmoid, [0, 1]"}
+
+
+def _discriminator_from_otenim(state: State) -> _Found:
+    out: dict[str, Tensor] = {}
+    for ours, theirs in (("whole", "model_gd"), ("local", "model_ld")):
+        count = sum(name.startswith(f"{theirs}.conv") and name.endswith("weight") for name in state)
+        for number in range(1, count + 1):
+            conv, norm = f"{theirs}.conv{number}", f"{theirs}.bn{number}"
+            out |= _layer(state, conv, norm, f"discriminator.{ours}.layers", number - 1)
+        for part in ("weight", "bias"):
+            out[f"discriminator.{ours}.linear.{part}"] = state[f"{theirs}.linear{count + 1}.{part}"]
+    # The port puts the local branch first, ours the whole image.
+    local, whole = state["linear1.weight"].chunk(2, 1)
+    out["discriminator.linear.weight"] = torch.cat([whole, local], 1)
+    out["discriminator.linear.bias"] = state["linear1.bias"]
+    return {"variant": "otenim"}, out, {"input": "[0, 1], RGB, the raw output of the generator"}
+
+
+def _from_mmagic(source: State) -> _Found:
+    out: dict[str, Tensor] = {}
+    for index, name in enumerate(_MMAGIC):
+        out |= _layer(source, f"{name}.conv", f"{name}.bn" if index < 16 else None, "generator.layers", index)
+    first = out["generator.layers.0.conv.weight"]
+    out["generator.layers.0.conv.weight"] = first[:, [*_BGR, 3]]
+    for part in ("weight", "bias"):
+        out[f"generator.layers.16.{part}"] = out[f"generator.layers.16.{part}"][_BGR]
+    contract = {"input": "[-1, 1], BGR, hole 0", "output": "clipped to [-1, 1]"}
+    return {"variant": "mmagic", "width": len(first)}, out, contract
 
 
 def export(method: InpaintingModule) -> State:

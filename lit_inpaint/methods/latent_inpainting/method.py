@@ -1,6 +1,6 @@
 """Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022 (section 4.5, inpainting)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -75,6 +75,7 @@ class LatentInpainting(DenoisingModule):
         "guidance",
         *DenoisingModule.settings,
     )
+    extends: ClassVar[tuple[str, ...]] = ("conditional", "lora_rank")
 
     def __init__(
         self,
@@ -142,8 +143,7 @@ class LatentInpainting(DenoisingModule):
             if self.conditional
             else [RePaint(min(250, steps)), RePaint(min(20, steps), 1, 1)]
         )
-        self.choose_samplers(sampler or published[0], validation_sampler or published[1])
-        self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
+        self.choose_samplers(sampler, validation_sampler, *published)
 
     # ---- what a fit begins from ----------------------------------------------------------------------------------
 
@@ -164,6 +164,25 @@ class LatentInpainting(DenoisingModule):
             load(self.vae, stored(path, "vae", "LatentAutoencoder", "LatentInpainting"), path, "vae")
         if self.text_folder:
             self.context.copy_(text.contexts(Path(self.text_folder), ["", self.prompt]))
+
+    def extended(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Zeros for channels that the weights lack, LoRA as it begins, and the context of this fit's own text.
+
+        Raises:
+            ValueError: The weights were told prompts, and this fit has no text encoder.
+        """
+        prefix = "denoiser."
+        given = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        given = networks.extended(given, self.denoiser)
+        if self.text_folder:  # read when the fit begins
+            state = dict(state) | {"context": self.context}
+        elif (told := state.get("context", self.context)).shape != self.context.shape:
+            raise ValueError(
+                f"these weights are told prompts of {told.shape[1]} tokens: give the folder with the "
+                "text_encoder and tokenizer that they came with as model.init_args.text_folder."
+            )
+        others = {name: value for name, value in state.items() if not name.startswith(prefix)}
+        return others | {prefix + name: value for name, value in given.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)

@@ -75,7 +75,7 @@ def widened(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
     [18.0, 18.0, 18.0, 18.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     weight = state["conv_in.weight"]
-    return dict(state) | {"conv_in.weight": F.pad(weight, (0, 0, 0, 0, 0, channels - weight.shape[1]))}
+    return dict(state) | {"conv_in.weight": F.pad(weight, (0, 0, 0, 0, 0, max(0, channels - weight.shape[1])))}
 
 
 def adapt(denoiser: nn.Module, rank: int) -> None:
@@ -105,12 +105,18 @@ def begin_from(denoiser: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     Raises:
         ValueError: It is another network.
     """
-    own = plain_names(denoiser)
-    whole = denoiser.state_dict()
-    state = widened(state, denoiser.get_submodule("conv_in").in_channels)  # type: ignore[arg-type]
-    if problems := fits(state, {plain: whole[name] for plain, name in own.items()}):
+    state = extended(state, denoiser)
+    if problems := fits(state, denoiser.state_dict()):
         raise ValueError(f"the denoiser in {path} is another one ({problems[0]}): give unet as it was trained.")
-    denoiser.load_state_dict(whole | {own[plain]: value for plain, value in state.items()})
+    denoiser.load_state_dict(state)
+
+
+def extended(state: Mapping[str, Tensor], denoiser: nn.Module) -> dict[str, Tensor]:
+    """A UNet's state dict under the names of ``denoiser``, with its LoRA and zeros for channels that it has not."""
+    own, whole = plain_names(denoiser), denoiser.state_dict()
+    fresh = {name: value for name, value in whole.items() if ".lora_" in name}
+    widest = widened(state, denoiser.get_submodule("conv_in").in_channels)  # type: ignore[arg-type]
+    return fresh | {own.get(name, name): value for name, value in widest.items()}
 
 
 def merged(denoiser: nn.Module) -> dict[str, Tensor]:

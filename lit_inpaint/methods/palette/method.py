@@ -108,10 +108,8 @@ class Palette(DenoisingModule):
             self.denoiser.apply(_kaiming)
         self.training_process = told_gamma(diffusion_steps, *training_betas)
         self.inference_process = told_gamma(inference_steps, *inference_betas)
-        self.choose_samplers(
-            sampler or Refinement(inference_steps), validation_sampler or DDIM(min(50, inference_steps))
-        )
-        self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
+        published, cheap = Refinement(inference_steps), DDIM(min(50, inference_steps))
+        self.choose_samplers(sampler, validation_sampler, published, cheap)
 
     # ---- training ------------------------------------------------------------------------------------------------
 
