@@ -52,6 +52,7 @@ def resumed(trainer: L.Trainer | None, deal: Deal, state: Mapping[str, Any]) -> 
     """
     if trainer is None:
         return Resumed()
+    _count_epoch(trainer)
     epoch, batches = position(trainer)
     at, offset = state.get("dealt_anew", (epoch, 0))
     offset = offset if at == epoch else 0
@@ -69,6 +70,20 @@ def resumed(trainer: L.Trainer | None, deal: Deal, state: Mapping[str, Any]) -> 
     left = deal.samples - done
     rank_zero_info(f"The remaining {left} samples of epoch {epoch} are dealt anew in batches of {deal.batch}.")
     return Resumed(epoch, done, done - count * deal.batch)
+
+
+def _count_epoch(trainer: L.Trainer) -> None:
+    """Count the epoch of a batch that a checkpoint was written in, where Lightning has not.
+
+    Resumed from the last batch of an epoch, it does not count the next one as started, and a checkpoint written in that
+    one would begin it anew. A Stage sees to its own; this is for checkpoints of versions before and of other modules.
+    """
+    epoch: Any = trainer.fit_loop.epoch_progress
+    batch: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    if batch.processed > batch.completed and epoch.current.processed == epoch.current.started:
+        epoch.increment_ready()
+        epoch.increment_started()
+        trainer.fit_loop.restarting = True  # Lightning took the epoch for a finished one
 
 
 def _count_batches(trainer: L.Trainer, count: int, last: bool) -> None:

@@ -63,7 +63,6 @@ class Stage(L.LightningModule):
         self._unfinished: list[
             tuple[int, list[Tensor | None]]
         ] = []  # of a checkpoint: such blocks, and their gradients
-        self._accumulate_then = accumulate
         self.weights: Literal["ema", "raw"] = "ema"  # which ones on_load_checkpoint prefers outside fit
         self.loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones it took
 
@@ -179,14 +178,19 @@ class Stage(L.LightningModule):
         return False
 
     def on_train_start(self) -> None:
-        """Optimisers exist now: give back the gradients of an update that the checkpoint cut in two."""
+        """Optimisers exist now: give back the gradients of an update that the checkpoint cut in two.
+
+        And count the epoch that begins: resumed from the last batch of an epoch, Lightning takes the next one for the
+        rest of that one, does not count it as started, and a second resume would begin it anew.
+        """
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        if self.trainer.fit_loop.restarted_mid_epoch and progress.processed == progress.started:
+            self.trainer.fit_loop.reset_restart_stage()
         for optimizer, (blocks, gradients) in zip(self.trainer.optimizers, self._unfinished, strict=False):
-            # Each was divided by the `accumulate` of then. Where it is smaller now, their mean counts as fewer blocks.
-            counted = self._accumulated[id(optimizer)] = min(blocks, self.accumulate - 1)
-            share = counted / blocks * self._accumulate_then / self.accumulate if blocks else 1  # GLCIC leaves some
+            self._accumulated[id(optimizer)] = blocks
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = None if gradient is None else gradient.to(parameter) * share
+                parameter.grad = None if gradient is None else gradient.to(parameter)
         self._unfinished = []
 
     def on_validation_model_zero_grad(self) -> None:
@@ -220,7 +224,7 @@ class Stage(L.LightningModule):
         checkpoint["format"] = FORMAT
         checkpoint["generator_updates"] = self.generator_updates
         checkpoint["skipped"] = self.skipped
-        checkpoint["accumulated"] = [
+        checkpoint["accumulated"] = self._unfinished or [  # not given back yet in a validation that Restart repeats
             (self._accumulated.get(id(optimizer), 0), [p.grad for g in optimizer.param_groups for p in g["params"]])
             for optimizer in (self.trainer.optimizers if any(p.grad is not None for p in self.parameters()) else [])
         ]
@@ -229,13 +233,24 @@ class Stage(L.LightningModule):
         """Fitting resumes from the raw weights; everything else uses the averaged ones where the file has them."""
         self.generator_updates = checkpoint.get("generator_updates", 0)
         self.skipped = checkpoint.get("skipped", 0)
-        self._unfinished = checkpoint.get("accumulated", [])
-        self._accumulate_then = checkpoint.get("hyper_parameters", {}).get("accumulate", self.accumulate)
+        then = checkpoint.get("hyper_parameters", {}).get("accumulate", self.accumulate)
+        self._unfinished = [
+            self._carried_over(blocks, gradients, then) for blocks, gradients in checkpoint.get("accumulated", [])
+        ]
         fitting = self._trainer is not None and self._trainer.state.fn == "fit"
         averaged = {} if fitting or self.weights == "raw" else checkpoint.get("ema", {})
         for name, state in averaged.items():
             checkpoint["state_dict"].update({f"{name}.{key}": value for key, value in state.items()})
         self.loaded_weights = "ema" if averaged else "raw"
+
+    def _carried_over(self, blocks: int, gradients: list[Tensor | None], then: int) -> tuple[int, list[Tensor | None]]:
+        """Blocks of an update, and gradients that were divided by the ``accumulate`` of ``then``, for that of now.
+
+        Where it is smaller now, their mean counts as fewer blocks.
+        """
+        counted = min(blocks, self.accumulate - 1)
+        share = counted / blocks * then / self.accumulate if blocks else 1  # GLCIC leaves some
+        return counted, [None if gradient is None else gradient * share for gradient in gradients]
 
 
 def _already_counted() -> None:

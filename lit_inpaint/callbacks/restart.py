@@ -181,6 +181,9 @@ class Restart(Checkpoint):
         self._saved_at, self._saved_time = trainer.global_step, time.monotonic()
         if trainer.state.fn != "fit":
             return
+        if self._cut_off:  # no batch since the resume: what that checkpoint cut off is still pending
+            checkpoint["restart"] = dict(self._cut_off)
+            return
         in_batch = loop.in_batch_end(trainer)
         values = loop.values_to_log(trainer)
         if isinstance(pl_module, Stage):

@@ -1,5 +1,6 @@
 """A run that stops and resumes sees the samples that it would have seen, whatever workers read them."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,20 @@ def test_a_resumed_run_sees_what_the_uninterrupted_run_sees(
         fit(folder, workers, first, [StopAfter(path, hook, epoch, batch)])
     fit(folder, workers, second, [], ckpt_path=path)
     assert first.seen + second.seen == uninterrupted
+
+
+@pytest.mark.parametrize("batch", [0, BATCHES - 1])
+def test_a_run_resumed_from_the_end_of_an_epoch_and_stopped_once_more_sees_the_same(
+    folder: Path, tmp_path: Path, uninterrupted: list[Any], batch: int
+):
+    seen: list[Any] = []
+    for stop in ((0, BATCHES - 1), (1, batch), None):  # Lightning does not count epoch 1 as started
+        module, path = Recorder(), tmp_path / "stopped.ckpt"
+        with pytest.raises(InterruptedError) if stop else contextlib.nullcontext():
+            stops = [StopAfter(path, "on_train_batch_end", *stop)] if stop else []
+            fit(folder, 0, module, [*stops], ckpt_path=path if path.exists() else None)
+        seen += module.seen
+    assert seen == uninterrupted
 
 
 @pytest.mark.slow
