@@ -153,7 +153,6 @@ def test_the_yaml_of_a_published_pipeline_fills_an_image_with_a_tiny_one_of_its_
     name: str, hub: Hub, tmp_path: Path
 ):
     """From a stand-in for the Hub, at the published settings but for steps and size; nothing but safetensors loads."""
-    pytest.importorskip("diffusers")
     content = recipe(INSTALLED / "diffusers" / f"{name}.yaml")[1]
     folder = tiny_pipelines.write(FAMILY.get(name, name), tmp_path / "pipeline")
     variant = content.get("variant")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lit_inpaint.methods import LatentInpainting
 from tests.support.contract import ROWS
 
-SMALL: dict[str, Any] = dict(ROWS)["LatentInpainting"] | {"diffusion_steps": 1000}
+SMALL: dict[str, Any] = dict(ROWS).get("LatentInpainting", {}) | {"diffusion_steps": 1000}
 
 
 def method(**changes: Any) -> LatentInpainting:

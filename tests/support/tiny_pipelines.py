@@ -143,7 +143,9 @@ FAMILIES: dict[str, Callable[[Path], Any]] = {
 
 
 def write(family: str, folder: Path, **changes: Any) -> Path:
-    """The folder that ``save_pretrained`` wrote of a pipeline with the weights of seed 0."""
+    """The folder that ``save_pretrained`` wrote of a pipeline with the weights of seed 0; skips without the extra."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pipeline = FAMILIES[family](folder / "written", **changes)
@@ -154,8 +156,6 @@ def write(family: str, folder: Path, **changes: Any) -> Path:
 
 @cache
 def shared() -> Path:
-    """The pipeline of the contract's row, once per process; skips where the extra is not installed."""
-    pytest.importorskip("diffusers")
-    pytest.importorskip("transformers")
+    """The pipeline of the contract's row, once per process."""
     atexit.register(shutil.rmtree, SHARED, ignore_errors=True)
     return write("stable_diffusion", SHARED)
