@@ -21,7 +21,7 @@ class InpaintingModule(Stage, Method):
     (True, True, 2018)
 
     Args:
-        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
+        optimisation: ``accumulate``, ``clip_norm``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
     stages: ClassVar[dict[str, type[Stage]]] = {}

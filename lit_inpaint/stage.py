@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.ddp import check_strategy
 from lit_inpaint.method import key as key
+from lit_inpaint.optimisers import apply_again, configured, networks_of, rates, step
 
 _SETTINGS: tuple[str, ...] = ("accumulate", "clip_norm", "non_finite", "betas", "learning_rate", "lr")
-_SETTINGS += ("discriminator_learning_rate", "discriminator_lr")
+_SETTINGS += ("discriminator_learning_rate", "discriminator_lr", "optimizers", "schedules")
 
 
 class NonFiniteLossError(ValueError):
@@ -39,6 +40,10 @@ class Stage(L.LightningModule):
         clip_norm: Maximum gradient norm per optimiser; None disables clipping.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
             "skip" leaves out that one update, counts it in ``train/skipped`` and continues.
+        optimizers: By network, {class_path, init_args}: another optimiser than the paper's, which keeps its learning
+            rate unless init_args states ``lr``.
+        schedules: By network, {class_path, init_args} of a class of ``torch.optim.lr_scheduler``, which steps after
+            every batch and replaces the paper's own schedule, if it has one.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()  # names in lit_inpaint.backbones.BACKBONES: what published training stands on
@@ -52,10 +57,16 @@ class Stage(L.LightningModule):
         accumulate: int = 1,
         clip_norm: float | None = None,
         non_finite: Literal["stop", "skip"] = "stop",
+        optimizers: dict[str, dict[str, Any]] | None = None,
+        schedules: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.accumulate, self.clip_norm, self.non_finite = accumulate, clip_norm, non_finite
+        self.replaced, self.schedules = optimizers or {}, schedules or {}  # Lightning's `optimizers` are those in use
+        if self.replaced or self.schedules:
+            self.configure_optimizers = self._configured  # type: ignore[method-assign]
+        self._rates_changed = False  # by the resumed run's configuration
         self.generator_updates = 0
         self.skipped = 0
         self.judgements: list[tuple[Tensor, Tensor]] = []  # of the batch in progress, see note_margin
@@ -91,6 +102,25 @@ class Stage(L.LightningModule):
         if isinstance(value, int | float) and not how.get("sync_dist"):
             value = torch.tensor(float(value), device="cpu")
         super().log(name, value, *arguments, **how)
+
+    # ---- optimisers of the configuration ----------------------------------------------------------------------------
+
+    def _configured(self) -> Any:
+        return configured(self, type(self).configure_optimizers(self), self.replaced, self.schedules)
+
+    def starting_rate(self, network: str, default: float) -> float:
+        """The learning rate that a paper's own schedule scales."""
+        stated = (self.replaced.get(network, {}).get("init_args") or {}).get("lr", default)
+        return float(stated)
+
+    def _step_schedules(self) -> None:
+        """Set the learning rates of this batch, and log them."""
+        for config in self.trainer.lr_scheduler_configs:
+            if self.trainer.global_step:
+                step(config.scheduler)
+            alone, optimizer = len(self.trainer.optimizers) == 1, config.scheduler.optimizer
+            name = "train/learning_rate" if alone else f"train/{networks_of(self, optimizer)[0]}_learning_rate"
+            self.log(name, optimizer.param_groups[0]["lr"])
 
     # ---- training: one optimiser step ------------------------------------------------------------------------------
 
@@ -186,6 +216,11 @@ class Stage(L.LightningModule):
         progress: Any = self.trainer.fit_loop.epoch_progress.current
         if self.trainer.fit_loop.restarted_mid_epoch and progress.processed == progress.started:
             self.trainer.fit_loop.reset_restart_stage()
+        if self._rates_changed:
+            schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+            done = max(0, self.trainer.global_step - 1)  # a schedule steps at the start of every batch but the first
+            apply_again(self, self.trainer.optimizers, schedules, self.configure_optimizers(), done)
+            self._rates_changed = False
         for optimizer, (blocks, gradients) in zip(self.trainer.optimizers, self._unfinished, strict=False):
             self._accumulated[id(optimizer)] = blocks
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -208,6 +243,8 @@ class Stage(L.LightningModule):
         self.judgements = []
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         torch.manual_seed(key(seed, self.trainer.global_step, self.global_rank))
+        if self.schedules:
+            self._step_schedules()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
@@ -238,6 +275,9 @@ class Stage(L.LightningModule):
             self._carried_over(blocks, gradients, then) for blocks, gradients in checkpoint.get("accumulated", [])
         ]
         fitting = self._trainer is not None and self._trainer.state.fn == "fit"
+        past, now = rates(checkpoint.get("hyper_parameters", {})), rates(self.hparams)
+        if fitting and {**now, **past} != {**past, **now}:
+            self._rates_changed, checkpoint["lr_schedulers"] = True, []
         averaged = {} if fitting or self.weights == "raw" else checkpoint.get("ema", {})
         for name, state in averaged.items():
             checkpoint["state_dict"].update({f"{name}.{key}": value for key, value in state.items()})

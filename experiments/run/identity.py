@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # slow to import; `runs` and a sweep's workers do without
     from lightning import LightningDataModule, Trainer
 
 MAY_CHANGE = (  # from one start of a run to the next; everything else must not
-    "__*", "import", "ckpt_path", "init_from", "allow_changes", "weights", "config",
-    "subcommand", "optimizer", "lr_scheduler",
+    "__*", "import", "ckpt_path", "init_from", "init_strict", "allow_changes", "weights",
+    "config", "subcommand", "optimizer", "lr_scheduler",
     # its length
     "trainer.max_*", "trainer.min_*",
     # workers, processes, devices: the global batch is compared instead
@@ -39,7 +39,13 @@ MAY_CHANGE = (  # from one start of a run to the next; everything else must not
     # the policy for a bad image or loss: the run has not stopped at one so far
     "data.init_args.on_bad_image", "model.init_args.non_finite",
 )  # fmt: skip
-WHEN_ALLOWED = ("images a step", "images per epoch", "model.init_args.accumulate")  # by --allow-changes
+WHEN_ALLOWED = (  # by --allow-changes
+    "images a step", "images per epoch", "model.init_args.accumulate",
+    # how fast it learns; the optimisers keep their state
+    "model.init_args.lr", "model.init_args.*learning_rate", "model.init_args.optimizers.*.init_args.lr",
+    "model.init_args.schedules*", "model.init_args.warmup*", "model.init_args.decay_steps",
+)  # fmt: skip
+PLAIN = ("model.init_args.optimizers", "model.init_args.schedules")  # written as given, without defaults
 PATHS = (
     "data.init_args.root",
     "data.init_args.lists",
@@ -67,8 +73,9 @@ class Identity:
     @classmethod
     def of(cls, config: Plain, data: "LightningDataModule", trainer: "Trainer") -> "Identity":
         """From the parsed configuration of ``fit``, its data module (set up) and its trainer."""
-        facts = dict(_flat("", json.loads(json.dumps(config, default=str))))
-        files = list(data.files("train").names()) if hasattr(data, "files") else None
+        facts = dict(flat("", json.loads(json.dumps(config, default=str))))
+        train = data.files("train") if hasattr(data, "files") else None
+        files = None if train is None else [*train.names(), *(train.masks.names() if train.masks else ())]
         if files is not None:
             facts = {key: value for key, value in facts.items() if not any(fnmatchcase(key, path) for path in PATHS)}
             masks = list(_mask_files(getattr(data, "mask", None)))
@@ -77,7 +84,7 @@ class Identity:
         if files is not None and not getattr(
             data, "drop_last", True
         ):  # what does not divide among processes is dropped
-            samples = getattr(data, "samples_per_epoch", None) or len(files)
+            samples = getattr(data, "samples_per_epoch", None) or len(train)
             facts["images per epoch"] = samples // trainer.world_size * trainer.world_size
         for name in ("precision", "limit_train_batches"):  # null is written as what it means
             facts[f"trainer.{name}"] = getattr(trainer, name)
@@ -118,29 +125,31 @@ class Identity:
             )
 
     def _differences(self, saved: Plain, unknown: set[str]) -> dict[str, str]:
+        keys = {*saved, *self.facts}
+        keys -= {key for key in PLAIN if any(other.startswith(f"{key}.") for other in keys)}  # null, and what it was
         return {
             key: f"{key} was {_shown(saved, key)} and is {_shown(self.facts, key)}"
-            for key in sorted({*saved, *self.facts} - unknown)
+            for key in sorted(keys - unknown)
             if (key in saved) != (key in self.facts) or saved.get(key) != self.facts.get(key)
         }
 
 
-def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
+def flat(key: str, value: object) -> Iterator[tuple[str, object]]:
     """Dotted keys and plain values; a class is its last name, so that it may be imported from elsewhere."""
     if key in ("trainer.callbacks", "trainer.plugins"):
         for inner in value if isinstance(value, list) else [value] if value else []:
             name = str(inner["class_path"]).rpartition(".")[2] if isinstance(inner, dict) else str(inner)
-            yield from _flat(f"{key}.{name}", inner)
+            yield from flat(f"{key}.{name}", inner)
     elif isinstance(value, dict) and "class_path" in value:
         yield key, str(value["class_path"]).rpartition(".")[2]
         for name in ("init_args", "dict_kwargs"):
-            yield from _flat(f"{key}.{name}", value.get(name) or {})
+            yield from flat(f"{key}.{name}", value.get(name) or {})
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from _flat(f"{key}.{name}" if key else str(name), inner)
+            yield from flat(f"{key}.{name}" if key else str(name), inner)
     elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
         for number, inner in enumerate(value):
-            yield from _flat(f"{key}.{number}", inner)
+            yield from flat(f"{key}.{number}", inner)
     else:
         yield key, value
 
@@ -167,6 +176,8 @@ def _is_new(key: str, saved: Plain) -> bool:
     >>> [_is_new(key, {"data": "ImageFolder"}) for key in ("data.init_args.gamma", "trainer.callbacks.EMA")]
     [True, False]
     """
+    if any(key.startswith(f"{plain}.") for plain in PLAIN):
+        return False
     owner, inside, _ = key.rpartition(".init_args.")
     if inside:
         return owner in saved

@@ -53,6 +53,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--model.class_path", nargs="?", dest="model_class")
     parser.add_argument("--ckpt_path", nargs="?")
     parser.add_argument("--init_from", nargs="?")
+    parser.add_argument("--init_strict", nargs="?")
     parser.add_argument("--trainer.default_root_dir", nargs="?", dest="folder")
     return parser
 

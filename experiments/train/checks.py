@@ -35,6 +35,16 @@ def check_flags(trainer: Namespace, model: LightningModule) -> None:
         raise ValueError(f"{given}, {why}: set model.init_args.clip_norm, the largest norm of a gradient, instead.")
 
 
+def check_optimisers(model: LightningModule) -> None:
+    """Make the optimisers and schedules of the configuration once, before a run begins.
+
+    Raises:
+        ValueError: Naming the setting.
+    """
+    if isinstance(model, Stage) and (model.replaced or model.schedules):
+        model.configure_optimizers()
+
+
 def check_monitors(callbacks: Iterable[Callback], model: LightningModule) -> None:
     """Reject callbacks that monitor a value the method never logs.
 

@@ -21,7 +21,7 @@ from experiments.run.folder import tell
 from experiments.run.newest import newest_whole
 from experiments.run.place import moved
 from experiments.train.arguments import prepare_arguments
-from experiments.train.checks import check_flags, check_monitors, explained
+from experiments.train.checks import check_flags, check_monitors, check_optimisers, explained
 from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
 from experiments.train.parser import MODE, Mistake, Parser
@@ -59,10 +59,19 @@ class _InpaintCLI(LightningCLI):
             "--init_from", type=str | None, default=None, help="start from the weights of this checkpoint, or zoo:NAME"
         )
         parser.add_argument(
+            "--init_strict",
+            type=bool,
+            default=True,
+            help="false: take the weights that fit, where not all do",
+        )
+        parser.add_argument(
             "--import", type=list[str] | None, default=None, help="modules of one's own, imported before anything else"
         )
         parser.add_argument(
-            "--allow_changes", "--allow-changes", action="store_true", help="resume with another global batch"
+            "--allow_changes",
+            "--allow-changes",
+            action="store_true",
+            help="resume with another global batch or learning rate",
         )
         parser.add_argument(
             "--weights",
@@ -139,7 +148,9 @@ class _InpaintCLI(LightningCLI):
         if isinstance(self.model, Stage):
             self.model.weights = config.weights
             if config.init_from and not config.get("ckpt_path"):
-                load_weights(self.model, Path(config.init_from))
+                for line in load_weights(self.model, Path(config.init_from), config.init_strict):
+                    if _is_first_process():
+                        tell(line)
 
     def before_fit(self) -> None:
         """Run all checks before a logger creates its first file and before other processes start."""
@@ -148,6 +159,7 @@ class _InpaintCLI(LightningCLI):
         check_flags(config.trainer, self.model)
         check_monitors(callbacks, self.model)
         check_strategy(trainer, self.model)
+        check_optimisers(self.model)
         self.datamodule.setup("fit")
         check_size(self.model, self.datamodule)
         identity, resumed = Identity.of(config.as_dict(), self.datamodule, trainer), "no checkpoint"

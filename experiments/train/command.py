@@ -22,7 +22,9 @@ _EXAMPLES = {
 }
 FITTING = """\
   --init_from CHECKPOINT    start from these weights (or zoo:NAME); the model and its arguments come with them
-  --allow-changes           resume with another global batch; the rest of the epoch is dealt anew
+  --init_strict false       take the weights that fit by name and shape, and say which do not
+  --allow-changes           resume with another global batch (the rest of the epoch is dealt anew), learning rate or
+                            schedule (the optimisers keep their state)
 """
 TEXT = """\
 usage: lit-inpaint {command} [--config NAME] [--model NAME] [--data NAME] [--KEY VALUE]...

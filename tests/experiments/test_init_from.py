@@ -126,6 +126,55 @@ def test_fit_trains_the_function_of_the_weights_and_refuses_another(
     assert not Path("other").exists() or not list(Path("other").rglob("*.ckpt"))
 
 
+def test_weights_of_another_width_are_taken_where_they_fit_and_the_rest_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pytorch/pytorch#173488: strict=False still fails on another size; vinvino02/GLPDepth#26: taken or not, nobody
+    says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    small = {"perceptual_weight": 0, "style_weight": 0}
+    method = PartialConv(levels=3, width=4, **small)
+    save(method, tmp_path / "x.ckpt")
+    argv = "fit --init_from x.ckpt --data SamplePhotos --data.mask CenterRectangle --data.image_size 32"
+    argv += " --data.batch_size 1 --data.num_workers 0 --trainer.accelerator cpu --trainer.limit_val_batches 0"
+    argv += " --trainer.logger false"
+    argv += " --model.levels 4 --model.perceptual_weight 0 --model.style_weight 0 --trainer.default_root_dir run"
+    argv += " --model.learning_rate 0 --trainer.max_steps 1"
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv.split())
+    assert end.value.code == 2 and "levels is 4, but the weights" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        cli.main([*argv.split(), "--init_strict", "false"])
+    said = capsys.readouterr().err
+    assert end.value.code == 0, said
+    trained = read_checkpoint(next(Path("run").rglob("last.ckpt")))["state_dict"]
+    old = method.state_dict()
+    fit = {key for key, value in old.items() if key in trained and trained[key].shape == value.shape}
+    frozen = {key for key in fit if "running" not in key and "num_batches" not in key}
+    assert all(torch.equal(trained[key], old[key]) for key in frozen) and 0 < len(fit) < len(trained)
+    assert f"x.ckpt: {len(fit)} of {len(trained)} tensors of PartialConv were taken" in said
+    shapes = [key for key in old if key in trained and key not in fit]
+    missing = set(trained) - set(old)
+    assert f"Not taken: {len(shapes)} tensors of another shape: " in said
+    assert f"{len(missing)} tensors missing in the file, which start as they are initialised: " in said
+    first = sorted(shapes)[0]
+    assert f"{first} is {tuple(old[first].shape)} there and {tuple(trained[first].shape)} here" in said
+
+
+def test_one_network_of_another_method_may_be_taken_and_none_is_an_error(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    critic = {"discriminator_width": 4}
+    path = save(AOTGAN(width=8, blocks=1, **critic), tmp_path / "x.ckpt")
+    wider = AOTGAN(width=12, blocks=1, **critic)
+    lines = load_weights(wider, path, strict=False)
+    old, new = read_checkpoint(path)["state_dict"], wider.state_dict()
+    assert all(torch.equal(new[key], old[key]) for key in new if key.startswith("discriminator."))
+    assert any("generator" in line and "of another shape" in line for line in lines)
+    with pytest.raises(ValueError, match=r"holds a AOTGAN, and none of its \d+ tensors fits the \d+ of DeepFillV1"):
+        load_weights(DeepFillV1(width=4, discriminator_width=4, size=64, local_size=32), path, strict=False)
+
+
 def test_settings_are_arguments_of_their_class() -> None:
     for name, cls in stage_classes().items():
         known = {key for c in cls.__mro__ if issubclass(c, Stage) for key in inspect.signature(c.__init__).parameters}

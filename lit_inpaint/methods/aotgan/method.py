@@ -59,7 +59,7 @@ class AOTGAN(InpaintingModule):
         betas: Betas of both Adams; None for the variant's.
         adversarial_weight, style_weight, perceptual_weight: Beside the L1, whose weight is 1. Style and perceptual loss
             need VGG19; both 0 trains without it.
-        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
+        optimisation: ``accumulate``, ``clip_norm``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
     year: ClassVar[int] = 2021

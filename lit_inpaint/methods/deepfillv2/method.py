@@ -46,7 +46,7 @@ class DeepFillV2(InpaintingModule):
         learning_rate: Learning rate of both Adams.
         betas: Betas of both Adams. The released code has (0.5, 0.999).
         adversarial_weight: Weight of the hinge term; the two L1 terms have weight 1.
-        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
+        optimisation: ``accumulate``, ``clip_norm``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
     year: ClassVar[int] = 2019

@@ -181,7 +181,7 @@ class DSIStructure(GuidedStage):
         condition_width: Channels of :class:`ConditionNet` at full size.
         structure_width: Channels of :class:`PixelCNN`, whose arguments groups, blocks, out_blocks and heads are.
         dropout: In the residual blocks of the PixelCNN.
-        learning_rate: Scale of the schedule.
+        learning_rate: Scale of this schedule; with one of ``schedules``, the learning rate itself.
         warmup: Steps in its linear rise (which ends later: where the two terms meet).
     """
 
@@ -216,16 +216,17 @@ class DSIStructure(GuidedStage):
         self.structure = Structure(condition_width, PixelCNN(*streams, 8 * condition_width, channels, codes, dropout))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.structure.parameters(), self.rate(1), fused=True)
+        rate = self.learning_rate if "structure" in self.schedules else self.rate(1)
+        return torch.optim.Adam(self.structure.parameters(), rate, fused=True)
 
     def rate(self, step: int) -> float:
         """Learning rate of Adam at a step, counted from 1 (train_structure_generator.py)."""
         rise, fall = step * self.warmup**-1.5, step**-0.35
-        return self.learning_rate * self.structure_width**-0.5 * min(rise, fall)
+        return self.starting_rate("structure", self.learning_rate) * self.structure_width**-0.5 * min(rise, fall)
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
-        for group in optimizer.param_groups:  # type: ignore[union-attr]
+        for group in () if "structure" in self.schedules else optimizer.param_groups:  # type: ignore[union-attr]
             group["lr"] = self.rate(self.trainer.global_step)
         with self.optimise(optimizer) as minimise:  # type: ignore[arg-type]
             loss = self._loss(batch)

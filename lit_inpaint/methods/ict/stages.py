@@ -82,7 +82,7 @@ class ICTTransformer(_Colours):
         warmup_steps: Batches of the rise: one epoch.
         decay_steps: Batches until the lowest rate: all of them.
         clip_norm: Largest norm of the gradient.
-        optimisation: ``accumulate``, ``non_finite`` of :class:`Stage`.
+        optimisation: ``accumulate``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("palette", "warmup_steps", "decay_steps")
@@ -113,15 +113,17 @@ class ICTTransformer(_Colours):
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         optimizer: Any = self.optimizers()
-        rate = self.learning_rate * self.rate_factor(self.trainer.global_step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        if "transformer" not in self.schedules:
+            rate = self.starting_rate("transformer", self.learning_rate) * self.rate_factor(self.trainer.global_step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            self.log("train/learning_rate", rate)
         with self.optimise(optimizer) as minimise:
             loss, accuracy = self._loss(batch)
             minimise(loss)
         size = len(batch.image)
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
-        self.log_dict({"train/accuracy": accuracy, "train/learning_rate": rate}, batch_size=size)
+        self.log("train/accuracy", accuracy, batch_size=size)
 
     def rate_factor(self, step: int) -> float:
         """Share of ``learning_rate`` in batch ``step``, which counts from 1."""
@@ -177,7 +179,7 @@ class ICTUpsampler(_Colours):
         betas: Betas of both.
         l1_weight, adversarial_weight, perceptual_weight, style_weight: Loss weights. Style and perceptual loss need
             VGG19, which sees images in [0, 1] as they are, as officially; both 0 trains without it.
-        optimisation: ``accumulate``, ``clip_norm``, ``non_finite`` of :class:`Stage`.
+        optimisation: ``accumulate``, ``clip_norm``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("palette", "prior_random_degree")

@@ -61,7 +61,7 @@ class LaMa(InpaintingModule):
         learning_rate, discriminator_learning_rate: Learning rates of the two Adams.
         clip_norm: Largest norm of the gradient of either network.
         refinement_steps: Adam steps on the features at inference, above 724 px (Kulshreshtha et al. 2022: 15).
-        optimisation: ``accumulate``, ``non_finite`` of :class:`Stage`.
+        optimisation: ``accumulate``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
     year: ClassVar[int] = 2022
