@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datamodules.datamodule import InpaintingDataModule
     from datamodules.drawn_faces import DrawnFaces
     from datamodules.evaluation import EvaluationSet
+    from datamodules.hugging_face import HuggingFaceImages
     from datamodules.image_folder import ImageFolder
     from datamodules.imagenet import ImageNet
     from datamodules.paris_streetview import ParisStreetView
@@ -23,6 +24,7 @@ __all__ = [
     "CelebAHQ",
     "DrawnFaces",
     "EvaluationSet",
+    "HuggingFaceImages",
     "ImageFolder",
     "ImageNet",
     "InpaintingDataModule",
@@ -35,6 +37,7 @@ _MODULES = {
     "CelebAHQ": "celebahq",
     "DrawnFaces": "drawn_faces",
     "EvaluationSet": "evaluation",
+    "HuggingFaceImages": "hugging_face",
     "ImageFolder": "image_folder",
     "ImageNet": "imagenet",
     "InpaintingDataModule": "datamodule",

@@ -155,14 +155,18 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     def training_set(self) -> TrainingSet:
         if self._training is None:
-            transform = training_transform(
-                self.image_size,
-                self.resize,
-                self.shorter_side,
-                self.flip,
-                self.augment,
-                self.augment_after_crop,
-                self.crop,
+            transform, with_mask = (
+                training_transform(
+                    self.image_size,
+                    self.resize,
+                    self.shorter_side,
+                    self.flip,
+                    self.augment,
+                    self.augment_after_crop,
+                    self.crop,
+                    own_mask,
+                )
+                for own_mask in (False, True)
             )
             self._training = TrainingSet(
                 self.files("train"),
@@ -172,6 +176,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
                 self.seed,
                 self.samples_per_epoch,
                 self.on_bad_image,
+                with_mask,
             )
         return self._training
 

@@ -1,9 +1,8 @@
 """The fixed images and masks of an evaluation, and the numbers that prove they are the same everywhere."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,14 +13,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.files import Files
+from datamodules.own_masks import OwnMaskFiles
 from datamodules.reading import Pixels
 from datamodules.summary import summarise
 from datamodules.transforms import Resize, evaluation_transform, place_mask, resize_shorter, shorter_shape
-from masks import MaskFolder, SquareCrop
+from masks import SquareCrop
 from masks.convention import InpaintingBatch, from_levels
 from masks.finding import without_masks
 from masks.folder import refuse_files_without_a_hole, roots_of
 from masks.generator import Mask, MaskGenerator, keyed_rng
+from masks.own import found_by
 
 _LEVELS = from_levels(np.arange(256, dtype=np.float32))
 
@@ -30,9 +31,9 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     """Images and masks that do not change: image (3, H, W) in [-1, 1], mask (1, H, W), and the image's name.
 
     The mask of sample i is drawn from the key (``seed``, i) alone, so every method, batch size and device sees the same
-    holes; a :class:`masks.MaskFolder` that pairs by name or order gives each image its own file, resized and cropped
-    as the image is. An unreadable image and a mask file without a hole end the evaluation: skipping one would silently
-    change the numbers.
+    holes; :class:`masks.OwnMasks`, and a :class:`masks.MaskFolder` that pairs, give each image its own file, resized
+    and cropped as the image is. An unreadable image and a mask file without a hole end the evaluation: skipping one
+    would silently change the numbers.
 
     >>> from datamodules import SamplePhotos
     >>> from masks import CenterRectangle
@@ -61,14 +62,14 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         limit: int | None = None,
         repeats: int = 1,
     ) -> None:
-        if roots := list(roots_of(mask)):
+        if files.masks is None and (roots := list(roots_of(mask))):
             left = without_masks(files.names(), files.root, *roots)
             files = files if len(left) == len(files) else Files(files.root, left, files.left_out, files.reading)
         self.files, self.mask, self.size, self.resize, self.seed = files, mask, size, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats
         self._transform = evaluation_transform(size, resize)
-        self._pairs: list[str] | None = None
+        self._own: OwnMaskFiles | None = None
 
     def __len__(self) -> int:
         return self.samples
@@ -114,16 +115,15 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     def _mask(self, index: int) -> Mask:
         if self._crops:
             return self._crop(index)[0]
-        if not isinstance(self.mask, MaskFolder) or self.mask.pairing == "draw":
+        with found_by(partial(self._own_mask, index % self.images)):
             return self.mask(self.size, self.size, self._rng(index))
-        if self._pairs is None:
-            self._pairs = self.mask.pairs(self.files.names(), self.images)
-        image, file = self.files.path(index % self.images), self._pairs[index % self.images]
-        with refuse_files_without_a_hole():
-            mask = self.mask.read(file)
-        shape = self.files.shape(index % self.images)
+
+    def _own_mask(self, index: int, law: MaskGenerator) -> Mask:
+        if self._own is None:
+            self._own = OwnMaskFiles(self.files, self.mask, self.images)
+        mask, file, image = self._own.read(law, index), self._own.path(law, index), self.files.path(index)
+        shape = self.files.shape(index)
         placed = place_mask(mask, shape, self.size, self.resize)
-        file = os.path.join(self.mask.root, file)
         if placed is None:
             raise ValueError(
                 f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: with a different "

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from datamodules.reading import Pixels, read_image, read_shape
+from datamodules.reading import Pixels, UnreadableImageError, decode_image, read_image, read_shape
+from masks.archives import archive_at
 from masks.finding import find_images
 from masks.regular import open_regular
 
@@ -15,7 +16,8 @@ __all__ = ["Files", "find_images", "split_by_name"]
 
 
 class Files:
-    """Paths of images below a root in one block of bytes, which workers share instead of copying millions of strings.
+    """Paths of images below a root, a folder or an archive, in one block of bytes, which workers share instead of
+    copying millions of strings.
 
     >>> files = Files("photos", ["a.png", "b/c.jpg"])
     >>> len(files), files.name(1)
@@ -23,6 +25,7 @@ class Files:
     """
 
     on_disk: ClassVar[bool] = True  # False: drawn, not read
+    masks: "Files | None" = None  # of each image, where a list names them
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Files:
     ) -> None:
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self.root = os.fspath(root)
+        self.archive = archive_at(root)
         self.left_out = dict(left_out or {})  # number of other files by suffix
         self.reading = dict(reading or {})  # arguments of read_image
         self._bytes = b"".join(encoded)
@@ -48,16 +52,27 @@ class Files:
     def path(self, index: int) -> str:
         return os.path.join(self.root, self.name(index))
 
+    def content(self, index: int) -> bytes | None:
+        """The bytes of a file that is none of its own, but part of an archive; None: it is at :meth:`path`."""
+        return self.archive.read(self.name(index)) if self.archive else None
+
     def read(self, index: int) -> Pixels:
         """(H, W, 3) uint8, RGB."""
-        return read_image(self.path(index), **self.reading)
+        try:
+            content = self.content(index)
+        except ValueError as error:
+            raise UnreadableImageError(str(error)) from error
+        path = self.path(index)
+        return read_image(path, **self.reading) if content is None else decode_image(path, content, **self.reading)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(height, width) of what :meth:`read` gives."""
-        return read_shape(self.path(index))
+        return read_shape(self.path(index), self.content(index))
 
     def sha256(self, index: int) -> str:
         """Hash of the image for a fingerprint."""
+        if (content := self.content(index)) is not None:
+            return hashlib.sha256(content).hexdigest()
         with open_regular(self.path(index)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 

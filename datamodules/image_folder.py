@@ -2,21 +2,26 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datamodules.datamodule import InpaintingDataModule, Split
 from datamodules.files import Files, find_images, split_by_name
+from masks.archives import archive_at, holds
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
 from masks.lists import read_list
+from masks.table import SUFFIXES, read_table
 
 
 class ImageFolder(InpaintingDataModule):
     """Every image below ``root``, at any depth, of any format.
 
     The splits are, whichever comes first: the lists train.txt, val.txt, test.txt in ``lists`` (or in ``root``), one
-    path below ``root`` per line; the subfolders train, val, test; a seeded share of the files by name.
+    path below ``root`` per line; the subfolders train, val, test; a seeded share of the files by name. A list with
+    columns (CSV or TSV, its header ``image[, mask[, split]]``) also names each image's mask, for
+    :class:`masks.OwnMasks`.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -29,9 +34,9 @@ class ImageFolder(InpaintingDataModule):
     [18, 1, 1]
 
     Args:
-        root: The folder.
+        root: The folder, or a .zip or .tar, which is read in place.
         mask: Distribution of the holes in training.
-        lists: Folder of the split lists, where it is not ``root``.
+        lists: Folder of the split lists, where it is not ``root``; or a list with columns, .csv or .tsv.
         val_share: Fraction of all images if the folder has no split; at least one image.
         test_share: The same for the test split.
         split_seed: Seed for these splits.
@@ -53,35 +58,72 @@ class ImageFolder(InpaintingDataModule):
         super().__init__(mask=mask, **data)
 
     def find(self, split: Split) -> Files:
-        if not self.root.is_dir():
-            raise ValueError(f"{self.root}: no such folder. Give the folder that holds the images.")
+        archive = archive_at(self.root)
+        if archive is None and not self.root.is_dir():
+            raise ValueError(f"{self.root}: no such folder. Give the folder, .zip or .tar that holds the images.")
+        if self.lists is not None and self.lists.suffix.lower() in SUFFIXES:
+            return self._of_table(self.lists, split)
         folder = self.lists or self.root
         if self.lists is not None or (folder / "train.txt").is_file():
             return self._listed(folder, split)
         masks, left_out = roots_of(self.mask, self.eval_mask), Counter[str]()
-        if (self.root / "train").is_dir():
+        if archive is None and (self.root / "train").is_dir():
             if not (self.root / split).is_dir():
                 raise ValueError(f"{self.root} has a folder train but no folder {split}. Add it, or split lists.")
             names = find_images(self.root / split, *masks, left_out=left_out)
             return Files(self.root, [f"{split}/{name}" for name in names], left_out)
         names = find_images(self.root, *masks, left_out=left_out)
+        if archive is not None and any(name.startswith("train/") for name in names):
+            own = [name for name in names if name.startswith(f"{split}/")]
+            if not own:
+                raise ValueError(f"{self.root} has a folder train but none called {split}. Add it, or give lists.")
+            return Files(self.root, own, left_out)
+        for part, own in self._shares(names, split).items():
+            if own:
+                self._files.setdefault(part, Files(self.root, own, left_out))
+        return self._files[split]
+
+    def _shares(self, names: Sequence[str], split: Split) -> dict[str, list[str]]:
         parts = split_by_name(names, self.val_share, self.test_share, self.split_seed)
-        for part, names in parts.items():
-            if names:
-                self._files.setdefault(part, Files(self.root, names, left_out))
         if not parts[split]:
             raise ValueError(f"{self.root}: {split}_share is 0, so there is no {split} split. Raise it.")
-        return self._files[split]
+        return parts
+
+    def _of_table(self, path: Path, split: Split) -> Files:
+        table = read_table(path, self.root)
+        rows = range(len(table.images))
+        if table.splits is not None:
+            own = [row for row in rows if table.splits[row] == split]
+        else:  # the share of the images, whichever masks they have
+            chosen = set(self._shares(sorted(set(table.images)), split)[split])
+            own = [row for row in rows if table.images[row] in chosen]
+        if not own:
+            raise ValueError(f"{path} has no line whose split is {split}. Add some, or leave the column out.")
+        names = [table.images[row] for row in own]
+        if split != "train" and len(set(names)) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
+            raise ValueError(f"{path} names {twice} several times for {split}, where each image has one mask.")
+        files = Files(self.root, names)
+        if table.masks is not None:
+            files.masks = Files(self.root, [table.masks[row] for row in own])
+        self._check(path, files)
+        return files
+
+    def _check(self, path: Path, files: Files) -> None:
+        """The first and the last file of a list; to look for all takes an hour on a network disk."""
+        for listed in filter(None, (files, files.masks)):
+            for name in (listed.name(0), listed.name(len(listed) - 1)):
+                if not holds(self.root, name):
+                    raise ValueError(f"{path} names {name}, which is not below {self.root}. Check root and the list.")
 
     def _listed(self, folder: Path, split: Split) -> Files:
         path = folder / f"{split}.txt"
         if not path.is_file():
             raise ValueError(f"{folder} has no list {split}.txt. Write one path per line, below {self.root}.")
         names = read_list(path, self.root)
-        for name in (names[0], names[-1]):
-            if not (self.root / name).is_file():
-                raise ValueError(f"{path} names {name}, which is not below {self.root}. Check root and the list.")
-        return Files(self.root, names)
+        files = Files(self.root, names)
+        self._check(path, files)
+        return files
 
     def _description(self) -> dict[str, object]:
         own = {"root": str(self.root), "lists": str(self.lists) if self.lists else None, "split_seed": self.split_seed}

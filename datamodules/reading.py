@@ -58,7 +58,20 @@ def read_image(
         UnreadableImageError: A ValueError naming the file: missing, empty, truncated, corrupt, too large, no image.
     """
     name = os.fspath(path)
-    content = _content(name)
+    return decode_image(name, _content(name), max_pixels, background, bands, white_level)
+
+
+def decode_image(
+    name: str,
+    content: bytes,
+    max_pixels: int = _MAX_PIXELS,
+    background: tuple[int, int, int] = (255, 255, 255),
+    bands: Bands | None = None,
+    white_level: int | None = None,
+) -> Pixels:
+    """:func:`read_image` of a file's content, from an archive for instance; ``name`` is for errors."""
+    if not content:
+        raise UnreadableImageError(f"{name}: the file is empty (0 bytes). Fetch it again or remove it.")
     jpeg = content.startswith(_START_OF_JPEG)
     if jpeg and content.endswith(_ZEROS) and not content.rstrip(b"\0").endswith(_END_OF_JPEG):
         # A copy that broke off after the space was reserved; Pillow would fill the rest with grey without a word.
@@ -89,8 +102,6 @@ def _content(name: str) -> bytes:
         raise UnreadableImageError(str(error)) from error
     except OSError as error:  # a broken disk, a network that went away
         raise UnreadableImageError(f"{name}: cannot be read ({error.strerror or error}). Check the disk.") from error
-    if not content:
-        raise UnreadableImageError(f"{name}: the file is empty (0 bytes). Fetch it again or remove it.")
     return content
 
 
@@ -111,16 +122,18 @@ def _open(name: str, content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def read_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(height, width) of what :func:`read_image` gives, from the header where that is enough."""
+def read_shape(path: str | os.PathLike[str], content: bytes | None = None) -> tuple[int, int]:
+    """(height, width) of what :func:`read_image` (of the ``content``: :func:`decode_image`) gives, from the header
+    where that is enough."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with open_regular(path) as file, Image.open(file) as image:
+            source = open_regular(path) if content is None else io.BytesIO(content)
+            with source, Image.open(source) as image:
                 turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
                 return image.size if turned else (image.height, image.width)
-    except Exception:
-        return read_image(path).shape[:2]  # says what is wrong
+    except Exception:  # says what is wrong
+        return (read_image(path) if content is None else decode_image(os.fspath(path), content)).shape[:2]
 
 
 def _reason(error: Exception) -> str:

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from datamodules.bands import UnclearImageError, deep_values, depth, extra_bands, white_of
 from datamodules.files import Files
-from datamodules.reading import MAX_BYTES, read_image
+from datamodules.reading import MAX_BYTES, Pixels, read_image
 from masks.regular import open_regular, refuse_irregular
 
 HEADERS = 200  # files whose header is read, evenly spread; reading all on a network disk takes an hour
@@ -97,7 +97,7 @@ def shared(train: Files, other: Files) -> dict[str, Any]:
     asked = set(other.names())  # of the two the small one
     trained = {name for name in map(train.name, range(len(train))) if name in asked}
     names = [name for name in other.names() if name in trained]
-    if max(len(train), len(other)) > COMPARED or not train.on_disk:
+    if max(len(train), len(other)) > COMPARED or not train.on_disk or train.archive:
         return {"compared": "by path", "count": len(names), "names": names[:100]}
     trained_on, evaluated = _by_size(train), _by_size(other)
     equal = set(trained_on) & set(evaluated)
@@ -133,11 +133,15 @@ def _sha256(path: str) -> str:
 
 def _kind(files: Files, index: int) -> tuple[str, int]:
     """Description of a header, and bits per value."""
+    if (content := files.content(index)) is not None:
+        return _header_of(files.path(index), io.BytesIO(content))
     return _header(*_version(files.path(index))) if files.on_disk else ("RGB, 8 bits", 8)
 
 
 def _range(files: Files, index: int) -> tuple[int, int, int]:
     """Lowest and highest value, and the value of white."""
+    if (content := files.content(index)) is not None:
+        return _values_of(content, files.read(index), files.reading)
     if files.on_disk:
         return _values(*_version(files.path(index)), tuple(files.reading.items()))
     pixels = files.read(index)
@@ -152,8 +156,13 @@ def _version(path: str) -> tuple[str, int, int]:
 
 @lru_cache(maxsize=4096)  # a run that follows another in one process looks at no file twice
 def _header(path: str, size: int, changed: int) -> tuple[str, int]:
+    with open_regular(path) as file:
+        return _header_of(path, file)
+
+
+def _header_of(path: str, file: BinaryIO) -> tuple[str, int]:
     try:
-        with open_regular(path) as file, Image.open(file) as image:
+        with Image.open(file) as image:
             extra, bits = extra_bands(image), depth(image)
             return f"{image.mode}, {bits} bits" + (f", {extra}" if extra else ""), bits
     except Exception as error:  # a broken header: decoders raise SyntaxError, struct.error, zlib.error and others
@@ -164,10 +173,13 @@ def _header(path: str, size: int, changed: int) -> tuple[str, int]:
 def _values(path: str, size: int, changed: int, reading: tuple[tuple[str, Any], ...]) -> tuple[int, int, int]:
     pixels = read_image(path, **dict(reading))  # unusable files are reported by name
     with open_regular(path) as file:
-        content = file.read()
+        return _values_of(file.read(), pixels, dict(reading))
+
+
+def _values_of(content: bytes, pixels: Pixels, reading: Mapping[str, Any]) -> tuple[int, int, int]:
     with Image.open(io.BytesIO(content)) as image:
         if depth(image) in (12, 16):
             values: Any = deep_values(image, content)
             values = values[..., :3] if values.ndim == 3 else values
-            return int(values.min()), int(values.max()), white_of(image, dict(reading).get("white_level"))
+            return int(values.min()), int(values.max()), white_of(image, reading.get("white_level"))
     return int(pixels.min()), int(pixels.max()), 255

@@ -4,7 +4,7 @@ import copy
 import os
 import random
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it asks a server for a newer version otherwise
 
@@ -12,6 +12,7 @@ import albumentations as A
 import cv2
 import numpy as np
 from albumentations.core.composition import BaseCompose
+from albumentations.core.type_definitions import Targets
 
 from datamodules.reading import Pixels
 from masks.files import resize_mask
@@ -50,7 +51,23 @@ def shorter_shape(shape: tuple[int, ...], side: int) -> tuple[int, int]:
     return max(side, round(shape[0] * scale)), max(side, round(shape[1] * scale))
 
 
-class ShorterSide(A.ImageOnlyTransform):
+class _WithMask(A.DualTransform):
+    """Changes the size; a mask that belongs to the image is resized like it, to the nearest pixel."""
+
+    _targets = (Targets.IMAGE, Targets.MASK)
+
+    def apply_to_mask(self, mask: Mask, **params: Any) -> Mask:
+        shaped: Mask = mask.reshape(mask.shape[:2])
+        return resize_mask(shaped, *self.sides(shaped.shape, **params))
+
+    def apply(self, img: Pixels, **params: Any) -> Pixels:
+        return resize(img, *self.sides(img.shape, **params))
+
+    def sides(self, found: tuple[int, ...], **params: Any) -> tuple[int, int]:
+        raise NotImplementedError
+
+
+class ShorterSide(_WithMask):
     """Resize so that the shorter side is drawn uniformly from [low, high], whole pixels, both ends included."""
 
     def __init__(self, low: int, high: int) -> None:
@@ -60,30 +77,30 @@ class ShorterSide(A.ImageOnlyTransform):
     def get_params(self) -> dict[str, int]:
         return {"side": self.py_random.randint(self.low, self.high)}
 
-    def apply(self, img: Pixels, side: int = 0, **params: object) -> Pixels:
-        return resize_shorter(img, side)
+    def sides(self, found: tuple[int, ...], side: int = 0, **params: Any) -> tuple[int, int]:
+        return shorter_shape(found, side)
 
 
-class _Direct(A.ImageOnlyTransform):
+class _Direct(_WithMask):
     """Resize to a square whatever the proportions were, as DeepFill does for CelebA-HQ."""
 
     def __init__(self, size: int) -> None:
         super().__init__(p=1)
         self.size = size
 
-    def apply(self, img: Pixels, **params: object) -> Pixels:
-        return resize(img, self.size, self.size)
+    def sides(self, found: tuple[int, ...], **params: Any) -> tuple[int, int]:
+        return self.size, self.size
 
 
-class _AtLeast(A.ImageOnlyTransform):
+class _AtLeast(_WithMask):
     """Enlarge images that are too small for the crop until the shorter side fits exactly."""
 
     def __init__(self, size: int) -> None:
         super().__init__(p=1)
         self.size = size
 
-    def apply(self, img: Pixels, **params: object) -> Pixels:
-        return resize_shorter(img, self.size) if min(img.shape[:2]) < self.size else img
+    def sides(self, found: tuple[int, ...], **params: Any) -> tuple[int, int]:
+        return shorter_shape(found, self.size) if min(found[:2]) < self.size else (found[0], found[1])
 
 
 class Keyed:
@@ -96,6 +113,12 @@ class Keyed:
         self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         augmented: Pixels = self.compose(image=image)["image"]  # unchanged: check_augment rejects anything but pictures
         return augmented
+
+    def with_mask(self, image: Pixels, mask: Mask, rng: np.random.Generator) -> tuple[Pixels, Mask]:
+        """The same for an image and the mask that belongs to it, of its size."""
+        self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        both = self.compose(image=image, mask=mask)
+        return both["image"], (both["mask"] > 0).astype(np.uint8)
 
 
 def check_augment(
@@ -161,11 +184,16 @@ def training_transform(
     augment: Sequence[Augmentation],
     augment_after_crop: Sequence[Augmentation] = (),
     crop: Crop = "random",
+    own_mask: bool = False,
 ) -> Keyed:
-    """Resize, ``augment``, crop, flip (probability one half), ``augment_after_crop``."""
+    """Resize, ``augment``, crop, flip (probability one half), ``augment_after_crop``.
+
+    ``own_mask``: for an image whose mask comes along: a random crop holds a part of the hole.
+    """
     first = first_resize(size, resize, shorter_side)
     fit = [_AtLeast(size)] if resize == "none" or augment else []
-    cut = A.RandomCrop(size, size) if crop == "random" else A.CenterCrop(size, size)
+    around = A.CropNonEmptyMaskIfExists if own_mask else A.RandomCrop
+    cut = around(size, size) if crop == "random" else A.CenterCrop(size, size)
     mirror = [A.HorizontalFlip(p=0.5)] if flip else []
     return Keyed([*first, *augment, *fit, cut, *mirror, *augment_after_crop])
 
@@ -181,7 +209,7 @@ def place_mask(mask: Mask, image: tuple[int, int], size: int, resize: Resize) ->
 
     A square mask belongs to the square that is cropped from the image. Any other shape is None: the hole would move.
     """
-    if _proportions(mask.shape, image):
+    if same_proportions(mask.shape, image):
         height, width = image
         if resize == "direct":
             height, width = size, size
@@ -189,9 +217,9 @@ def place_mask(mask: Mask, image: tuple[int, int], size: int, resize: Resize) ->
             height, width = shorter_shape(image, size)
         top, left = (height - size) // 2, (width - size) // 2
         return resize_mask(mask, height, width)[top : top + size, left : left + size]
-    return resize_mask(mask, size, size) if _proportions(mask.shape, (size, size)) else None
+    return resize_mask(mask, size, size) if same_proportions(mask.shape, (size, size)) else None
 
 
-def _proportions(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+def same_proportions(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether two shapes (height, width) are equal up to a pixel."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= max(other)

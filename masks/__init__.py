@@ -8,6 +8,7 @@ from masks.folder import MaskFolder
 from masks.ict import ICTStrokes
 from masks.lama import LaMaBoxes, LaMaMedium, LaMaStrokes, LaMaThick, LaMaThin, LaMaTraining, Narrow, Wide
 from masks.noise import NoiseBlobs
+from masks.own import OwnMasks
 from masks.rectangles import CenterRectangle, DeepFillV1Rectangle, GLCICRectangle, Outpainting, RandomRectangle
 from masks.repaint import AlternatingLines, Expand, Half, RePaintWide, SuperResolve2x
 from masks.strokes import DeepFillV2Mask, FreeFormStrokes, IrregularStrokes
@@ -38,6 +39,7 @@ __all__ = [
     "Narrow",
     "NoiseBlobs",
     "Outpainting",
+    "OwnMasks",
     "RandomRectangle",
     "RePaintWide",
     "Scratches",

@@ -1,5 +1,6 @@
 """Masks in image files: read with a stated polarity, never guessed and never resized into grey."""
 
+import io
 import os
 import warnings
 from typing import Any, BinaryIO, Literal
@@ -18,7 +19,11 @@ _PHOTOMETRIC = 262  # TIFF tag; 0: the smallest value is white
 
 
 def read_mask(
-    path: str | os.PathLike[str], white: White = "hole", threshold: int | None = None, alpha: Alpha | None = None
+    path: str | os.PathLike[str],
+    white: White = "hole",
+    threshold: int | None = None,
+    alpha: Alpha | None = None,
+    content: bytes | None = None,
 ) -> Mask:
     """Read a black and white picture of any mode and depth as (H, W) uint8, 1 = hole.
 
@@ -30,12 +35,13 @@ def read_mask(
         threshold: Grey value from which a pixel counts as white, 1-255; without it, grey pixels are rejected.
         alpha: The side of an alpha channel that is the hole, "opaque" or "transparent": colours are not looked at then.
             Without it, a file with transparent pixels is rejected. Files without an alpha channel use ``white``.
+        content: Of the file, where it is no file of its own, as in an archive; ``path`` names it in errors.
 
     Raises:
         ValueError: Naming the file: unreadable, coloured, transparent, or grey (with the share of grey pixels).
     """
     check_reading(white, threshold, alpha)
-    values, is_alpha = _read(path, alpha is not None)
+    values, is_alpha = _read(path, alpha is not None, content)
     is_white = _is_white(path, values, threshold)
     white_is_hole = alpha == "opaque" if is_alpha else white == "hole"
     return (is_white if white_is_hole else ~is_white).astype(np.uint8)
@@ -88,14 +94,15 @@ def _is_white(path: object, values: NDArray[Any], threshold: int | None) -> NDAr
     return is_white
 
 
-def _read(path: str | os.PathLike[str], want_alpha: bool) -> tuple[NDArray[Any], bool]:
+def _read(path: str | os.PathLike[str], want_alpha: bool, content: bytes | None) -> tuple[NDArray[Any], bool]:
     """(H, W) grey values as the file holds them, or its alpha channel where it is wanted; and whether it is that."""
-    refuse_irregular(path)
+    if content is None:
+        refuse_irregular(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # rejected by its header: 89 million pixels
-            with open_regular(path) as content, Image.open(content) as file:
-                channels = _channels(file, content)
+            with open_regular(path) if content is None else io.BytesIO(content) as source, Image.open(source) as file:
+                channels = _channels(file, source)
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a picture. Save the mask as a black and white PNG.") from None
     except Exception as error:  # a broken file: decoders raise SyntaxError, struct.error, zlib.error and others

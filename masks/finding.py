@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from masks.archives import Archive, archive_at
+
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"),
@@ -13,8 +15,8 @@ Where = str | os.PathLike[str]
 
 
 def find_images(root: Where, *masks: Where, what: str = "images", left_out: Counter[str] | None = None) -> list[str]:
-    """Sorted paths below ``root``, with "/", of every file with a picture's suffix, at any depth; hidden ones are left
-    out.
+    """Sorted paths below ``root``, a folder or an archive, with "/", of every file with a picture's suffix, at any
+    depth; hidden ones are left out.
 
     Links to folders are followed, a folder reached twice is read once.
 
@@ -27,11 +29,40 @@ def find_images(root: Where, *masks: Where, what: str = "images", left_out: Coun
         ValueError: No such folder, or no picture in it.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root}: no such folder. Give the folder that holds the {what}.")
+    archive = archive_at(root)
+    if archive is None and not root.is_dir():
+        raise ValueError(f"{root}: no such folder. Give the folder, .zip or .tar that holds the {what}.")
+    others = Counter[str]()
+    found = _in_folder(root, others) if archive is None else _in_archive(archive, others)
+    if not found:
+        beside = f"{others.total()} other files" if others else "no file at all"
+        looked = f"{beside}, searched all subfolders for {' '.join(SUFFIXES)}"
+        raise ValueError(f"{root}: a folder without {what} ({looked}).")
+    left = without_masks(sorted(found), root, *masks)
+    if not left:
+        raise ValueError(f"{root}: a folder without {what}: its {len(found)} pictures are masks of other images.")
+    if left_out is not None:
+        left_out.update(others)
+        left_out.update({"masks": len(found) - len(left)} if len(left) < len(found) else {})
+    return left
+
+
+def _in_archive(archive: Archive, others: Counter[str]) -> list[str]:
+    found: list[str] = []
+    for name in archive.names:
+        if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
+            continue
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix in SUFFIXES:
+            found.append(name)
+        else:
+            others[suffix or "without suffix"] += 1
+    return found
+
+
+def _in_folder(root: Path, others: Counter[str]) -> list[str]:
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
-    others = Counter[str]()
     folders, links = [""], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop()  # a folder's own path wins over a link to it
@@ -50,17 +81,7 @@ def find_images(root: Where, *masks: Where, what: str = "images", left_out: Coun
                     found.append(below)
                 else:
                     others[suffix or "without suffix"] += 1
-    if not found:
-        beside = f"{others.total()} other files" if others else "no file at all"
-        looked = f"{beside}, searched all subfolders for {' '.join(SUFFIXES)}"
-        raise ValueError(f"{root}: a folder without {what} ({looked}).")
-    left = without_masks(sorted(found), root, *masks)
-    if not left:
-        raise ValueError(f"{root}: a folder without {what}: its {len(found)} pictures are masks of other images.")
-    if left_out is not None:
-        left_out.update(others)
-        left_out.update({"masks": len(found) - len(left)} if len(left) < len(found) else {})
-    return left
+    return found
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

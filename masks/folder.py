@@ -5,17 +5,19 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
 
+from masks.archives import archive_at, holds
 from masks.files import Alpha, White, check_reading, read_mask, resize_mask
 from masks.finding import find_images, masks_beside, pair_by_name
 from masks.generator import Mask, MaskGenerator
 from masks.lists import read_list
+from masks.own import laws_in, own_mask
 
 _refusing: ContextVar[bool] = ContextVar("refusing masks without a hole", default=False)
 
@@ -46,10 +48,11 @@ class MaskFolder(MaskGenerator):
            [1, 1]], dtype=uint8)
 
     Args:
-        root: Folder, searched at any depth.
+        root: Folder, searched at any depth, or a .zip or .tar.
         white: What white pixels are: "hole" or "known".
         threshold: Grey value from which a pixel counts as white; without it, grey pixels are rejected.
-        pairing: "draw": any file, drawn with the rng. "name": the file with the image's name, ending apart, or with
+        pairing: "draw": any file, drawn with the rng. The others give each image its own, in training as well, cropped,
+            flipped and resized with it. "name": the file with the image's name, ending apart, or with
             "_mask" and anything after it. "order": the file at the image's place; there must be as many. "sequence":
             the same for a set that belongs to no images, of which the first are taken if there are more. Of x.png
             and x_mask001.png in one folder the latter is the mask.
@@ -94,14 +97,11 @@ class MaskFolder(MaskGenerator):
 
     def _holds(self, name: str) -> bool:
         path = PurePath(name)
-        return not path.is_absolute() and ".." not in path.parts and (Path(self.root) / path).is_file()
+        return not path.is_absolute() and ".." not in path.parts and holds(self.root, name)
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> Mask:
         if self.pairing != "draw":
-            raise ValueError(
-                f"MaskFolder({self.root!r}) pairs masks with images by {self.pairing}, which evaluation sets do. "
-                "For training, use pairing='draw'."
-            )
+            return own_mask(self, height, width)
         file = self.files[int(rng.integers(len(self.files)))]
         mask = resize_mask(self.read(file), height, width)
         if _refusing.get() and not mask.any():
@@ -152,7 +152,9 @@ class MaskFolder(MaskGenerator):
     def read(self, file: str) -> Mask:
         """One of :attr:`files` at its own size."""
         path = Path(self.root) / file
-        mask = read_mask(path, self.white, self.threshold, self.alpha)
+        archive = archive_at(self.root)
+        content = archive.read(file) if archive else None
+        mask = read_mask(path, self.white, self.threshold, self.alpha, content)
         if _refusing.get() and not mask.any():
             raise ValueError(
                 f"{path}: every pixel is known, so there is nothing to fill. Check the file and the settings white, "
@@ -163,10 +165,4 @@ class MaskFolder(MaskGenerator):
 
 def roots_of(*generators: MaskGenerator) -> Iterator[str]:
     """The folder of every :class:`MaskFolder` in generators, those inside others included."""
-    for generator in generators:
-        if isinstance(generator, MaskFolder):
-            yield generator.root
-        names = [field.name for field in fields(generator)] if is_dataclass(generator) else list[str]()
-        for value in (getattr(generator, name) for name in names):
-            inner = value if isinstance(value, (tuple, list)) else [value]
-            yield from roots_of(*(item for item in inner if isinstance(item, MaskGenerator)))
+    yield from (law.root for law in laws_in(*generators) if isinstance(law, MaskFolder))

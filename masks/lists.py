@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
+from masks.archives import holds
 from masks.regular import read_text
 
 _CLASS = re.compile(r"(.+\.\w{2,5})[ \t,;]+-?\d+")  # sub/a.jpg 17, as in the lists of ImageNet and Places2
@@ -21,11 +22,16 @@ def read_list(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> lis
     """
     text = read_text(path)
     lines = [line.strip() for line in text.split("\n")]
-    names = [line for line in lines if line and (line[0] != "#" or os.path.isfile(os.path.join(root, line)))]
+    names = [line for line in lines if line and (line[0] != "#" or holds(root, line))]
     if not names:
         raise ValueError(f"{path}: the list names no file. Write one path per line, below the data set's root.")
     if _CLASS.fullmatch(names[0]):
         names = _settled(names, root, _without_class)
+    return as_meant(names, path, root, text)
+
+
+def as_meant(names: list[str], path: str | os.PathLike[str], root: str | os.PathLike[str], text: str) -> list[str]:
+    """The names of a list with this ``text`` as paths below ``root``, see :func:`read_list`."""
     if "\\" in text:
         names = _settled(names, root, _slashes)
     if not text.isascii():
@@ -65,9 +71,9 @@ def _settled(
         surely: Where neither exists, the change is right: it says in an error what was looked for.
     """
     first = next((name for name in names if change(name) != name), None)
-    if first is None or os.path.isfile(os.path.join(root, first)):
+    if first is None or holds(root, first):
         return names
-    if surely or os.path.isfile(os.path.join(root, change(first))):
+    if surely or holds(root, change(first)):
         return [change(name) for name in names]
     return names
 

@@ -130,7 +130,7 @@ def test_masks_pair_with_images_by_name(folder: Path) -> None:
     assert masks.read(pairs[0])[0].sum() == 4
     with pytest.raises(ValueError, match=r"no mask for 1 of 2 images, the first is 'x.jpg'; its own first is 'a.png'"):
         masks.pairs(["a.jpg", "x.jpg"])
-    with pytest.raises(ValueError, match=r"by name, which evaluation sets do.*pairing='draw'"):
+    with pytest.raises(ValueError, match=r"pairing='name'.* gives each image .* pairing='draw'"):
         masks(8, 8, keyed_rng(0, "m"))
 
 

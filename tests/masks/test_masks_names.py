@@ -89,7 +89,8 @@ def test_a_class_is_shown_by_its_name_its_path_and_with_arguments(name: str):
         generator = of_fit(with_arguments)
         assert type(generator) is cls and of_show(with_arguments) == generator
         assert given or of_show(path) == of_fit(path) == generator
-    check_picture(with_arguments)
+    if name != "OwnMasks":  # which has no picture without images
+        check_picture(with_arguments)
     every = {key: value for key, value in describe(generator)["init_args"].items() if value is not None}
     assert set(every) <= set(inspect.signature(cls).parameters)
     assert of_show(json.dumps({"class_path": name, "init_args": every})) == generator
