@@ -34,10 +34,16 @@ class Completer(Protocol):
 
 @dataclass(frozen=True)
 class Window:
-    """``box`` is the method's input; the hole pixels of ``core`` are kept and known from then on."""
+    """``box`` is the method's input; the hole pixels of ``core`` are kept and known from then on.
+
+    Windows of one ``hole`` (numbered from 1) are blended: within ``blend`` pixels around its core, each completes again
+    what the others have filled, and its completion fades out.
+    """
 
     box: Box
     core: Box
+    hole: int = 0
+    blend: int = 0
 
 
 def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
@@ -56,24 +62,26 @@ def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
     box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     if _side(box) <= tile * 3 // 4:
         return [_around(box, hole.shape, tile, least)]
-    boxes: list[Box] = []
+    boxes: list[tuple[Box, int]] = []
     together: dict[tuple[int, int], Box] = {}
-    for left, top, w, h, _ in cv2.connectedComponentsWithStats(hole, connectivity=8)[2][1:].tolist():
+    parts = cv2.connectedComponentsWithStats(hole, connectivity=8)[2][1:].tolist()
+    for number, (left, top, w, h, _) in enumerate(parts, 1):
         box = (top, left, top + h, left + w)
         if _side(box) <= tile // 4:
             cell = (top + h // 2) // (tile // 2), (left + w // 2) // (tile // 2)
             other = together.get(cell, box)
             together[cell] = (*map(min, box[:2], other[:2]), *map(max, box[2:], other[2:]))  # type: ignore[assignment]
         elif _side(box) <= tile * 3 // 4:
-            boxes.append(box)
+            boxes.append((box, 0))
         else:
             step = tile // 2
             boxes += [
-                (y, x, min(y + step, box[2]), min(x + step, box[3]))
+                ((y, x, min(y + step, box[2]), min(x + step, box[3])), number)
                 for y in range(box[0], box[2], step)
                 for x in range(box[1], box[3], step)
             ]
-    return [_around(box, hole.shape, tile, least) for box in [*together.values(), *boxes]]
+    pieces = [*((box, 0) for box in together.values()), *boxes]
+    return [_around(box, hole.shape, tile, least, number) for box, number in pieces]
 
 
 def windows_of(method: Completer, hole: Pixels, tile: int) -> list[Window]:
@@ -85,7 +93,7 @@ def _side(box: Box) -> int:
     return max(box[2] - box[0], box[3] - box[1])
 
 
-def _around(core: Box, shape: tuple[int, ...], tile: int, least: int) -> Window:
+def _around(core: Box, shape: tuple[int, ...], tile: int, least: int, hole: int = 0) -> Window:
     """A window centred on ``core``, with as much context as the core is large, clamped to the image."""
     starts, ends = [], []
     for start, end, length in zip(core[:2], core[2:], shape[:2], strict=True):
@@ -94,7 +102,7 @@ def _around(core: Box, shape: tuple[int, ...], tile: int, least: int) -> Window:
         first = min(max((start + end - size) // 2, 0), length - size)
         starts.append(first)
         ends.append(first + size)
-    return Window((*starts, *ends), core)  # type: ignore[arg-type]
+    return Window((*starts, *ends), core, hole, tile // 8 if hole else 0)  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -111,7 +119,8 @@ def complete(
 ) -> Tensor:
     """One completion of (3, H, W) with the hole (H, W), 1 = hole; known pixels come back bit for bit.
 
-    The window with the most known pixels is next, and its filled pixels are known to the others.
+    The window with the most known pixels is next, and its filled pixels are known to the others, but for those that
+    the next one blends with its own.
 
     Args:
         image: uint8, or floats in [-1, 1]. The completion is rounded where these are 8 bits.
@@ -119,6 +128,7 @@ def complete(
         guides: Those listed in ``guided_by`` of the method, (H, W), 0 or 1.
     """
     result, remaining, levels = image.clone(), hole.copy(), image.dtype == torch.uint8
+    filled_by = np.zeros(hole.shape, np.int32)  # the window's hole
     windows = windows_of(method, hole, tile) if hole.any() else []
     count = len(windows)
     while windows:
@@ -128,7 +138,9 @@ def complete(
         if remaining[inner].any():
             target = result[:, part[0], part[1]]
             shown = target[None].to(method.device)
-            mask = torch.from_numpy(remaining[part].copy())[None, None].to(method.device).float()
+            weight = _weights(window) * ((remaining[part] == 1) | (filled_by[part] == window.hole) & (window.hole > 0))
+            asked = remaining[part] | (weight > 0)
+            mask = torch.from_numpy(asked.astype(np.uint8))[None, None].to(method.device).float()
             place = name if count == 1 and window.box == window.core else f"{name}@{window.box[0]},{window.box[1]}"
             drawn = {key: torch.from_numpy(guide[part].copy())[None, None] for key, guide in (guides or {}).items()}
             beside = {key: guide.to(method.device).float() for key, guide in drawn.items()}
@@ -137,14 +149,32 @@ def complete(
             if not bool(filled.isfinite().all()):
                 raise ValueError(f"{type(method).__name__} returned non-finite pixels; nothing was written.")
             completed = to_levels(filled).byte() if levels else filled
-            kept = np.zeros_like(remaining[part])
-            top, left = window.box[:2]
-            kept[window.core[0] - top : window.core[2] - top, window.core[1] - left : window.core[3] - left] = 1
-            kept = (kept & remaining[part]) == 1
-            target.copy_(torch.where(torch.from_numpy(kept).to(target.device), completed.to(target), target))
-            remaining[part][kept] = 0
+            kept = (weight == 1) & (remaining[part] == 1)
+            mixed = (weight > 0) & (remaining[part] == 0)
+            target.copy_(_mixed(target, completed.to(target), np.where(kept | mixed, weight, 0)))
+            remaining[part][kept], filled_by[part][kept] = 0, window.hole
         advance(count - len(windows), count)
     return result
+
+
+def _weights(window: Window) -> NDArray[np.float32]:
+    """1 in the core; around it, what it has of the mixture with another window's completion."""
+    (top, left, bottom, right), far = window.box, window.blend + 1
+    rows, columns = (
+        np.clip(1 - np.maximum(np.maximum(start - at, at - end + 1), 0) / far, 0, 1)
+        for at, start, end in (
+            (np.arange(top, bottom), window.core[0], window.core[2]),
+            (np.arange(left, right), window.core[1], window.core[3]),
+        )
+    )
+    return np.outer(rows, columns).astype(np.float32)
+
+
+def _mixed(before: Tensor, completed: Tensor, weight: NDArray[np.float32]) -> Tensor:
+    share = torch.from_numpy(weight).to(before.device)
+    mixture = before.float() + share * (completed.float() - before.float())
+    mixture = mixture.round().to(before.dtype) if before.dtype == torch.uint8 else mixture.to(before.dtype)
+    return torch.where(share == 1, completed, torch.where(share == 0, before, mixture))
 
 
 def complete_pixels(
