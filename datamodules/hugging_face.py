@@ -65,9 +65,8 @@ class HuggingFaceImages(InpaintingDataModule):
         rows = held[self.splits["train" if split in missing else split]]
         names = [f"{number:08}" for number in range(len(rows))]
         if split in missing or (split == "train" and missing):
-            shares = {"val": self.val_share, "test": self.test_share}
-            parts = split_by_name(names, *(shares[p] * (p in missing) for p in ("val", "test")), self.split_seed)
-            names = parts[split]
+            val, test = self.val_share * ("val" in missing), self.test_share * ("test" in missing)
+            names = split_by_name(names, val, test, self.split_seed)[split]
         if not names:
             raise ValueError(f"{self.path} has no split {self.splits[split]!r}, and {split}_share is 0. Raise it.")
         origin = self.splits["train" if split in missing else split]

@@ -106,7 +106,8 @@ class Stage(L.LightningModule):
     # ---- optimisers of the configuration ----------------------------------------------------------------------------
 
     def _configured(self) -> Any:
-        return configured(self, type(self).configure_optimizers(self), self.replaced, self.schedules)
+        defaults: Any = type(self).configure_optimizers(self)
+        return configured(self, defaults, self.replaced, self.schedules)
 
     def starting_rate(self, network: str, default: float) -> float:
         """The learning rate that a paper's own schedule scales."""

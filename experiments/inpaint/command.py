@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from datamodules.bands import reading_settings
 from datamodules.reading import read_image
 from experiments.files.find import find_method
-from experiments.files.write import write_png
 from experiments.inpaint import options
+from experiments.inpaint.holes import guides_of, hole_of, law_of
 from experiments.inpaint.large import refuse_too_large
 from experiments.inpaint.original import conversions, kept
+from experiments.inpaint.output import SUFFIXES, check_format, is_lossless, suffix_of, write
 from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
 from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
 from experiments.run.journal import Journal, content_of, settings_of
@@ -31,7 +31,6 @@ from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.method import Method, moved_by
 from lit_inpaint.options import show_messages
 from lit_inpaint.windows import complete_pixels, windows_of
-from masks.files import read_mask
 
 MAY_CHANGE = (
     "image",
@@ -46,13 +45,18 @@ MAY_CHANGE = (
 def main(argv: list[str]) -> int:
     a, known = _parsed(argv)
     a.device = a.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for name, least in (("samples", 1), ("workers", 1), ("tile", 64)):
+    for name, least in (("samples", 1), ("workers", 1), ("tile", 64), ("dilate", 0)):
         value = getattr(a, name)
         if value < least and not (name == "tile" and value == 0):
             raise ValueError(f"--{name} is {value}; expected at least {least}{', or 0' if name == 'tile' else ''}.")
+    check_format(a)
+    if (a.mask is None) == (a.mask_law is None):
+        raise ValueError("give --mask, a file or folder, or --mask-law, by which masks are drawn; one of the two.")
+    if a.mask_law is not None:
+        a.mask_law = law_of(a.mask_law)
     guides = {name: path for name in known if (path := getattr(a, name))}
-    pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing)
-    many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix == ".png")
+    pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing, suffix_of(a))
+    many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix.lower() in SUFFIXES)
     a.method = find_method(a.method)
     if at := hub.address(a.method):
         a.method = str(hub.pinned(at))  # workers and a resumed run use the same commit
@@ -232,10 +236,9 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
     for target in pair.outputs:
         refuse_outside(target, run.out)
     pixels = read_image(pair.image, **reading_settings(a.bands, a.white_level))
-    hole = _read_like(pair.mask, pair.image, pixels, a.mask_white, a)
-    guides = {name: _read_like(path, pair.image, pixels, "hole", a) for name, path in pair.guides.items()}
+    hole, guides = hole_of(pair, pixels, a), guides_of(pair, pixels, a)
     share = float(hole.mean())
-    if share > 0.6:
+    if share > 0.6 and pair.mask is not None:
         other = "known" if a.mask_white == "hole" else "hole"
         print(
             f"lit-inpaint: warning: the hole covers {share:.0%} of {shown(pair.image.name)}; if that is the part to "
@@ -249,7 +252,7 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
         result = (
             complete_pixels(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else pixels
         )
-        write_png(result, run.out, staged(target).relative_to(run.out).as_posix(), flush=True, **options)
+        write(result, run.out, staged(target).relative_to(run.out).as_posix(), a, options)
     windows = windows_of(method, hole, a.tile)
     dark = a.white_level is None and int(pixels.max()) < 128
     how = [
@@ -258,22 +261,10 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
         *left_out,
         method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None,
     ]
+    how += [None if is_lossless(a) else f"{a.format.upper()} of quality {a.quality} changes known pixels slightly"]
     how += [f"in {len(windows)} windows" if len(windows) > 1 else None, memory]
     how += [moved_by(method), {"ema": "averaged weights", "raw": "raw weights", "none": None}[method.loaded_weights]]
     size = f"{shown(pair.image)} ({pixels.shape[1]}x{pixels.shape[0]})"
     done = f"filled {share:.1%} of {size} by {type(method).__name__}" if share else f"{size} has no hole: copied"
     written = ", ".join(map(shown, pair.outputs))
     return Done(pair, f"{', '.join([done, *filter(None, how)])} -> {written}")
-
-
-def _read_like(path: Path, image: Path, pixels: np.ndarray, white: Any, a: argparse.Namespace) -> np.ndarray:
-    """A mask or guide at the size of the image."""
-    drawn = read_mask(path, white, a.mask_threshold, a.mask_alpha)
-    if drawn.shape == pixels.shape[:2]:
-        return drawn
-    turned = drawn.shape[::-1] == pixels.shape[:2] and "rotated by its EXIF" in conversions(image)
-    what = "Draw it on the image as displayed" if turned else "Resize the mask with nearest neighbour"
-    raise ValueError(
-        f"{shown(path)} is {drawn.shape[1]}x{drawn.shape[0]}, {shown(image)} {pixels.shape[1]}x{pixels.shape[0]}; "
-        f"they must have the same size. {what}."
-    )

@@ -10,7 +10,7 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
     """``guides``: what each guide of a method means, by the name of its option; `--help` alone does without."""
     p = Parser(
         prog="lit-inpaint inpaint",
-        description="Fill the holes in an image, or in all images of a folder. Known pixels stay unchanged.",
+        description="Fill the holes in an image, or in all images of a folder. Known pixels stay unchanged in PNGs.",
         epilog="Masks in a folder are matched by file name (x.png or x_mask001.png for x.jpg) or by order; a single "
         "mask file is used for all images. `lit-inpaint inpaint --method NAME --help` shows the guides of methods too.",
     )
@@ -18,12 +18,16 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
         "--method", required=True, help="Telea, PatchMatch, ..., a checkpoint, a YAML, hf://user/name or zoo:NAME"
     )
     p.add_argument("--image", required=True, nargs="+", help="a file, a folder, a quoted pattern or several files")
-    p.add_argument("--mask", required=True, type=Path, help="a file or folder; white is the hole (--mask-white known)")
+    p.add_argument("--mask", type=Path, help="a file or folder; white is the hole (--mask-white known)")
+    p.add_argument("--mask-law", metavar="NAME", help="draw a mask per image: a class such as Wide, or a YAML of masks")
     p.add_argument("--out", required=True, type=Path, help="a .png file; a folder if --image is more than one file")
+    p.add_argument("--format", choices=["png", "jpeg", "webp"], help="of the outputs (default: as --out ends, or png)")
+    p.add_argument("--quality", type=int, help="of JPEG and WebP, 1 to 100 (default: 95; WebP of 100 is lossless)")
     for name, what in (guides or {}).items():
         p.add_argument(f"--{name}", type=Path, help=f"a file or folder: {what}")
     p.add_argument("--prompt", help="what the holes show, for methods that take words; default: what its YAML says")
     p.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="meaning of white in the mask files")
+    p.add_argument("--dilate", type=int, default=0, metavar="N", help="enlarge the holes by N pixels to every side")
     p.add_argument(
         "--mask-threshold",
         type=int,

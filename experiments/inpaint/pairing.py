@@ -18,7 +18,7 @@ class Pair:
 
     name: str
     image: Path
-    mask: Path
+    mask: Path | None  # None: drawn
     guides: Mapping[str, Path]
     outputs: tuple[Path, ...]
     problem: str | None = None
@@ -35,11 +35,12 @@ def shown(path: object) -> str:
 
 def find_pairs(
     images: Sequence[str],
-    mask: Path,
+    mask: Path | None,
     out: Path,
     samples: int,
     guides: Mapping[str, Path] | None = None,
     pairing: Literal["name", "order"] = "name",
+    suffix: str = ".png",
 ) -> list[Pair]:
     """All jobs of a call; one image file gives one pair, a folder, a pattern or several files give many.
 
@@ -50,23 +51,24 @@ def find_pairs(
         ValueError: There is nothing to do, or the arguments contradict each other.
     """
     guides = guides or {}
-    for path in (mask, *guides.values()):
+    given = [*([mask] if mask else []), *guides.values()]
+    for path in given:
         if not path.exists():
             raise ValueError(f"there is no file or folder {shown(path)}.")
     single = len(images) == 1 and Path(images[0]).is_file()
     if single:
         image = Path(images[0])
-        if folder := next((path for path in (mask, *guides.values()) if path.is_dir()), None):
+        if folder := next((path for path in given if path.is_dir()), None):
             raise ValueError(f"{shown(folder)} is a folder, but {shown(image)} is one image: give the mask file.")
-        target = out / f"{image.stem}.png" if out.is_dir() else out
-        if target.suffix.lower() != ".png":
-            raise ValueError(f"--out {shown(out)} must end in .png: other formats would change the known pixels.")
+        target = out / f"{image.stem}{suffix}" if out.is_dir() else out
+        if target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+            raise ValueError(f"--out {shown(out)} must end in .png, which keeps the known pixels, .jpg or .webp.")
         return [Pair(image.name, image, mask, guides, targets(target, samples))]
     root, found = _named(images, out)
-    names = without_masks(found, root, mask, *guides.values())
+    names = without_masks(found, root, *given)
     if not names:
         raise ValueError(f"the {len(found)} images of {shown(root)} have the names of masks; give the images as well.")
-    masks = _partners(names, mask, "mask", pairing)
+    masks = _partners(names, mask, "mask", pairing) if mask else dict.fromkeys(names, (None, None))
     drawn = {what: _partners(names, path, what, pairing) for what, path in guides.items()}
     pairs = []
     for name in names:
@@ -74,7 +76,7 @@ def find_pairs(
         beside = {what: partners[name] for what, partners in drawn.items()}
         problem = problem or next((missing for _, missing in beside.values() if missing), None)
         found_guides = {what: path for what, (path, _) in beside.items() if path}
-        outputs = targets(out / f"{os.path.splitext(name)[0]}.png", samples)
+        outputs = targets(out / f"{os.path.splitext(name)[0]}{suffix}", samples)
         pairs.append(Pair(name, root / name, own or mask, found_guides, outputs, problem))
     if all(pair.problem for pair in pairs):
         raise ValueError(

@@ -68,7 +68,7 @@ def _is_ours(file: Path, pair: Pair, row: Row | None) -> bool:
 
 
 def _inputs(pair: Pair) -> list[Path]:
-    return [pair.image, pair.mask, *pair.guides.values()]
+    return [path for path in (pair.image, pair.mask, *pair.guides.values()) if path is not None]
 
 
 def _states(files: Iterable[Path]) -> Iterator[list[int] | None]:

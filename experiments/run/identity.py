@@ -84,7 +84,7 @@ class Identity:
         if files is not None and not getattr(
             data, "drop_last", True
         ):  # what does not divide among processes is dropped
-            samples = getattr(data, "samples_per_epoch", None) or len(train)
+            samples = getattr(data, "samples_per_epoch", None) or len(train or ())
             facts["images per epoch"] = samples // trainer.world_size * trainer.world_size
         for name in ("precision", "limit_train_batches"):  # null is written as what it means
             facts[f"trainer.{name}"] = getattr(trainer, name)

@@ -260,7 +260,7 @@ REQUESTS: dict[str, tuple[list[str], str]] = {
     "an empty pattern": (["--image", "in/*.tiff"], "no image matches"),
     "an empty folder": (["--image", "empty"], "without images"),
     "one image and a folder of masks": (["--mask", "in"], "give the mask file"),
-    "a JPEG as output": (["--out", "o.jpg"], "must end in .png"),
+    "a GIF as output": (["--out", "o.gif"], "must end in .png"),
     "an output below a file": (["--out", "m.png/o.png"], "m.png"),
     "an output where nothing can be written": (["--out", "/proc/lit-inpaint/o.png"], "/proc/lit-inpaint"),
     "a folder where nothing can be written": (["--image", "in", "--out", "/proc/lit-inpaint"], "/proc/lit-inpaint"),
