@@ -18,7 +18,7 @@ class OwnMaskFiles:
     Args:
         files: The images.
         mask: Distribution of the holes.
-        first: Of the images, the first that are used.
+        first: Number of images that are used, if not all are.
 
     Raises:
         ValueError: Naming the first image without a mask.

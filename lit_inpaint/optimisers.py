@@ -139,5 +139,5 @@ def _class(setting: str, path: str, base: type) -> type:
     if not isinstance(found, type) or not issubclass(found, base):
         raise ValueError(f"{setting}: '{path}' is no {base.__name__}. {nearest(name, known)}")
     if issubclass(found, ReduceLROnPlateau):
-        raise ValueError(f"{setting}: ReduceLROnPlateau follows a metric; schedules step once a batch. Take another.")
+        raise ValueError(f"{setting}: ReduceLROnPlateau follows a metric; schedules step per batch. Take another.")
     return found

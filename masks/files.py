@@ -35,7 +35,7 @@ def read_mask(
         threshold: Grey value from which a pixel counts as white, 1-255; without it, grey pixels are rejected.
         alpha: The side of an alpha channel that is the hole, "opaque" or "transparent": colours are not looked at then.
             Without it, a file with transparent pixels is rejected. Files without an alpha channel use ``white``.
-        content: Of the file, where it is no file of its own, as in an archive; ``path`` names it in errors.
+        content: The file's bytes, where it is no file of its own, as in an archive; ``path`` names it in errors.
 
     Raises:
         ValueError: Naming the file: unreadable, coloured, transparent, or grey (with the share of grey pixels).

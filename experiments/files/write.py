@@ -32,9 +32,16 @@ def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, 
     Raises:
         ValueError: ``name`` leads out of ``folder``.
     """
+    return write_picture(pixels, folder, name, "PNG", flush, **options)
+
+
+def write_picture(
+    pixels: np.ndarray, folder: Path, name: str, kind: str, flush: bool = False, **options: object
+) -> Path:
+    """:func:`write_png` in another format of Pillow's."""
     path = below(folder, name)
     content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG", **options)
+    Image.fromarray(pixels).save(content, format=kind, **options)
     write_bytes(path, content.getvalue(), flush)
     return path
 

@@ -1,14 +1,12 @@
 """The format of a completion: PNG, which keeps the known pixels, or JPEG and WebP of a quality."""
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from experiments.files.write import below, write_bytes
+from experiments.files.write import write_picture
 from experiments.inpaint.pairing import shown
 
 SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -47,6 +45,4 @@ def write(pixels: np.ndarray, folder: Path, name: str, a: argparse.Namespace, op
         "jpeg": {"quality": a.quality, "subsampling": 0},
         "webp": {"quality": a.quality, "lossless": is_lossless(a)},
     }[a.format]
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format=a.format.upper(), **more, **options)
-    write_bytes(below(folder, name), content.getvalue(), flush=True)
+    write_picture(pixels, folder, name, a.format.upper(), flush=True, **more, **options)

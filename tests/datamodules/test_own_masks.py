@@ -65,7 +65,7 @@ def by_name(root: Path) -> MaskFolder:
 
 
 def own_share(sample: Any) -> float:
-    """Of the pixels whose blue says so, the share on which the mask agrees."""
+    """Share of the clear pixels on which mask and blue agree."""
     blue, mask = sample.image[2], sample.mask[0]
     clear = blue.abs() > 0.9
     return float(((blue > 0) == (mask > 0))[clear].float().mean())
