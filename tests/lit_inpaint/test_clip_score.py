@@ -121,12 +121,15 @@ def numbered(letter: str) -> int:
     return tiny_pipelines.LETTERS.index(letter)
 
 
+def in_float64(weights: Path) -> dict[str, Tensor]:
+    return {k: v.double() for k, v in safetensors.torch.load_file(weights / FOLDER / "model.safetensors").items()}
+
+
 def test_it_is_the_published_formula_in_float64(weights: Path):
-    w = {k: v.double() for k, v in safetensors.torch.load_file(weights / FOLDER / "model.safetensors").items()}
-    prompts = ["a cat", "two dogs", "grass"]
-    expected = reference(w, LEVELS, [letters(prompt) for prompt in prompts])
-    assert (expected > 0).any(), "nothing but clamped values would compare nothing"
-    torch.testing.assert_close(scored(LEVELS, prompts).double(), expected, rtol=0, atol=1e-3)  # of 100: 1e-5
+    prompts, levels = 3 * PROMPTS, LEVELS.repeat_interleave(3, 0)
+    expected = reference(in_float64(weights), levels, [letters(prompt) for prompt in prompts])
+    assert 0 < int((expected > 0).sum()) < 9, "some are clamped"
+    torch.testing.assert_close(scored(levels, prompts).double(), expected, rtol=0, atol=1e-3)  # of 100: 1e-5
 
 
 def test_it_is_that_of_torchmetrics(weights: Path):
@@ -181,7 +184,10 @@ def test_a_prompt_that_is_too_long_is_truncated_and_said_once(weights: Path, cap
     with caplog.at_level(logging.WARNING):
         cut = [float(scored(LEVELS[:1], [short + end])) for end in ("b", "b", "cc")]
         whole = float(scored(LEVELS[:1], ["b" * 5]))
-    assert len(set(cut)) == 1 != whole
+    ends = reference(
+        in_float64(weights), LEVELS[:1], [[52, *[26] * len(short), 53]]
+    )  # with the end token, as CLIP's own
+    assert cut == pytest.approx([float(ends)] * 3, abs=1e-3) and whole != cut[0]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2 and "a prompt of 17 tokens is truncated to CLIP's 16: aaaa" in said[0]
 
