@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.compare import options, screen
+from experiments.compare import options, screen, trainings
 from experiments.compare.numbers import column
 from experiments.compare.reader import read_folders
 from experiments.compare.result import Page, written
@@ -27,7 +27,8 @@ def main(argv: list[str]) -> int:
         notes += _add_project(arguments.wandb, records, runs, arguments.wandb_workspace)
     if arguments.wandb_workspace and not arguments.wandb:
         raise ValueError("--wandb-workspace saves a view of a project; name the project: --wandb ENTITY/PROJECT.")
-    page = written(records, runs, [*notes, *arguments.note], arguments.out, arguments.paper)
+    known = trainings.read(arguments.trainings)
+    page = written(records, runs, [*notes, *arguments.note], arguments.out, arguments.paper, known)
     _show(page)
     for path in page.files:
         print(path)

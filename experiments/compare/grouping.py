@@ -101,14 +101,15 @@ def _as_in_the_protocol(protocol: ProtocolFacts, metrics: dict[str, str]) -> dic
 def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> list[list[Record]]:
     """Records that differ only in seed belong together.
 
-    Equal method, networks, weights, images seen and adaptation, different seeds, and equal configs once the seed is
-    taken out; if a run's config is not available, equal labels once a trailing 'seed 3' is taken out.
+    Equal method, networks, weights, images seen, adaptation and metrics (votes aside: people may vote on one seed),
+    different seeds, and equal configs once the seed is taken out; if a run's config is not available, equal labels once
+    a trailing 'seed 3' is taken out.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
         method, seed = record.method, record.method.seed
         same = (method.name, method.parameters, method.weights, method.images_seen)
-        measured = (record.adaptation, record.not_applicable, sorted(record.metrics))
+        measured = (record.adaptation, record.not_applicable, sorted(record.metrics.keys() - {"votes"}))
         said = _config_of(record, runs)
         key = repr((same, measured, _without_seed(said) if said else _without_seed_mark(record.label)))
         if seed is None or any(r.method.seed == seed for r in groups.get(key, [])):

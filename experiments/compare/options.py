@@ -1,5 +1,6 @@
 """The options of `compare` and `figure`, without what they run on."""
 
+import argparse
 from pathlib import Path
 
 from lit_inpaint.options import Parser
@@ -27,6 +28,7 @@ def compare() -> Parser:
         action="store_true",
         help="also write OUT.paper.tex: best bold, second underlined, protocol and hash in the caption",
     )
+    p.add_argument("--trainings", type=Path, help=argparse.SUPPRESS)  # what a study says of them
     p.add_argument("--note", action="append", default=[], help="line to show in the page's banner; may be repeated")
     p.add_argument(
         "--wandb", metavar="ENTITY/PROJECT", help="also show the runs of this project, read through the public API"

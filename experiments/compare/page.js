@@ -228,7 +228,9 @@
   }
   function curves(holder) {
     const key = keySelect.value;
-    const withKey = data.runs.map((run, index) => ({ ...run, index })).filter((run) => run.curves[key]);
+    const hours = one("[data-axis]")?.value === "hours";
+    const axis = hours ? "core-hours" : "images seen";
+    const withKey = data.runs.map((run, index) => ({ ...run, index })).filter((run) => run.curves[key] && (!hours || run.hours));
     const legend = one("[data-legend]");
     legend.replaceChildren(...withKey.map((run) => {
       const button = document.createElement("button");
@@ -247,10 +249,11 @@
     }));
     const shown = withKey.filter((run) => !hiddenRuns.has(run.index));
     if (!shown.length) return empty(holder, withKey.length ? "All runs are hidden." : "No run logged a curve on images_seen.");
-    const lines = shown.map((run) => ({ ...run, points: one("[data-smooth]").checked ? smoothed(run.curves[key]) : run.curves[key] }));
+    const placed = (run) => (hours ? run.curves[key].map(([x, y]) => [x * run.hours, y]) : run.curves[key]);
+    const lines = shown.map((run) => ({ ...run, points: one("[data-smooth]").checked ? smoothed(placed(run)) : placed(run) }));
     const height = holder.clientWidth < 560 ? 300 : 380;
     const ends = lines.map((run) => `${run.label} ends at ${short(run.points.at(-1)[1])}`);
-    const { svg, width } = frame(holder, `${key} over images seen. ${ends.join("; ")}`, height);
+    const { svg, width } = frame(holder, `${key} over ${axis}. ${ends.join("; ")}`, height);
     const box = { left: 60, right: width - 16, top: 20, bottom: height - 46 };
     const flat = lines.flatMap((run) => run.points);
     let [left, right] = [Math.min(...flat.map((p) => p[0])), Math.max(...flat.map((p) => p[0]))];
@@ -269,7 +272,7 @@
       draw(svg, "text", { x: x(v), y: box.bottom + 20, "text-anchor": "middle" }, short(v));
     }
     draw(svg, "text", { x: box.left, y: 10 }, key);
-    draw(svg, "text", { x: box.right, y: height - 6, "text-anchor": "end" }, "images seen");
+    draw(svg, "text", { x: box.right, y: height - 6, "text-anchor": "end" }, axis);
     for (const run of lines) {
       const group = draw(svg, "g", { class: `c${run.colour}` });
       draw(group, "path", { class: "curve", d: run.points.map((p, i) => `${i ? "L" : "M"}${x(p[0]).toFixed(1)} ${y(p[1]).toFixed(1)}`).join("") });
@@ -286,7 +289,7 @@
       cursor.setAttribute("x1", x(nearest(lines[0])[0]));
       cursor.setAttribute("x2", x(nearest(lines[0])[0]));
       cursor.setAttribute("visibility", "visible");
-      showTip([`${short(nearest(lines[0])[0])} images seen`, ...words].join("\n"), new DOMRect(event.clientX + 14, event.clientY, 0, 0));
+      showTip([`${short(nearest(lines[0])[0])} ${axis}`, ...words].join("\n"), new DOMRect(event.clientX + 14, event.clientY, 0, 0));
     });
     svg.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
   }
@@ -296,7 +299,7 @@
     const holder = one("[data-curves]");
     if (holder) curves(holder);
   }
-  for (const control of all("[data-x], [data-y], [data-key], [data-smooth]")) control.addEventListener("change", drawAll);
+  for (const control of all("[data-x], [data-y], [data-key], [data-axis], [data-smooth]")) control.addEventListener("change", drawAll);
   let drawn = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== drawn) { drawn = innerWidth; drawAll(); } });
 

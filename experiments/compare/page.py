@@ -14,6 +14,7 @@ from experiments.compare.numbers import arrow, column, millions, number, signifi
 from experiments.compare.pictures import collect
 from experiments.compare.table import Row, Table
 from experiments.compare.tiles import families, map_of_areas, map_of_masks
+from experiments.compare.trainings import NOTHING, Trainings
 from experiments.records.record import Record
 from experiments.run.curves import Curve, History
 from lit_inpaint.metrics import headline, higher_is_better
@@ -25,7 +26,11 @@ _CURVE_POINTS = 300
 
 
 def render(
-    tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str] = (), validation: Sequence[Table] = ()
+    tables: Sequence[Table],
+    runs: Sequence[History],
+    notes: Sequence[str] = (),
+    validation: Sequence[Table] = (),
+    known: Trainings = NOTHING,
 ) -> str:
     """The whole page as one string.
 
@@ -34,6 +39,7 @@ def render(
         runs: Training runs, for their curves.
         notes: Lines of the banner.
         validation: Tables of what the runs' last validation gave, one per hash of ``val``.
+        known: What a study says of the runs.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -46,7 +52,7 @@ def render(
         "higher_is_better": higher_is_better,
         "anchor": anchor,
     }
-    colours = _colours(tables, runs, validation)
+    colours = _colours(tables, runs, validation, known)
     shown, picture_notes = [], []
     for table in tables:
         images, note = collect(table, _IMAGE_BYTES // max(1, len(tables)))
@@ -64,7 +70,7 @@ def render(
         facts=[facts(table) for table in tables],
         shown=shown,
         picture_notes=picture_notes,
-        maps=[map_of_masks(name, group) for name, group in families(tables).items()],
+        maps=[map_of_masks(name, group, known.published) for name, group in families(tables).items()],
         areas=[map_of_areas(table) for table in tables],
         colours=colours,
         definitions={name: words for table in [*validation, *tables] for name, words in table.metrics.items()},
@@ -72,9 +78,10 @@ def render(
         behind=behind,
         data={
             "tables": [_chart_rows(t, colours) for t in tables],
-            "runs": _chart_runs(tables, runs, colours),
+            "runs": _chart_runs(tables, runs, colours, known),
             "headline": headline({key for run in runs for key in run.curves}),
         },
+        of_hours=any(one.seconds_per_image for one in known.runs.values()),
         run_notes=[f"{run.label} {run.note}." for run in runs if run.note],
     )
 
@@ -135,9 +142,11 @@ def anchor(name: str) -> str:
     return "definition-" + re.sub(r"[^\w-]", "-", name)
 
 
-def _colours(tables: Sequence[Table], runs: Sequence[History], validation: Sequence[Table] = ()) -> dict[str, int]:
+def _colours(
+    tables: Sequence[Table], runs: Sequence[History], validation: Sequence[Table] = (), known: Trainings = NOTHING
+) -> dict[str, int]:
     """One colour per method across the page; a run, and its row of the last validation, has that of its method."""
-    rows = _rows_of_runs(tables, runs)
+    rows = _rows_of_runs(tables, runs, known)
     labels = [row.label for table in tables for row in table.rows]
     labels += [run.label for run in runs if run.folder not in rows]
     colours = {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
@@ -147,9 +156,10 @@ def _colours(tables: Sequence[Table], runs: Sequence[History], validation: Seque
     return colours
 
 
-def _rows_of_runs(tables: Sequence[Table], runs: Sequence[History]) -> dict[str, str]:
+def _rows_of_runs(tables: Sequence[Table], runs: Sequence[History], known: Trainings = NOTHING) -> dict[str, str]:
     """Label of the row that belongs to each run's folder."""
-    found: dict[str, str] = {}
+    rows = {record.label: row.label for table in tables for row in table.rows for record in row.records}
+    found = {run.folder: rows[one.label] for run in runs if (one := known.of(run.folder)) and one.label in rows}
     for table in tables:
         for row in table.rows:
             for record in row.records:
@@ -168,9 +178,11 @@ def _chart_rows(table: Table, colours: dict[str, int]) -> dict[str, object]:
     return {"name": table.name, "metrics": metrics, "rows": [point(row) for row in table.rows]}
 
 
-def _chart_runs(tables: Sequence[Table], runs: Sequence[History], colours: dict[str, int]) -> list[dict[str, object]]:
+def _chart_runs(
+    tables: Sequence[Table], runs: Sequence[History], colours: dict[str, int], known: Trainings = NOTHING
+) -> list[dict[str, object]]:
     """Curves by key. ``val/`` keys carry the hash of their protocol if the runs have different ones."""
-    rows = _rows_of_runs(tables, runs)
+    rows = _rows_of_runs(tables, runs, known)
     several = len({run.val_hash for run in runs}) > 1
     charts: list[dict[str, object]] = []
     for run in runs:
@@ -180,7 +192,10 @@ def _chart_runs(tables: Sequence[Table], runs: Sequence[History], colours: dict[
         }
         curves = {key: [[_short(x), _short(y)] for x, y in thin(curve)] for key, curve in named.items()}
         shown = label if run.folder not in rows or list(rows.values()).count(label) == 1 else f"{label}, {run.label}"
-        charts.append({"label": shown, "colour": colours[label], "curves": curves})
+        one = known.of(run.folder)
+        shown = f"{one.label}, {one.stage}".removesuffix(", ") if one else shown
+        hours = one.seconds_per_image / 3600 if one and one.seconds_per_image else None
+        charts.append({"label": shown, "colour": colours[label], "curves": curves, "hours": hours})
     return charts
 
 

@@ -10,6 +10,7 @@ from experiments.compare.page import render
 from experiments.compare.paper import paper as table_of_a_paper
 from experiments.compare.reader import read_folders
 from experiments.compare.table import Table
+from experiments.compare.trainings import NOTHING, Trainings
 from experiments.files.write import write_text
 from experiments.records.intervals import LEAST
 from experiments.records.record import Record
@@ -67,9 +68,14 @@ def compare(
 
 
 def written(
-    records: Sequence[Record], runs: Sequence[History], notes: Sequence[str], out: Path, paper: bool = False
+    records: Sequence[Record],
+    runs: Sequence[History],
+    notes: Sequence[str],
+    out: Path,
+    paper: bool = False,
+    known: Trainings = NOTHING,
 ) -> Page:
-    """Compare and write.
+    """Compare and write. ``known``: what a study says of the trainings.
 
     Raises:
         ValueError: As :func:`compare`.
@@ -77,8 +83,9 @@ def written(
     if not records and not runs:
         raise ValueError("nothing to compare; give output folders of `lit-inpaint benchmark` or run folders of `fit`.")
     tables = make_tables(records, runs)
+    known.add_to(tables)
     shown = [*notes, *notes_of(records, tables)]
-    return Page(write(tables, runs, shown, out, paper), tables, [*runs], shown)
+    return Page(write(tables, runs, shown, out, paper, known), tables, [*runs], shown)
 
 
 def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
@@ -92,13 +99,18 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
 
 
 def write(
-    tables: Sequence[Table], runs: Sequence[History], notes: Sequence[str], out: Path, paper: bool = False
+    tables: Sequence[Table],
+    runs: Sequence[History],
+    notes: Sequence[str],
+    out: Path,
+    paper: bool = False,
+    known: Trainings = NOTHING,
 ) -> list[Path]:
     """Write the page, .md, .csv, .tex and, if papers are quoted, .published.csv; on demand .paper.tex.
 
     The page is written first: it identifies the other files as ours, even after a kill between two of them.
     """
-    files = {".html": render(tables, runs, notes, validation_tables(runs))}
+    files = {".html": render(tables, runs, notes, validation_tables(runs), known)}
     if tables:
         files[".md"], files[".csv"] = text.markdown(tables, notes), spreadsheet.measured(tables)
         files[".tex"] = text.latex(tables)

@@ -33,7 +33,7 @@ def measured(tables: Sequence[Table]) -> str:
                         "best": int(cell.best),
                         "tied": int(cell.tied),
                         "reason": cell.reason,
-                        **{cost.name: row.cost(cost) for cost in COSTS},
+                        **{cost.name: row.cost(cost) for cost in [*COSTS, *table.more_costs]},
                         "images_seen": row.method.images_seen,
                         "adaptation": row.adaptation,
                     }

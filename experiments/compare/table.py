@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.compare.costs import COSTS, Cost
 from experiments.records.intervals import FEW, mean_interval, paired_difference
-from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record
+from experiments.records.record import NOT_VOTED, MethodFacts, MetricResult, ProtocolFacts, Record
 from lit_inpaint.metrics import higher_is_better
 
 _ABSENT = "not measured"
@@ -73,6 +73,7 @@ class Table:
     metrics: dict[str, str]  # name: definition
     rows: list[Row]
     unmeasured: dict[str, str] = field(default_factory=dict)  # metrics without a column: why no row has a number
+    more_costs: list[Cost] = field(default_factory=list)  # that records do not say
 
     @property
     def name(self) -> str:
@@ -85,7 +86,8 @@ class Table:
     @property
     def costs(self) -> list[Cost]:
         """Columns with a value in any row."""
-        return [cost for cost in COSTS if any(row.cost(cost) is not None for row in self.rows)]
+        known = [*COSTS, *self.more_costs]
+        return [cost for cost in known if any(row.cost(cost) is not None for row in self.rows)]
 
     @property
     def images(self) -> int:
@@ -109,10 +111,13 @@ def plain_table(records: Sequence[Record], metrics: Mapping[str, str]) -> Table:
 def columns(metrics: Mapping[str, str], rows: Sequence[Row]) -> tuple[dict[str, str], list[Row], dict[str, str]]:
     """Metrics with a number in some row, the rows without the others, and why those others have none.
 
-    A row that failed as a whole says nothing about a metric; if all did, every metric keeps its column.
+    A row that failed as a whole says nothing about a metric; if all did, every metric keeps its column. So do votes
+    that are still to come.
     """
     ran = [row for row in rows if not row.not_applicable]
-    empty = [name for name in metrics if ran and all(row.cells[name].mean is None for row in ran)]
+    cells = {name: [row.cells[name] for row in ran] for name in metrics}
+    coming = [name for name in metrics if any(cell.reason == NOT_VOTED for cell in cells[name])]
+    empty = [name for name in metrics if ran and name not in coming and all(c.mean is None for c in cells[name])]
     reasons = {
         name: _each_once([row.cells[name].reason for row in ran if row.cells[name].reason != _ABSENT]) or _ABSENT
         for name in empty

@@ -1,11 +1,13 @@
 """Methods down, masks or shares of hole across: every number of a metric at a glance."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from experiments.compare.numbers import number
-from experiments.compare.table import Table
+from experiments.compare.table import Cell, Table
+from experiments.records.record import PublishedRow
 from lit_inpaint.metrics import higher_is_better
 from masks.area import bucket_of
 
@@ -24,6 +26,10 @@ class _Tile:
     text: str
     shade: float | None  # 0 the worst of its column, 1 the best; None where there is no number
     best: bool = False
+    tied: bool = False
+    spread: str = ""  # deviation between seeds
+    n: int = 0  # images; 0 where it is not said
+    reason: str = ""  # why there is no number
 
 
 @dataclass(frozen=True)
@@ -34,27 +40,34 @@ class TileMap:
     columns: list[str]
     grids: dict[str, list[tuple[str, list[_Tile]]]]
     published: dict[str, list[tuple[str, list[str]]]] = field(default_factory=dict)  # by metric, apart from the grids
+    sources: dict[str, str] = field(default_factory=dict)  # of the published rows, by metric
 
 
-def map_of_masks(family: str, tables: Sequence[Table]) -> TileMap:
-    """Each column is one protocol."""
+def map_of_masks(
+    family: str, tables: Sequence[Table], beside: Mapping[str, Sequence[PublishedRow]] = MappingProxyType({})
+) -> TileMap:
+    """Each column is one protocol. ``beside``: by mask, what was published under another protocol."""
     labels = list(dict.fromkeys(row.label for table in tables for row in table.rows))
     rows = {(t.hash, row.label): row for t in tables for row in t.rows}
     grids = {}
     for metric in (m for m in tables[0].metrics if all(m in table.metrics for table in tables)):
         cells = [[rows[t.hash, x].cells[metric] if (t.hash, x) in rows else None for x in labels] for t in tables]
-        columns = [_tiles(metric, [c.mean if c else None for c in column]) for column in cells]
+        columns = [_of_cells(metric, column) for column in cells]
         grids[metric] = [(label, [column[i] for column in columns]) for i, label in enumerate(labels)]
     names = [mask_name(family, table) for table in tables]
-    return TileMap(f"{family}: every mask at a glance", names, grids, _printed(tables))
+    rows_of = [[*table.protocol.published, *beside.get(name, ())] for name, table in zip(names, tables, strict=True)]
+    printed = _printed(rows_of)
+    flat = [row for rows in rows_of for row in rows]
+    sources = {m: "; ".join(dict.fromkeys(row.source for row in flat if m in row.metrics)) for m in printed}
+    return TileMap(f"{family}: every mask at a glance", names, grids, printed, sources)
 
 
-def _printed(tables: Sequence[Table]) -> dict[str, list[tuple[str, list[str]]]]:
-    """By metric, each published row with its number under each of the protocols."""
-    printed = {(t.hash, p.label, m): str(v) for t in tables for p in t.protocol.published for m, v in p.metrics.items()}
+def _printed(rows_of: Sequence[Sequence[PublishedRow]]) -> dict[str, list[tuple[str, list[str]]]]:
+    """By metric, each published row with its number under each of the masks."""
+    printed = {(i, p.label, m): str(v) for i, rows in enumerate(rows_of) for p in rows for m, v in p.metrics.items()}
     found: dict[str, list[tuple[str, list[str]]]] = {}
     for label, metric in dict.fromkeys((label, metric) for _, label, metric in printed):
-        line = [printed.get((t.hash, label, metric), "") for t in tables]
+        line = [printed.get((i, label, metric), "") for i in range(len(rows_of))]
         found.setdefault(metric, []).append((label, line))
     return found
 
@@ -70,6 +83,19 @@ def map_of_areas(table: Table) -> TileMap | None:
             grids[metric] = [(row.label, [column[i] for column in columns]) for i, row in enumerate(table.rows)]
     words = [f"{100 * low:.0f} – {100 * high:.0f} %" for low, high in map(bucket_of, buckets)]
     return TileMap("By share of hole", words, grids) if len(buckets) > 1 and grids else None
+
+
+def _of_cells(metric: str, cells: Sequence[Cell | None]) -> list[_Tile]:
+    """Tiles with what a cell says beside its mean."""
+    told = []
+    for cell, tile in zip(cells, _tiles(metric, [c.mean if c else None for c in cells]), strict=True):
+        if cell is None:
+            told.append(replace(tile, reason="not measured"))
+            continue
+        spread = "" if cell.deviation is None else number(metric, cell.deviation)
+        best = cell.best or (tile.best and not any(c.best for c in cells if c))
+        told.append(replace(tile, best=best, tied=cell.tied, spread=spread, n=cell.n, reason=cell.reason or ""))
+    return told
 
 
 def _tiles(metric: str, means: Sequence[float | None]) -> list[_Tile]:

@@ -18,6 +18,7 @@ from masks.area import bucket_of, inside
 FORMAT = 1
 _PANEL = 4  # images of a record that a notebook shows
 NOT_RUN = "outputs, not run here"
+NOT_VOTED = "not voted yet"
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _OPEN = ConfigDict(
     strict=True, extra="ignore", allow_inf_nan=False

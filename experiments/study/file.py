@@ -21,7 +21,8 @@ methods:
     arguments: [top_k=5]
 
 ``adopts: FOLDER`` takes finished units from there (experiments/study/units.py); ``like: table1`` takes everything from
-another study that the file does not say itself.
+another study that the file does not say itself; ``votes: RePaint`` lets people compare every other method with that
+one; ``published: PROTOCOL`` shows what papers have printed under the masks of that protocol, apart from the table.
 """
 
 import json
@@ -107,6 +108,8 @@ class File:
     benchmark: list[str] = field(default_factory=list)
     resources: dict[Kind, Resources] = field(default_factory=dict)
     adopts: str | None = None
+    votes: str | None = None
+    published: str | None = None
     __pydantic_config__: ClassVar = _EXACT
 
 
@@ -124,6 +127,8 @@ def read_file(path: Path) -> File:
         raise ValueError(_reason(error)) from None
     if not file.methods or not all(_NAME.fullmatch(name) for name in file.methods):
         raise ValueError("methods needs names of letters, digits, dots, dashes, plus signs and underscores.")
+    if file.votes is not None and file.votes not in file.methods:
+        raise ValueError(f"votes: {file.votes} is no method of the study. {nearest(file.votes, file.methods)}")
     for name, method in file.methods.items():
         try:
             method.check()

@@ -16,6 +16,7 @@ from experiments.records.record import MethodFacts, ProtocolFacts, Record
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
 from experiments.study.step import argv, facts_of
+from experiments.study.trainings import write_trainings
 from experiments.study.units import keep
 
 _EVERY = 60.0  # seconds, while cells arrive
@@ -56,13 +57,40 @@ def write_page(study: Study, last: bool = False) -> int:
     if not folders:
         print("There are no records yet, and no page.")
         return 0
+    if last:
+        _set_up_votes(study)
     said = [word for note in notes for word in ("--note", note)]
+    said += ["--trainings", str(write_trainings(study))]
     code = subprocess.run(
         argv(["compare", *map(str, folders), "--out", str(study.out / "page.html"), *said])
     ).returncode
     if code == 0 and last:
         write_text(study.out / marker("page"), json.dumps({"written": time.time()}) + "\n")
     return code
+
+
+def _set_up_votes(study: Study) -> None:
+    """Write the column of votes against the reference under every mask: what people have said, or that nobody has."""
+    for mask in study.masks:
+        if asked := votes_under(study, mask):
+            subprocess.run(argv(["vote", *asked, "--result"]))
+
+
+def votes_under(study: Study, mask: str) -> list[str] | None:
+    """Arguments of `vote` about every method against the reference, each by its first seed; None without pictures."""
+    if study.file.votes is None or (known := _protocol(study, mask)) is None:
+        return None
+    benchmark = study.out / "benchmark"
+    labels = {
+        name: next(step.cell[0] for step in study.jobs_of(name, method, study.seeds_of(method)[0]) if step.cell)
+        for name, method in study.file.methods.items()
+    }
+    shown = [name for name, label in labels.items() if (benchmark / "images" / known[1] / label).is_dir()]
+    if study.file.votes not in shown or len(shown) < 2:
+        return None
+    rivals = [labels[name] for name in shown if name != study.file.votes]
+    protocol = ["--protocol", known[0].name]
+    return [str(benchmark), "--reference", labels[study.file.votes], *protocol, "--against", *rivals]
 
 
 def _failed(study: Study) -> Path:

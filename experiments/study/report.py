@@ -1,6 +1,7 @@
 """What a study would do (`--dry-run`) and does (`--status`), as text."""
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from statistics import median
 from experiments.files.read import read_json
 from experiments.study.cost import Cost, images_of, measure
 from experiments.study.file import Method
-from experiments.study.page import reason_of
+from experiments.study.page import reason_of, votes_under
 from experiments.study.plan import Step, Study
 from experiments.study.step import argv, facts_of, is_running
 
@@ -92,6 +93,8 @@ def status(study: Study) -> str:
     speeds = _speeds(study) if any(step.kind == "fit" for step in running) else {}
     lines += [f"  {_running(study, step, speeds)}" for step in running]
     page = study.out / "page.html"
+    asked = [votes for mask in study.masks if (votes := votes_under(study, mask))]
+    lines += [f"Votes: {shlex.join(['lit-inpaint', 'vote', *words])}" for words in asked]
     return "\n".join([*lines, *_failures(study), *([f"Page: {page}"] if page.is_file() else [])])
 
 

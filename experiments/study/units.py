@@ -21,6 +21,7 @@ from experiments.records.files import text_of, write_record
 from experiments.records.record import Record, hash_of
 from experiments.study.plan import Step, Study
 from experiments.study.step import facts_of, file_of, is_running, record_of
+from experiments.study.trainings import core_hours
 
 _RECORD = TypeAdapter(Record)
 _LONGEST = 200  # characters of a path
@@ -33,6 +34,7 @@ class Unit(NamedTuple):
     hash: str
     steps: list[Step]
     family: tuple[str, int | None]  # the method that was trained for it, and the seed
+    name: str
 
     @property
     def file(self) -> str:
@@ -49,7 +51,7 @@ def units(study: Study) -> Iterator[Unit]:
             steps = list(study.jobs_of(name, method, seed))
             needed = [study.steps[need] for step in steps[:1] for need in step.needs if method.of]
             label = next(step.cell[0] for step in steps if step.cell)
-            yield Unit(label, _hash(study, [*needed, *steps]), steps, (method.of or name, seed))
+            yield Unit(label, _hash(study, [*needed, *steps]), steps, (method.of or name, seed), name)
 
 
 def _hash(study: Study, steps: list[Step]) -> str:
@@ -87,14 +89,18 @@ def keep(study: Study) -> None:
             continue
         records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
         written = [record.path.stat().st_mtime for record in records if record.path]
-        if len(records) < len(unit.cells) or (path.is_file() and path.stat().st_mtime >= max(written)):
+        hours = core_hours(study, unit.name, study.file.methods[unit.name], unit.family[1])
+        if len(records) < len(unit.cells):
+            continue
+        if path.is_file() and path.stat().st_mtime >= max(written) and read_json(path).get("core_hours") == hours:
             continue
         for record in records:
             shared = {"protocol": asdict(record.protocol), "hole_share": record.hole_share}
             of_all = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
             if record.hole_share or not of_all.is_file():
                 write_text(of_all, json.dumps(shared) + "\n")
-        content = {"hash": unit.hash, "label": unit.label, "records": [_packed(record) for record in records]}
+        packed = [_packed(record) for record in records]
+        content = {"hash": unit.hash, "label": unit.label, "core_hours": hours, "records": packed}
         write_text(path, json.dumps(content) + "\n")
 
 
@@ -139,6 +145,15 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
     content = read_json(source / unit.file)
     if content["hash"] != unit.hash:
         raise ValueError(f"{source / unit.file} is of the unit {content['hash'][:8]}; it was renamed. Delete it.")
+    for of_mask, record in _unpacked(source, content):
+        write_record(record, study.out / "benchmark" / "records" / of_mask / f"{unit.label}.json")
+    for step in unit.steps:
+        facts = {"command": step.command, "adopted": str(source / unit.file), "core_hours": content.get("core_hours")}
+        write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
+
+
+def _unpacked(source: Path, content: dict[str, Any]) -> Iterator[tuple[str, Record]]:
+    """The records of a unit, by the folder of their protocol."""
     for packed in content["records"]:
         shared = read_json(source / f"{packed['protocol']}.json")
         images, of_mask = list(shared["hole_share"]), packed["protocol"]
@@ -150,8 +165,16 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
             exact = (lambda v: float(np.float32(v))) if metric.pop("float32") else float
             values = [None if v is None else exact(v) for v in metric["values"]]
             metric["values"] = dict(zip(images, values, strict=True)) if values else {}
-        record = _RECORD.validate_json(json.dumps(packed))
-        write_record(record, study.out / "benchmark" / "records" / of_mask / f"{unit.label}.json")
-    for step in unit.steps:
-        facts = {"command": step.command, "adopted": str(source / unit.file)}
-        write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
+        yield of_mask, _RECORD.validate_json(json.dumps(packed))
+
+
+def read_units(folder: Path) -> tuple[list[Record], dict[str, float | None]]:
+    """Every record of a folder of units, and the core-hours of training by label."""
+    records: list[Record] = []
+    hours: dict[str, float | None] = {}
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        if "records" in content:
+            records += [record for _, record in _unpacked(folder, content)]
+            hours[content["label"]] = content.get("core_hours")
+    return records, hours

@@ -43,7 +43,7 @@ def _write_result(study: Study, store: Store) -> str:
     kept = [r.id for r in raters if r.name not in left_out]
     for label, record in study.records.items():
         votes = Votes([v for v in store.votes() if v.rater in kept and v.rival == label])
-        metric = column(votes, study.reference, label == study.reference, len(kept))
+        metric = column(votes, study.reference, label == study.reference, len(raters))
         write_column(metric, record.votes_path)
         if label == study.reference:
             continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.records.intervals import FEW, LEAST
-from experiments.records.record import MetricResult
+from experiments.records.record import NOT_VOTED, MetricResult
 from experiments.vote.store import Vote
 
 _RESAMPLES = 2000
@@ -62,7 +62,7 @@ def interval(votes: Votes, resamples: int = _RESAMPLES) -> tuple[float, float] |
 
 
 def column(votes: Votes, reference: str, is_reference: bool = False, raters: int = 0) -> MetricResult:
-    """The ``votes`` entry of a record."""
+    """The ``votes`` entry of a record; ``raters``: how many have begun."""
     definition = (
         f"votes 1.0: % of the votes that find the method more real than {reference}; mean over images, interval over "
         "images and raters"
@@ -70,7 +70,7 @@ def column(votes: Votes, reference: str, is_reference: bool = False, raters: int
     if is_reference:
         return MetricResult(definition, reason="the reference; the others are compared with it")
     if not votes.all:
-        return MetricResult(definition, reason="no votes of a consistent rater")
+        return MetricResult(definition, reason="no votes of a consistent rater" if raters else NOT_VOTED)
     shares = votes.shares
     values: dict[str, float | None] = dict(zip(votes.images, shares.tolist(), strict=True))
     n = len(shares)

@@ -1,0 +1,90 @@
+"""What a study says of its trainings. Core-hours: seconds of a step, as the dry run measured them, times the steps.
+
+``trainings.json`` in the study's folder tells `compare`. What was measured for the first seed holds for all, as in the
+dry run (experiments/study/cost.py); a training without a measurement has no hours.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.files.find import find_yaml
+from experiments.files.read import read_json, read_yaml
+from experiments.files.write import write_text
+from experiments.study.file import Method
+from experiments.study.plan import Step, Study
+from experiments.study.step import facts_of
+
+
+def write_trainings(study: Study) -> Path:
+    """What is known of all trainings by now."""
+    hours: dict[str, float] = {}
+    shared: dict[str, str] = {}
+    runs: dict[str, dict[str, Any]] = {}
+    for name, method in study.file.methods.items():
+        for seed in study.seeds_of(method):
+            steps = list(study.jobs_of(name, method, seed))
+            label = next(step.cell[0] for step in steps if step.cell)
+            if (known := core_hours(study, name, method, seed)) is not None:
+                hours[label] = known
+            if method.of:
+                shared[label] = method.of
+            for step, seconds in _fits(study, name, method, seed):
+                stage = step.makes.name if step.makes and method.stages else ""
+                runs[str(step.makes and step.makes.resolve())] = {
+                    "label": label, "stage": stage, "seconds_per_image": seconds and seconds["of_image"],
+                }  # fmt: skip
+    path = study.out / "trainings.json"
+    said = {"hours": hours, "shared": shared, "runs": runs, "published": _published(study)}
+    write_text(path, json.dumps(said, indent=1) + "\n")
+    return path
+
+
+def _published(study: Study) -> dict[str, Any]:
+    """By mask, what papers have printed under the masks of another protocol."""
+    if study.file.published is None:
+        return {}
+    masks = read_yaml(find_yaml(study.file.published, "protocols"))["masks"]
+    under = f"under {study.file.published}"
+    rows = {mask: masks[mask].get("published", []) for mask in study.masks if mask in masks}
+    return {mask: [row | {"source": f"{row['source']}, {under}"} for row in of_mask] for mask, of_mask in rows.items()}
+
+
+def core_hours(study: Study, name: str, method: Method, seed: int | None) -> float | None:
+    """Of all stages of one method and seed; 0 where nothing is trained, None where something was not measured."""
+    for step in study.jobs_of(name, method, seed):
+        if (facts := facts_of(study, step, "json")) is not None and "adopted" in facts:
+            adopted: float | None = facts.get("core_hours")
+            return adopted
+    trained = [(step, seconds) for step, seconds in _fits(study, method.of or name, _own(study, method), seed)]
+    taken = [_steps(step) * seconds["of_step"] if seconds else None for step, seconds in trained]
+    return None if None in taken else sum(filter(None, taken)) / 3600
+
+
+def _own(study: Study, method: Method) -> Method:
+    return study.file.methods[method.of] if method.of else method
+
+
+def _fits(study: Study, name: str, method: Method, seed: int | None) -> Iterator[tuple[Step, dict[str, float] | None]]:
+    """The trainings of one method and seed, with the seconds of a step and of an image."""
+    measured = study.jobs_of(name, method, study.seeds_of(method)[0])
+    for step, first in zip(study.jobs_of(name, method, seed), measured, strict=True):
+        if step.kind == "fit":
+            yield step, _seconds(study.out / "first_steps" / f"{first.name}.json")
+
+
+def _seconds(path: Path) -> dict[str, float] | None:
+    try:
+        facts = read_json(path)
+        return {"of_step": facts["seconds"], "of_image": facts["seconds"] / facts["images"]}
+    except (OSError, ValueError, KeyError, ZeroDivisionError):  # not measured, or for an earlier version
+        return None
+
+
+def _steps(fit: Step) -> int:
+    assert fit.makes is not None
+    try:
+        return int(read_json(fit.makes / "status.json")["step"])
+    except (OSError, ValueError, KeyError):  # not begun
+        return 0
