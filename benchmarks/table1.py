@@ -1,0 +1,247 @@
+"""The tables of docs/results/table1.md, from the committed records of a study: no number is typed.
+
+    python -m benchmarks.table1 records/table1                              # prints them
+    python -m benchmarks.table1 records/table1 --into docs/results/table1.md
+
+``--into`` replaces what stands between ``<!-- records/table1 -->`` and ``<!-- end -->``. Differences are of the
+protocol's first metric, over the images that both methods completed, each averaged over its seeds, with 95 % bootstrap
+intervals. A win is a difference whose interval lies on one side of 0.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.compare.grouping import make_tables
+from experiments.compare.numbers import column, number
+from experiments.compare.table import Row, Table
+from experiments.compare.tiles import families, mask_name
+from experiments.files.find import find_yaml
+from experiments.files.read import read_yaml
+from experiments.files.write import write_text
+from experiments.records.intervals import paired_difference
+from experiments.records.record import Record
+from experiments.study.units import read_units
+from lit_inpaint.metrics import higher_is_better
+
+REFERENCE, CLASSIC, SHOWN_AGAINST_IT = "RePaint", "Telea", ("wide", "half")
+SURVEY = {  # its six systems: how RePaint's Table 1 calls what our rows call otherwise
+    "AOT-GAN": "AOTGAN", "DSI": "DSI", "ICT": "ICT", "DeepFillV2": "DeepFillV2", "LaMa": "LaMa", "RePaint": "RePaint",
+}  # fmt: skip
+
+
+class Difference(NamedTuple):
+    """How far one method is ahead of another in a metric; above 0: ahead, whatever its direction."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    wins: float  # share of the images
+    n: int
+
+    @property
+    def decided(self) -> int:
+        """1 or -1 if the interval lies on that side of 0, else 0."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return 0
+        return 1 if self.interval[0] > 0 else -1
+
+    def text(self, metric: str) -> str:
+        bounds = [number(metric, bound, signed=True) for bound in self.interval or ()]
+        said = number(metric, self.mean, signed=True) + (f" [{', '.join(bounds)}]" if bounds else "")
+        return f"**{said}**" if self.decided > 0 else f"*{said}*" if self.decided < 0 else said
+
+
+Masks = dict[str, Table]
+
+
+def masks_of(records: Sequence[Record]) -> Masks:
+    """The tables by mask."""
+    tables = make_tables(records)
+    grouped = families(tables) or {tables[0].name: tables}
+    if len(grouped) > 1:
+        raise ValueError(f"the records are of several studies: {', '.join(grouped)}.")
+    ((family, found),) = grouped.items()
+    return {mask_name(family, table): table for table in found}
+
+
+def rows_of(table: Table) -> dict[str, Row]:
+    """By label without its seed."""
+    return {re.sub(r"-seed\d+$", "", row.label): row for row in table.rows}
+
+
+def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
+    """None if one of them has no numbers."""
+    rows = rows_of(table)
+    if one not in rows or other not in rows:
+        return None
+    ours, theirs = rows[one].cells[metric].values, rows[other].cells[metric].values
+    better = (ours, theirs) if higher_is_better(metric) else (theirs, ours)
+    found = paired_difference(*better)
+    if found is None:
+        return None
+    common = [better[0][image] - better[1][image] for image in better[0] if image in better[1]]
+    return Difference(found[0], found[1], sum(value > 0 for value in common) / len(common), found[2])
+
+
+def write(records: Sequence[Record], hours: Mapping[str, float | None], survey: str | None = None) -> str:
+    """All tables as Markdown. ``survey``: the protocol whose published rows are the survey's."""
+    masks = masks_of(records)
+    metric = next(iter(next(iter(masks.values())).metrics))
+    labels = list(dict.fromkeys(label for table in masks.values() for label in rows_of(table)))
+    parts = [_means(masks, metric, labels), _wins(masks, metric, labels)]
+    parts += [_over_classic(masks, metric, hours), _costs(masks, labels, hours)]
+    parts += [_order(masks, metric, survey)] if survey else []
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _means(masks: Masks, metric: str, labels: Sequence[str]) -> str:
+    lines = []
+    for label in labels:
+        cells = []
+        for table in masks.values():
+            cell = rows_of(table)[label].cells[metric] if label in rows_of(table) else None
+            if cell is None or cell.mean is None:
+                cells.append(f"n/a: {(cell and cell.reason) or 'not measured'}")
+                continue
+            text = number(metric, cell.mean)
+            text = f"**{text}**" if cell.best else f"{text} ≈" if cell.tied else text
+            text += f" ± {number(metric, cell.deviation)}" if cell.deviation is not None else ""
+            cells.append(f"{text} ({cell.n})")
+        lines.append([label, *cells])
+    words = f"{column(metric)}; **bold** best, ≈ tied with it, ± deviation between seeds, (images)."
+    return f"{words}\n\n{_table(['method', *masks], lines)}"
+
+
+def _wins(masks: Masks, metric: str, labels: Sequence[str]) -> str:
+    if REFERENCE not in labels:
+        return f"{REFERENCE} is not measured yet."
+    lines, sums = [], []
+    for label in (one for one in labels if one != REFERENCE):
+        found = [ahead(table, metric, REFERENCE, label) for table in masks.values()]
+        known = [difference for difference in found if difference]
+        won, lost = (sum(difference.decided == sign for difference in known) for sign in (1, -1))
+        cells = [f"{d.text(metric)}, {d.wins:.0%}" if d else "n/a" for d in found]
+        lines.append([label, *cells, f"{won} : {lost}"])
+        sums.append((won, len(known)))
+    first = [
+        name for name, table in masks.items()
+        if (found := [d for label in labels if label != REFERENCE and (d := ahead(table, metric, REFERENCE, label))])
+        and all(d.decided >= 0 for d in found)
+    ]  # fmt: skip
+    said = f"No method is ahead of {REFERENCE} under {len(first)} of {len(masks)} masks"
+    said += f" ({', '.join(first)})." if first else "."
+    words = (
+        f"How far {REFERENCE} is ahead of each method in {column(metric)}, paired over the images, and on which share "
+        f"of them it wins; **bold**: ahead, *italic*: behind, plain: undecided. Last column: masks won : lost."
+    )
+    return f"{words}\n\n{_table(['method', *masks, 'won : lost'], lines)}\n\n{said}"
+
+
+def _over_classic(masks: Masks, metric: str, hours: Mapping[str, float | None]) -> str:
+    """Whether every method that was trained beats the classic under two masks."""
+    trained = list(dict.fromkeys(re.sub(r"-seed\d+$", "", label) for label, spent in hours.items() if spent != 0))
+    shown = [mask for mask in SHOWN_AGAINST_IT if mask in masks]
+    lines, not_yet = [], []
+    for label in trained:
+        found = [ahead(masks[mask], metric, label, CLASSIC) for mask in shown]
+        lines.append([label, *(d.text(metric) if d else "n/a" for d in found)])
+        not_yet += [f"{label} under {m}" for m, d in zip(shown, found, strict=True) if d is None or d.decided <= 0]
+    if not lines or not shown:
+        return ""
+    said = f"Every learned method beats {CLASSIC} in {column(metric)} under {' and '.join(shown)}."
+    if not_yet:
+        said = f"Not shown to beat {CLASSIC}: {', '.join(not_yet)}."
+    words = f"How far each learned method is ahead of {CLASSIC} in {column(metric)}."
+    return f"{words}\n\n{_table(['method', *shown], lines)}\n\n{said}"
+
+
+def _costs(masks: Masks, labels: Sequence[str], hours: Mapping[str, float | None]) -> str:
+    table = next(iter(masks.values()))
+    lines = []
+    for label in labels:
+        known = [spent for one, spent in hours.items() if re.sub(r"-seed\d+$", "", one) == label and spent is not None]
+        row = rows_of(table).get(label)
+        spent = f"{sum(known) / len(known):.2f}" if known else "not measured"
+        costs = {cost.name: cost.write(value) for cost in table.costs if row and (value := row.cost(cost)) is not None}
+        device = row.records[0].device if row else ""
+        named = [costs.get(name, "") for name in ("seconds_per_image", "network_calls", "parameters")]
+        lines.append([label, spent, device, *named])
+    head = ["method", "core-hours per seed", "processor", "s / image", "calls", "parameters"]
+    return f"What each method costs: training, and completing one image.\n\n{_table(head, lines)}"
+
+
+def _order(masks: Masks, metric: str, survey: str) -> str:
+    """Pairs of the survey's systems: whether the order here is that of RePaint's Table 1."""
+    printed = read_yaml(find_yaml(survey, "protocols"))["masks"]
+    lines = []
+    for mask, table in masks.items():
+        rows = printed.get(mask, {}).get("published", [])
+        theirs = {
+            SURVEY[row["label"]]: float(next(iter(row["metrics"].values()))) for row in rows
+            if row["label"] in SURVEY and "Table 1" in row["source"]
+        }  # fmt: skip
+        agree, differ, undecided = 0, [], 0
+        names = list(theirs)
+        for i, one in enumerate(names):
+            for other in names[i + 1 :]:
+                found = ahead(table, metric, one, other)
+                if found is None or not found.decided or theirs[one] == theirs[other]:
+                    undecided += 1
+                elif (theirs[one] < theirs[other]) == (found.decided > 0):
+                    agree += 1
+                else:
+                    first, second = (one, other) if found.decided > 0 else (other, one)
+                    differ.append(f"{first} before {second}")
+        order = " < ".join(sorted(theirs, key=theirs.__getitem__))
+        lines.append([mask, order, str(agree), "; ".join(differ) or "none", str(undecided)])
+    head = ["mask", "order of the survey's Table 1, best first", "pairs alike", "the other way here", "undecided"]
+    words = "Where the order agrees with the survey's: pairs of its six systems whose paired interval here excludes 0."
+    return f"{words}\n\n{_table(head, lines)}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def put_into(text: str, name: str, tables: str) -> str:
+    """
+    >>> put_into("a <!-- x --> old <!-- end --> b", "x", "new")
+    'a <!-- x -->\\n\\nnew\\n<!-- end --> b'
+
+    Raises:
+        ValueError: The text has no such place.
+    """
+    begin, end = f"<!-- {name} -->", "<!-- end -->"
+    before, found, rest = text.partition(begin)
+    if not found or end not in rest:
+        raise ValueError(f"there is no place for {name}: write {begin} and {end} where its tables belong.")
+    return f"{before}{begin}\n\n{tables}\n{end}{rest.partition(end)[2]}".replace("\n\n\n", "\n\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="table1", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("records", type=Path)
+    parser.add_argument("--into", type=Path)
+    parser.add_argument("--survey", default="repaint_celebahq256", help="protocol with the survey's published rows")
+    a = parser.parse_args(argv)
+    try:
+        records, hours = read_units(a.records)
+        if not records:
+            raise ValueError(f"{a.records} holds no units; commit the folder units/ of a study there.")
+        tables = write(records, hours, a.survey)
+        if a.into:
+            write_text(a.into, put_into(a.into.read_text(encoding="utf-8"), a.records.as_posix(), tables))
+        else:
+            print(tables)
+    except ValueError as error:
+        print(f"table1: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
