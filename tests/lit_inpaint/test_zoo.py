@@ -16,6 +16,7 @@ from benchmarks import zoo as maker
 from experiments.app.command import offered
 from experiments.catalogue.methods import main as methods
 from experiments.inpaint.command import main as inpaint
+from experiments.train import quickstart
 from experiments.train.from_checkpoint import load_weights
 from experiments.weights import export
 from lit_inpaint import zoo
@@ -217,3 +218,23 @@ def test_the_table_is_reproduced_and_a_wrong_card_is_named(
     (own / f"{GAN}.json").write_text(replace(card, rows=[replace(row, hash="0" * 64)]).text())
     assert maker.main(["table", "--out", str(tmp_path / "out")]) == 1
     assert "the card is of the protocol 00000000" in capsys.readouterr().out
+
+
+def test_the_quickstart_shows_a_diffusion_model_of_the_zoo_marked_as_not_trained_there(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    typed: list[tuple[str, ...]] = []
+    monkeypatch.setattr(quickstart, "_CALLS", 1)
+    monkeypatch.setattr(quickstart, "run", lambda *words: typed.append(words))
+    (note,) = quickstart.from_zoo("quickstart")
+    assert note.startswith(
+        "DDPM not trained here: DDPM trained at 64 px on drawn faces by this project, from the package"
+    )
+    ((command, *words),) = typed
+    assert command == "benchmark" and f"DDPM not trained here=zoo:{DIFFUSION}" in words
+    assert words[-2:] == ["DDNM", "steps=1"]  # its own sampler makes two calls
+    assert run(*words, "--limit", 2, "--out", tmp_path / "out") == 0
+    (record,) = records(tmp_path / "out").values()
+    assert record.label == "DDPM not trained here"
+    (own / f"{DIFFUSION}.json").unlink()
+    assert quickstart.from_zoo("quickstart") == []
