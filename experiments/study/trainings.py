@@ -52,7 +52,7 @@ def _published(study: Study) -> dict[str, Any]:
 
 
 def core_hours(study: Study, name: str, method: Method, seed: int | None) -> float | None:
-    """Of all stages of one method and seed; 0 where nothing is trained, None where something was not measured."""
+    """Hours of all stages of one method and seed; 0 where nothing is trained, None where something was not measured."""
     for step in study.jobs_of(name, method, seed):
         if (facts := facts_of(study, step, "json")) is not None and "adopted" in facts:
             adopted: float | None = facts.get("core_hours")
