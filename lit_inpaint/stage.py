@@ -92,6 +92,16 @@ class Stage(L.LightningModule):
         own = {name for constructor in constructors for name in signature(constructor).parameters}
         return {k: v for k, v in arguments.items() if k in own - settings and not k.endswith("_weight")}
 
+    @property
+    def changes_after(self) -> tuple[int, ...]:
+        """Steps after which a step trains other networks than before: where the phases of a training end."""
+        return ()
+
+    @property
+    def turn(self) -> int:
+        """Steps until networks that are trained in turn, each in batches of its own, come around again."""
+        return 1
+
     def setup(self, stage: str) -> None:
         if stage == "fit":
             check_strategy(self.trainer, self)

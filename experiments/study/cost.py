@@ -69,12 +69,13 @@ def _cost(study: Study, facts: dict[str, Any], start: float) -> Cost:
         # By the clock, which a busy machine slows; or of the core, which says little of an image that takes none.
         of_image = facts["seconds"] if facts["clock"] else min(facts["seconds"], max(facts["wall"] - start, 0.0))
         return Cost(images, 0.0, facts["wall"] + images * (of_image + _metrics(study)))
-    if "steps" not in facts:
-        return Cost(seconds=facts["wall"])
-    steps = facts["steps"]
-    if facts["most_seconds"]:
-        steps = min(steps or float("inf"), facts["most_seconds"] / facts["seconds"])
-    return Cost(round(steps * facts["images"]), steps * facts["flops"], facts["wall"] + steps * facts["seconds"])
+    steps, flops, seconds = 0.0, 0.0, 0.0
+    for phase in facts.get("phases", []):
+        here = phase["steps"]
+        if facts["most_seconds"]:
+            here = min(here or float("inf"), (facts["most_seconds"] - seconds) / phase["seconds"])
+        steps, flops, seconds = steps + here, flops + here * phase["flops"], seconds + here * phase["seconds"]
+    return Cost(round(steps * facts.get("images", 0)), flops, facts["wall"] + seconds)
 
 
 def _measured(study: Study, step: Step) -> dict[str, Any]:
@@ -85,7 +86,8 @@ def _measured(study: Study, step: Step) -> dict[str, Any]:
     """
     folder = study.out / "first_steps"
     out, log = folder / f"{step.name}.json", folder / f"{step.name}.txt"
-    if out.is_file() and (kept := read_json(out)).get("command") == step.command:
+    kept = read_json(out) if out.is_file() else {}
+    if kept.get("command") == step.command and (step.kind != "fit" or "phases" in kept):  # older versions had one
         return kept
     print(f"measuring {step.name} ...", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ def _run(command: list[str], log: Path) -> tuple[int, float]:
 
 
 def _beginning(study: Study, step: Step, folder: Path, raw: Path) -> list[str]:
-    """A job's command, writing below ``folder``: six steps of a fit, one image of a benchmark."""
+    """A job's command, writing below ``folder``: six steps of each phase of a fit, one image of a benchmark."""
     moved = {str(study.out / part): str(folder / part) for part in ("runs", "benchmark")}
     command = list(step.command)
     for old, new in moved.items():

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import flop_registry
 
 from experiments.files.write import write_text
 
-WARM_UP, MEASURED = 2, 4  # steps; even, for networks in turn. Operations are counted in the first ones, which slows
+WARM_UP, MEASURED = 2, 4  # steps. Operations are counted in the first ones, which slows
 
 
 class _Flops(TorchDispatchMode):
@@ -30,28 +31,63 @@ class _Flops(TorchDispatchMode):
         return result
 
 
+@dataclass
+class _Phase:
+    """A stretch of a training whose steps are alike; ``steps`` is 0 where nothing says how many."""
+
+    after: int
+    steps: int
+    turn: int
+    flops: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Whole turns of networks that are trained in turn, as far as the phase has them."""
+        ends = [-(-count // self.turn) * self.turn for count in (WARM_UP, MEASURED)]
+        self.warm_up = min(ends[0], self.steps or ends[0])
+        self.last = min(sum(ends), self.steps or sum(ends))
+
+    @property
+    def facts(self) -> dict[str, float]:
+        timed = self.seconds[self.warm_up :] or self.seconds
+        return {"steps": self.steps, "flops": self.flops, "seconds": sum(timed) / len(timed)}
+
+
 class FirstSteps(L.Callback):
-    """Stop after six steps and write what a step takes; the checkpoint then serves stages that need one.
+    """Stop after the first six steps of every phase and write what a step takes; the checkpoint then serves stages that
+    need one.
+
+    The step count jumps from the first steps of a phase to the next phase; a method says where those begin
+    (``Stage.changes_after``) and how many steps a turn of its networks takes (``Stage.turn``).
 
     Args:
-        out: JSON with seconds and FLOPs per step, images per step, and the steps that the whole training has.
-            Seconds are those of the cores on a CPU.
+        out: JSON with images per step and, per phase, its steps with their seconds and FLOPs. Seconds are those of the
+            cores on a CPU.
     """
 
     def __init__(self, out: str) -> None:
         self.out = Path(out)
         self._counter: _Flops | None = None
-        self._flops = self._images = 0
-        self._seconds: list[float] = []
+        self._images = 0
+        self._phases: list[_Phase] = []
+        self._ahead: list[_Phase] = []
         self._started = 0.0
         self._clock = time.perf_counter
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.strategy.root_device.type == "cpu":
             self._clock = time.process_time  # seconds of cores, whatever else the machine does
+        steps, turn = _steps(trainer), getattr(pl_module, "turn", 1)
+        changes = [step for step in getattr(pl_module, "changes_after", ()) if step > 0 and not 0 < steps <= step]
+        spans = zip([0, *changes], [*changes, steps], strict=True)
+        self._ahead = [_Phase(begin, max(end - begin, 0), turn) for begin, end in spans]
+        self._phases.append(self._ahead.pop(0))
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        if not self._seconds:
+        if not self._phases[-1].seconds:
+            if after := self._phases[-1].after:
+                counted = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
+                counted.ready = counted.completed = after
             self._counter = _Flops()
             self._counter.__enter__()  # type: ignore[no-untyped-call]
         self._started = self._clock()
@@ -59,29 +95,34 @@ class FirstSteps(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
-        self._seconds.append(self._clock() - self._started)
-        if self._counter is not None and len(self._seconds) == WARM_UP:
+        phase = self._phases[-1]
+        phase.seconds.append(self._clock() - self._started)
+        self._images = len(batch.image) * trainer.world_size
+        if self._counter is not None and len(phase.seconds) == phase.warm_up:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self._flops, self._counter = self._counter.total // WARM_UP, None
-            self._images = len(batch.image) * trainer.world_size
-        if len(self._seconds) == WARM_UP + MEASURED:
-            trainer.should_stop = True
+            phase.flops, self._counter = self._counter.total // phase.warm_up * trainer.world_size, None
+        if len(phase.seconds) == phase.last:
+            if self._ahead:
+                self._phases.append(self._ahead.pop(0))
+            else:
+                trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
-        of_epochs = [epochs * int(trainer.num_training_batches)] if epochs > 0 else []
-        steps = min([trainer.max_steps, *of_epochs] if trainer.max_steps > 0 else of_epochs, default=0)
         timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
         limits = [timer.time_elapsed() + left for timer in timers if (left := timer.time_remaining()) is not None]
-        timed = self._seconds[WARM_UP:] or self._seconds
         facts = {
-            "steps": steps,
             "images": self._images,
-            "flops": self._flops * trainer.world_size,
-            "seconds": sum(timed) / len(timed),
+            "phases": [phase.facts for phase in self._phases if phase.seconds],
             "most_seconds": min(limits, default=None),
             "devices": trainer.world_size,
         }
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
         if trainer.is_global_zero:
             write_text(self.out, json.dumps(facts, indent=1) + "\n")
+
+
+def _steps(trainer: L.Trainer) -> int:
+    """Steps of the whole training; 0 if only its time is limited."""
+    epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
+    of_epochs = [epochs * int(trainer.num_training_batches)] if epochs > 0 else []
+    return min([trainer.max_steps, *of_epochs] if trainer.max_steps > 0 else of_epochs, default=0)

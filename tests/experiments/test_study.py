@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,7 +19,8 @@ from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts,
 from experiments.study import cost, first_steps, page, report, snakefile, step
 from experiments.study.command import main
 from experiments.study.plan import read_study
-from tests.support import studies
+from lit_inpaint import methods
+from tests.support import contract, studies
 
 CELLS = 14  # four methods, one of them with one seed, under two masks
 
@@ -249,7 +251,11 @@ def measured(small: Any) -> None:
     for one in small.steps.values():
         facts: dict[str, Any] = {"command": one.command, "wall": 36.0}
         if one.kind == "fit":
-            facts |= {"steps": 1000, "images": 8, "flops": 5e9, "seconds": 3.6, "most_seconds": None}
+            facts |= {"images": 8, "most_seconds": None}
+            facts["phases"] = [
+                {"steps": 400, "flops": 5e9, "seconds": 3.6},
+                {"steps": 600, "flops": 5e9, "seconds": 3.6},
+            ]
         elif one.cell:
             facts |= {"seconds": 12.0, "clock": True}
         path = small.out / "first_steps" / f"{one.name}.json"
@@ -277,6 +283,36 @@ def test_the_dry_run_prints_graph_cost_and_what_is_done(
     assert not (small.out / "Snakefile").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "phases"),
+    [
+        ("GLCIC", {"completion_steps": 100, "discriminator_steps": 4}, {1: 100, 2: 4, 3: 896}),
+        ("DeepFillV1", {"discriminator_updates": 3}, {None: 1000}),  # of which a quarter trains the generator
+    ],
+)
+def test_every_phase_of_a_training_is_measured_in_whole_turns(
+    name: str, arguments: dict[str, int], phases: dict[int | None, int], tmp_path: Path
+):
+    seen: list[Any] = []
+
+    class Phases(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+            seen.append((getattr(pl_module, "phase", None), trainer.global_step, pl_module.generator_updates))
+
+    method = getattr(methods, name)(**dict(contract.ROWS)[name] | arguments)
+    measuring = first_steps.FirstSteps(str(tmp_path / "facts.json"))
+    contract.trainer(tmp_path, max_steps=1000, callbacks=[measuring, Phases()]).fit(method, contract.batches(4))
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert [part["steps"] for part in facts["phases"]] == [*phases.values()] and facts["images"] == 2
+    assert list(dict.fromkeys(phase for phase, *_ in seen)) == [*phases]
+    flops = [part["flops"] for part in facts["phases"]]
+    if name == "GLCIC":
+        assert [step for _, step, _ in seen] == [*range(1, 7), *range(101, 105), *range(105, 111)]
+        assert flops[2] > max(flops[:2]) > min(flops[:2]) > 0
+    else:
+        assert len(seen) == 8 and seen[-1][2] == 2  # two whole turns
+
+
 def test_a_training_with_a_time_limit_costs_no_more(small: Any):
     measured(small)
     fit = small.steps["fit-Partial-seed0"]
@@ -284,6 +320,11 @@ def test_a_training_with_a_time_limit_costs_no_more(small: Any):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"most_seconds": 360.0}))
     costs, missing = cost.measure(small)
     assert not missing and costs[fit.name] == cost.Cost(800, 5e11, 396.0) == costs["fit-Partial-seed1"]
+    facts = json.loads(path.read_text()) | {"most_seconds": None}
+    facts["phases"][1] |= {"seconds": 7.2, "flops": 1e10}
+    path.write_text(json.dumps(facts))
+    costs, _ = cost.measure(small)
+    assert costs[fit.name] == cost.Cost(8000, 400 * 5e9 + 600 * 1e10, 36 + 400 * 3.6 + 600 * 7.2)
 
 
 def test_an_image_costs_seconds_of_the_core_where_they_say_something_and_of_the_clock_elsewhere(small: Any):

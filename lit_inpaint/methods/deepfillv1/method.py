@@ -93,9 +93,13 @@ class DeepFillV1(InpaintingModule):
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         return self.generator(erased, mask)[1]
 
+    @property
+    def turn(self) -> int:
+        return self.discriminator_updates + 1
+
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         # global_step counts the batch in progress already.
-        if (self.trainer.global_step - 1) % (self.discriminator_updates + 1) < self.discriminator_updates:
+        if (self.trainer.global_step - 1) % self.turn < self.discriminator_updates:
             self._train_discriminators(batch.image, batch.mask)
         else:
             self._train_generator(batch.image, batch.mask)

@@ -117,12 +117,13 @@ class GLCIC(InpaintingModule):
         return blend(inpainted, mask) if self.blend else inpainted
 
     @property
+    def changes_after(self) -> tuple[int, ...]:
+        return self.completion_steps, self.completion_steps + self.discriminator_steps
+
+    @property
     def phase(self) -> int:
         """Phase of the batch in progress: 1 trains the completion network, 2 the discriminator, 3 both."""
-        step = self.trainer.global_step
-        if step <= self.completion_steps:
-            return 1
-        return 2 if step <= self.completion_steps + self.discriminator_steps else 3
+        return 1 + sum(self.trainer.global_step > last for last in self.changes_after)
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
