@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import time
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -676,6 +677,18 @@ def test_the_95_percent_interval_covers_the_mean_in_92_5_to_97_percent_of_cases(
         assert interval is not None
         inside += interval[0] <= mean <= interval[1]
     assert 925 <= inside <= 970, inside
+
+
+def test_an_interval_of_many_images_takes_no_more_memory_and_has_the_bits_of_one_taken_at_once():
+    values = np.random.default_rng(3).random(3000)
+    tracemalloc.start()
+    try:
+        found = mean_interval(values)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+    drawn = np.random.default_rng(0).integers(3000, size=(2000, 3000))
+    assert found == tuple(np.quantile(values[drawn].mean(1), (0.025, 0.975)))
 
 
 def test_intervals_need_20_values_and_pairs_need_both():
