@@ -18,13 +18,25 @@ QUICK = ["--trainer.limit_predict_batches", "2", "--data.init_args.num_workers",
 COMMANDS = {
     "inpaint": [*FOLDER, "--samples", "2"],
     "benchmark": ["benchmark", "try.yaml", "--images", "in", "--methods", "Telea", "--out", "out"],
+    "protocol export": ["protocol", "export", "try.yaml", "--images", "in", "--out", "out"],
+    "protocol score": ["protocol", "score", "kit", "--outputs", "X=kit/erased", "--out", "out"],
     "predict": [*PREDICT, "--data.init_args.image_size", "64", *QUICK],
     "compare": ["compare", "runs", "--out", "out/page.html"],
     "masks write": ["masks", "write", "Wide", "--out", "out", "--count", "2", "--size", "32"],
     "masks measure": ["masks", "measure", "masks", "--lists", "out"],
     "prepare": ["prepare", "CelebAHQ", "--root", "faces", "--out", "out"],
 }
-KILLS = {"inpaint": 10, "benchmark": 10, "predict": 6, "compare": 4, "masks write": 1, "masks measure": 3, "prepare": 3}
+KILLS = {
+    "inpaint": 10,
+    "benchmark": 10,
+    "protocol export": 1,
+    "protocol score": 10,
+    "predict": 6,
+    "compare": 4,
+    "masks write": 1,
+    "masks measure": 3,
+    "prepare": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +54,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photo(number).save(folder / f"faces/{number}.jpg")
     (folder / "faces" / celebahq.MAPPING).write_text("0 0 000001.jpg\n1 1 182637.jpg\n2 2 202599.jpg\n")
     argv = ["benchmark", "try.yaml", "--images", "in", "--methods", "Telea", "--out", "runs"]
-    assert ended(folder, argv) == 0, (folder / "log.txt").read_text()[-2000:]
+    export = ["protocol", "export", "try.yaml", "--images", "in", "--out", "kit"]
+    for command in (argv, export):
+        assert ended(folder, command) == 0, (folder / "log.txt").read_text()[-2000:]
     return folder
 
 
@@ -54,7 +68,7 @@ def written(folder: Path) -> dict[str, object]:
     return without_cost(records(out)) | {name: content for name, content in files.items() if not name.startswith(own)}
 
 
-SLOW = ("benchmark", "predict", "prepare")
+SLOW = ("benchmark", "protocol export", "protocol score", "predict", "prepare")
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in COMMANDS])
