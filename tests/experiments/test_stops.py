@@ -49,7 +49,7 @@ SWEPT = {
     "a validation at every epoch's end": Fit(epoch=2, steps=5, validate=2, save=1),
     "epochs of one batch": Fit(epoch=1, steps=4, validate=1, save=2),
     "accumulated": Fit(ACCUMULATED, epoch=3, steps=5, validate=2, save=3),
-    **{name: Fit(functools.partial(real, name), epoch=2, steps=4, validate=3, save=2, size=64) for name in METHODS},
+    **{name: Fit(functools.partial(real, name), epoch=2, steps=3, validate=2, save=9, size=64) for name in METHODS},
 }
 
 
