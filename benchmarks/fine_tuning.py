@@ -47,10 +47,10 @@ def fit(folder: Path, steps: int, *more: object) -> Path:
     checkpoint = folder / "checkpoints/last.ckpt"
     run(
         "fit", "--model", "DeepFillV2", "--model.variant", "nipponjo", "--model.width", WIDTH,
-        "--model.discriminator_width", WIDTH, "--data.mask", "DeepFillV2Mask", "--data.image_size", SIZE,
+        "--model.discriminator_width", WIDTH, *more, "--data.mask", "DeepFillV2Mask", "--data.image_size", SIZE,
         "--data.batch_size", 8, "--data.num_workers", 0, "--trainer.max_steps", steps, "--trainer.accelerator", "cpu",
         "--trainer.default_root_dir", folder, "--trainer.limit_val_batches", 0, "--trainer.num_sanity_val_steps", 0,
-        "--trainer.enable_progress_bar", "false", "--ckpt_path", "auto", *more,
+        "--trainer.enable_model_summary", "false", "--ckpt_path", "auto",
     )  # fmt: skip
     if not checkpoint.is_file():
         raise SystemExit(f"{folder}: the fit failed, see above.")
