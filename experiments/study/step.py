@@ -130,7 +130,11 @@ def reason_in(log: Path, step: Step, code: int) -> str:
     label = step.cell[0] if step.cell else None
     of_method = [line.partition(": ")[2] for line in lines if label and line.startswith(f"{label} under ")]
     errors = [line for line in lines if _ERROR.match(line)]
-    return (of_method or errors or lines)[-1].removeprefix("lit-inpaint: ")[:500]
+    said = (of_method or errors or lines)[-1]
+    if said.endswith("any of the Union subtypes"):  # jsonargparse's, of a class that cannot be made: the causes follow
+        causes = [line.removeprefix("- ") for line in lines[lines.index(said) :] if line.startswith("- ")]
+        said = next((cause for cause in causes if "NoneType" not in cause), said)
+    return said.removeprefix("lit-inpaint: ")[:500]
 
 
 def hold(study: Study) -> None:

@@ -167,6 +167,17 @@ def test_what_benchmark_says_of_its_method_is_the_reason(small: Any, monkeypatch
     assert read(small, "benchmark-DSI-seed0-small.failed.json")["reason"] == "failed: RuntimeError: it is broken"
 
 
+def test_why_a_method_cannot_be_made_is_the_reason_and_not_that_it_cannot(small: Any, monkeypatch: pytest.MonkeyPatch):
+    said = [
+        "Traceback (most recent call last):", "ValueError: Does not validate against any of the Union subtypes",
+        "Errors:", "  - Expected a <class 'NoneType'>", "  - negative dimension -1", "Given value: x",
+    ]  # fmt: skip
+    stand_in(monkeypatch, f"raise SystemExit({chr(10).join(said)!r})")
+    fit = small.steps["fit-Partial-seed0"]
+    assert step.run_step(small, fit) == 1
+    assert read(small, "fit-Partial-seed0.failed.json")["reason"] == "negative dimension -1"
+
+
 def test_a_changed_command_is_not_done(small: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     stand_in(monkeypatch, "")
     step.run_step(small, small.steps["fit-Partial-seed0"])
