@@ -124,7 +124,11 @@ def entry(method: object) -> str | None:
 
 
 def names() -> list[str]:
-    """Every entry of the folder, damaged ones too."""
+    """Every entry of the folder, damaged ones too.
+
+    >>> names() == sorted(names())
+    True
+    """
     return sorted({path.stem for path in FOLDER.iterdir() if path.suffix in (TENSORS, CARD)})
 
 
@@ -133,6 +137,10 @@ def card_of(name: str) -> Card:
 
     Raises:
         ValueError: There is no such entry, its card is missing or damaged, or its tensors are.
+
+    >>> card_of("LaMo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: there is no 'LaMo' in the zoo. ...
     """
     if name not in (known := names()):
         raise ValueError(f"there is no '{name}' in the zoo. {nearest(name, known) if known else 'It is empty.'}")
@@ -166,7 +174,11 @@ def _reason(error: Exception) -> str:
 
 
 def cards() -> Iterator[tuple[str, Card | str]]:
-    """Every entry with its card, or with what is wrong with it in one line."""
+    """Every entry with its card, or with what is wrong with it in one line.
+
+    >>> [line for name, line in cards() if isinstance(line, str)]
+    []
+    """
     for name in names():
         try:
             yield name, card_of(name)
@@ -179,6 +191,10 @@ def checkpoint_of(name: str, weights: Literal["ema", "raw"] = "ema") -> dict[str
 
     Raises:
         ValueError: See :func:`card_of`; or raw weights are asked of an entry that has averaged ones.
+
+    >>> checkpoint_of("LaMo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: there is no 'LaMo' in the zoo. ...
     """
     card = card_of(name)
     if weights == "raw" and card.weights == "ema":

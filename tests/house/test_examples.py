@@ -21,6 +21,9 @@ WITHOUT = {  # a public name that needs no example: why
     "lit_inpaint.diffusion.Variance": "a type of strings",
     "lit_inpaint.metrics.CHEAP": "a tuple of names",
     "lit_inpaint.metrics.NAMES": "a tuple of names",
+    "lit_inpaint.zoo.Card": "what a file of the zoo holds",
+    "lit_inpaint.zoo.CardRow": "part of a card",
+    "lit_inpaint.zoo.Number": "part of a card",
     "experiments.run.Identity": "made by fit, from its parsed configuration",
     "experiments.run.Run": "a folder that fit wrote",
 }
