@@ -55,7 +55,12 @@ UNDOCUMENTED = (  # of a Trainer: no underscore, and no promise either
     "fit_loop.epoch_loop.batch_progress.current.processed",
     "fit_loop.epoch_loop.batch_progress.is_last_batch",
     "fit_loop.epoch_loop.val_loop.restarting",
+    "fit_loop.epoch_loop.manual_optimization.optim_step_progress.total.ready",
     "fit_loop.epoch_progress.current.processed",
+    "fit_loop.epoch_progress.increment_started",
+    "fit_loop.reset_restart_stage",
+    "fit_loop.restarted_mid_epoch",
+    "fit_loop.restarting",
 )
 LISTED = {name for names, _ in NAMES.values() for name in names.split()}
 STANDARD = {"_asdict", "_exit", "_getframe", "_replace"}  # of os, sys and NamedTuple, documented
