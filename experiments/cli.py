@@ -248,7 +248,10 @@ def current_folder_last() -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(home), *given]))
         return
     here = os.getcwd()
-    sys.path[:] = [*(entry for entry in sys.path if os.path.realpath(entry) != here), here]
+    others = [entry for entry in sys.path if os.path.realpath(entry) != here]
+    if str(home) not in others:  # an editable install, which is found after every folder of the path
+        others.append(str(home))
+    sys.path[:] = [*others, here]
     if given:
         os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in given if os.path.realpath(entry) != here)
     os.environ.setdefault("PYTHONSAFEPATH", SAFE_PATH)

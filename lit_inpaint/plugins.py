@@ -59,7 +59,8 @@ def imported(module: str) -> ModuleType:
         ValueError: It is missing, cannot be parsed, or what it imports is missing.
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
+        home = str(Path(__file__).resolve().parents[1])  # of an editable install, which is found after the path
+        sys.path += [*([] if home in sys.path else [home]), os.getcwd()]
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

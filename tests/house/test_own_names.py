@@ -60,6 +60,32 @@ def test_children_of_every_kind_find_our_packages_and_the_current_folder_comes_l
     assert said.stdout.split() == [str(tmp_path), *[ours[0]] * 3, *ours], said.stderr[-2000:]
 
 
+EDITABLE = """
+import sys
+from importlib.machinery import PathFinder
+root, ours = sys.argv[1:3]
+class Editable:  # as setuptools installs it: appended, so every folder of the path comes first
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [root]) if name in ours.split() else None
+sys.path[:] = [entry for entry in sys.path if entry != root]
+sys.meta_path.append(Editable)
+sys.argv[1:] = sys.argv[3:]
+"""
+
+
+@pytest.mark.parametrize("command", ["--version", "doctor", "imported"])
+def test_an_editable_install_is_found_before_the_current_folder(command: str, tmp_path: Path):
+    code = EDITABLE + "from experiments.cli import main\nmain()"
+    if command == "imported":
+        code = EDITABLE + "from lit_inpaint.plugins import imported\nimported('own')\nimport masks.build\nprint('ours')"
+    (write_lab(tmp_path) / "own.py").write_text("")
+    words = ("-P", "-c", code, str(ROOT), " ".join([*FILES, "lit_inpaint"]), command)
+    said = python(tmp_path, *words, path=tmp_path / "empty")
+    assert "Traceback" not in said.stderr, said.stderr
+    assert any(word in said.stdout for word in ("lit-inpaint 0.", "ok packages", "ours")), said
+
+
 def test_a_file_of_our_name_in_a_folder_of_pythonpath_is_one_line_of_the_command_line(tmp_path: Path):
     lab = write_lab(tmp_path / "lab", ("masks",))
     code = f"import sys; sys.path.insert(0, {str(lab)!r}); from experiments.cli import main; main()"
