@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 2
 help:  ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-EXTRAS := dev,app,sweep,metrics,diffusers,hub,export,figure,tensorboard,wandb-reports
+EXTRAS := dev,app,sweep,metrics,diffusers,hub,datasets,export,figure,tensorboard,wandb-reports
 
 install: .venv/installed  ## make .venv and install lit-inpaint with every extra, which its tests need
 
