@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lit_inpaint.checkpoints import FORMAT
 from lit_inpaint.ddp import check_strategy
+from lit_inpaint.epochs import finish_epoch
 from lit_inpaint.method import key as key
 from lit_inpaint.optimisers import apply_again, configured, networks_of, rates, step
 
@@ -219,14 +220,8 @@ class Stage(L.LightningModule):
         return False
 
     def on_train_start(self) -> None:
-        """Optimisers exist now: give back the gradients of an update that the checkpoint cut in two.
-
-        And count the epoch that begins: resumed from the last batch of an epoch, Lightning takes the next one for the
-        rest of that one, does not count it as started, and a second resume would begin it anew.
-        """
-        progress: Any = self.trainer.fit_loop.epoch_progress.current
-        if self.trainer.fit_loop.restarted_mid_epoch and progress.processed == progress.started:
-            self.trainer.fit_loop.reset_restart_stage()
+        """Optimisers exist now: give back the gradients of an update that the checkpoint cut in two."""
+        finish_epoch(self.trainer)
         if self._rates_changed:
             schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
             done = max(0, self.trainer.global_step - 1)  # a schedule steps at the start of every batch but the first

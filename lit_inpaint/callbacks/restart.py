@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lit_inpaint.callbacks import loop
 from lit_inpaint.callbacks.signals import SIGNALS, State, requeue, say
 from lit_inpaint.checkpoints import check_writable
+from lit_inpaint.epochs import finish_epoch
 from lit_inpaint.stage import Stage
 
 
@@ -76,6 +77,7 @@ class Restart(Checkpoint):
         self._listen(trainer)
         self._state = State.TRAINING
         self._saved_time = time.monotonic()
+        finish_epoch(trainer)  # before a stop in the validation that is made up
         self._make_up(trainer)
 
     def _listen(self, trainer: L.Trainer) -> None:
@@ -226,6 +228,8 @@ class Restart(Checkpoint):
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Nothing is left to train; finish what is pending from the last step."""
         self._make_up(trainer)
+        if self._state is State.NOT_STARTED and trainer.is_global_zero and trainer.ckpt_path:
+            _renew_last(trainer, Path(trainer.ckpt_path))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
@@ -249,6 +253,16 @@ def _keepers(trainer: L.Trainer) -> list[ModelCheckpoint]:
 def _folder(trainer: L.Trainer) -> Path:
     named = [keeper.dirpath for keeper in _keepers(trainer) if keeper.dirpath]
     return Path(named[0]) if named else Path(trainer.default_root_dir) / "checkpoints"
+
+
+def _renew_last(trainer: L.Trainer, end: Path) -> None:
+    """A run killed between the last two files that it writes has its end in the first one only."""
+    folder, files = _folder(trainer), trainer.strategy.checkpoint_io
+    last = folder / "last.ckpt"
+    if end.parent.resolve() != folder.resolve():
+        return
+    if not last.is_file() or files.load_checkpoint(last)["global_step"] < trainer.global_step:
+        files.save_checkpoint(files.load_checkpoint(end), last)
 
 
 def _renamed(state: dict[object, object], old: str, new: str) -> None:

@@ -24,6 +24,9 @@ SOON = {
     # Lightning does not count the epoch that begins after a resume from the last batch of another.
     "batches": (Fit(epoch=2, steps=3, validate=9), {2: "after step 2", 1: "after step 3"}),
     "validation": (Fit(epoch=2, steps=4, validate=3), {2: "after step 2", 3: "in a validation after step 3"}),
+    # And in the validation after that batch it would stay in that epoch for ever.
+    "epoch end": (Fit(epoch=2, steps=3, validate=2), {3: "in a validation after step 2"}),
+    "made up": (Fit(epoch=2, steps=3, validate=2), {2: "after step 2", 1: "in a validation after step 2"}),
     # Saved between two batches of an update, and once more before its gradients were given back.
     "accumulated": (
         Fit(ACCUMULATED, epoch=3, steps=2, validate=1), {1: "after step 1", 2: "in a validation after step 1"},

@@ -60,6 +60,8 @@ UNDOCUMENTED = (  # of a Trainer: no underscore, and no promise either
     "fit_loop.epoch_progress.increment_started",
     "fit_loop.reset_restart_stage",
     "fit_loop.restarted_mid_epoch",
+    "fit_loop.restarted_on_epoch_end",
+    "fit_loop.epoch_loop.restarted_on_train_batch_end",
     "fit_loop.restarting",
 )
 LISTED = {name for names, _ in NAMES.values() for name in names.split()}
