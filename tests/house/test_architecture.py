@@ -37,7 +37,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "calls": {"method"},
     "classical": {"method"},
     "denoising": {"method", "module", "calls", "diffusion"},
-    "stage": {"ddp", "checkpoints", "method", "optimisers"},
+    "stage": {"ddp", "checkpoints", "epochs", "method", "optimisers"},
     "optimisers": {"plugins"},
     "module": {"stage", "method", "metrics"},
     "evaluated": {"module", "classical"},
@@ -60,7 +60,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "zoo": {"renamed", "hub", "backbones", "checkpoints"},
     "recipes": {"checkpoints"},
     "hub": {"renamed", "backbones", "checkpoints"},
-    "callbacks": {"method", "module", "stage", "metrics", "memory", "checkpoints"},
+    "callbacks": {"method", "module", "stage", "metrics", "memory", "checkpoints", "epochs"},
     "metrics": {"backbones", "plugins", "quiet"},
     "losses": {"backbones"},
     "diffusion": {"layers"},
@@ -75,6 +75,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "quiet": set(),
     "renamed": set(),
     "ddp": set(),
+    "epochs": set(),
     "memory": set(),
 }
 
