@@ -57,6 +57,7 @@ SWEPT = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # hundreds of short runs: 20 to 90 s of a core
 @pytest.mark.parametrize("what", SWEPT)
 def test_a_run_stopped_at_any_two_of_its_checks_for_a_signal_leaves_no_trace(what: str, tmp_path: Path):
     """A signal acts where the run next looks for one, so these are all the moments that differ."""
