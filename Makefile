@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart table table figures test test-slow mutations reliability lint bench gpu bench-check clean
+.PHONY: help install quickstart table figures test test-slow mutations reliability lint bench gpu bench-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -26,9 +26,6 @@ install: .venv/installed  ## make .venv and install lit-inpaint with every extra
 
 quickstart: .venv/core  ## train a network for two minutes and measure it beside the classics; DATA=folder: on your photographs
 	$(BIN)/python -m experiments.train.quickstart $(if $(DATA),--data '$(DATA)')
-
-table: install  ## measure the rows of the zoo again, on the first 20 images of each (10 minutes at most on 2 cores)
-	$(BIN)/python -m benchmarks.zoo table
 
 table: install  ## measure the rows of the zoo again, on the first 20 images of each (10 minutes at most on 2 cores)
 	$(BIN)/python -m benchmarks.zoo table
