@@ -40,7 +40,7 @@ def test_a_wheel_installed_elsewhere_prints_the_quickstart_configuration(tmp_pat
 def test_no_weights_are_tracked_beside_fixtures_and_zoo():
     if not (ROOT / ".git").exists():
         pytest.skip("no git checkout")
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     weights = {".ckpt", ".pt", ".pth", ".safetensors", ".onnx", ".npz", ".bin"}
-    found = [name for name in tracked if Path(name).suffix in weights]
+    found = [name for name in tracked.splitlines() if Path(name).suffix in weights]
     assert [name for name in found if not name.startswith(("tests/fixtures/", "lit_inpaint/zoo/"))] == []
