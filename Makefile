@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart table figures test test-slow mutations reliability lint bench gpu bench-check clean
+.PHONY: help install quickstart table figures test test-slow mutations reliability lint bench gpu bench-check release-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -10,6 +10,7 @@ export OMP_NUM_THREADS ?= 2
 help:  ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# Without study and mlflow, whose own bounds hold back what others need.
 EXTRAS := dev,app,sweep,metrics,diffusers,hub,datasets,export,figure,tensorboard,wandb-reports
 
 install: .venv/installed  ## make .venv and install lit-inpaint with every extra, which its tests need
@@ -66,6 +67,12 @@ gpu: install  ## what only a GPU can show, into gpu.json; resumes. DEVICE=cpu: t
 
 bench-check: install  ## name what got slower by more than 15 % since benchmarks/ratios.json; PUBLIC as for bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check $(PUBLISHED) $(if $(LIT_INPAINT_DATA),--data $(LIT_INPAINT_DATA)/bsds500/train)
+
+PYTHONS ?= $(PYTHON)
+release-check:  ## wheel and sdist: built, checked, installed into a clean environment, used, uninstalled; PYTHONS="python3.11 python3.13"; LOWEST=1: oldest packages
+	test -x .venv/release/bin/python || $(PYTHON) -m venv .venv/release
+	.venv/release/bin/pip install --quiet build twine
+	.venv/release/bin/python tests/release.py $(foreach python,$(PYTHONS),--python $(python)) $(if $(LOWEST),--lowest)
 
 clean:  ## remove what can be made again, runs excepted
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

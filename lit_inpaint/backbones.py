@@ -49,19 +49,22 @@ BACKBONES = {
         "fid_inception_v3_features.pth",
         "7eb9f413fb0b43f8789cad7a3653ac4648068ec718e930e9c5efe9b835551504",
         "weights-inception-2015-12-05-6726825d.pth",
+        "pip install 'lit-inpaint[metrics]' && "
         'python -c "from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as F; '
         "F('fid', ['2048'])\"",
     ),
     "dinov2_large": _Backbone(
         "dinov2-large",
         "",
-        get="python -c \"import transformers; transformers.Dinov2Model.from_pretrained('facebook/dinov2-large')\"",
+        get="pip install 'lit-inpaint[metrics]' && "
+        "python -c \"import transformers; transformers.Dinov2Model.from_pretrained('facebook/dinov2-large')\"",
         repository="facebook/dinov2-large",
     ),
     "clip_vit_large_patch14": _Backbone(
         "clip-vit-large-patch14",
         "",
-        get="python -c \"import transformers as t; n = 'openai/clip-vit-large-patch14'; "
+        get="pip install 'lit-inpaint[metrics]' && "
+        "python -c \"import transformers as t; n = 'openai/clip-vit-large-patch14'; "
         't.CLIPModel.from_pretrained(n); t.CLIPTokenizer.from_pretrained(n)"',
         repository="openai/clip-vit-large-patch14",
         files=("config.json", "model.safetensors", "tokenizer.json"),

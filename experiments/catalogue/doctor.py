@@ -105,7 +105,7 @@ def packages() -> Iterator[Finding]:
     for requirement in map(Requirement, declared):
         extra = _EXTRA.search(str(requirement.marker or ""))
         name = extra[1] if extra else ""
-        if name == "dev" or (requirement.marker and not requirement.marker.evaluate({"extra": name})):
+        if name in {"dev", "docs"} or (requirement.marker and not requirement.marker.evaluate({"extra": name})):
             continue
         wrong = missing.setdefault(name, [])
         try:

@@ -63,9 +63,11 @@ def main(argv: list[str]) -> int:
     out = (arguments.out or Path("runs/sweeps") / sweep.name).absolute()
     try:
         with contextlib.nullcontext() if arguments.work else loading("sweep"):
+            import plotly  # noqa: F401  the page needs it, after hours of training
+
             from experiments.sweep.ledger import Ledger
-    except ImportError:
-        raise ValueError("a sweep needs Optuna: pip install 'lit-inpaint[sweep]'.") from None
+    except ImportError as error:
+        raise ValueError(f"a sweep needs {error.name}: pip install 'lit-inpaint[sweep]'.") from None
     out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget, arguments.seed)
     if arguments.work:
