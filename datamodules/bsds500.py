@@ -10,6 +10,7 @@ from datamodules.reading import Pixels
 from datamodules.transforms import Resize, resize
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
+from masks.size import Size, by_name, sides
 
 
 class BSDS500(InpaintingDataModule):
@@ -35,12 +36,13 @@ class BSDS500(InpaintingDataModule):
         root: str | os.PathLike[str],
         mask: MaskGenerator,
         shrink: int = 2,
-        image_size: int = 64,
+        image_size: Size = 64,
         resize: Resize = "none",
         **data: Any,
     ) -> None:
-        if not 1 <= shrink <= 321 // image_size:
-            raise ValueError(f"shrink is {shrink}; expected 1 to {321 // image_size} for crops of {image_size} px.")
+        most = 321 // max(sides(image_size))
+        if not 1 <= shrink <= most:
+            raise ValueError(f"shrink is {shrink}; expected 1 to {most} for crops of {by_name(image_size)} px.")
         self.root, self.shrink = Path(root), shrink
         super().__init__(mask=mask, image_size=image_size, resize=resize, **data)
 

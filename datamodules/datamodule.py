@@ -30,6 +30,7 @@ from datamodules.transforms import (
 )
 from masks.convention import InpaintingBatch
 from masks.generator import MaskGenerator
+from masks.size import Size, plain, sides, square_or_pair
 
 Split = Literal["train", "val", "test"]
 
@@ -59,22 +60,22 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     Args:
         mask: Distribution of the holes in training.
-        image_size: Side of the square samples.
+        image_size: Side of the square samples, or (height, width).
         batch_size: Batch size per device.
         global_batch: Images per step, over all devices and accumulated batches, for which the configuration was tuned.
             Only checked: a different product of devices and batch_size triggers a warning.
         num_workers: Processes that read and mask images; 0 uses the main process.
         seed: Seed for order, crops, flips and masks in training.
-        resize: "shorter": shorter side drawn from ``shorter_side``, then a random crop; "direct": to a square,
+        resize: "shorter": shorter side drawn from ``shorter_side``, then a random crop; "direct": to ``image_size``,
             whatever the proportions; "none": a random crop of the original image. Images smaller than the crop are
-            enlarged until their shorter side fits exactly. Evaluation: shorter side to ``image_size`` (or direct, or
-            none), then the centre crop.
-        shorter_side: (low, high), both included, drawn uniformly; default: ``image_size``.
+            enlarged until they fit exactly. Evaluation: shorter side to ``image_size`` (or direct, or none), then the
+            centre crop. A sample that is not square: the shorter side of the part with its proportions.
+        shorter_side: (low, high), both included, drawn uniformly; default: ``image_size``, its shorter side.
         crop: Where training samples are cropped: "random", or "center" as guided-diffusion does.
         flip: Mirror half of the training samples left to right.
         augment: Albumentations between resize and crop, OneOf and other compositions too, on uint8 (H, W, 3); training
             only. Pipelines that return another type or range are rejected before training.
-        augment_after_crop: The same after crop and flip, on the square sample; LaMa's CLAHE equalises the crop.
+        augment_after_crop: The same after crop and flip, on the sample; LaMa's CLAHE equalises the crop.
         drop_last: Drop samples at the end of an epoch that do not fill a batch on every device.
         samples_per_epoch: If larger than the number of images, each is used several times with new crops and masks.
         eval_mask: Distribution of the holes in validation and test; default: ``mask``.
@@ -92,7 +93,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
     def __init__(
         self,
         mask: MaskGenerator,
-        image_size: int = 256,
+        image_size: Size = 256,
         batch_size: int = 16,
         num_workers: int = 4,
         seed: int = 0,
@@ -115,9 +116,12 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         crop: Crop = "random",
     ) -> None:
         super().__init__()
-        low, high = shorter_side or (image_size, image_size)
-        if not image_size <= low <= high:
-            raise ValueError(f"shorter_side is ({low}, {high}); expected image_size ({image_size}) <= low <= high.")
+        image_size = square_or_pair(image_size)
+        shorter = min(sides(image_size))
+        low, high = shorter_side or (shorter, shorter)
+        if not shorter <= low <= high:
+            least = f"image_size ({shorter})" if shorter == image_size else f"the shorter of image_size ({shorter})"
+            raise ValueError(f"shorter_side is ({low}, {high}); expected {least} <= low <= high.")
         if resize not in ("shorter", "direct", "none"):
             raise ValueError(f"resize is {resize!r}; expected shorter, direct or none.")
         if crop not in ("random", "center"):
@@ -223,8 +227,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             check_augment(
                 self.augment, Keyed(first_resize(self.image_size, self.resize, self.shorter_side))(image, rng)
             )
-            size, after = self.image_size, self.augment_after_crop
-            check_augment(after, resize(image, size, size), argument="augment_after_crop", keeps_size=True)
+            sample = resize(image, *sides(self.image_size))
+            check_augment(self.augment_after_crop, sample, argument="augment_after_crop", keeps_size=True)
 
     def train_dataloader(self) -> DataLoader[InpaintingBatch]:
         data = self.training_set()
@@ -327,7 +331,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         return {
             "class": type(self).__name__,
             "mask": repr(self.mask),
-            "image_size": self.image_size,
+            "image_size": plain(self.image_size),
             "batch_size": self.batch_size,
             "seed": self.seed,
             "resize": self.resize,

@@ -7,13 +7,16 @@ from datamodules.datamodule import InpaintingDataModule, Split
 from datamodules.faces import VERSION, draw
 from datamodules.files import Files
 from datamodules.reading import Pixels
+from datamodules.transforms import grown
 from masks.generator import MaskGenerator
+from masks.size import Size
 
 
 class DrawnFaces(InpaintingDataModule):
     """Faces of :mod:`datamodules.faces`, one for each (``faces_seed``, split, index); no two splits share one.
 
-    A face is drawn when it is read, at ``image_size``: 0.65 ms of one core at 64 px (docs/speed.md has the command).
+    A face is drawn when it is read, a square of the longer side of ``image_size``: 0.65 ms of one core at 64 px
+    (docs/speed.md has the command).
 
     >>> from masks import CenterRectangle
     >>> faces = DrawnFaces(mask=CenterRectangle(), image_size=32).evaluation_set("test")
@@ -22,7 +25,7 @@ class DrawnFaces(InpaintingDataModule):
 
     Args:
         mask: Distribution of the holes in training.
-        image_size: Side of the faces.
+        image_size: Side of the faces, or (height, width) of a crop of them.
         train, val, test: Faces of each split.
         faces_seed: Another one draws other people.
         data: As for :class:`InpaintingDataModule`.
@@ -33,7 +36,7 @@ class DrawnFaces(InpaintingDataModule):
     def __init__(
         self,
         mask: MaskGenerator,
-        image_size: int = 64,
+        image_size: Size = 64,
         train: int = 50_000,
         val: int = 200,
         test: int = 1_000,
@@ -48,7 +51,8 @@ class DrawnFaces(InpaintingDataModule):
         super().__init__(mask=mask, image_size=image_size, **data)
 
     def find(self, split: Split) -> Files:
-        return _DrawnFiles(self.faces_seed, split, self.counts[split], self.shorter_side[1])
+        side = max(grown(self.image_size, self.shorter_side[1]))
+        return _DrawnFiles(self.faces_seed, split, self.counts[split], side)
 
     def _description(self) -> dict[str, object]:
         return {**super()._description(), "faces": self.counts, "faces_seed": self.faces_seed, "faces_version": VERSION}

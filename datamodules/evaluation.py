@@ -16,13 +16,14 @@ from datamodules.files import Files
 from datamodules.own_masks import OwnMaskFiles
 from datamodules.reading import Pixels
 from datamodules.summary import summarise
-from datamodules.transforms import Resize, evaluation_transform, place_mask, resize_shorter, shorter_shape
+from datamodules.transforms import Resize, covering_shape, evaluation_transform, place_mask, resize_to_cover
 from masks import SquareCrop
 from masks.convention import InpaintingBatch, from_levels
 from masks.finding import without_masks
 from masks.folder import refuse_files_without_a_hole, roots_of
 from masks.generator import Mask, MaskGenerator, keyed_rng
 from masks.own import found_by
+from masks.size import Size, by_name, plain, sides, square_or_pair
 
 _LEVELS = from_levels(np.arange(256, dtype=np.float32))
 
@@ -44,9 +45,9 @@ class EvaluationSet(Dataset[InpaintingBatch]):
     Args:
         files: The images, in the order of their names.
         mask: Distribution of the holes.
-        size: Side of the images.
-        resize: "shorter": shorter side to ``size``; "direct": to a square; "none". A centre crop follows in each case,
-            or, with "shorter" and a :class:`masks.SquareCrop`, the crop of the mask.
+        size: Side of the square images, or (height, width).
+        resize: "shorter": the smallest that covers ``size``; "direct": to ``size``; "none". A centre crop follows in
+            each case, or, with "shorter" and a :class:`masks.SquareCrop`, the crop of the mask.
         seed: Seed for the masks.
         limit: Use only the first N images.
         repeats: Holes per image; sample i shows image i modulo the number of images.
@@ -56,7 +57,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         self,
         files: Files,
         mask: MaskGenerator,
-        size: int,
+        size: Size,
         resize: Resize = "shorter",
         seed: int = 0,
         limit: int | None = None,
@@ -65,7 +66,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         if files.masks is None and (roots := list(roots_of(mask))):
             left = without_masks(files.names(), files.root, *roots)
             files = files if len(left) == len(files) else Files(files.root, left, files.left_out, files.reading)
-        self.files, self.mask, self.size, self.resize, self.seed = files, mask, size, resize, seed
+        self.size = square_or_pair(size, "size")
+        self.files, self.mask, self.resize, self.seed = files, mask, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats
         self._transform = evaluation_transform(size, resize)
@@ -80,7 +82,8 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         pixels = self.files.read(index % self.images)
         if self._crops:
             mask, (top, left) = self._crop(index)
-            pixels = resize_shorter(pixels, self.size)[top : top + self.size, left : left + self.size]
+            height, width = sides(self.size)
+            pixels = resize_to_cover(pixels, self.size)[top : top + height, left : left + width]
         else:
             pixels = self._transform(pixels, keyed_rng(self.seed, "evaluation crop", index))
             mask = self.draw_mask(index)
@@ -109,14 +112,14 @@ class EvaluationSet(Dataset[InpaintingBatch]):
 
     def _crop(self, index: int) -> tuple[Mask, tuple[int, int]]:
         assert isinstance(self.mask, SquareCrop)
-        picture = shorter_shape(self.files.shape(index % self.images), self.size)
-        return self.mask.crop(picture, (self.size, self.size), self._rng(index))
+        picture = covering_shape(self.files.shape(index % self.images), self.size)
+        return self.mask.crop(picture, sides(self.size), self._rng(index))
 
     def _mask(self, index: int) -> Mask:
         if self._crops:
             return self._crop(index)[0]
         with found_by(partial(self._own_mask, index % self.images)):
-            return self.mask(self.size, self.size, self._rng(index))
+            return self.mask(*sides(self.size), self._rng(index))
 
     def _own_mask(self, index: int, law: MaskGenerator) -> Mask:
         if self._own is None:
@@ -127,10 +130,10 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         if placed is None:
             raise ValueError(
                 f"{file} is {mask.shape[1]}x{mask.shape[0]}, its image {image} {shape[1]}x{shape[0]}: with a different "
-                "shape, the hole would move. Give masks of the images' size, or of their square crop."
+                "shape, the hole would move. Give masks of the images' size, or of their crop's."
             )
         if not placed.any():
-            raise ValueError(f"{file}: its hole lies outside the {self.size}x{self.size} crop of {image}.")
+            raise ValueError(f"{file}: its hole lies outside the {by_name(self.size)} crop of {image}.")
         return placed
 
     def fingerprint(self) -> dict[str, object]:
@@ -138,7 +141,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         return {
             "images": {self.files.name(i): self.files.sha256(i) for i in range(self.images)},
             "masks": {self.name(i): _sha256(np.packbits(self.draw_mask(i)).tobytes()) for i in range(self.samples)},
-            "size": self.size,
+            "size": plain(self.size),
             "resize": self.resize,
             "crop": "where the mask is cropped" if self._crops else "centre",
             "mask": repr(self.mask),

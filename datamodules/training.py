@@ -18,6 +18,7 @@ from masks.convention import InpaintingBatch
 from masks.files import resize_mask
 from masks.generator import Mask, MaskGenerator, keyed_rng
 from masks.own import found_by
+from masks.size import Size, by_name, sides
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         files: The images.
         mask: Distribution of the holes.
         transform: From pixels of any size to pixels of ``size``.
-        size: Side of the samples.
+        size: Side of the square samples, or (height, width).
         seed: Seed for all draws.
         samples: Samples per epoch; beyond the number of files, each is used several times with new crops and masks.
         on_bad_image: "stop": an unreadable image ends the run. "skip": it is reported once, counted and replaced by the
@@ -42,7 +43,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         files: Files,
         mask: MaskGenerator,
         transform: Keyed,
-        size: int,
+        size: Size,
         seed: int,
         samples: int | None = None,
         on_bad_image: Literal["stop", "skip"] = "stop",
@@ -71,14 +72,11 @@ class TrainingSet(Dataset[InpaintingBatch]):
             return mask
 
         with found_by(of_image):
-            mask = self.mask(self.size, self.size, keyed_rng(self.seed, "mask", epoch, index))
+            mask = self.mask(*sides(self.size), keyed_rng(self.seed, "mask", epoch, index))
         cropped = paired[0] if paired else self.transform(pixels, keyed_rng(self.seed, "crop", epoch, index))
-        if not is_picture(cropped) or cropped.shape[:2] != (
-            self.size,
-            self.size,
-        ):  # so rare that check_augment missed it
+        if not is_picture(cropped) or cropped.shape[:2] != sides(self.size):  # so rare that check_augment missed it
             made = f"augment or augment_after_crop made {cropped.dtype} {cropped.shape} of {name}"
-            raise ValueError(f"{made}; expected uint8 ({self.size}, {self.size}, 3).")
+            raise ValueError(f"{made}; expected uint8 {(*sides(self.size), 3)}.")
         return InpaintingBatch(to_image(cropped), to_mask(mask), name)
 
     def _own_mask(
@@ -101,7 +99,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
             )
         image, mask = self.own_transform.with_mask(pixels, resize_mask(mask, height, width), rng)
         if not mask.any():
-            raise UnreadableImageError(f"{path}: no hole is left of it in the {self.size}x{self.size} sample.")
+            raise UnreadableImageError(f"{path}: no hole is left of it in the {by_name(self.size)} sample.")
         return image, mask
 
     def read(self, number: int) -> tuple[Pixels, str]:

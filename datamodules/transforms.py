@@ -17,6 +17,7 @@ from albumentations.core.type_definitions import Targets
 from datamodules.reading import Pixels
 from masks.files import resize_mask
 from masks.generator import Mask
+from masks.size import Size, sides
 
 Resize = Literal["shorter", "direct", "none"]
 Crop = Literal["random", "center"]
@@ -36,19 +37,31 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def resize_shorter(image: Pixels, side: int) -> Pixels:
-    """The shorter side becomes ``side``; the proportions stay, the longer side is rounded."""
-    return resize(image, *shorter_shape(image.shape, side))
+def resize_to_cover(image: Pixels, size: Size) -> Pixels:
+    """The smallest picture of the same proportions that ``size`` can be cut from: of a square, the shorter side becomes
+    its side. The longer side is rounded."""
+    return resize(image, *covering_shape(image.shape, size))
 
 
-def shorter_shape(shape: tuple[int, ...], side: int) -> tuple[int, int]:
-    """(height, width) after :func:`resize_shorter`.
+def covering_shape(shape: tuple[int, ...], size: Size) -> tuple[int, int]:
+    """(height, width) after :func:`resize_to_cover`.
 
-    >>> shorter_shape((300, 400), 256)
-    (256, 341)
+    >>> covering_shape((300, 400), 256), covering_shape((300, 400), (48, 80))
+    ((256, 341), (60, 80))
     """
-    scale = side / min(shape[:2])
-    return max(side, round(shape[0] * scale)), max(side, round(shape[1] * scale))
+    height, width = sides(size)
+    scale = max(height / shape[0], width / shape[1])
+    return max(height, round(shape[0] * scale)), max(width, round(shape[1] * scale))
+
+
+def grown(size: Size, shorter: int) -> tuple[int, int]:
+    """(height, width) of the proportions of ``size`` whose shorter side is ``shorter``.
+
+    >>> grown(64, 70), grown((48, 80), 60)
+    ((70, 70), (60, 100))
+    """
+    height, width = sides(size)
+    return round(height * shorter / min(height, width)), round(width * shorter / min(height, width))
 
 
 class _WithMask(A.DualTransform):
@@ -68,39 +81,44 @@ class _WithMask(A.DualTransform):
 
 
 class ShorterSide(_WithMask):
-    """Resize so that the shorter side is drawn uniformly from [low, high], whole pixels, both ends included."""
+    """Resize so that the shorter side is drawn uniformly from [low, high], whole pixels, both ends included.
 
-    def __init__(self, low: int, high: int) -> None:
+    Of a sample that is not square, the shorter side of the part that has the proportions of ``size``.
+    """
+
+    def __init__(self, low: int, high: int, size: Size = 1) -> None:
         super().__init__(p=1)
-        self.low, self.high = low, high
+        self.low, self.high, self.size = low, high, size
 
     def get_params(self) -> dict[str, int]:
         return {"side": self.py_random.randint(self.low, self.high)}
 
     def sides(self, found: tuple[int, ...], side: int = 0, **params: Any) -> tuple[int, int]:
-        return shorter_shape(found, side)
+        return covering_shape(found, grown(self.size, side))
 
 
 class _Direct(_WithMask):
-    """Resize to a square whatever the proportions were, as DeepFill does for CelebA-HQ."""
+    """Resize to the size whatever the proportions were, as DeepFill does for CelebA-HQ."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__(p=1)
         self.size = size
 
     def sides(self, found: tuple[int, ...], **params: Any) -> tuple[int, int]:
-        return self.size, self.size
+        return sides(self.size)
 
 
 class _AtLeast(_WithMask):
-    """Enlarge images that are too small for the crop until the shorter side fits exactly."""
+    """Enlarge images that are too small for the crop until they fit exactly."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__(p=1)
         self.size = size
 
     def sides(self, found: tuple[int, ...], **params: Any) -> tuple[int, int]:
-        return shorter_shape(found, self.size) if min(found[:2]) < self.size else (found[0], found[1])
+        height, width = sides(self.size)
+        small = found[0] < height or found[1] < width
+        return covering_shape(found, self.size) if small else (found[0], found[1])
 
 
 class Keyed:
@@ -170,14 +188,14 @@ def is_picture(image: object) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 
-def first_resize(size: int, resize: Resize, shorter_side: tuple[int, int]) -> list[Augmentation]:
+def first_resize(size: Size, resize: Resize, shorter_side: tuple[int, int]) -> list[Augmentation]:
     """What comes before ``augment``."""
-    steps: dict[str, list[Augmentation]] = {"shorter": [ShorterSide(*shorter_side)], "direct": [_Direct(size)]}
+    steps: dict[str, list[Augmentation]] = {"shorter": [ShorterSide(*shorter_side, size)], "direct": [_Direct(size)]}
     return steps.get(resize, [])
 
 
 def training_transform(
-    size: int,
+    size: Size,
     resize: Resize,
     shorter_side: tuple[int, int],
     flip: bool,
@@ -193,31 +211,33 @@ def training_transform(
     first = first_resize(size, resize, shorter_side)
     fit = [_AtLeast(size)] if resize == "none" or augment else []
     around = A.CropNonEmptyMaskIfExists if own_mask else A.RandomCrop
-    cut = around(size, size) if crop == "random" else A.CenterCrop(size, size)
+    cut = around(*sides(size)) if crop == "random" else A.CenterCrop(*sides(size))
     mirror = [A.HorizontalFlip(p=0.5)] if flip else []
     return Keyed([*first, *augment, *fit, cut, *mirror, *augment_after_crop])
 
 
-def evaluation_transform(size: int, resize: Resize) -> Keyed:
+def evaluation_transform(size: Size, resize: Resize) -> Keyed:
     """Shorter side to ``size`` (or direct, or none), then the centre crop."""
-    first = first_resize(size, resize, (size, size))
-    return Keyed([*first, _AtLeast(size), A.CenterCrop(size, size)])
+    first = first_resize(size, resize, (min(sides(size)),) * 2)
+    return Keyed([*first, _AtLeast(size), A.CenterCrop(*sides(size))])
 
 
-def place_mask(mask: Mask, image: tuple[int, int], size: int, resize: Resize) -> Mask | None:
+def place_mask(mask: Mask, image: tuple[int, int], size: Size, resize: Resize) -> Mask | None:
     """Take a mask of the proportions of its image (height, width) through :func:`evaluation_transform`, nearest pixel.
 
-    A square mask belongs to the square that is cropped from the image. Any other shape is None: the hole would move.
+    A mask of the proportions of ``size`` belongs to what is cropped from the image. Any other shape is None: the hole
+    would move.
     """
+    rows, columns = sides(size)
     if same_proportions(mask.shape, image):
         height, width = image
         if resize == "direct":
-            height, width = size, size
-        elif resize == "shorter" or min(image) < size:
-            height, width = shorter_shape(image, size)
-        top, left = (height - size) // 2, (width - size) // 2
-        return resize_mask(mask, height, width)[top : top + size, left : left + size]
-    return resize_mask(mask, size, size) if same_proportions(mask.shape, (size, size)) else None
+            height, width = rows, columns
+        elif resize == "shorter" or height < rows or width < columns:
+            height, width = covering_shape(image, size)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return resize_mask(mask, height, width)[top : top + rows, left : left + columns]
+    return resize_mask(mask, rows, columns) if same_proportions(mask.shape, (rows, columns)) else None
 
 
 def same_proportions(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

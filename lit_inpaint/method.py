@@ -18,6 +18,7 @@ from lit_inpaint import pictures
 from lit_inpaint.pictures import Array, Picture, Range
 from lit_inpaint.windows import TILE, complete
 from masks.convention import check, composite, erase, hole_box, to_levels
+from masks.size import Size, sides
 
 TRAINING_ONLY = ("discriminator", "features")  # networks of losses: no image is completed with them
 
@@ -51,9 +52,8 @@ class Method(nn.Module, ABC):
     needed: ClassVar[dict[str, str]] = {}  # arguments without which it completes nothing: what each names
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
-    fixed_size: int | None = (
-        None  # the only side the network takes: cropped around the hole or resized, see adaptation()
-    )
+    # The only size the network takes, a side or (height, width): cropped around the hole or resized, see adaptation().
+    fixed_size: Size | None = None
     loaded_weights: Literal["ema", "raw", "none"] = "none"  # which ones a checkpoint gave it
     asked: str | None = None  # the prompt of whoever uses a prompted method, instead of that of its settings
     told: Mapping[str, str] | None = None  # a protocol's prompts by image name, for a prompted method without its own
@@ -107,7 +107,7 @@ class Method(nn.Module, ABC):
 
     def complete_unchecked(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
         """:meth:`forward` for batches of a data module: looking at the values would make the host wait for a GPU."""
-        if self.fixed_size and tuple(image.shape[-2:]) != (self.fixed_size, self.fixed_size):
+        if self.fixed_size and tuple(image.shape[-2:]) != sides(self.fixed_size):
             prediction = self._at_fixed_size(image, mask, **guides)
         else:
             height, width = image.shape[-2:]
@@ -237,45 +237,47 @@ class Method(nn.Module, ABC):
     def takes(self, height: int, width: int) -> bool:
         """Whether :meth:`predict` takes images of this size; :meth:`forward` adapts all others."""
         if self.fixed_size:
-            return (height, width) == (self.fixed_size, self.fixed_size)
+            return (height, width) == sides(self.fixed_size)
         return height % self.multiple == 0 and width % self.multiple == 0
 
     def adaptation(self, mask: Tensor) -> str | None:
         """What :meth:`forward` does to one image (mask (1, H, W) or (H, W)) that a fixed-size network cannot take."""
         height, width = mask.shape[-2:]
-        if not self.fixed_size or (height, width) == (self.fixed_size, self.fixed_size):
+        if not self.fixed_size or (height, width) == sides(self.fixed_size):
             return None
+        rows, columns = sides(self.fixed_size)
         if self._crop_box(mask):
-            return f"cropped {self.fixed_size}x{self.fixed_size} around the hole"
-        return f"resized {width}x{height} to {self.fixed_size}x{self.fixed_size} and back"
+            return f"cropped {columns}x{rows} around the hole"
+        return f"resized {width}x{height} to {columns}x{rows} and back"
 
     def _crop_box(self, mask: Tensor) -> tuple[int, int] | None:
         """Top-left corner of a fixed-size crop, centred on the hole and clamped; None if hole or image do not suit."""
-        size, (height, width) = self.fixed_size or 0, mask.shape[-2:]
+        (rows, columns), (height, width) = sides(self.fixed_size), mask.shape[-2:]
         top, left, bottom, right = hole_box(mask)
-        if min(height, width) < size or max(bottom - top, right - left) > size:
+        if height < rows or width < columns or bottom - top > rows or right - left > columns:
             return None
         return (
-            min(max((top + bottom - size) // 2, 0), height - size),
-            min(max((left + right - size) // 2, 0), width - size),
+            min(max((top + bottom - rows) // 2, 0), height - rows),
+            min(max((left + right - columns) // 2, 0), width - columns),
         )
 
     def _at_fixed_size(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
-        size, out = self.fixed_size or 0, []
+        (rows, columns), out = sides(self.fixed_size), list[Tensor]()
         for i in range(len(image)):
             one: dict[str, Any] = {
                 k: v[i : i + 1] if isinstance(v, Tensor | list | tuple) else v for k, v in guides.items()
             }
             x, m, corner = image[i : i + 1], mask[i : i + 1], self._crop_box(mask[i])
             if corner:
-                window = (..., slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size))
+                window = (..., slice(corner[0], corner[0] + rows), slice(corner[1], corner[1] + columns))
                 one = {k: v[window] if isinstance(v, Tensor) else v for k, v in one.items()}
                 whole = x.clone()
                 whole[window] = self.predict(x[window], m[window], **one)
             else:
-                one = {k: F.interpolate(v, (size, size)) if isinstance(v, Tensor) else v for k, v in one.items()}
-                small = F.interpolate(x, (size, size), mode="bilinear", antialias=True).clamp(-1, 1)
-                hole = (F.interpolate(m, (size, size), mode="bilinear", antialias=True) > 0).to(m.dtype)  # never a leak
+                size = rows, columns
+                one = {k: F.interpolate(v, size) if isinstance(v, Tensor) else v for k, v in one.items()}
+                small = F.interpolate(x, size, mode="bilinear", antialias=True).clamp(-1, 1)
+                hole = (F.interpolate(m, size, mode="bilinear", antialias=True) > 0).to(m.dtype)  # never a leak
                 filled = self.predict(small, hole, **one)
                 whole = F.interpolate(filled, tuple(x.shape[-2:]), mode="bilinear", antialias=True)
             out.append(whole)

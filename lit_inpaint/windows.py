@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masks.convention import from_levels, to_levels
+from masks.size import Size, sides
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # top, left, bottom, right; ends excluded
@@ -22,7 +23,7 @@ LEAST = 512  # a window has at least this side where the image has it: context f
 class Completer(Protocol):
     """What a window needs of an :class:`lit_inpaint.InpaintingModule`."""
 
-    fixed_size: int | None
+    fixed_size: Size | None
 
     @property
     def device(self) -> torch.device: ...
@@ -86,7 +87,7 @@ def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
 
 def windows_of(method: Completer, hole: Pixels, tile: int) -> list[Window]:
     """:func:`plan` for a method, whose fixed size is the minimum size of a window."""
-    return plan(hole, tile, max(LEAST, method.fixed_size or 0))
+    return plan(hole, tile, max(LEAST, *sides(method.fixed_size or 1)))
 
 
 def _side(box: Box) -> int:

@@ -27,6 +27,7 @@ from masks.finding import find_images
 from masks.fixed import RECIPE, FixedSet
 from masks.generator import Mask, MaskGenerator
 from masks.nearest import nearest
+from masks.size import parse_size, sides
 
 # Hole shares (low, high] of Liu et al. 2018, and what lies outside.
 _MASK = (
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--seed", type=int, help="default: 0, or the recipe's")
     write.add_argument("--count", type=int, help="default: 100, or the recipe's")
     write.add_argument(
-        "--size", type=_size, help="pixels, 256 or 321x481 (height x width); default: 256, or the recipe's"
+        "--size", type=parse_size, help="pixels, 256 or 321x481 (height x width); default: 256, or the recipe's"
     )
     write.set_defaults(command=_write)
 
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--out", type=Path, required=True, help="PNG to write")
     show.add_argument("--seed", type=int, default=0)
     show.add_argument("--count", type=int, default=24)
-    show.add_argument("--size", type=_size, default=(256, 256), help="pixels, 256 or 321x481; folders keep their own")
+    show.add_argument("--size", type=parse_size, default=256, help="pixels, 256 or 321x481; folders keep their own")
     show.add_argument("--columns", type=int, default=8)
     show.add_argument("--tile", type=int, default=128, help="longer side of a mask in the picture")
     _add_reading(show)
@@ -104,14 +105,6 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    try:
-        return int(height), int(width or height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give 256, or 321x481 for height x width") from None
-
-
 def recipe_of(mask: str) -> dict[str, Any]:
     """The configuration behind a class, a YAML of a mask or a recipe, as a recipe that may lack its numbers."""
     if mask.lstrip().startswith("{"):
@@ -149,7 +142,7 @@ def _write(arguments: argparse.Namespace) -> int:
     given = recipe_of(arguments.mask)
     recipe = {"seed": 0, "count": 100, "height": 256, "width": 256} | given
     asked = {"seed": arguments.seed, "count": arguments.count}
-    asked |= dict(zip(("height", "width"), arguments.size or (None, None), strict=True))
+    asked |= dict(zip(("height", "width"), sides(arguments.size) if arguments.size else (None, None), strict=True))
     recipe |= {name: value for name, value in asked.items() if value is not None}
     with _said_by(arguments.mask):
         fixed = FixedSet.from_recipe(recipe)
@@ -175,7 +168,7 @@ def _show(arguments: argparse.Namespace) -> int:
     else:
         with _said_by(arguments.mask):
             generator = build(recipe_of(arguments.mask)["mask"])
-        height, width = arguments.size
+        height, width = sides(arguments.size)
         shown = draw_masks(generator, arguments.count, height, width, arguments.seed)
     sheet = contact_sheet(shown, arguments.columns, arguments.tile)
     with whole(arguments.out, overwrite=False) as part:

@@ -19,23 +19,24 @@ from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.options import key_value
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch
+from masks.size import Size, by_name, sides
 
 BATCHES = 8  # at most: by then a discriminator with five steps to each of its generator's has let that one step
 _MIB = 2**20
 
 
-def report(cls: type[Stage] | type[Method], pairs: list[str], size: int, batch: int) -> Iterator[str]:
+def report(cls: type[Stage] | type[Method], pairs: list[str], size: Size, batch: int) -> Iterator[str]:
     """Report on a training step with ``batch`` images and with twice as many.
 
     Args:
         pairs: Arguments of the class as KEY=VALUE.
-        size: Side of the images.
+        size: Side of the square images, or (height, width).
         batch: From 1 on.
     """
     if not issubclass(cls, Stage) or not getattr(cls, "trainable", True):
         raise ValueError(f"{cls.__name__} has no training step; --memory measures one of a method that `fit` trains.")
-    if size < 1 or batch < 1:
-        raise ValueError(f"--size is {size} and --batch-size is {batch}; both must be at least 1.")
+    if batch < 1:
+        raise ValueError(f"--batch-size is {batch}; it must be at least 1.")
     names = [base.__name__ for base in cls.__mro__]
     arguments = dict(key_value(pair) for pair in renamed.words(names, pairs))
     try:
@@ -48,7 +49,7 @@ def report(cls: type[Stage] | type[Method], pairs: list[str], size: int, batch: 
     small, large = (_in_a_fresh_process(cls, arguments, size, images) for images in (batch, 2 * batch))
     image = (large["peak"] - small["peak"]) / batch
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    yield f"{cls.__name__}({given}), a training step at {size}x{size}, float32, on {large['device']}"
+    yield f"{cls.__name__}({given}), a training step at {by_name(size)}, float32, on {large['device']}"
     yield "  parameters       " + ", ".join(f"{n} {c:,} ({mib(4 * c)})" for n, c in counts.items())
     yield "  optimiser state  " + ", ".join(f"{name} {mib(size)}" for name, size in large["optimisers"].items())
     for images, measured in ((batch, small), (2 * batch, large)):
@@ -63,14 +64,14 @@ def mib(size: float) -> str:
     return f"{size / _MIB:,.1f} MiB"
 
 
-def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:
+def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: Size, batch: int) -> dict[str, Any]:
     # The peak of a process never falls, so that each measurement needs its own.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(measure, cls, arguments, size, batch).result()
         except BrokenProcessPool:
             raise ValueError(
-                f"the process that measured {batch} images of {size}x{size} was killed, most likely because memory "
+                f"the process that measured {batch} images of {by_name(size)} was killed, most likely because memory "
                 "ran out. Give a smaller --size or --batch-size, or arguments that make the networks smaller."
             ) from None
 
@@ -82,7 +83,7 @@ class _StopWhenAllHaveStepped(L.Callback):
         trainer.should_stop = trainer.global_step >= 2 and all(optimizer.state for optimizer in trainer.optimizers)
 
 
-def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) -> dict[str, Any]:
+def measure(cls: type[Stage], arguments: dict[str, Any], size: Size, batch: int) -> dict[str, Any]:
     """Train the first batches and return their memory; call it in a separate process.
 
     Returns:
@@ -96,8 +97,9 @@ def measure(cls: type[Stage], arguments: dict[str, Any], size: int, batch: int) 
         keep_freed_memory()  # as fit does
     before = 0 if cuda else resident_peak()
     method = cls(**arguments)
-    image, mask = torch.rand(3, size, size) * 2 - 1, torch.zeros(1, size, size)
-    mask[:, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1
+    height, width = sides(size)
+    image, mask = torch.rand(3, height, width) * 2 - 1, torch.zeros(1, height, width)
+    mask[:, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
     samples = [InpaintingBatch(image, mask, str(number)) for number in range(batch * BATCHES)]
     trainer = L.Trainer(
         accelerator="cuda" if cuda else "cpu", devices=1, max_steps=BATCHES, logger=False, enable_checkpointing=False,

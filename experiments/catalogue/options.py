@@ -1,6 +1,7 @@
 """The options of `methods`, without what it runs on."""
 
 from lit_inpaint.options import Parser
+from masks.size import parse_size
 
 
 def methods() -> Parser:
@@ -13,6 +14,6 @@ def methods() -> Parser:
     p.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="arguments of the class, for --memory")
     p.add_argument("--json", action="store_true", help="for programs")
     p.add_argument("--memory", action="store_true", help="parameters, optimiser state, measured peak per image")
-    p.add_argument("--size", type=int, default=256, help="side of the images, for --memory (256)")
+    p.add_argument("--size", type=parse_size, default=256, help="of the images, for --memory: 256 (default), or 48x80")
     p.add_argument("--batch-size", type=int, default=2, help="batch size; twice the size is measured as well (2)")
     return p

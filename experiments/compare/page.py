@@ -18,6 +18,7 @@ from experiments.compare.trainings import NOTHING, Trainings
 from experiments.records.record import Record
 from experiments.run.curves import Curve, History
 from lit_inpaint.metrics import headline, higher_is_better
+from masks.size import by_name
 
 HERE = Path(__file__).parent
 COLOURS = 12  # of page.css
@@ -105,7 +106,7 @@ def facts(table: Table) -> list[tuple[str, str]]:
     said = {
         "Images": str(table.images),
         "Photographs": str(table.photographs) if table.photographs != table.images else None,
-        "Resolution": f"{d['size']} x {d['size']}{how}" if d.get("size") else None,
+        "Resolution": by_name(d["size"]).replace("x", " x ", 1) + how if d.get("size") else None,
         "Masks": table.protocol.mask,
         "Mask files": table.protocol.mask_files,
         "Measured": f"{d['measured']}, rounded to {d['rounding']}" if d.get("measured") else None,

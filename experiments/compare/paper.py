@@ -8,6 +8,7 @@ from experiments.compare.numbers import number
 from experiments.compare.table import Cell, Table
 from experiments.compare.text import LATEX, head, tex
 from lit_inpaint.metrics import higher_is_better
+from masks.size import by_name
 
 _PARAMETERS = next(cost for cost in COSTS if cost.name == "parameters")
 
@@ -20,7 +21,7 @@ def paper(tables: Sequence[Table]) -> str:
 def sentence(table: Table) -> str:
     """What a reader needs to measure the same: protocol, hash, images, masks, what is compared, version."""
     d = table.protocol.definition
-    size = f" at {d['size']}x{d['size']} pixels" if d.get("size") else ""
+    size = f" at {by_name(d['size'])} pixels" if d.get("size") else ""
     masks = f", masks {table.protocol.mask}" if table.protocol.mask else ""
     measured = f"; the {d['measured']} is measured, rounded to {d['rounding']}" if d.get("measured") else ""
     return (

@@ -1,5 +1,6 @@
 """One method under one protocol, with the paths of its outputs."""
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from experiments.evaluate.outputs import PREFIX, Made, Outputs
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Network, Source
 from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
+from masks.size import sides
 
 _FILES = 8  # images of 256x256; fewer larger ones
 
@@ -41,7 +43,7 @@ class Job:
         more of them: a batch of eight takes LPIPS a sixth less time per image."""
         if not self.method.startswith(PREFIX):
             return self.batch_size
-        return max(self.batch_size, _FILES * 256**2 // max(self.protocol.images.size, 256) ** 2)
+        return max(self.batch_size, _FILES * 256**2 // max(math.prod(sides(self.protocol.images.size)), 256**2))
 
     @property
     def record_path(self) -> Path:

@@ -35,6 +35,7 @@ from masks.convention import erase, to_pixels
 from masks.files import read_mask
 from masks.generator import Mask
 from masks.regular import read_text
+from masks.size import Size
 from masks.tables import IMAGE, read_table
 
 INDEX, PROMPTS, FORMAT = "index.json", "prompts.csv", 1
@@ -116,7 +117,7 @@ def _levels(mask: Tensor) -> np.ndarray:
 class _KitImages(EvaluationSet):
     """Images and masks of a kit, under the names that they have in the data set."""
 
-    def __init__(self, folder: Path, index: Index, size: int) -> None:
+    def __init__(self, folder: Path, index: Index, size: Size) -> None:
         self._names = list(index.images)
         files = [f"{key_of(name)}.png" for name in self._names]
         for file in files:

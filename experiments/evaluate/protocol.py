@@ -6,7 +6,7 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
     about: One line.
     data: {class_path: SamplePhotos, init_args: {...}}   # a data module; without it ``--images FOLDER`` is needed
     split: test
-    size: 256
+    size: 256                       # or [height, width]
     resize: shorter                 # shorter | direct | none; a centre crop follows
     limit: 100                      # the first N images
     mask: {class_path: masks.Wide}  # or a YAML, lama_thick_512
@@ -47,6 +47,7 @@ from masks import MaskFolder
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
 from masks.nearest import nearest
+from masks.size import square_or_pair
 
 _OTHER_DRAWS = "published, other mask draws"
 _SAME_MASKS = "published, the authors' mask files"
@@ -121,7 +122,7 @@ _KEYS = {
 }  # fmt: skip
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
-_RANGES = {"size": (1, 2**14), "limit": (1, 2**31), "samples": (1, 2**16), "seed": (0, 2**63), "mask_seed": (0, 2**63)}
+_RANGES = {"limit": (1, 2**31), "samples": (1, 2**16), "seed": (0, 2**63), "mask_seed": (0, 2**63)}
 _MASK_KEYS = {"class_path", "init_args", "folder", "sha256", "published"}
 
 
@@ -168,6 +169,7 @@ def load_protocols(
         for key, (least, most) in _RANGES.items():
             if (value := config.get(key, least)) is not None and not (type(value) is int and least <= value <= most):
                 raise ValueError(f"{path}: {key} is {value!r}; expected a whole number from {least} to {most}.")
+        config["size"] = square_or_pair(config["size"], "size")
         if config.get("measured", "composite") not in ("composite", "raw"):
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and "masks" in config and not any("folder" in mask for mask in masks.values()):

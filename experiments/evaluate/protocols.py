@@ -17,6 +17,7 @@ from experiments.evaluate.processes import devices_of
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
+from masks.size import square_or_pair
 
 
 def main(argv: list[str]) -> int:
@@ -31,7 +32,9 @@ def _list(a: argparse.Namespace) -> int:
         config = read_yaml(path)
         count = len(masks_of(config, path))
         masks = f"{count} mask{'s' * (count > 1)}"
-        print(f"{path.stem:<28} {config['size']:>4} px  {masks:<9} {config.get('about', '')}")
+        size = square_or_pair(config["size"], "size")
+        side = f"{size:>4}" if isinstance(size, int) else "{}x{}".format(*size)
+        print(f"{path.stem:<28} {side} px  {masks:<9} {config.get('about', '')}")
     return 0
 
 

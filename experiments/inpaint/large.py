@@ -14,6 +14,7 @@ from lit_inpaint.calls import networks_of
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.windows import TILE, Pixels, Window, windows_of
+from masks.size import sides
 
 _CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
 _IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and written as 8-bit RGB
@@ -30,8 +31,8 @@ def _window_bytes(method: Method, area: int) -> float:
     if (isinstance(method, ClassicalModule) and not networks_of(method)) or not area:
         return _CLASSICAL_BYTES * area
     if method.fixed_size:
-        return 1.3 * _probe(method, method.fixed_size) + 60 * area
-    small, large = _probe(method, 64), _probe(method, 128)
+        return 1.3 * _probe(method, *sides(method.fixed_size)) + 60 * area
+    small, large = _probe(method, 64, 64), _probe(method, 128, 128)
     square = max(0.0, (large / 128**2 - small / 64**2) / (128**2 - 64**2))
     return 1.3 * area * (max(small / 64**2, large / 128**2 - square * 128**2) + square * area)  # a third for workspaces
 
@@ -88,10 +89,10 @@ class _PeakOfTensors(TorchDispatchMode):
 
 
 @torch.no_grad()
-def _probe(method: Method, side: int) -> int:
-    """Peak of the tensors of one completion of a square, in which each network runs twice on inputs of one shape."""
-    image, mask = torch.zeros(1, 3, side, side, device=method.device), torch.zeros(1, 1, side, side)
-    mask[..., side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1
+def _probe(method: Method, height: int, width: int) -> int:
+    """Peak of the tensors of one completion, in which each network runs twice on inputs of one shape."""
+    image, mask = torch.zeros(1, 3, height, width, device=method.device), torch.zeros(1, 1, height, width)
+    mask[..., height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
     networks = networks_of(method)
     own = [vars(network).get("forward") for network in networks]  # where somebody has put one over the class's
     for network in networks:

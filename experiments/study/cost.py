@@ -23,6 +23,7 @@ from experiments.files.write import write_text
 from experiments.records.files import read_record
 from experiments.study.plan import Step, Study
 from experiments.study.step import argv, reason_in, record_of, refusal
+from masks.size import sides
 
 _LOGGER = {"class_path": "experiments.run.loggers.SegmentedCSVLogger"}
 _ONE_CORE = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # as Snakemake sets it
@@ -170,7 +171,7 @@ def _metrics(study: Study) -> float:
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    image = torch.rand(2, 1, 3, protocol["size"], protocol["size"]) * 2 - 1  # two completions: some measure those
+    image = torch.rand(2, 1, 3, *sides(protocol["size"], "size")) * 2 - 1  # two completions: some measure those
     mask, seconds = torch.ones_like(image[0, :, :1]), []
     for _ in range(3):
         started = time.process_time()

@@ -20,6 +20,7 @@ from experiments.files.read import Plain
 from experiments.run import Identity, Run
 from experiments.run.loggers import RunWandbLogger
 from experiments.run.place import to_save
+from masks.size import plain
 
 
 class KeepConfig(SaveConfigCallback):
@@ -75,7 +76,7 @@ class RunRecord(L.Callback):
             "method": type(pl_module).__name__,
             "dataset": type(data).__name__,
             "mask": repr(getattr(data, "mask", None)),
-            "image_size": getattr(data, "image_size", None),
+            "image_size": plain(size) if (size := getattr(data, "image_size", None)) is not None else None,
             "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
             "global_batch": global_batch(trainer, pl_module),
             "val_protocol_hash": digest,

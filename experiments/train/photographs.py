@@ -7,7 +7,7 @@ from rich.progress import track
 from datamodules import ImageFolder
 from datamodules.datamodule import Split
 from datamodules.reading import UnreadableImageError
-from datamodules.transforms import resize_shorter
+from datamodules.transforms import resize_to_cover
 from experiments.files.write import write_png
 from masks import CenterRectangle
 
@@ -32,7 +32,7 @@ def copy_small(folder: Path, out: Path, side: int) -> None:
             except UnreadableImageError as error:
                 print(f"Left out: {error}", flush=True)
                 continue
-            write_png(resize_shorter(pixels, side), out / split, f"{index:05}-{Path(files.name(index)).stem}.png")
+            write_png(resize_to_cover(pixels, side), out / split, f"{index:05}-{Path(files.name(index)).stem}.png")
             written += 1
         if not written:
             raise ValueError(f"{folder}: no image of the {split} split can be read. Give a folder of photographs.")

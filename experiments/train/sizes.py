@@ -2,13 +2,16 @@
 
 import re
 from types import TracebackType
+from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lit_inpaint.checkpoints import first_line
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
+from masks.size import by_name, sides
 
 _ABOUT_SIZES = re.compile("size|shape|per channel|dimension|padding", re.IGNORECASE)
 
@@ -16,25 +19,33 @@ _ABOUT_SIZES = re.compile("size|shape|per channel|dimension|padding", re.IGNOREC
 def check_size(model: LightningModule, data: object) -> None:
     """Send one batch through the networks that complete images, on the meta device, which only computes shapes.
 
+    A network of another size than the data, which it would train on all the same, is told of in one line.
+
     Sampling methods need too many passes for that; for them and for discriminators, the first batch reveals errors.
 
     Raises:
         ValueError: The networks do not support images or batches of this size.
     """
-    size, batch = getattr(data, "image_size", None), getattr(data, "batch_size", None)
-    if (
-        not isinstance(model, InpaintingModule)
-        or model.diverse
-        or not (isinstance(size, int) and isinstance(batch, int))
-    ):
+    given: Any = getattr(data, "image_size", None)
+    batch: Any = getattr(data, "batch_size", None)
+    whole = isinstance(given, int | tuple) and isinstance(batch, int)
+    if not isinstance(model, InpaintingModule) or not whole:
+        return
+    size = sides(given)
+    if model.fixed_size and sides(model.fixed_size) != size:
+        rank_zero_warn(
+            f"{type(model).__name__} completes images of {by_name(model.fixed_size)}, the data has {by_name(size)}: "
+            "validation and test crop or resize them. Make the two sizes equal."
+        )
+    if model.diverse:
         return
     try:
         with torch.device("meta"), torch.no_grad():
             probe = type(model)(**model.hparams).train()
-            probe.predict(torch.zeros(batch, 3, size, size), torch.zeros(batch, 1, size, size))
+            probe.predict(torch.zeros(batch, 3, *size), torch.zeros(batch, 1, *size))
     except (RuntimeError, ValueError, IndexError) as error:
         if "meta" not in str(error) and _ABOUT_SIZES.search(str(error)):
-            raise ValueError(_refusal(model, (batch, 3, size, size), error)) from error
+            raise ValueError(_refusal(model, (batch, 3, *size), error)) from error
     except Exception:  # a method whose passes depend on values: its first batch says the same
         return
 

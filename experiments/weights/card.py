@@ -1,6 +1,7 @@
 """The model card of a repository of the Hub, written from the records of its checkpoint."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -9,6 +10,7 @@ from lit_inpaint.hub import Address, Config
 from lit_inpaint.method import parameter_counts
 from lit_inpaint.metrics import quantity
 from lit_inpaint.module import InpaintingModule
+from masks.size import by_name
 
 
 def card(
@@ -46,7 +48,8 @@ def _results(record: Record) -> list[str]:
     protocol, images = record.protocol, len(record.hole_share)
     found = (protocol.data or {}).get("kinds")
     kinds = ", ".join(found) if isinstance(found, dict) else ""
-    size = protocol.definition.get("size")
+    size: Any = protocol.definition.get("size")
+    size = by_name(size) if isinstance(size, list) else size
     return [
         "",
         f"## Protocol {protocol.name}",

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lit_inpaint.layers.upsampled_conv import UpsampledConv2d
+from masks.size import Size, sides
 
 UNetVariant = Literal["guided-diffusion", "ho"]
 
@@ -205,6 +206,23 @@ class _Parts:
         if self.resblock_updown:
             return self.residual(channels, channels, "up")
         return Upsample(channels, self.conv_resample)
+
+
+def attention_factors(image_size: Size, resolutions: Sequence[int], levels: int) -> list[int]:
+    """Downsampling factors at which the feature maps of such images have the ``resolutions``, by their shorter sides.
+
+    Raises:
+        ValueError: The image cannot be halved that often.
+
+    >>> attention_factors(256, (32, 16, 8), 6), attention_factors((48, 80), (12,), 3)
+    ([8, 16, 32], [4])
+    """
+    if any(side % 2 ** (levels - 1) for side in sides(image_size)):
+        raise ValueError(
+            f"image_size is {image_size}; a UNet of {levels} levels takes sides that are multiples of "
+            f"{2 ** (levels - 1)}. Change it, or give fewer numbers as channel_mult."
+        )
+    return [min(sides(image_size)) // resolution for resolution in resolutions]
 
 
 class UNet(nn.Module):

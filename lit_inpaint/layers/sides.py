@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
+from masks.size import Size, sides
+
 
 def check_sides(
-    image: Tensor, network: str, least: int = 1, multiple: int = 1, exactly: int = 0, otherwise: str = ""
+    image: Tensor, network: str, least: int = 1, multiple: int = 1, exactly: Size | None = None, otherwise: str = ""
 ) -> None:
     """Raise a ValueError unless (..., H, W) has sides of at least ``least`` px, multiples of ``multiple`` (of one size:
     ``exactly``).
@@ -23,8 +25,8 @@ def check_sides(
         problem, advice = f"needs at least {least} pixels per side", "Enlarge it"
     elif height % multiple or width % multiple:
         problem, advice = f"needs sides that are multiples of {multiple}", "Pad or resize it"
-    elif exactly and (height, width) != (exactly, exactly):
-        problem, advice = f"is built for {exactly}x{exactly}", "Resize it"
+    elif exactly and (height, width) != sides(exactly):
+        problem, advice = "is built for {1}x{0}".format(*sides(exactly)), "Resize it"
     else:
         return
     raise ValueError(f"image is {width}x{height}; {network} {problem}. {advice} (image_size of the data){otherwise}.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator
 from lit_inpaint.methods.context_encoder.networks import Discriminator, Generator, convolutions, zero_conv_biases
 from lit_inpaint.methods.context_encoder.stale import StaleLoss, by_reference
@@ -93,7 +94,8 @@ class ContextEncoder(InpaintingModule):
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
-        self.region, self.fixed_size, self.overlap, self.overlap_weight = region, size, overlap, overlap_weight
+        self.region, self.overlap, self.overlap_weight = region, overlap, overlap_weight
+        self.size = self.fixed_size = size
         self.l2_weight, self.adversarial_weight = l2_weight, adversarial_weight
         self.learning_rate, self.discriminator_learning_rate = learning_rate, discriminator_learning_rate
         self.patch = size // 2 if region == "centre" else size
@@ -123,6 +125,7 @@ class ContextEncoder(InpaintingModule):
 
     def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
         image, mask = batch.image, batch.mask
+        check_sides(image, "ContextEncoder", exactly=self.size)
         if self.adversarial_weight:
             optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         else:
@@ -203,15 +206,11 @@ class ContextEncoder(InpaintingModule):
     def _check_centre(self, image: Tensor, mask: Tensor) -> None:
         top, left, bottom, right = hole_box(mask)
         first, last = (image.shape[-1] - self.blank) // 2, (image.shape[-1] + self.blank) // 2
-        if image.shape[-1] != self.fixed_size or image.shape[-2] != self.fixed_size:
-            raise ValueError(
-                f"images are {tuple(image.shape[-2:])}; ContextEncoder trains on {self.fixed_size} px squares."
-            )
         if bottom > top and (min(top, left) < first or max(bottom, right) > last):
             raise ValueError(
                 f"the holes reach over rows {top}-{bottom} and columns {left}-{right}; region='centre' with overlap "
                 f"{self.overlap} trains on holes inside {first}-{last}. Use masks.CenterRectangle of "
-                f"{self.blank}/{self.fixed_size} of the side, a smaller overlap, or region='random'."
+                f"{self.blank}/{self.size} of the side, a smaller overlap, or region='random'."
             )
 
     def _shift(self, mask: Tensor) -> tuple[int, int]:
@@ -220,7 +219,7 @@ class ContextEncoder(InpaintingModule):
         first, last = (mask.shape[-1] - self.blank) // 2, (mask.shape[-1] + self.blank) // 2
         if max(bottom - top, right - left) > self.blank:
             raise ValueError(
-                f"the hole is {right - left}x{bottom - top} px of {self.fixed_size}; ContextEncoder(region='centre', "
+                f"the hole is {right - left}x{bottom - top} px of {self.size}; ContextEncoder(region='centre', "
                 f"overlap={self.overlap}) fills at most {self.blank}x{self.blank}. Use a smaller hole or "
                 "region='random'."
             )
@@ -247,10 +246,6 @@ class ContextEncoder(InpaintingModule):
 
     def adaptation(self, mask: Tensor) -> str | None:
         said = super().adaptation(mask)
-        if (
-            self.region == "centre"
-            and tuple(mask.shape[-2:]) == (self.fixed_size, self.fixed_size)
-            and any(self._shift(mask))
-        ):
+        if self.region == "centre" and tuple(mask.shape[-2:]) == (self.size, self.size) and any(self._shift(mask)):
             return "moved so that the hole lies at the centre"
         return said

@@ -12,8 +12,9 @@ from lit_inpaint.diffusion.losses import simple_loss, vlb_term
 from lit_inpaint.diffusion.samplers import DDNM, Refinement, RePaint, Replacement, Sampler
 from lit_inpaint.diffusion.schedules import Diffusion, NoiseSchedule, Variance
 from lit_inpaint.diffusion.timesteps import SecondMomentTimesteps, UniformTimesteps
-from lit_inpaint.diffusion.unet import UNet, UNetVariant
+from lit_inpaint.diffusion.unet import UNet, UNetVariant, attention_factors
 from masks.convention import InpaintingBatch, composite, erase
+from masks.size import Size, square_or_pair
 
 _CHANNEL_MULT: dict[int, tuple[float, ...]] = {  # guided-diffusion's, 32 px from improved-diffusion
     512: (0.5, 1, 1, 2, 2, 4, 4),
@@ -40,10 +41,12 @@ class DDPM(DenoisingModule):
     '552,814,086'
 
     Args:
-        image_size: Side of the images; larger ones are cropped around the hole or resized, which records say.
+        image_size: Side of the images, or (height, width); others are cropped around the hole or resized, which records
+            say.
         model_channels: Base width.
-        channel_mult: Width of each level; None for guided-diffusion's at this size.
-        attention_resolutions: Sides, in pixels, of the feature maps that attend.
+        channel_mult: Width of each level; None for guided-diffusion's at this size, a square.
+        attention_resolutions: Sides, in pixels, of the feature maps that attend; of images that are not square, the
+            shorter sides.
         num_heads: Used where ``num_head_channels`` is None.
         learn_sigma: The network also predicts its variance, trained by the variational term (L_hybrid).
         fixed_variance: The variance without ``learn_sigma``: beta ("fixed_large") or btilde ("fixed_small").
@@ -78,7 +81,7 @@ class DDPM(DenoisingModule):
 
     def __init__(
         self,
-        image_size: int = 256,
+        image_size: Size = 256,
         model_channels: int = 256,
         num_res_blocks: int = 2,
         channel_mult: tuple[float, ...] | None = None,
@@ -110,7 +113,7 @@ class DDPM(DenoisingModule):
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters(ignore=["sampler", "validation_sampler"])
-        self.fixed_size, self.learning_rate = image_size, learning_rate
+        self.fixed_size, self.learning_rate = square_or_pair(image_size), learning_rate
         self.learn_sigma, self.conditional, self.num_classes, self.label = learn_sigma, conditional, num_classes, label
         self.variance: Variance = "learned_range" if learn_sigma else fixed_variance
         self.rescale_learned_sigmas, self.validation_images = rescale_learned_sigmas, validation_images
@@ -119,8 +122,8 @@ class DDPM(DenoisingModule):
             model_channels=model_channels,
             out_channels=6 if learn_sigma else 3,
             num_res_blocks=num_res_blocks,
-            channel_mult=channel_mult or _published_multipliers(image_size),
-            attention_factors=[image_size // side for side in attention_resolutions],
+            channel_mult=(widths := channel_mult or _published_multipliers(self.fixed_size)),
+            attention_factors=attention_factors(image_size, attention_resolutions, len(widths)),
             num_heads=num_heads,
             num_head_channels=num_head_channels,
             num_heads_upsample=num_heads_upsample,
@@ -221,8 +224,8 @@ def _refuse_refinement(*given: Sampler | None) -> None:
             )
 
 
-def _published_multipliers(image_size: int) -> tuple[float, ...]:
-    if image_size not in _CHANNEL_MULT:
+def _published_multipliers(image_size: Size) -> tuple[float, ...]:
+    if not isinstance(image_size, int) or image_size not in _CHANNEL_MULT:
         raise ValueError(
             f"image_size {image_size} has no published channel_mult ({sorted(_CHANNEL_MULT)} have one): give one."
         )

@@ -13,6 +13,7 @@ from lit_inpaint.methods.deepfillv1.loss import spatial_discount
 from lit_inpaint.methods.deepfillv1.networks import Discriminator, Generator, Variant
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite
+from masks.size import Size
 
 
 class DeepFillV1(InpaintingModule):
@@ -36,7 +37,8 @@ class DeepFillV1(InpaintingModule):
     Args:
         width: Channels of the generator's first layer.
         discriminator_width: Channels of the discriminators' first layer.
-        size: Side of the training images, for the global discriminator. The generator takes any size.
+        size: Side of the training images, or (height, width), for the global discriminator. The generator takes any
+            size.
         local_size: Side of the local discriminator's crop.
         gamma: Base of the discount.
         discriminator_updates: Discriminator batches before each generator batch.
@@ -62,7 +64,7 @@ class DeepFillV1(InpaintingModule):
         self,
         width: int = 32,
         discriminator_width: int = 64,
-        size: int = 256,
+        size: Size = 256,
         local_size: int = 128,
         variant: Variant = "official",
         gamma: float = 0.9,

@@ -11,6 +11,7 @@ from lit_inpaint.layers.contextual_attention import contextual_attention
 from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.layers.tf_same import Conv2dSame, Padding, resize_nearest
 from masks.convention import composite
+from masks.size import Size, sides
 
 Variant = Literal["official", "daa233", "mmagic"]
 _PADDING: dict[Variant, Padding] = {"official": "same", "daa233": "symmetric", "mmagic": "reflect"}
@@ -161,16 +162,17 @@ class Discriminator(nn.Module):
     """Four strided 5x5 convolutions and a linear layer to one value per image, (B,): Wasserstein, so no sigmoid.
 
     Args:
-        size: Side of the images; a multiple of 16.
+        size: Side of the images, or (height, width); multiples of 16.
         width: Channels of the first layer, 64 in the paper.
         last: Channels of the last one in multiples of ``width``: 8 for the local discriminator, 4 for the global one.
     """
 
-    def __init__(self, size: int, width: int = 64, last: int = 4, variant: Variant = "official") -> None:
+    def __init__(self, size: Size, width: int = 64, last: int = 4, variant: Variant = "official") -> None:
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, last * width]
         self.layers = nn.ModuleList(conv(widths[i], widths[i + 1], 5, 2, variant=variant) for i in range(4))
-        self.linear = nn.Linear(widths[-1] * (size // 16) ** 2, 1)
+        rows, columns = (side // 16 for side in sides(size))
+        self.linear = nn.Linear(widths[-1] * rows * columns, 1)
         self.size = size
 
     def forward(self, image: Tensor) -> Tensor:

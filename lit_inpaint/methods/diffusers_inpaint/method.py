@@ -16,6 +16,7 @@ from lit_inpaint.methods.diffusers_inpaint import loading
 from lit_inpaint.prompts import Prompts, Words
 from masks.convention import from_levels, to_pixels
 from masks.nearest import nearest
+from masks.size import Size, sides
 
 _OURS = ("image", "mask_image", "height", "width", "generator", "output_type", "return_dict", "num_images_per_prompt")
 
@@ -41,8 +42,8 @@ class DiffusersInpaint(ClassicalModule):
         steps: Steps of the sampler (``num_inference_steps``). Default here and below: the pipeline's own.
         strength: Share of the noise to begin with. Below 1, the grey of the hole shines through.
         guidance_scale: Weight of the prompt.
-        size: The only side at which the pipeline runs, 512 for Stable Diffusion 1.5: other images are cropped around
-            the hole, or resized and back. Default: every size, padded to the pipeline's multiple.
+        size: The only side, or (height, width), at which it runs, 512 for Stable Diffusion 1.5: other images are
+            cropped around the hole, or resized and back. Default: every size, padded to the pipeline's multiple.
         dtype: Precision of the weights.
         variant: Files of the weights, such as ``fp16`` for ``diffusion_pytorch_model.fp16.safetensors``.
         arguments: Further arguments of the pipeline's call: ``{true_cfg_scale: 4.0}``.
@@ -70,7 +71,7 @@ class DiffusersInpaint(ClassicalModule):
         steps: int | None = None,
         strength: float | None = None,
         guidance_scale: float | None = None,
-        size: int | None = None,
+        size: Size | None = None,
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         variant: str | None = None,
         arguments: dict[str, Any] | None = None,
@@ -119,8 +120,8 @@ class DiffusersInpaint(ClassicalModule):
                 settable = set(loading.takes(cls)) - {"self", "kwargs", *_OURS}
                 raise ValueError(f"the argument {name} {said}. {nearest(name, settable)}")
 
-    def _sizes(self, size: int | None) -> None:
-        if size is not None and (size < 1 or size % self.multiple):
+    def _sizes(self, size: Size | None) -> None:
+        if size is not None and any(side % self.multiple for side in sides(size, "size")):
             name = type(self.pipeline).__name__
             raise ValueError(f"size is {size}; {name} takes multiples of {self.multiple}.")
         self.fixed_size = size

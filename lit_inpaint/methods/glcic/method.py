@@ -14,6 +14,7 @@ from lit_inpaint.methods.glcic.blend import blend
 from lit_inpaint.methods.glcic.networks import CompletionNetwork, JointDiscriminator
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch, composite, erase, per_channel
+from masks.size import Size
 
 
 class GLCIC(InpaintingModule):
@@ -60,7 +61,7 @@ class GLCIC(InpaintingModule):
     Args:
         completion_steps: T_C of the paper; the first phase.
         discriminator_steps: T_D; the second phase. Of T_train = 500,000 batches the rest is joint.
-        size: Side of the training images, for the discriminator. Completion takes any size.
+        size: Side of the training images, or (height, width), for the discriminator. Completion takes any size.
         local_size: Side of the discriminator's crop.
         width: Channels of the first layer of all networks.
         features: What each branch of the discriminator hands on.
@@ -83,7 +84,7 @@ class GLCIC(InpaintingModule):
         self,
         completion_steps: int = 90_000,
         discriminator_steps: int = 10_000,
-        size: int = 256,
+        size: Size = 256,
         local_size: int = 128,
         width: int = 64,
         features: int = 1024,

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from masks.size import Size, sides
+
 Order = Literal["norm_relu", "relu_norm"]
 
 # (kernel, stride, dilation, channels in multiples of the width) of layers 1-12.
@@ -61,18 +63,21 @@ class CompletionNetwork(nn.Module):
 
 
 class _Branch(nn.Module):
-    """Strided 5x5 convolutions to about 4 px (six from 256, five from 128, 160 and 96), then ``features`` numbers."""
+    """Strided 5x5 convolutions to about 4 px (six from 256, five from 128, 160 and 96), then ``features`` numbers.
 
-    def __init__(self, size: int, width: int, features: int, order: Order) -> None:
+    Of an image that is not square, the shorter side comes to about 4 px.
+    """
+
+    def __init__(self, size: Size, width: int, features: int, order: Order) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 3
-        for i in range(round(math.log2(size / 4))):
+        channels, (rows, columns) = 3, sides(size)
+        for i in range(round(math.log2(min(rows, columns) / 4))):
             outputs = width * min(2**i, 8)
             layers.append(Block(nn.Conv2d(channels, outputs, 5, 2, 2), outputs, order))
-            channels, size = outputs, -(-size // 2)
+            channels, rows, columns = outputs, -(-rows // 2), -(-columns // 2)
         self.layers = nn.Sequential(*layers)
-        self.linear = nn.Linear(channels * size * size, features)
+        self.linear = nn.Linear(channels * rows * columns, features)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.linear(self.layers(image).flatten(1)).relu()
@@ -82,7 +87,7 @@ class JointDiscriminator(nn.Module):
     """One logit from the whole image and a crop around the hole, (B,). No mask channel.
 
     Args:
-        size: Side of the whole image.
+        size: Side of the whole image, or (height, width).
         local_size: Side of the crop.
         width: Channels of the first layer of both branches.
         features: Numbers that each branch hands on; 1024 in the paper.
@@ -90,7 +95,7 @@ class JointDiscriminator(nn.Module):
 
     def __init__(
         self,
-        size: int = 256,
+        size: Size = 256,
         local_size: int = 128,
         width: int = 64,
         features: int = 1024,

@@ -134,6 +134,9 @@ class ICTTransformer(_Colours):
 
     def _loss(self, batch: InpaintingBatch) -> tuple[Tensor, Tensor]:
         """Loss, and the share of unknown tokens whose likeliest colour is the true one."""
+        height, width = batch.image.shape[-2:]
+        if height != width:
+            raise ValueError(f"images are {width}x{height}, but the tokens of ICT are a square: set image_size to one.")
         hole = hole_of_tokens(batch.mask, self.grid)
         truth = quantise(down_sample(batch.image, self.grid), self.palette)
         known = quantise(down_sample(batch.image, self.grid, batch.mask), self.palette)

@@ -12,8 +12,9 @@ from lit_inpaint.denoising import DenoisingModule
 from lit_inpaint.diffusion.losses import simple_loss
 from lit_inpaint.diffusion.samplers import DDIM, Noise, Refinement
 from lit_inpaint.diffusion.schedules import Diffusion
-from lit_inpaint.diffusion.unet import UNet
+from lit_inpaint.diffusion.unet import UNet, attention_factors
 from masks.convention import InpaintingBatch, composite
+from masks.size import Size, square_or_pair
 
 
 class Palette(DenoisingModule):
@@ -32,11 +33,13 @@ class Palette(DenoisingModule):
     '62,641,347'
 
     Args:
-        image_size: Side of the images; larger ones are cropped around the hole or resized, which records say.
+        image_size: Side of the images, or (height, width); others are cropped around the hole or resized, which records
+            say.
         model_channels: Base width; 256 in the paper.
         channel_mult: Width of each level; (1, 1, 2, 2, 4, 4) in the paper.
-        attention_resolutions: Sides, in pixels, of the feature maps that attend beside the smallest; (32, 16, 8) in the
-            paper. The program asks for a factor of 16, which its four levels never reach.
+        attention_resolutions: Sides, in pixels, of the feature maps that attend beside the smallest, of images that are
+            not square the shorter ones; (32, 16, 8) in the paper. The program asks for a factor of 16, which its four
+            levels never reach.
         num_heads: Used where ``num_head_channels`` is None.
         norm_groups: Groups of each normalisation. 32 of them erase the mean of each of 32 channels, and so the colour
             of the hole.
@@ -66,7 +69,7 @@ class Palette(DenoisingModule):
 
     def __init__(
         self,
-        image_size: int = 256,
+        image_size: Size = 256,
         model_channels: int = 64,
         num_res_blocks: int = 2,
         channel_mult: tuple[float, ...] = (1, 2, 4, 8),
@@ -89,7 +92,7 @@ class Palette(DenoisingModule):
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters(ignore=["sampler", "validation_sampler"])
-        self.fixed_size, self.learning_rate, self.variant = image_size, learning_rate, variant
+        self.fixed_size, self.learning_rate, self.variant = square_or_pair(image_size), learning_rate, variant
         self.validation_images = validation_images
         self.denoiser = UNet(
             in_channels=6,
@@ -97,7 +100,7 @@ class Palette(DenoisingModule):
             out_channels=3,
             num_res_blocks=num_res_blocks,
             channel_mult=channel_mult,
-            attention_factors=[image_size // side for side in attention_resolutions],
+            attention_factors=attention_factors(image_size, attention_resolutions, len(channel_mult)),
             num_heads=num_heads,
             num_head_channels=num_head_channels,
             dropout=dropout,
