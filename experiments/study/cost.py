@@ -79,17 +79,23 @@ def _cost(study: Study, facts: dict[str, Any], start: float) -> Cost:
     return Cost(round(steps * facts.get("images", 0)), flops, facts["wall"] + seconds)
 
 
+def measured_of(study: Study, step: Step) -> dict[str, Any] | None:
+    """What was measured of the beginning of a job, unless its command has changed since."""
+    out = study.out / "first_steps" / f"{step.name}.json"
+    kept = read_json(out) if out.is_file() else {}
+    return kept if kept.get("command") == step.command and (step.kind != "fit" or "phases" in kept) else None
+
+
 def _measured(study: Study, step: Step) -> dict[str, Any]:
     """Run the beginning of a job, unless that was done before.
 
     Raises:
         ValueError: It fails, with its reason.
     """
+    if kept := measured_of(study, step):
+        return kept
     folder = study.out / "first_steps"
     out, log = folder / f"{step.name}.json", folder / f"{step.name}.txt"
-    kept = read_json(out) if out.is_file() else {}
-    if kept.get("command") == step.command and (step.kind != "fit" or "phases" in kept):  # older versions had one
-        return kept
     print(f"measuring {step.name} ...", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     raw = folder / f"{step.name}.raw.json"

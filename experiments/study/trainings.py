@@ -12,6 +12,7 @@ from typing import Any
 from experiments.files.find import find_yaml
 from experiments.files.read import read_json, read_yaml
 from experiments.files.write import write_text
+from experiments.study.cost import measured_of
 from experiments.study.file import Method
 from experiments.study.plan import Step, Study
 from experiments.study.step import facts_of
@@ -30,10 +31,11 @@ def write_trainings(study: Study) -> Path:
                 hours[label] = known
             if method.of:
                 shared[label] = method.of
-            for step, seconds in _fits(study, name, method, seed):
-                stage = step.makes.name if step.makes and method.stages else ""
+            for step, measured in _fits(study, name, method, seed):
+                stage, steps = step.makes.name if step.makes and method.stages else "", _steps(step) or 1
+                of_image = measured and _seconds(measured, steps) / steps / measured["images"]
                 runs[str(step.makes and step.makes.resolve())] = {
-                    "label": label, "stage": stage, "seconds_per_image": seconds and seconds["of_image"],
+                    "label": label, "stage": stage, "seconds_per_image": of_image,
                 }  # fmt: skip
     path = study.out / "trainings.json"
     said = {"hours": hours, "shared": shared, "runs": runs, "published": _published(study)}
@@ -57,8 +59,8 @@ def core_hours(study: Study, name: str, method: Method, seed: int | None) -> flo
         if (facts := facts_of(study, step, "json")) is not None and "adopted" in facts:
             adopted: float | None = facts.get("core_hours")
             return adopted
-    trained = [(step, seconds) for step, seconds in _fits(study, method.of or name, _own(study, method), seed)]
-    taken = [_steps(step) * seconds["of_step"] if seconds else None for step, seconds in trained]
+    trained = _fits(study, method.of or name, _own(study, method), seed)
+    taken = [measured and _seconds(measured, _steps(step)) for step, measured in trained]
     return None if None in taken else sum(filter(None, taken)) / 3600
 
 
@@ -66,20 +68,22 @@ def _own(study: Study, method: Method) -> Method:
     return study.file.methods[method.of] if method.of else method
 
 
-def _fits(study: Study, name: str, method: Method, seed: int | None) -> Iterator[tuple[Step, dict[str, float] | None]]:
-    """The trainings of one method and seed, with the seconds of a step and of an image."""
-    measured = study.jobs_of(name, method, study.seeds_of(method)[0])
-    for step, first in zip(study.jobs_of(name, method, seed), measured, strict=True):
+def _fits(study: Study, name: str, method: Method, seed: int | None) -> Iterator[tuple[Step, dict[str, Any] | None]]:
+    """The trainings of one method and seed, with what the dry run measured of each."""
+    of_first = study.jobs_of(name, method, study.seeds_of(method)[0])
+    for step, first in zip(study.jobs_of(name, method, seed), of_first, strict=True):
         if step.kind == "fit":
-            yield step, _seconds(study.out / "first_steps" / f"{first.name}.json")
+            yield step, measured_of(study, first)
 
 
-def _seconds(path: Path) -> dict[str, float] | None:
-    try:
-        facts = read_json(path)
-        return {"of_step": facts["seconds"], "of_image": facts["seconds"] / facts["images"]}
-    except (OSError, ValueError, KeyError, ZeroDivisionError):  # not measured, or for an earlier version
-        return None
+def _seconds(measured: dict[str, Any], steps: int) -> float:
+    """What the first steps of a training take, each at the pace of its phase."""
+    *phases, last = measured["phases"]
+    seconds = 0.0
+    for phase in phases:
+        here = min(phase["steps"], steps)
+        seconds, steps = seconds + here * phase["seconds"], steps - here
+    return seconds + steps * float(last["seconds"])
 
 
 def _steps(fit: Step) -> int:

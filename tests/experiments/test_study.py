@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.files.find import INSTALLED
 from experiments.records.files import read_record, write_record
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
-from experiments.study import cost, first_steps, page, report, snakefile, step
+from experiments.study import cost, first_steps, page, report, snakefile, step, trainings
 from experiments.study.command import main
 from experiments.study.plan import read_study
 from lit_inpaint import methods
@@ -316,6 +316,8 @@ def test_every_phase_of_a_training_is_measured_in_whole_turns(
     facts = json.loads((tmp_path / "facts.json").read_text())
     assert [part["steps"] for part in facts["phases"]] == [*phases.values()] and facts["images"] == 2
     assert list(dict.fromkeys(phase for phase, *_ in seen)) == [*phases]
+    whole = sum(part["steps"] * part["seconds"] for part in facts["phases"])
+    assert trainings._seconds(facts, 1000) == pytest.approx(whole)  # what the core-hours of the page are made of
     flops = [part["flops"] for part in facts["phases"]]
     if name == "GLCIC":
         assert [step for _, step, _ in seen] == [*range(1, 7), *range(101, 105), *range(105, 111)]
