@@ -2,13 +2,14 @@
 
 import functools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lit_inpaint import methods
-from tests.support import stops
+from tests.support import processes, stops
 from tests.support.runs import METHODS, model
 from tests.support.stops import Fit, TwoNetworks
 
@@ -40,6 +41,26 @@ def test_a_run_stopped_again_soon_after_its_resume_leaves_no_trace(what: str, tm
     assert fit.run(tmp_path / "whole") == 0
     assert fit.stopped(tmp_path / "stopped", *places) == [*places.values()]
     assert stops.differing(tmp_path / "stopped", stops.result(tmp_path / "whole")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ddp")
+def test_two_ranks_of_which_one_is_stopped_again_soon_after_its_resume_leave_no_trace(tmp_path: Path):
+    fits = {what: (replace(fit, ranks=2), places) for what, (fit, places) in SOON.items()}
+    port = processes.free_port()
+    ranks = [
+        processes.start(
+            stops.stop_rank, fits, folder=tmp_path, log=f"{rank}.txt", env=processes.rank_env(rank, 2, port)
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    for process in ranks:
+        process.join(240)
+        for other in ranks if process.exitcode else []:
+            other.kill()  # it waits for this one
+    assert [process.exitcode for process in ranks] == [0, 0], (tmp_path / "0.txt").read_text()[-3000:]
+    for what in SOON:
+        assert stops.differing(tmp_path / what / "stopped", stops.result(tmp_path / what / "whole")) == [], what
 
 
 def real(name: str) -> Any:

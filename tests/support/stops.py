@@ -64,7 +64,7 @@ class TwoNetworks(Stage):
 
 @dataclass(frozen=True)
 class Fit:
-    """How long a run is and what happens when: in batches. ``module`` makes its method."""
+    """How long a run is and what happens when: in batches. ``module`` makes its method; ``ranks`` share a batch."""
 
     module: Callable[[], Stage] = TwoNetworks
     epoch: int = 3
@@ -72,18 +72,21 @@ class Fit:
     validate: int = 2
     save: int = 3
     size: int = 16
+    ranks: int = 1
 
     def run(self, folder: Path) -> int:
         """From the newest checkpoint of ``folder``, as ``--ckpt_path auto``; the exit code."""
         L.seed_everything(0, verbose=False)
         data = DrawnFaces(
-            RandomRectangle(), self.size, train=2 * self.epoch, val=2, batch_size=2, eval_batch_size=1, num_workers=0
-        )
+            RandomRectangle(), self.size, train=2 * self.epoch, val=2 * self.ranks, batch_size=2 // self.ranks,
+            eval_batch_size=1, num_workers=0,
+        )  # fmt: skip
         saved = ModelCheckpoint(
             folder / "run/checkpoints", "{step}", every_n_train_steps=self.save, save_top_k=-1, save_last=True
         )
         trainer = L.Trainer(
-            default_root_dir=folder / "run", max_steps=self.steps, max_epochs=-1, devices=1, accelerator="cpu",
+            default_root_dir=folder / "run", max_steps=self.steps, max_epochs=-1, devices=self.ranks, accelerator="cpu",
+            strategy="ddp_find_unused_parameters_true" if self.ranks > 1 else "auto",
             log_every_n_steps=1, val_check_interval=self.validate, check_val_every_n_epoch=None, num_sanity_val_steps=0,
             enable_model_summary=False, enable_progress_bar=False, inference_mode=False, use_distributed_sampler=False,
             logger=SegmentedCSVLogger(str(folder / "run")), plugins=[AtomicCheckpointIO()],
@@ -95,6 +98,9 @@ class Fit:
             trainer.fit(self.module(), datamodule=data, ckpt_path=checkpoint)
         except SystemExit as end:
             return int(end.code or 0)
+        finally:
+            if self.ranks > 1:
+                torch.distributed.barrier()  # rank 0 has written what the next start reads
         return 0
 
     def stopped(self, folder: Path, *stops: int) -> list[str]:
@@ -109,16 +115,27 @@ class Fit:
         return where
 
 
+def stop_rank(fits: dict[str, tuple[Fit, dict[int, str]]]) -> None:
+    """The body of one rank: each run whole, and stopped at its places."""
+    for what, (fit, places) in fits.items():
+        assert fit.run(Path(what, "whole")) == 0
+        where = fit.stopped(Path(what, "stopped"), *places)
+        assert where == [*places.values()], f"{what}: {where}"
+
+
 @contextmanager
 def checks(stop: int | None = None) -> Iterator[list[str]]:
-    """The moments at which a run looks for a signal, into which it falls whenever it was sent; SIGTERM at one."""
+    """The moments at which a run looks for a signal, into which it falls whenever it was sent; SIGTERM at one.
+
+    One rank of several gets it.
+    """
     passed: list[str] = []
     look = Restart._stop_if_told
 
     def told(restart: Restart, trainer: L.Trainer) -> None:
         validating = "in a validation " if trainer.validating else ""
         passed.append(f"{validating}after step {trainer.global_step}")
-        if len(passed) == stop:
+        if len(passed) == stop and trainer.global_rank == stop % trainer.world_size:
             os.kill(os.getpid(), signal.SIGTERM)
         look(restart, trainer)
 
