@@ -32,8 +32,8 @@ def write_trainings(study: Study) -> Path:
             if method.of:
                 shared[label] = method.of
             for step, measured in _fits(study, name, method, seed):
-                stage, steps = step.makes.name if step.makes and method.stages else "", _steps(step) or 1
-                of_image = measured and _seconds(measured, steps) / steps / measured["images"]
+                stage, done = step.makes.name if step.makes and method.stages else "", _steps(step) or 1
+                of_image = measured and _seconds(measured, done) / done / measured["images"]
                 runs[str(step.makes and step.makes.resolve())] = {
                     "label": label, "stage": stage, "seconds_per_image": of_image,
                 }  # fmt: skip
@@ -60,7 +60,7 @@ def core_hours(study: Study, name: str, method: Method, seed: int | None) -> flo
             adopted: float | None = facts.get("core_hours")
             return adopted
     trained = _fits(study, method.of or name, _own(study, method), seed)
-    taken = [measured and _seconds(measured, _steps(step)) for step, measured in trained]
+    taken = [_seconds(measured, _steps(step)) if measured else None for step, measured in trained]
     return None if None in taken else sum(filter(None, taken)) / 3600
 
 
