@@ -1,12 +1,14 @@
 """Finished units of a study, small enough to commit: the records of one method and seed under all masks.
 
 ``units/LABEL-HASH.json`` in the study's folder; the hash is that of everything the unit was asked to do: its commands
-with the content of each YAML that they name, and the protocol. A study whose file says ``adopts: FOLDER`` takes a unit
+and the protocol, with the content of each file that they name. A study whose file says ``adopts: FOLDER`` takes a unit
 from there instead of training it again. What the records of a protocol share stands once, in ``PROTOCOL-HASH.json``.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from pydantic import TypeAdapter
 
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_json, read_yaml
+from experiments.files.variables import expanded
 from experiments.files.write import write_text
 from experiments.records.files import text_of, write_record
 from experiments.records.record import Record, hash_of
@@ -55,26 +58,43 @@ def units(study: Study) -> Iterator[Unit]:
 
 
 def _hash(study: Study, steps: list[Step]) -> str:
-    commands = [(step.kind, [word.replace(str(study.out), "OUT") for word in step.command]) for step in steps]
-    said = [[_content(word) if kind == "fit" else word for word in words] for kind, words in commands]
-    protocol = read_yaml(find_yaml(study.file.protocol, "protocols"))
-    asked = {key: _content(value) for key, value in protocol.items() if key not in ("about", "published")}
-    return hash_of({"commands": said, "protocol": asked})
+    said = []
+    for step in steps:
+        words = [word.replace(str(study.out), "OUT") for word in step.command]
+        ends = ("", ".yaml") if step.kind == "fit" else ("",)
+        said.append([word if word == study.file.protocol else _content(word, Path(), ends) for word in words])
+    path = find_yaml(study.file.protocol, "protocols")
+    asked = {key: one for key, one in read_yaml(path).items() if key not in ("about", "published")}
+    return hash_of({"commands": said, "protocol": _content(asked, path.parent)})
 
 
-def _content(value: Any) -> Any:
-    """A word of a command, or a value of a YAML, with what the YAML has that it names."""
+def _content(value: Any, beside: Path, ends: Sequence[str] = ("",)) -> Any:
+    """A word of a command, or a value of a YAML that lies in ``beside``, with the content of the file that it names."""
     if isinstance(value, dict):
-        return {str(key): _content(one) for key, one in value.items()}
+        return {str(key): _content(one, beside) for key, one in value.items()}
     if isinstance(value, list):
-        return [_content(one) for one in value]
+        return [_content(one, beside) for one in value]
     flag, equals, given = str(value).rpartition("=")
-    if not isinstance(value, str) or len(given) > _LONGEST or not (equals or given.endswith(".yaml")):
+    if not isinstance(value, str) or len(given) > _LONGEST:
         return value
-    if not any((place / f"{given}{end}").is_file() for place in (Path(), INSTALLED) for end in ("", ".yaml")):
+    if (path := _named(given, beside, ends if equals else ("",))) is None:
         return value
-    path = find_yaml(given)
-    return [flag, path.name, _content(read_yaml(path))] if path.suffix == ".yaml" else value
+    if path.suffix in (".yaml", ".yml"):
+        return [flag, path.name, _content(read_yaml(path), path.parent)]
+    with path.open("rb") as file:
+        return [flag, path.name, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _named(given: str, beside: Path, ends: Sequence[str]) -> Path | None:
+    """The file of that name: an entry of the zoo, beside the YAML, here, or installed."""
+    if given.startswith("zoo:"):
+        from lit_inpaint import zoo  # and torch
+
+        given = str(zoo.FOLDER / f"{zoo.entry(given)}{zoo.TENSORS}")
+    with suppress(ValueError):  # a variable is not set: whoever reads the file says so
+        given = expanded(given, beside)
+    files = [place / f"{given}{end}" for place in (beside, Path(), INSTALLED) for end in ends]
+    return next((file for file in files if file.is_file()), None)
 
 
 # ---- keep ------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from experiments.study import snakefile, step
 from experiments.study.file import read_file
 from experiments.study.plan import Study, read_study
 from experiments.study.units import adopt, keep, units
+from lit_inpaint import zoo
 from tests.support import studies
 
 IMAGES = 30
@@ -133,6 +134,39 @@ def test_the_content_of_a_yaml_counts_and_its_words_do_not(name: str, make: Call
     changed = {unit.label for unit in units(study) if unit.hash != before[unit.label]}
     trained = {"Partial-seed0", "Partial-seed1", "Other-seed0", "Other-seed1"}
     assert changed == (trained if name == "partial.yaml" else {*trained, "Telea"})
+
+
+ALL = {"Telea", "Patches", "Zoo", "Partial-seed0"}
+
+
+@pytest.mark.parametrize(
+    ("file", "labels"),
+    [
+        ("below/prompts.csv", ALL), ("below/masks.yaml", ALL), ("patches.yaml", {"Patches"}), ("own.csv", {"Patches"}),
+        ("list.csv", {"Partial-seed0"}), ("begin.ckpt", {"Partial-seed0"}), ("tiny_faces.safetensors", {"Zoo"}),
+    ],
+)  # fmt: skip
+def test_the_content_of_every_file_that_a_unit_names_counts(
+    file: str, labels: set[str], make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(zoo, "FOLDER", Path().absolute())
+    monkeypatch.setenv("HERE", str(Path().absolute()))
+    tables = ("below/prompts.csv", "own.csv", "list.csv", "begin.ckpt", "tiny_faces.safetensors")
+    for name in tables:
+        write_text(Path(name), "image,prompt\na.png,a face\n")
+    write_text(Path("patches.yaml"), "model: {class_path: Own, init_args: {patch: a face, prompts: own.csv}}\n")
+    write_text(Path("below/masks.yaml"), "small: {class_path: a face}\n")
+    write_text(Path("below/protocol.yaml"), "{name: tiny, masks: masks.yaml, prompts: prompts.csv}\n")
+    fit = ["--data.init_args.images=$HERE/list.csv", "--init_from=begin.ckpt"]
+    methods = {
+        "Telea": {"method": "Telea"}, "Patches": {"method": "patches.yaml"}, "Zoo": {"method": "zoo:tiny_faces"},
+        "Partial": {"fit": "partial.yaml", "arguments": fit},
+    }  # fmt: skip
+    study = make("first", methods=methods, seeds=[0], protocol="below/protocol.yaml")
+    before, again = ({unit.label: unit.hash for unit in units(study)} for _ in range(2))
+    assert before == again and set(before) == ALL
+    Path(file).write_text(Path(file).read_text().replace("a face", "a dog"))
+    assert {unit.label for unit in units(study) if unit.hash != before[unit.label]} == labels
 
 
 def test_a_training_that_still_serves_another_method_is_not_adopted(make: Callable[..., Study]):

@@ -79,14 +79,12 @@ class Forms(InpaintingModule):
 
 
 SMALL_DDPM = dict(ROWS)["DDPM"] | {"image_size": 32, "attention_resolutions": [16]}  # for time
-# name: (class, arguments, batches). Every trained method as its contract row has it, then what a row does not reach.
+# name: (class, arguments, batches). Every trained method and stage as its contract row has it, then what no row reaches.
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     name: (name, arguments, 2) for name, arguments in ROWS if getattr(methods, name).trainable
-} | {
+} | {name: (name, arguments, 1) for name, arguments in STAGES} | {
     "DDPM": ("DDPM", SMALL_DDPM, 1),
     "Palette": ("Palette", dict(ROWS)["Palette"] | {"image_size": 32, "attention_resolutions": [16]}, 1),
-    "ICTTransformer": ("ICTTransformer", dict(STAGES)["ICTTransformer"], 1),
-    "ICTUpsampler": ("ICTUpsampler", dict(STAGES)["ICTUpsampler"], 1),
     "GLCIC, all phases": ("GLCIC", dict(ROWS)["GLCIC"] | {"completion_steps": 1, "discriminator_steps": 1}, 3),
     "GLCIC otenim, all phases": (
         "GLCIC", dict(ROWS)["GLCIC"] | {"variant": "otenim", "completion_steps": 1, "discriminator_steps": 1}, 4,
