@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart table figures test test-slow mutations reliability lint bench gpu bench-check release-check clean
+.PHONY: help install quickstart table figures test test-slow mutations reliability lint bench gpu bench-check docs release-check clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Photographs and backbones for tests and results, where they lie beside the checkout.
@@ -61,12 +61,21 @@ bench: install  ## every method's speed, masks and data, on one core; PUBLIC=fol
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.attention $(PUBLISHED))
 	$(if $(PUBLIC),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steps $(PUBLISHED))
 
+NOTEBOOKS ?= 1
 DEVICE ?= cuda
 gpu: install  ## what only a GPU can show, into gpu.json; resumes. DEVICE=cpu: the same, small; PART="compare ddp": only these
 	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --out gpu$(if $(filter cpu,$(DEVICE)),-cpu).json $(if $(PART),--part $(PART))
 
 bench-check: install  ## name what got slower by more than 15 % since benchmarks/ratios.json; PUBLIC as for bench
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check $(PUBLISHED) $(if $(LIT_INPAINT_DATA),--data $(LIT_INPAINT_DATA)/bsds500/train)
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[$(EXTRAS),docs]'
+	touch $@
+
+docs: .venv/docs  ## the site, with its notebooks run, into docs/_build/html (8 minutes at most on 2 cores); NOTEBOOKS=: without
+	DOCS_NOTEBOOKS=$(NOTEBOOKS) $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m docs.extension.check docs/_build/html
 
 PYTHONS ?= $(PYTHON)
 release-check:  ## wheel and sdist: built, checked, installed into a clean environment, used, uninstalled; PYTHONS="python3.11 python3.13"; LOWEST=1: oldest packages

@@ -13,7 +13,7 @@ FOLDERS = ("{}", "ILSVRC2012_img_{}", "ILSVRC/Data/CLS-LOC/{}", "Data/CLS-LOC/{}
 
 
 class ImageNet(PublishedData):
-    """Any of the usual layouts: train/n01440764/*.JPEG and val/, with or without folders of classes.
+    """Any of the usual layouts: ``train/n01440764/*.JPEG`` and ``val/``, with or without folders of classes.
 
     DeepFill takes random 256x256 crops (``resize: none``); ADM, and so RePaint, resizes the shorter side to 256.
 

@@ -4,7 +4,7 @@ All of them run test, predict, benchmark and compare like any other method.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,16 +107,6 @@ def refuse_without_known_pixels(mask: Tensor) -> None:
     empty = mask.flatten(1).amin(1) == 1
     if bool(empty.any()):
         raise UnfillableError("every pixel is hole; there is nothing to continue or copy", int(empty.nonzero()[0]))
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile with numba at the first call: once per machine, or once per process if it cannot write a cache."""
-    import numba  # seconds that Telea does without
-
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # a read-only install and a read-only home: numba finds no place for its cache
-        return numba.njit(error_model="numpy")(function)
 
 
 def harmonic_fill(image: NDArray[Any], hole: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,12 +7,10 @@ Each layer is painted in several short loops over the pixels of its box, because
 branches into vector instructions. That changes no bit: a pixel still sees the same operations in the same order.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from masks.compiled import compiled
 
 _Array = NDArray[np.float64]
 _Frame = tuple[float, float, float, float]
@@ -51,14 +49,7 @@ def shape(
     return row
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # a read-only install and a read-only home: numba finds no place for its cache
-        return numba.njit(error_model="numpy")(function)
-
-
-@_compiled
+@compiled
 def _hash(i: int, j: int, key: int) -> float:
     """A number in [-1, 1) that belongs to a cell of the noise."""
     n = (
@@ -71,7 +62,7 @@ def _hash(i: int, j: int, key: int) -> float:
     return np.float64(n >> np.uint32(8)) / 8388608.0 - 1.0
 
 
-@_compiled
+@compiled
 def _noise(a: float, b: float, key: int) -> float:
     """Value noise: smooth between the numbers of the four cells around (a, b)."""
     i, j = np.floor(a), np.floor(b)
@@ -83,7 +74,7 @@ def _noise(a: float, b: float, key: int) -> float:
     return upper * (1.0 - v) + lower * v
 
 
-@_compiled
+@compiled
 def _radius(u: float, v: float, square: float) -> float:
     """Distance from the centre in units of the half axes: 1 on the outline."""
     if square == 1.0:
@@ -91,21 +82,21 @@ def _radius(u: float, v: float, square: float) -> float:
     return np.sqrt(u * u + v * v)
 
 
-@_compiled
+@compiled
 def _edge(distance: float, soft: float) -> float:
     """Coverage at a signed distance from an edge that is ``soft`` wide."""
     t = min(1.0, max(0.0, 0.5 - distance / soft))
     return t * t * (3.0 - 2.0 * t)
 
 
-@_compiled
+@compiled
 def _lit(u: float, v: float, light: tuple[float, float, float]) -> float:
     """Light that falls on a ball of radius one at (u, v)."""
     inward = np.sqrt(max(0.0, 1.0 - u * u - v * v))
     return max(0.0, u * light[0] + v * light[1] + inward * light[2])
 
 
-@_compiled
+@compiled
 def _pixels(centre: float, reach: float, size: int) -> tuple[int, int]:
     """First pixel within ``reach`` of ``centre`` along one axis, and the one after the last."""
     pixel = 2.0 / size
@@ -114,7 +105,7 @@ def _pixels(centre: float, reach: float, size: int) -> tuple[int, int]:
     return first, max(first, after)
 
 
-@_compiled
+@compiled
 def _box(layer: _Array, soft: float, frame: _Frame, size: int) -> tuple[float, float, int, int, int, int]:
     """Where a layer's centre is seen, and the left, right, top and bottom of the pixels that it may cover."""
     x, y, rx, ry, cos, sin, taper, bend = layer[:8]
@@ -134,7 +125,7 @@ def _box(layer: _Array, soft: float, frame: _Frame, size: int) -> tuple[float, f
     return x, y, left, right, top, bottom
 
 
-@_compiled
+@compiled
 def _clip(cover: _Array, layer: _Array, kept: _Array, left: int, right: int, top: int, bottom: int) -> None:
     """Keep the cover of a layer for later ones, and leave of it what lies inside or outside of kept ones."""
     keep, inside, outside = layer[_KEEP:]
@@ -152,7 +143,7 @@ def _clip(cover: _Array, layer: _Array, kept: _Array, left: int, right: int, top
             k += 1
 
 
-@_compiled
+@compiled
 def _paint_layer(image: _Array, layer: _Array, kept: _Array, frame: _Frame, light: tuple[float, float, float]) -> None:
     (_, _, rx, ry, cos, sin, taper, bend, square, ring, soft, red, green, blue, alpha, shade,
      grain, along, across, key, head, _, _, _) = layer  # fmt: skip
@@ -193,7 +184,7 @@ def _paint_layer(image: _Array, layer: _Array, kept: _Array, frame: _Frame, ligh
                 image[channel, row, column] += cover[k] * alpha * (level - image[channel, row, column])
 
 
-@_compiled
+@compiled
 def paint(
     size: int,
     layers: NDArray[np.float64],
@@ -218,7 +209,7 @@ def paint(
     return image
 
 
-@_compiled
+@compiled
 def develop(image: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Add a film's grain, four bits of ``words`` per pixel, and round: (3, size, size) to (size, size, 3)."""
     size = image.shape[1]

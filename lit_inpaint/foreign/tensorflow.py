@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from masks.compiled import compiled
 
 _MAGIC, _FOOTER, _TRAILER = 0xDB4775248B80FB57, 48, 5
 _MOST_INDEX = 2**28  # bytes; a real one has some hundred kilobytes
@@ -209,7 +210,7 @@ def _byte_table() -> NDArray[np.uint32]:
 _TABLE = _byte_table()
 
 
-@njit(cache=True)
+@compiled
 def _crc(data: NDArray[np.uint8], table: NDArray[np.uint32]) -> int:
     crc = np.uint32(0xFFFFFFFF)
     for byte in data:

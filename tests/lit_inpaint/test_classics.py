@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numba
 import numpy as np
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
-from lit_inpaint.classical import ClassicalModule, UnfillableError, compiled, harmonic_fill
+from lit_inpaint.classical import ClassicalModule, UnfillableError, harmonic_fill
 from lit_inpaint.evaluated import for_trainer
 from masks.convention import InpaintingBatch, from_levels, to_levels, to_pixels
 
@@ -160,15 +159,3 @@ def test_fit_is_one_clear_line(name: str, tmp_path: Path):
         ValueError, match=f"^{name} has no parameters to fit; use test, predict, benchmark or inpaint.$"
     ):
         trainer.fit(for_trainer(make(name)), data)
-
-
-def test_a_read_only_install_compiles_without_a_cache(monkeypatch: pytest.MonkeyPatch):
-    njit = numba.njit
-
-    def refuses_to_cache(cache: bool = False, **options: Any) -> Any:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available for file")
-        return njit(**options)
-
-    monkeypatch.setattr(numba, "njit", refuses_to_cache)
-    assert compiled(lambda x: x + 1)(1) == 2

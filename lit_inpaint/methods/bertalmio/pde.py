@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_inpaint.classical import compiled
+from masks.compiled import compiled
 
 _EPSILON = 1e-8  # beside the squared gradient, where it divides
 

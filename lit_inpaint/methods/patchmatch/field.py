@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_inpaint.classical import compiled
+from masks.compiled import compiled
 
 _FAR = np.iinfo(np.int32).max
 

@@ -1,0 +1,103 @@
+"""Reference of protocols, metrics and files, from the definitions that the program reads."""
+
+import dataclasses
+import re
+from typing import Any
+
+from docs.extension.settings import about, cell
+from experiments.evaluate.kit import Index
+from experiments.evaluate.laws import masks_of
+from experiments.files.find import INSTALLED
+from experiments.files.read import read_yaml
+from experiments.records.record import Bucket, MethodFacts, MetricResult, ProtocolFacts, PublishedRow, Record
+from experiments.study.file import File, Method, Training
+from lit_inpaint import metrics
+from lit_inpaint.backbones import BACKBONES
+
+FILES = {  # heading: what it is, its classes
+    "Record": (
+        "`OUT/records/<method>/<protocol>.json`, written by `benchmark`, `protocol score` and `experiments.evaluate`.",
+        (Record, ProtocolFacts, MethodFacts, MetricResult, Bucket, PublishedRow),
+    ),
+    "Kit": ("`index.json` of `protocol export`: images, masks and hashes for another program.", (Index,)),
+    "Study": ("The YAML of `lit-inpaint study` ([studies](../studies.md)).", (File, Method, Training)),
+}
+
+
+def pages() -> dict[str, str]:
+    return {"protocols.md": _protocols(), "metrics.md": _metrics(), "files.md": _files()}
+
+
+def _protocols() -> str:
+    text = [
+        "# Protocols",
+        "",
+        "A protocol is a list of images, masks, a resolution and metric definitions; its hash stands beside every",
+        "number.",
+    ]
+    text += ["`lit-inpaint protocol show NAME` prints the hash for your images. Cite name and hash, as in "]
+    text += ['"PSNR under lit-inpaint\'s protocol `repaint`, hash 0123456789abcdef".', ""]
+    text += ["| protocol | px | masks | |", "|---|---|---|---|"]
+    for path in sorted((INSTALLED / "protocols").glob("*.yaml")):
+        config = read_yaml(path)
+        masks = ", ".join(f"`{name}`" for name in masks_of(config, path) if name) or "one"
+        text += [
+            f"| [`{path.stem}`](#config-protocols-{path.stem}) | {config['size']} | {masks} "
+            f"| {cell(str(config.get('about', '')))} |"
+        ]
+    return "\n".join([*text, ""])
+
+
+def _metrics() -> str:
+    text = [
+        "# Metrics",
+        "",
+        "Names state definitions; a definition that changes gets a new number ([how papers differ](../metrics.md)).",
+        "",
+    ]
+    text += ["| metric | better | unit | needs | definition |", "|---|---|---|---|---|"]
+    for name in metrics.NAMES:
+        found = metrics.metric(name)
+        quantity = found.quantity
+        better = {True: "higher", False: "lower", None: ""}[quantity.higher_is_better]
+        needs = ", ".join(filter(None, [found.backbone and f"`{found.backbone}`", found.package and "extra `metrics`"]))
+        text += [f"| `{name}` | {better} | {quantity.unit} | {needs} | {cell(found.definition)} |"]
+    text += ["", "## Backbones", "", "| name | file in `LIT_INPAINT_WEIGHTS` | sha256 |", "|---|---|---|"]
+    text += [
+        f"| `{name}` | `{known.file}` | `{known.sha256[:16] or 'not checked'}` |" for name, known in BACKBONES.items()
+    ]
+    return "\n".join([*text, ""])
+
+
+def _files() -> str:
+    text = [
+        "# Files",
+        "",
+        "Fields of the files that are written for other programs and for you, from the classes that read them.",
+        "",
+    ]
+    for heading, (what, classes) in FILES.items():
+        text += [f"## {heading}", "", what, ""]
+        for cls in classes:
+            text += [f"### {cls.__name__}", "", "| field | type | default | |", "|---|---|---|---|"]
+            text += [f"| `{row[0]}` | `{cell(row[1])}` | {cell(row[2])} | {cell(row[3])} |" for row in fields(cls)] + [
+                ""
+            ]
+    return "\n".join(text)
+
+
+def fields(cls: Any) -> list[tuple[str, str, str, str]]:
+    """(name, type, default, meaning) of what a file of this class holds."""
+    said, found = about(cls), []
+    for field in dataclasses.fields(cls):
+        if field.name == "path":
+            continue
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        kind = str(field.type) if "[" in str(field.type) else kind
+        default = "required"
+        if field.default is not dataclasses.MISSING:
+            default = f"`{'null' if field.default is None else field.default}`" if field.default != "" else "empty"
+        elif field.default_factory is not dataclasses.MISSING:
+            default = "empty"
+        found.append((field.name, re.sub(r"\b(?:\w+\.)+(?=\w)", "", kind), default, said.get(field.name, "")))
+    return found
