@@ -36,7 +36,7 @@ _TRAINER = {
             "dirpath": "${trainer.default_root_dir}/checkpoints", "filename": "{step}", "every_n_train_steps": 2,
             "save_top_k": -1, "save_last": True,
         },
-    }],
+    }, {"class_path": "tests.support.killing.SlowBatches"}],
 }  # fmt: skip
 _DATA = {
     "class_path": "DrawnFaces",
@@ -118,7 +118,8 @@ def snakemake() -> str:
 def start(study: Path, log: str, *more: str) -> "subprocess.Popen[bytes]":
     """``lit-inpaint study``, which becomes snakemake, in a session of its own."""
     command = [sys.executable, "-P", "-m", "experiments", "study", study.name, "--out", "out", "--", *more]
-    environment = {**os.environ, PROGRAM: snakemake(), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
+    own = {"PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
+    environment = {**os.environ, PROGRAM: snakemake(), **own}
     with (study.parent / log).open("ab") as file:
         return subprocess.Popen(
             command, cwd=study.parent, stdout=file, stderr=file, env=environment, start_new_session=True
@@ -166,6 +167,21 @@ def kill_all(session: int) -> int:
         except ProcessLookupError:
             continue
     return len(found)
+
+
+def interrupted(out: Path) -> dict[Path, int]:
+    """Trainings that have saved something and not their last step, with the newest step saved."""
+    saved = {
+        folder.parent: [int(path.stem.partition("=")[2]) for path in folder.glob("step=*.ckpt")]
+        for folder in out.glob("runs/**/checkpoints")
+    }
+    return {run: max(steps) for run, steps in saved.items() if steps and max(steps) < STEPS}
+
+
+def first_step(metrics: Path) -> int:
+    """The first step in a segment of a run's logs."""
+    with metrics.open(newline="", encoding="utf-8") as file:
+        return min(int(float(row["step"])) for row in csv.DictReader(file))
 
 
 def rows(out: Path) -> list[dict[str, str]]:
