@@ -19,11 +19,12 @@ from PIL import Image
 
 from datamodules import DrawnFaces, ImageFolder
 from experiments import cli
-from lit_inpaint.load import load_method
+from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.metrics import metric
 from masks import DeepFillV2Mask
 
 SIZE, WIDTH, RATE = 64, 16, 1e-4
+SHARES = {"val_share": 0.1, "test_share": 0.3}  # of a folder that is not split
 
 
 def photographs(out: Path, train: int, test: int) -> Path:
@@ -52,14 +53,22 @@ def fit(folder: Path, steps: int, *more: object) -> Path:
         "--trainer.default_root_dir", folder, "--trainer.limit_val_batches", 0, "--trainer.num_sanity_val_steps", 0,
         "--trainer.enable_model_summary", "false", "--ckpt_path", "auto",
     )  # fmt: skip
-    if not checkpoint.is_file():
-        raise SystemExit(f"{folder}: the fit failed, see above.")
+    if not checkpoint.is_file() or read_checkpoint(checkpoint)["global_step"] < steps:
+        raise SystemExit(f"{folder}: the fit failed or was stopped, see above. Run the same command again to resume.")
     return checkpoint
+
+
+def data(photos: Path) -> ImageFolder:
+    return ImageFolder(photos, DeepFillV2Mask(), image_size=SIZE, **shares(photos))
+
+
+def shares(photos: Path) -> dict[str, float]:
+    return {} if (photos / "test").is_dir() else SHARES
 
 
 def scores(checkpoint: Path, photos: Path) -> np.ndarray:
     """Hole PSNR of every test image; holes are those of an evaluation."""
-    test = ImageFolder(photos, DeepFillV2Mask(), image_size=SIZE).evaluation_set("test")
+    test = data(photos).evaluation_set("test")
     method, psnr, found = load_method(checkpoint), metric("psnr_hole"), []
     with torch.no_grad():
         for index in range(len(test)):
@@ -74,8 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--weights", type=Path, help="DeepFillV2 in a published layout; default: trained here")
     p.add_argument("--first", type=int, default=2000, help="steps of that training")
     p.add_argument("--steps", type=int, default=300, help="steps of the two fits that are compared")
-    p.add_argument("--photos", type=int, default=40)
-    p.add_argument("--test", type=int, default=100)
+    p.add_argument("--root", type=Path, help="folder of one's own photographs; default: other faces, drawn here")
+    p.add_argument("--photos", type=int, default=40, help="drawn faces to train on")
+    p.add_argument("--test", type=int, default=100, help="drawn faces to test on")
     a = p.parse_args(argv)
     os.environ.setdefault("WANDB_MODE", "disabled")
     published, imported = a.weights or a.out / "nipponjo.pth", a.out / "imported.ckpt"
@@ -84,13 +94,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         run("export", first, "--format", "official", "--out", published)
     if not imported.is_file():
         run("import-weights", "DeepFillV2", published, "--out", imported)
-    photos = photographs(a.out / "photos", a.photos, a.test)
-    own: tuple[object, ...] = ("--data", "ImageFolder", "--data.root", photos)
+    photos = a.root or photographs(a.out / "photos", a.photos, a.test)
+    own: list[object] = ["--data", "ImageFolder", "--data.root", photos]
+    own += [word for name, share in shares(photos).items() for word in (f"--data.{name}", share)]
     lower = "--init_from", imported, "--init_strict", "false", "--model.learning_rate", RATE / 2
     tuned = scores(fit(a.out / "tuned", a.steps, *own, *lower), photos)
     fresh = scores(fit(a.out / "fresh", a.steps, *own), photos)
     before = scores(imported, photos)
-    result = {"photographs": a.photos, "steps": a.steps, "test_images": a.test}
+    trained = len(data(photos).files("train"))
+    result: dict[str, object] = {"photographs": trained, "steps": a.steps, "test_images": len(before)}
     for name, values in (("imported", before), ("fresh", fresh), ("tuned", tuned)):
         result[f"psnr_hole_{name}"] = round(float(values.mean()), 3)
     for name, gain in (("tuned_minus_fresh", tuned - fresh), ("tuned_minus_imported", tuned - before)):

@@ -51,6 +51,7 @@ class Method(nn.Module, ABC):
     prompted: ClassVar[bool] = False  # True: it takes words about the hole
     needed: ClassVar[dict[str, str]] = {}  # arguments without which it completes nothing: what each names
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
+    local: ClassVar[bool] = False  # True: fills from the border inwards, in little memory; any hole is one window
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
     # The only size the network takes, a side or (height, width): cropped around the hole or resized, see adaptation().
     fixed_size: Size | None = None

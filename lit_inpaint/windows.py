@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ LEAST = 512  # a window has at least this side where the image has it: context f
 class Completer(Protocol):
     """What a window needs of an :class:`lit_inpaint.InpaintingModule`."""
 
+    local: ClassVar[bool]
     fixed_size: Size | None
 
     @property
@@ -47,11 +48,11 @@ class Window:
     blend: int = 0
 
 
-def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
+def plan(hole: Pixels, tile: int = TILE, least: int = LEAST, whole_holes: bool = False) -> list[Window]:
     """Windows of at most ``tile`` pixels per side that cover the hole (H, W); the whole image if it fits, or at 0.
 
     A hole with its context is one window where it fits, small holes that lie together share one, and a hole that is
-    larger than a window is covered by cores of half its side.
+    larger than a window is covered by cores of half its side, or with ``whole_holes`` by one window of its own size.
     """
     height, width = hole.shape
     whole = (0, 0, height, width)
@@ -72,7 +73,7 @@ def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
             cell = (top + h // 2) // (tile // 2), (left + w // 2) // (tile // 2)
             other = together.get(cell, box)
             together[cell] = (*map(min, box[:2], other[:2]), *map(max, box[2:], other[2:]))  # type: ignore[assignment]
-        elif _side(box) <= tile * 3 // 4:
+        elif whole_holes or _side(box) <= tile * 3 // 4:
             boxes.append((box, 0))
         else:
             step = tile // 2
@@ -87,7 +88,7 @@ def plan(hole: Pixels, tile: int = TILE, least: int = LEAST) -> list[Window]:
 
 def windows_of(method: Completer, hole: Pixels, tile: int) -> list[Window]:
     """:func:`plan` for a method, whose fixed size is the minimum size of a window."""
-    return plan(hole, tile, max(LEAST, *sides(method.fixed_size or 1)))
+    return plan(hole, tile, max(LEAST, *sides(method.fixed_size or 1)), method.local)
 
 
 def _side(box: Box) -> int:
@@ -97,6 +98,7 @@ def _side(box: Box) -> int:
 def _around(core: Box, shape: tuple[int, ...], tile: int, least: int, hole: int = 0) -> Window:
     """A window centred on ``core``, with as much context as the core is large, clamped to the image."""
     starts, ends = [], []
+    tile = max(tile, _side(core) + tile // 4)  # a whole hole
     for start, end, length in zip(core[:2], core[2:], shape[:2], strict=True):
         inner = end - start
         size = min(length, tile, max(least, 2 * inner, inner + tile // 4))

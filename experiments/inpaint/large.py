@@ -17,6 +17,7 @@ from lit_inpaint.windows import TILE, Pixels, Window, windows_of
 from masks.size import sides
 
 _CLASSICAL_BYTES = 1500  # a pixel of a window; Harmonic's sparse factors in a window that is all hole but its border
+_LOCAL_BYTES = 250  # Telea: the window in double precision, thrice, and its fronts
 _IMAGE_BYTES = 16  # a pixel of the whole image: read, copied, completed and written as 8-bit RGB
 
 
@@ -29,7 +30,7 @@ def estimate(method: Method, windows: list[Window], height: int, width: int) -> 
 
 def _window_bytes(method: Method, area: int) -> float:
     if (isinstance(method, ClassicalModule) and not networks_of(method)) or not area:
-        return _CLASSICAL_BYTES * area
+        return (_LOCAL_BYTES if method.local else _CLASSICAL_BYTES) * area
     if method.fixed_size:
         return 1.3 * _probe(method, *sides(method.fixed_size)) + 60 * area
     small, large = _probe(method, 64, 64), _probe(method, 128, 128)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # slow to import; `runs` and a sweep's workers do without
 
 MAY_CHANGE = (  # from one start of a run to the next; everything else must not
     "__*", "import", "ckpt_path", "init_from", "init_strict", "allow_changes", "weights",
-    "config", "subcommand", "optimizer", "lr_scheduler",
+    "config", "subcommand", "optimizer", "lr_scheduler", "val_metrics",
     # its length
     "trainer.max_*", "trainer.min_*",
     # workers, processes, devices: the global batch is compared instead
@@ -30,7 +30,7 @@ MAY_CHANGE = (  # from one start of a run to the next; everything else must not
     *(f"trainer.callbacks.{name}*" for name in (
         "StepProgressBar", "RichProgressBar", "TQDMProgressBar", "ModelSummary", "RichModelSummary", "Throughput",
         "Health", "Panels", "RunRecord", "Status", "Restart", "FrozenRank", "ModelCheckpoint", "EarlyStopping", "Timer",
-        "LearningRateMonitor", "DeviceStatsMonitor",
+        "LearningRateMonitor", "DeviceStatsMonitor", "ValMetrics",
     )),
     # validation
     "data.init_args.eval_*", "data.init_args.limit_eval", "model.init_args.validation*", "trainer.inference_mode",

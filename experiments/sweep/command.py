@@ -68,6 +68,11 @@ def main(argv: list[str]) -> int:
             from experiments.sweep.ledger import Ledger
     except ImportError as error:
         raise ValueError(f"a sweep needs {error.name}: pip install 'lit-inpaint[sweep]'.") from None
+    if arguments.workers and not arguments.work:
+        with loading("sweep"):
+            from experiments.sweep.check import check_trials
+
+            check_trials(sweep)
     out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget, arguments.seed)
     if arguments.work:

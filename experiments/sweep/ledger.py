@@ -36,9 +36,7 @@ class Ledger:
             study_name=sweep.name,
             storage=self.storage,
             direction="maximize" if sweep.maximize else "minimize",
-            pruner=optuna.pruners.SuccessiveHalvingPruner(**sweep.early_terminate)
-            if sweep.early_terminate
-            else optuna.pruners.NopPruner(),
+            pruner=_Halving(**sweep.early_terminate) if sweep.early_terminate else optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
         known = self.study.user_attrs.get("sweep")
@@ -109,16 +107,18 @@ class Ledger:
         return optuna.Trial(self.study, self.storage.create_new_trial(study, template_trial=template))
 
     def _drawn(self, trial: optuna.Trial) -> Drawn:
-        # Each slot in the budget has its own seed: a lost trial is redrawn identically. TPE learns from the
-        # trials so far and is seeded by the number of the trial.
+        # Each slot in the budget has its own seed: a lost trial is redrawn identically, by TPE too where it has learnt
+        # from the same trials.
+        taken = {other.user_attrs.get("place", other.number) for other in self._below(trial)}
+        place = next(place for place in itertools.count() if place not in taken)
+        trial.set_user_attr("place", place)
+        seed = self._seed(place)
         if self.sweep.method == "random":
-            taken = {other.user_attrs.get("place", other.number) for other in self._below(trial)}
-            place = next(place for place in itertools.count() if place not in taken)
-            trial.set_user_attr("place", place)
-            self.study.sampler = optuna.samplers.RandomSampler(seed=self._seed(place))
+            self.study.sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
-            self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(trial.number), constant_liar=True)
-        return draw(trial, self.sweep.parameters)
+            self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        drawn = draw(trial, self.sweep.common)
+        return drawn | draw(trial, self.sweep.own(drawn))
 
     def _seed(self, place: int) -> int:
         return int(np.random.SeedSequence([self.study.user_attrs["seed"], place]).generate_state(1)[0])
@@ -137,7 +137,7 @@ class Ledger:
         taken = {json.dumps(other.user_attrs["drawn"], sort_keys=True) for other in self._below(trial)}
         point = next(p for p in self.sweep.grid() if json.dumps(p, sort_keys=True) not in taken)
         for name, spec in self.sweep.parameters.items():  # recorded as if drawn, for the importance of each
-            if "values" in spec:
+            if "values" in spec and name in point:
                 law = optuna.distributions.CategoricalDistribution(choices(spec["values"]))
                 self.storage.set_trial_param(self._id(trial.number), name, law.to_internal_repr(text(point[name])), law)
         return point
@@ -184,6 +184,26 @@ class Ledger:
                 if here and group and born(group[0]) == group[1]:
                     os.killpg(group[0], signal.SIGKILL)
                 self.lose(trial.number, f"its worker {signed['pid']} on {signed['machine'].split('/')[0]} died")
+
+
+class _Halving(optuna.pruners.SuccessiveHalvingPruner):
+    """Asynchronous successive halving among the trials that count: the successor of a lost one has its rungs too."""
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return super().prune(_Counted(study), trial)  # type: ignore[arg-type]
+
+
+class _Counted:
+    """A study as pruners see it, without its lost trials."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._study, name)
+
+    def get_trials(self, deepcopy: bool = True) -> list[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=deepcopy) if not lost(trial)]
 
 
 def lost(trial: FrozenTrial) -> bool:

@@ -22,6 +22,7 @@ from experiments.sweep.laws import text
 from experiments.sweep.ledger import Ledger, lost, why_lost
 
 HERE = Path(__file__).parent
+ABSENT = "-"  # a parameter of another method
 COLOURS = {"COMPLETE": "#2f6fb3", "PRUNED": "#cf6a24", "FAIL": "#b8405e", "RUNNING": "#8b8f1d"}
 
 
@@ -137,7 +138,7 @@ def parallel(ledger: Ledger) -> go.Figure | None:
     complete = [t for t in ledger.held() if t.state == TrialState.COMPLETE]
     axes: dict[str, list[Any]] = {}
     for name in ledger.sweep.parameters:
-        values = [t.user_attrs["drawn"][name] for t in complete]
+        values = [t.user_attrs["drawn"].get(name, ABSENT) for t in complete]
         if len(set(map(text, values))) > 1:
             axes[name] = values
     if not axes:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.files.chosen import ONLY, chosen
 from experiments.files.read import read_yaml, said_by
 from experiments.files.variables import expanded
 from experiments.sweep.laws import Drawn, Law, check_keys, distinct, number, read_law, whole_number
 from experiments.sweep.words import fill, read_command
+from masks.nearest import nearest
 
 KEYS = {"method", "metric", "parameters", "command", "program", "early_terminate", "run_cap"}
+DECIDE = ("config", "model", "model.class_path")  # parameters from which a trial has its method
 _OF_WANDB = {  # read by W&B alone
     "name", "description", "project", "entity", "apiVersion", "kind", "controller", "job", "image_uri", "scheduler",
 }  # fmt: skip
@@ -21,7 +24,8 @@ _OF_WANDB = {  # read by W&B alone
 
 @dataclass(frozen=True)
 class Sweep:
-    """One file, checked. The name of a nested parameter is its keys with dots between them."""
+    """One file, checked. The name of a nested parameter is its keys with dots between them; below ``only`` and the name
+    of a method are the parameters of trials of this method alone."""
 
     name: str
     method: str
@@ -34,6 +38,21 @@ class Sweep:
     run_cap: int | None = None
     early_terminate: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def common(self) -> dict[str, Law]:
+        """The parameters of every trial."""
+        return {name: law for name, law in self.parameters.items() if self.method_for(name) is None}
+
+    def own(self, drawn: Drawn) -> dict[str, Law]:
+        """The parameters of the method that a trial has drawn, beside those of every trial."""
+        method = chosen(drawn.get("model"), drawn.get("model.class_path"), filter(None, [drawn.get("config")]))
+        return {name: law for name, law in self.parameters.items() if method and self.method_for(name) == method}
+
+    def method_for(self, name: str) -> str | None:
+        """The method whose trials alone have this parameter; None for a parameter of every trial."""
+        keys = self.nested.get(name, [])
+        return keys[1].rpartition(".")[2] if keys and keys[0] == ONLY else None
+
     def identity(self) -> str:
         """Trials of one folder or database share it; the budget may change from call to call."""
         said: list[object] = [self.method, self.metric, self.maximize, self.parameters, self.command]
@@ -41,8 +60,17 @@ class Sweep:
 
     def grid(self) -> Iterator[Drawn]:
         """Every combination of values once, in the order of the file, the last parameter changing fastest."""
-        for point in itertools.product(*map(distinct, self.parameters.values())):
-            yield dict(zip(self.parameters, point, strict=True))
+        for point in combinations(self.common):
+            for own in combinations(self.own(point)):
+                yield point | own
+
+    def points(self) -> int:
+        """Length of the grid, without walking it."""
+        methods = {name: law for name, law in self.common.items() if name in DECIDE}
+        rest = math.prod(len(distinct(law)) for name, law in self.common.items() if name not in DECIDE)
+        return rest * sum(
+            math.prod(len(distinct(law)) for law in self.own(point).values()) for point in combinations(methods)
+        )
 
     def budget(self, trials: int | None) -> int:
         """Total number of trials: from the command line, else run_cap, else the whole grid.
@@ -56,7 +84,7 @@ class Sweep:
             )
         wanted = trials or self.run_cap
         if self.method == "grid":
-            points = math.prod(len(distinct(spec)) for spec in self.parameters.values())
+            points = self.points()
             return min(wanted or points, points)
         if not wanted:
             raise ValueError(f"{self.name}: method {self.method} never ends by itself; set run_cap or --trials.")
@@ -72,6 +100,16 @@ class Sweep:
                 inner = inner.setdefault(key, {})
             inner[last] = value
         return fill(self.command, passed, folder)
+
+
+def combinations(parameters: Mapping[str, Law]) -> Iterator[Drawn]:
+    """Every combination of their values.
+
+    >>> list(combinations({"a": {"value": 1}, "b": {"values": [2, 3]}}))
+    [{'a': 1, 'b': 2}, {'a': 1, 'b': 3}]
+    """
+    for point in itertools.product(*map(distinct, parameters.values())):
+        yield dict(zip(parameters, point, strict=True))
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -100,7 +138,7 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
         raise ValueError(f"{path.name}: parameters is empty; name what the sweep varies.")
     if len(parameters) < len(given):
         raise ValueError(f"{path.name}: a parameter is given twice, nested and dotted.")
-    return Sweep(
+    sweep = Sweep(
         name=path.stem,
         method=method,
         metric=metric["name"],
@@ -112,6 +150,36 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
         run_cap=None if run_cap is None else whole_number(run_cap, "run_cap", 1),
         early_terminate=_hyperband(content.get("early_terminate") or {}),
     )
+    _check_methods(sweep)
+    return sweep
+
+
+def _check_methods(sweep: Sweep) -> None:
+    """Whether each method that has parameters of its own is one that trials train, and how fit gets them."""
+    own = [name for name in sweep.parameters if name == ONLY or name.startswith(f"{ONLY}.")]
+    methods = {name: law for name, law in sweep.common.items() if name in DECIDE}
+    if own and not methods:
+        raise ValueError(f"parameter {own[0]}: which method a trial trains must be drawn as well, as model or config.")
+    trained = (
+        [
+            chosen(p.get("model"), p.get("model.class_path"), filter(None, [p.get("config")]))
+            for p in combinations(methods)
+        ]
+        if own
+        else []
+    )
+    for name in own:
+        keys = sweep.nested.get(name, [])
+        if len(keys) < 3:
+            raise ValueError(f"parameter {name}: expected {ONLY}, the name of a method, and an option of fit, nested.")
+        method, option = sweep.method_for(name), ".".join(keys[2:])
+        if method not in trained:
+            known = sorted(filter(None, trained))
+            raise ValueError(f"parameter {name}: no trial trains {keys[1]}. {nearest(keys[1], known)}")
+        if option in sweep.common:
+            raise ValueError(f"parameter {option} is given for all trials and for those of {method} alone.")
+    if own and any(word in ("${args_json}", "${args_json_file}") for word in sweep.command):
+        raise ValueError(f'parameter {own[0]}: put "${{args}}" into the command; a JSON configuration has no {ONLY}.')
 
 
 def _flat(parameters: Mapping[str, object], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

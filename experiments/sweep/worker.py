@@ -51,7 +51,7 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
     try:
         trial.set_user_attr("group", [process.pid, born(process.pid)])
         trial.set_user_attr("folder", str(folder))
-        ended = _watch(ledger, trial, process, folder)
+        ended, validations = _watch(ledger, trial, process, folder)
     finally:
         stop(process)
     if ended == "lost":
@@ -61,8 +61,9 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
     values = run.curve(metric)
     facts = {"images_seen": values[-1][0]} if values else {}
     last = run.last_logged(metric)
-    if ended == "pruned":
-        ledger.finish(trial.number, TrialState.PRUNED, values[-1][1] if values else None, **facts)
+    if ended == "pruned":  # at that validation, however many more it has reached meanwhile
+        images, value = values[validations - 1]
+        ledger.finish(trial.number, TrialState.PRUNED, value, images_seen=images)
     elif process.returncode == 0 and last is not None and math.isfinite(last):
         ledger.finish(trial.number, TrialState.COMPLETE, last, **facts)
     else:
@@ -73,8 +74,9 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
         ledger.finish(trial.number, TrialState.FAIL, reason=reason, **facts)
 
 
-def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes], folder: Path) -> str:
-    """Report each validation until the process ends; "ended", "pruned", or "lost" if another worker took it over."""
+def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes], folder: Path) -> tuple[str, int]:
+    """Report each validation until the process ends; "ended", "pruned", or "lost" if another worker took it over, and
+    the number of validations. Whether one is pruned depends on them alone, not on how soon they are seen."""
     reported, beaten, read, run = 0, time.monotonic(), 0, Run(folder)
     while True:
         running = process.poll() is None
@@ -85,14 +87,14 @@ def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes]
                 reported += 1
                 if math.isfinite(value):
                     trial.report(value, step=reported)
-                    if running and ledger.sweep.early_terminate and trial.should_prune():
-                        return "pruned"
+                    if ledger.sweep.early_terminate and trial.should_prune():
+                        return "pruned", reported
         if not running:
-            return "ended"
+            return "ended", reported
         if time.monotonic() - beaten > BEAT:
             beaten = time.monotonic()
             if not ledger.beat(trial):
-                return "lost"
+                return "lost", reported
         time.sleep(_POLL)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from experiments.files.chosen import ONLY, chosen, own_arguments, without
 from experiments.files.find import find_yaml
 from experiments.files.read import Plain, read_yaml
 from experiments.run import Run
@@ -26,6 +27,9 @@ def prepare_arguments(argv: list[str]) -> list[str]:
     command, *words = argv
     words = [installed(renamed.class_paths(_of_agent(word))) for word in words]
     given, _ = options().parse_known_args(words)
+    if given.only:
+        method = chosen(given.model, given.model_class, filter(None, given.config))
+        words = [*without(words, f"--{ONLY}"), *map(installed, own_arguments(given.only, method))]
     _import_named(given.config, [given.model, given.model_class])
     if command == "fit" and given.folder is None and (folder := _folder_of_agent()):
         words.append(f"--trainer.default_root_dir={folder}")
@@ -55,6 +59,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--init_from", nargs="?")
     parser.add_argument("--init_strict", nargs="?")
     parser.add_argument("--trainer.default_root_dir", nargs="?", dest="folder")
+    parser.add_argument(f"--{ONLY}", nargs="?")
     return parser
 
 

@@ -1,18 +1,16 @@
 """Check for errors that Lightning would report with a traceback or in the middle of a run."""
 
-import inspect
 import re
 from collections.abc import Iterable
 
 from jsonargparse import Namespace
-from lightning import Callback, LightningModule
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lit_inpaint.metrics import CHEAP
-from lit_inpaint.module import InpaintingModule
+from experiments.train.config import validated
+from lit_inpaint.callbacks import ValMetrics
+from lit_inpaint.logged import never_logged, worse_end
 from lit_inpaint.stage import Stage
-from masks.nearest import nearest
-
-_LOGGED = {"step", "epoch", "images_seen", "images_per_second", "data_wait", "generator_updates"}
 
 
 def check_flags(trainer: Namespace, model: LightningModule) -> None:
@@ -46,31 +44,40 @@ def check_optimisers(model: LightningModule) -> None:
 
 
 def check_monitors(callbacks: Iterable[Callback], model: LightningModule) -> None:
-    """Reject callbacks that monitor a value the method never logs.
+    """Reject callbacks that monitor a value the method never logs, or prefer the worse end of a metric.
 
     Raises:
-        ValueError: Naming what can be monitored.
+        ValueError: Naming what can be monitored, or the mode.
     """
-    if not isinstance(model, InpaintingModule):
-        return
-    known = {f"val/{name}" for name in CHEAP} | _LOGGED
-    own = [cls for cls in type(model).__mro__ if issubclass(cls, Stage) and cls not in (Stage, InpaintingModule)]
-    try:
-        source = "".join(inspect.getsource(cls) for cls in own)
-    except (OSError, TypeError):  # made in a notebook
-        return
-    if re.search(r"f[\"'](val|\{\w+\})/", source):
-        return  # it makes its keys as it runs
-    known |= set(re.findall(r"[\"'](val/\w+)[\"']", source))
+    callbacks = list(callbacks)
+    asked = [name for callback in callbacks if isinstance(callback, ValMetrics) for name in callback.names]
     for callback in callbacks:
-        key = getattr(callback, "monitor", None)
-        if not isinstance(key, str) or key in known or key.startswith(("train/", "health/")):
-            continue  # what a training step logs is known when it has run
-        shown = sorted(name for name in known if name.startswith("val/"))
-        raise ValueError(
-            f"{type(callback).__name__} monitors {key!r}, which {type(model).__name__} never logs. "
-            f"{nearest(key, shown)} For training: train/... as in metrics.csv."
-        )
+        key, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
+        if not isinstance(key, str):
+            continue
+        if said := never_logged(key, type(model), asked):
+            raise ValueError(f"{type(callback).__name__} monitors {key!r}, which {said}")
+        if mode in ("min", "max") and worse_end(key, mode == "max"):
+            end, better = ("lower", "min") if mode == "max" else ("higher", "max")
+            given = f"{type(callback).__name__} monitors {key} with mode {mode}"
+            raise ValueError(f"{given}, but {end} is better: set its mode to {better}.")
+
+
+def check_val_metrics(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> None:
+    """Reject metrics that the validation images cannot give, as far as the data module is one of ours.
+
+    Raises:
+        ValueError: Naming the metric.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ValMetrics):
+            data.trainer = trainer  # which says how many processes share the images
+            try:
+                parts = validated(data, trainer)
+            except (ValueError, AttributeError, TypeError, MisconfigurationException):  # not ours, or no images
+                continue
+            images = sum(map(len, parts))
+            callback.check(model, images, parts[0][0] if images else None)
 
 
 def explained(error: Exception) -> str | None:

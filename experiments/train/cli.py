@@ -21,14 +21,14 @@ from experiments.run.folder import tell
 from experiments.run.newest import newest_whole
 from experiments.run.place import moved
 from experiments.train.arguments import prepare_arguments
-from experiments.train.checks import check_flags, check_monitors, check_optimisers, explained
+from experiments.train.checks import check_flags, check_monitors, check_optimisers, check_val_metrics, explained
 from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
 from experiments.train.parser import MODE, Mistake, Parser
 from experiments.train.sizes import check_size, refused_size
 from experiments.train.standard import keep_standard
 from lit_inpaint import plugins, renamed
-from lit_inpaint.callbacks import Restart
+from lit_inpaint.callbacks import Restart, ValMetrics
 from lit_inpaint.checkpoints import check_writable
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.ddp import check_strategy, meet_after_restart
@@ -72,6 +72,12 @@ class _InpaintCLI(LightningCLI):
             "--allow-changes",
             action="store_true",
             help="resume with another global batch or learning rate",
+        )
+        parser.add_argument(
+            "--val_metrics",
+            type=list[str],
+            default=[],
+            help="metrics that a validation logs beside its own: [fid, ...]",
         )
         parser.add_argument(
             "--weights",
@@ -123,9 +129,13 @@ class _InpaintCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:  # Lightning's about a setting
             raise Mistake(str(error)) from error
+        names = self.config[self.config.subcommand].val_metrics
+        if names and self.config.subcommand in ("fit", "validate"):
+            trainer.callbacks.append(ValMetrics(names))  # type: ignore[attr-defined]
+        return trainer
 
     def _choose_folder(self, config: Namespace, asked: str | None) -> None:
         """A resumed run stays in its folder; a new one takes the next free name, also for derived paths."""
@@ -162,6 +172,7 @@ class _InpaintCLI(LightningCLI):
         check_optimisers(self.model)
         self.datamodule.setup("fit")
         check_size(self.model, self.datamodule)
+        check_val_metrics(trainer, self.model, self.datamodule)
         identity, resumed = Identity.of(config.as_dict(), self.datamodule, trainer), "no checkpoint"
         changes: list[str] = []
         if config.get("ckpt_path"):
@@ -195,9 +206,13 @@ class _InpaintCLI(LightningCLI):
                 callback.command = resume_command
 
     def before_validate(self) -> None:
+        check_val_metrics(self.trainer, self.model, self.datamodule)
         meet_after_restart()
 
-    before_test = before_predict = before_validate
+    def before_test(self) -> None:
+        meet_after_restart()
+
+    before_predict = before_test
 
     def fit(self, **arguments: Any) -> None:
         meet_after_restart()

@@ -20,6 +20,10 @@ _EXAMPLES = {
     "test": "  lit-inpaint test --config runs/places/config.yaml --ckpt_path runs/places/checkpoints/last.ckpt",
     "predict": "  lit-inpaint predict --config runs/places/config.yaml --ckpt_path runs/places/checkpoints/last.ckpt",
 }
+METRICS = """
+Metrics
+  --val_metrics '[fid]'     metrics that each validation logs beside PSNR, SSIM and L1, to stop or choose checkpoints by
+"""
 FITTING = """\
   --init_from CHECKPOINT    start from these weights (or zoo:NAME); the model and its arguments come with them
   --init_strict false       take the weights that fit by name and shape, and say which do not
@@ -41,7 +45,7 @@ What and on what
 Weights
   --ckpt_path PATH          a checkpoint; `auto`: the newest of the run folder, if there is one
 {fitting}  --weights ema|raw         the averaged weights, if the checkpoint has them, or the raw ones (default: ema)
-
+{metrics}
 Every setting, with its default and its meaning
   lit-inpaint {command} --model.help NAME      arguments of a method (also: `lit-inpaint methods NAME`)
   lit-inpaint {command} --data.help NAME       arguments of a data set
@@ -56,7 +60,9 @@ Methods, data sets and masks of one's own are named package.module.Name; --impor
 
 def help_text(command: str) -> str:
     fitting = FITTING if command == "fit" else ""
-    return TEXT.format(command=command, does=DOES[command], fitting=fitting, examples=_EXAMPLES[command])
+    metrics = METRICS if command in ("fit", "validate") else ""
+    parts = {"does": DOES[command], "fitting": fitting, "metrics": metrics, "examples": _EXAMPLES[command]}
+    return TEXT.format(command=command, **parts)
 
 
 def main(argv: list[str]) -> int:

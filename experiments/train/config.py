@@ -123,12 +123,17 @@ def validation_hash(trainer: L.Trainer) -> tuple[str | None, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "training without validation": said again when it begins
-            loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        parts = [_part(loader, trainer) for loader in (loaders if isinstance(loaders, list | tuple) else [loaders])]
+            parts = validated(trainer.datamodule, trainer)  # type: ignore[attr-defined]
         hashes = [hash_of(define(part.fingerprint(), CHEAP)) for part in parts if len(part)]
     except (ValueError, AttributeError, TypeError, MisconfigurationException):  # it trains all the same
         return None, 0
     return (hashes[0] if len(hashes) == 1 else hash_of(hashes) if hashes else None), sum(map(len, parts))
+
+
+def validated(data: L.LightningDataModule, trainer: L.Trainer) -> list[EvaluationSet]:
+    """The samples that a validation reads, by loader; raises a TypeError for loaders that are not ours."""
+    loaders = data.val_dataloader()
+    return [_part(loader, trainer) for loader in (loaders if isinstance(loaders, list | tuple) else [loaders])]
 
 
 def _part(loader: Any, trainer: L.Trainer) -> EvaluationSet:

@@ -25,7 +25,7 @@ from masks.nearest import nearest
 
 OPTIONS = (
     "config", "print_config", "trainer", "model", "data", "seed_everything", "ckpt_path", "init_from", "init_strict",
-    "weights", "import", "allow_changes",
+    "weights", "import", "allow_changes", "val_metrics",
 )  # fmt: skip
 MODE = "omegaconf+"  # of Parser: interpolations follow what a later file or the command line overrides
 _load: Callable[[str], Any] = get_omegaconf_loader(MODE)  # type: ignore[no-untyped-call]

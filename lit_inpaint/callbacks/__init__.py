@@ -1,4 +1,4 @@
-"""Callbacks: EMA, panels, throughput, health, stopping and resuming."""
+"""Callbacks: EMA, panels, metrics, throughput, health, stopping and resuming."""
 
 from lit_inpaint.callbacks.compile import Compile
 from lit_inpaint.callbacks.ema import EMA
@@ -8,5 +8,6 @@ from lit_inpaint.callbacks.panels import Panels
 from lit_inpaint.callbacks.progress import StepProgressBar
 from lit_inpaint.callbacks.restart import Restart
 from lit_inpaint.callbacks.throughput import Throughput
+from lit_inpaint.callbacks.val_metrics import ValMetrics
 
-__all__ = ["EMA", "Compile", "FrozenRank", "Health", "Panels", "Restart", "StepProgressBar", "Throughput"]
+__all__ = ["EMA", "Compile", "FrozenRank", "Health", "Panels", "Restart", "StepProgressBar", "Throughput", "ValMetrics"]

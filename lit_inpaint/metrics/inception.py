@@ -166,8 +166,9 @@ class InceptionMetrics(Metric):
         from lit_inpaint.metrics import metric  # the lookup is in the package that exports this class
 
         fake, real = (dim_zero_cat(x).double().cpu().numpy() for x in (self.fake, self.real))
-        metrics = [metric(name) for name in self.names]
-        return {name: torch.tensor(value) for name, value in from_features(metrics, fake, real).items()}
+        metrics = {name: metric(name) for name in self.names}
+        found = from_features([*metrics.values()], fake, real)
+        return {name: torch.tensor(found[of_set.__name__]) for name, of_set in metrics.items()}
 
 
 def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:

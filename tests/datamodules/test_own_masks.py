@@ -20,29 +20,16 @@ from masks import CenterRectangle, Inset, MaskFolder, Mixture, OwnMasks
 from masks.archives import Archive
 from masks.files import write_mask
 from masks.generator import MaskGenerator
+from tests.support.own_masks import COUNT, own_share, write_pairs
 from tests.support.recording import Recorder, StopAfter
-
-COUNT, BLOCK = 8, 8
-SIDES = (10 * BLOCK, 8 * BLOCK)  # (width, height)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Blocks of noise whose blue is white in the hole, black elsewhere: an image shows which mask belongs to it."""
     root = tmp_path_factory.mktemp("own")
-    for folder in ("images", "masks"):
-        (root / folder).mkdir()
-    rows = []
-    for number in range(COUNT):
-        rng = np.random.default_rng(number)
-        pixels = rng.integers(0, 256, (SIDES[1] // BLOCK, SIDES[0] // BLOCK, 3), dtype=np.uint8)
-        pixels[..., 2] = 255 * (pixels[..., 2] > 150)
-        pixels = pixels.repeat(BLOCK, 0).repeat(BLOCK, 1)
-        Image.fromarray(pixels).save(root / f"images/{number:02}.png")
-        write_mask(pixels[..., 2] > 0, root / f"masks/{number:02}.png")
-        rows.append(
-            [f"images/{number:02}.png", f"masks/{number:02}.png", "val" if number == 0 else "train", "a caption"]
-        )
+    names = write_pairs(root)
+    rows = [[image, mask, "train" if number else "val", "a caption"] for number, (image, mask) in enumerate(names)]
     with (root / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["image", "mask", "split", "caption"], *rows])
     with (
@@ -62,13 +49,6 @@ def data(root: Path, mask: MaskGenerator, images: str = "images", **more: Any) -
 
 def by_name(root: Path) -> MaskFolder:
     return MaskFolder(str(root / "masks"), pairing="name")
-
-
-def own_share(sample: Any) -> float:
-    """Share of the clear pixels on which mask and blue agree."""
-    blue, mask = sample.image[2], sample.mask[0]
-    clear = blue.abs() > 0.9
-    return float(((blue > 0) == (mask > 0))[clear].float().mean())
 
 
 LIST = {"images": ".", "lists": "list.csv"}

@@ -99,7 +99,7 @@ def test_help_imports_nothing_heavy_and_begins_with_what_a_newcomer_needs():
         ([*SMALL, "--trainer.accumulate_grad_batches", "4"], ["model.init_args.accumulate to 4"]),
         ([*SMALL, "--trainer.gradient_clip_val", "1"], ["model.init_args.clip_norm"]),
         ([*SMALL, "--trainer.gradient_clip_algorithm", "value"], ["model.init_args.clip_norm"]),
-        ([*SMALL, *stopping("val/fid")], ["'val/fid'", "val/psnr_hole"]),
+        ([*SMALL, *stopping("val/fid")], ["'val/fid'", "--val_metrics '[fid]'"]),
         ([*SMALL, *stopping("psnr")], ["'psnr'", "Did you mean 'val/psnr'"]),
         ([*SMALL, "--trainer.accelerator", MISSING], ["can not run", "trainer.accelerator", "auto"]),
     ],

@@ -19,6 +19,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from experiments.files.find import INSTALLED
 from experiments.run.place import to_save
+from experiments.sweep.check import examples
 from experiments.sweep.command import main
 from experiments.sweep.laws import LAWS, draw
 from experiments.sweep.ledger import Ledger, lost
@@ -200,8 +201,9 @@ def test_a_sweep_draws_by_its_own_seed_and_two_sweeps_draw_differently(tmp_path:
     assert draws(path, tmp_path / "e", budget=6)[:4] == found[4]  # resumed, the seed is known
     with pytest.raises(ValueError, match="drawn with --seed 1, given 2"):
         draws(path, tmp_path / "e", seed=2)
-    if method == "random":  # killed and resumed, it draws what it would have drawn
-        assert sorted(draws(path, tmp_path / "killed", lose=1)) == sorted(first)
+    assert sorted(draws(path, tmp_path / "killed", lose=1)) == sorted(first)  # it draws what it would have drawn
+    if method == "bayes":  # beyond the ten trials that TPE draws at random
+        assert draws(path, tmp_path / "lost late", lose=12, budget=15) == draws(path, tmp_path / "whole", budget=15)
 
 
 def test_a_trial_that_ends_with_nan_has_failed_and_the_best_is_another(tmp_path: Path):
@@ -433,6 +435,50 @@ def test_the_worse_half_is_stopped_at_its_first_validation(tmp_path: Path, capsy
     assert "1 complete, 2 pruned" in capsys.readouterr().out
 
 
+def pruned(path: Path, out: Path) -> dict[int, tuple[str, list[int], float | None, Any]]:
+    """By x: state, validations, value and images seen of each trial that counts."""
+    held = ledger_of(path, out).held()
+    found = {
+        t.user_attrs["drawn"]["x"]: (t.state.name, list(t.intermediate_values), t.value, t.user_attrs["images_seen"])
+        for t in held
+    }
+    assert len(found) == len(held)
+    return found
+
+
+def test_a_sweep_whose_worker_was_killed_prunes_as_one_that_was_not(tmp_path: Path):
+    """optuna#485 and #6283: the trial of a dead worker. Its values must not count beside its successor's."""
+    values = {"x": {"values": [3, 6, 8, 4, 2]}, "seconds": {"value": 1.5}}
+    halving = {"type": "hyperband", "min_iter": 1, "eta": 2}
+    path, log = write(tmp_path, GRID | {"parameters": values, "early_terminate": halving}), tmp_path / "log"
+    assert start(str(path), "--out", str(tmp_path / "whole"), cwd=tmp_path, log=log).wait(250) == 0, log.read_text()
+    whole = pruned(path, tmp_path / "whole")
+    # 4 and 2 are among the best half of the trials so far at their first validation; 6 and 8 are not.
+    assert {x: (state, validations) for x, (state, validations, *_) in whole.items()} == {
+        3: ("COMPLETE", [1, 2, 3]), 6: ("PRUNED", [1]), 8: ("PRUNED", [1]), 4: ("PRUNED", [1, 2]),
+        2: ("PRUNED", [1, 2]),
+    }  # fmt: skip
+
+    out = tmp_path / "killed"
+    first = start(str(path), "--out", str(out), cwd=tmp_path, log=log)
+    wait_for(lambda: out.is_dir() and any(t.intermediate_values for t in ledger_of(path, out).trials()))
+    os.kill(children(first.pid)[0], signal.SIGKILL)  # trial 0 has passed its first validation
+    first.kill()
+    first.wait()
+    assert start(str(path), "--out", str(out), cwd=tmp_path, log=log).wait(250) == 0, log.read_text()
+    lost_ones = [trial for trial in ledger_of(path, out).trials() if lost(trial)]
+    assert [list(trial.intermediate_values)[:1] for trial in lost_ones] == [[1]]
+    assert pruned(path, out) == whole
+
+
+def test_a_trial_that_ends_before_it_is_looked_at_is_pruned_all_the_same(tmp_path: Path):
+    """0.5 s pass between two looks at a trial: whether it is pruned must not depend on the machine."""
+    values, halving = {"x": {"values": [3, 8]}}, {"type": "hyperband", "min_iter": 1, "eta": 2}
+    path, out = write(tmp_path, GRID | {"parameters": values, "early_terminate": halving}), tmp_path / "out"
+    assert main([str(path), "--out", str(out)]) == 0
+    assert pruned(path, out) == {3: ("COMPLETE", [1, 2, 3], 0.0, 24), 8: ("PRUNED", [1], 25 + 2 / 3, 8)}
+
+
 def test_submitit_runs_the_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -578,7 +624,7 @@ def test_an_installed_sweep_trains_what_it_says(path: Path, monkeypatch: pytest.
 
     monkeypatch.setenv("LIT_INPAINT_DATA", "/data")
     sweep = read_sweep(path)
-    points = list(sweep.grid()) if sweep.method == "grid" else [draw(FixedTrial({}), sweep.parameters)]
+    points = list(sweep.grid() if sweep.method == "grid" else examples(sweep))
     for point in (points[0], points[-1]):
         words = sweep.arguments(point, Path("runs/trial"))
         with pytest.raises(SystemExit) as end:

@@ -41,6 +41,7 @@ FLOORS = {  # inside lit_inpaint: what each part may import beside itself
     "optimisers": {"plugins"},
     "module": {"stage", "method", "metrics"},
     "evaluated": {"module", "classical"},
+    "logged": {"module", "stage", "metrics"},
     "pictures": set(),
     "windows": set(),
     "load": {

@@ -68,9 +68,8 @@ class Server:
         """Create a sweep with a run for each point of its grid, and the end after the last."""
         identifier, content = f"s{len(self.sweeps)}", yaml.safe_load(config)
         self.sweeps[identifier] = config
-        laws = {name: law.get("values", [law.get("value")]) for name, law in content["parameters"].items()}
-        for number, point in enumerate(itertools.product(*laws.values())):
-            arguments = {name: {"value": value} for name, value in zip(laws, point, strict=True)}
+        for number, point in enumerate(grid(content["parameters"])):
+            arguments = {name: {"value": value} for name, value in point.items()}
             run = {"type": "run", "run_id": f"{identifier}run{number}", "program": content.get("program")}
             self.waiting.append(run | {"args": arguments})
         self.waiting.append({"type": "exit"})
@@ -128,6 +127,16 @@ class Server:
         if name == "RunHistoryKeys":
             return {"run": {"historyKeys": {"lastStep": run["history"][-1]["_step"], "keys": {}}}}
         return {"run": node(run)}
+
+
+def grid(parameters: Facts) -> Iterator[Facts]:
+    """Every combination of values; that of nested parameters is one mapping."""
+    choices = [
+        [*grid(law["parameters"])] if "parameters" in law else law.get("values", [law.get("value")])
+        for law in parameters.values()
+    ]
+    for point in itertools.product(*choices):
+        yield dict(zip(parameters, point, strict=True))
 
 
 def node(run: Facts) -> Facts:

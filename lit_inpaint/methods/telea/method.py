@@ -25,6 +25,7 @@ class Telea(PerImage):
     """
 
     year: ClassVar[int] = 2004
+    local: ClassVar[bool] = True  # where fronts of several windows meet, a step would show
     paper: ClassVar[str] = "Telea, An image inpainting technique based on the fast marching method, J. Graphics Tools"
 
     def __init__(self, radius: float = 3.0) -> None:
