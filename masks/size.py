@@ -59,9 +59,9 @@ def parse_size(text: str) -> Size:
     >>> parse_size("256"), parse_size("48x80")
     (256, (48, 80))
     """
-    height, _, width = text.partition("x")
+    height, pair, width = text.partition("x")
     try:
-        return square_or_pair([int(height), int(width or height)])
+        return square_or_pair([int(height), int(width if pair else height)])
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; give 256, or 321x481 for height x width") from None
 

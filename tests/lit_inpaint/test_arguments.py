@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -138,6 +138,8 @@ def others(kind: Any, value: Any) -> list[Any]:
     """Values of a type that differ from ``value``; none for what is neither number, switch nor choice."""
     kinds = [k for k in get_args(kind) if k is not NoneType] if NoneType in get_args(kind) else [kind]
     kind = kinds[0]
+    if get_origin(kind) in (Union, UnionType) and int in get_args(kind):  # a size: one number, or two
+        kind = int
     if get_origin(kind) is Literal:
         return [choice for choice in get_args(kind) if choice != value]
     if get_origin(kind) in (tuple, list) and get_args(kind)[0] in (int, float) and value is not None:
