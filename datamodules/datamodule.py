@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.bands import Bands, reading_settings
 from datamodules.elastic import Deal, Resumed, resumed
-from datamodules.evaluation import EvaluationSet, collate
+from datamodules.evaluation import EvaluationSet, checked_channels, collate
 from datamodules.files import Files
 from datamodules.sampler import EvaluationSampler, TrainingSampler, worker_threads
 from datamodules.summary import lines, summarise
@@ -88,6 +88,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         bands: Meaning of a fourth band in TIFF and JPEG 2000 files: "rgb": not part of the picture (near infrared),
             dropped; "alpha": transparency. Without it, such files are rejected.
         white_level: Value of white in 16-bit files, e.g. 4095 for 12-bit data (default: 65535).
+        channels: 3, or 1 for grey images (B, 1, H, W): the luma of what is read, after all augmentation.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         white_level: int | None = None,
         augment_after_crop: Sequence[Augmentation] | None = None,
         crop: Crop = "random",
+        channels: int = 3,
     ) -> None:
         super().__init__()
         image_size = square_or_pair(image_size)
@@ -135,6 +137,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self.eval_mask, self.eval_seed, self.eval_repeats = eval_mask or mask, eval_seed, eval_repeats
         self.eval_batch_size, self.limit_eval = eval_batch_size or batch_size, limit_eval
         self.on_bad_image, self.global_batch = on_bad_image, global_batch
+        self.channels = checked_channels(channels)
         self.reading = reading_settings(bands, white_level)
         self._summary: dict[str, Any] | None = None
         self._told: set[str] = set()  # stages at whose start it was reported
@@ -181,6 +184,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
                 self.samples_per_epoch,
                 self.on_bad_image,
                 with_mask,
+                self.channels,
             )
         return self._training
 
@@ -194,6 +198,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             self.eval_seed,
             self.limit_eval,
             self.eval_repeats,
+            self.channels,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -346,4 +351,5 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             "eval_seed": self.eval_seed,
             "on_bad_image": self.on_bad_image,
             **self.reading,
+            **({"channels": 1} if self.channels == 1 else {}),
         }

@@ -51,6 +51,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         seed: Seed for the masks.
         limit: Use only the first N images.
         repeats: Holes per image; sample i shows image i modulo the number of images.
+        channels: 3, or 1: the luma of each image.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         seed: int = 0,
         limit: int | None = None,
         repeats: int = 1,
+        channels: int = 3,
     ) -> None:
         if files.masks is None and (roots := list(roots_of(mask))):
             left = without_masks(files.names(), files.root, *roots)
             files = files if len(left) == len(files) else Files(files.root, left, files.left_out, files.reading)
-        self.size = square_or_pair(size, "size")
+        self.size, self.channels = square_or_pair(size, "size"), checked_channels(channels)
         self.files, self.mask, self.resize, self.seed = files, mask, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))
         self.samples = self.images * repeats
@@ -87,7 +89,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         else:
             pixels = self._transform(pixels, keyed_rng(self.seed, "evaluation crop", index))
             mask = self.draw_mask(index)
-        return InpaintingBatch(to_image(pixels), to_mask(mask), self.name(index))
+        return InpaintingBatch(to_image(pixels, self.channels), to_mask(mask), self.name(index))
 
     def name(self, index: int) -> str:
         """Its file's path in the data set; further holes of an image have -1, -2, ... before the suffix."""
@@ -147,6 +149,7 @@ class EvaluationSet(Dataset[InpaintingBatch]):
             "mask": repr(self.mask),
             "seed": self.seed,
             **({"reading": self.files.reading} if self.files.reading else {}),
+            **({"channels": 1} if self.channels == 1 else {}),
         }
 
     @cached_property
@@ -155,14 +158,29 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         return summarise({"evaluated": self.files}, self.images)
 
 
-def to_image(pixels: Pixels) -> Tensor:
-    """(H, W, 3) uint8 to (3, H, W) float in [-1, 1].
+def to_image(pixels: Pixels, channels: int = 3) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float in [-1, 1], or to its luma (1, H, W), rounded to 8 bits.
 
     >>> to_image(np.full((1, 1, 3), 255, np.uint8)).flatten().tolist()
     [1.0, 1.0, 1.0]
+    >>> to_image(np.full((1, 1, 3), 51, np.uint8), channels=1).flatten().round(decimals=3)
+    tensor([-0.6000])
     """
-    planes = np.concatenate(cv2.split(pixels))  # twice as fast as a transposed copy
-    return torch.from_numpy(cv2.LUT(planes, _LEVELS).reshape(3, *pixels.shape[:2]))
+    grey = channels == 1
+    planes = (
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if grey else np.concatenate(cv2.split(pixels))
+    )  # no slow transpose
+    return torch.from_numpy(cv2.LUT(planes, _LEVELS).reshape(channels, *pixels.shape[:2]))
+
+
+def checked_channels(channels: int) -> int:
+    """
+    Raises:
+        ValueError: Neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels!r}; expected 3 for colour or 1 for grey.")
+    return channels
 
 
 def to_mask(mask: Mask) -> Tensor:

@@ -36,6 +36,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         on_bad_image: "stop": an unreadable image ends the run. "skip": it is reported once, counted and replaced by the
             next readable file, with the same draws.
         own_transform: ``transform`` of a sample whose mask is that of its image, and is cropped with it.
+        channels: 3, or 1: the luma of each sample, after all augmentation.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class TrainingSet(Dataset[InpaintingBatch]):
         samples: int | None = None,
         on_bad_image: Literal["stop", "skip"] = "stop",
         own_transform: Keyed | None = None,
+        channels: int = 3,
     ) -> None:
         self.own, self.own_transform = OwnMaskFiles(files, mask), own_transform or transform
         self.files, self.mask, self.transform, self.size, self.seed = files, mask, transform, size, seed
         self.samples = samples or len(files)
-        self.on_bad_image = on_bad_image
+        self.on_bad_image, self.channels = on_bad_image, channels
         # Shared with the workers, which mark unreadable files; the main process counts them.
         self.unreadable: Tensor = torch.zeros(len(files), dtype=torch.uint8).share_memory_()
 
@@ -77,7 +79,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         if not is_picture(cropped) or cropped.shape[:2] != sides(self.size):  # so rare that check_augment missed it
             made = f"augment or augment_after_crop made {cropped.dtype} {cropped.shape} of {name}"
             raise ValueError(f"{made}; expected uint8 {(*sides(self.size), 3)}.")
-        return InpaintingBatch(to_image(cropped), to_mask(mask), name)
+        return InpaintingBatch(to_image(cropped, self.channels), to_mask(mask), name)
 
     def _own_mask(
         self, law: MaskGenerator, number: int, pixels: Pixels, rng: np.random.Generator

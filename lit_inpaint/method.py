@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lit_inpaint import pictures
 from lit_inpaint.pictures import Array, Picture, Range
 from lit_inpaint.windows import TILE, complete
-from masks.convention import check, composite, erase, hole_box, to_levels
+from masks.convention import check, composite, erase, hole_box, in_three, to_grey, to_levels
 from masks.size import Size, sides
 
 TRAINING_ONLY = ("discriminator", "features")  # networks of losses: no image is completed with them
@@ -52,6 +52,7 @@ class Method(nn.Module, ABC):
     needed: ClassVar[dict[str, str]] = {}  # arguments without which it completes nothing: what each names
     exports: ClassVar[tuple[str, ...]] = ()  # published layouts that weights.py of the method writes
     local: ClassVar[bool] = False  # True: fills from the border inwards, in little memory; any hole is one window
+    channels: int = 3  # of its images; 1: grey
     multiple: int = 1  # sides are padded (reflected) to a multiple of this
     # The only size the network takes, a side or (height, width): cropped around the hole or resized, see adaptation().
     fixed_size: Size | None = None
@@ -108,6 +109,8 @@ class Method(nn.Module, ABC):
 
     def complete_unchecked(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
         """:meth:`forward` for batches of a data module: looking at the values would make the host wait for a GPU."""
+        if image.shape[1] != self.channels:
+            return self._in_colour(image, mask, **guides)
         if self.fixed_size and tuple(image.shape[-2:]) != sides(self.fixed_size):
             prediction = self._at_fixed_size(image, mask, **guides)
         else:
@@ -121,6 +124,24 @@ class Method(nn.Module, ABC):
         if self.moved is not None:
             self.moved.append(known_change(prediction, image, mask))
         return composite(prediction, image, mask)
+
+    def _in_colour(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
+        """Grey images by a method of colour pictures: repeated to three channels, the luma of what comes back.
+
+        Raises:
+            ValueError: They are in colour, and the method is of grey pictures.
+        """
+        if self.channels == 1:
+            raise ValueError(
+                f"images have {image.shape[1]} channels; this {type(self).__name__} completes grey ones (channels 1). "
+                "Convert them (channels: 1 of the data or protocol), or take a method of colour pictures."
+            )
+        completed = self.complete_unchecked(in_three(image), mask, **guides)
+        return composite(to_grey(completed).clamp(-1, 1), image, mask)
+
+    def recoloured(self, channels: int) -> str | None:
+        """What :meth:`forward` does to images of so many channels that the network cannot take."""
+        return "grey repeated to three channels and back" if channels != self.channels == 3 else None
 
     def pad(self, x: Tensor, right: int, bottom: int) -> Tensor:
         """Images or masks grown to sides that the network takes."""
@@ -210,7 +231,8 @@ class Method(nn.Module, ABC):
             allowed = ", ".join(self.guided_by) or "none"
             raise ValueError(f"{type(self).__name__} takes no {unknown[0]}. Guides that it takes: {allowed}.")
         pixels = pictures.read(image)
-        given, holes = pictures.signed(pixels, value_range), pictures.read_hole(mask, pixels)
+        colours = pixels if self.channels == 3 else pictures.one_channel(pixels, type(self).__name__)
+        given, holes = pictures.signed(colours, value_range), pictures.read_hole(mask, pixels)
         names = pictures.names_of(image, len(pixels), name)
         drawn = {guide: pictures.read_hole(drawing, pixels, guide) for guide, drawing in guides.items()}
         found = []
@@ -222,7 +244,7 @@ class Method(nn.Module, ABC):
                 ]
                 found.append(torch.stack(batch))
         found *= (samples or 1) // len(found)
-        completed = [pictures.like(image, pixels, one, holes, value_range) for one in found]
+        completed = [pictures.like(image, pixels, in_three(one), holes, value_range, self.channels) for one in found]
         return completed[0] if samples is None else completed
 
     def draws(self, seed: int, names: Sequence[str], number: int = 0) -> dict[str, Any]:

@@ -75,11 +75,34 @@ def signed(pixels: Tensor, value_range: Range | None) -> Tensor:
     return pixels.float() if (start, end) == (-1, 1) else ((pixels.double() - start) * (2 / (end - start)) - 1).float()
 
 
-def like(image: Picture, pixels: Tensor, completed: Tensor, holes: Any8, value_range: Range | None) -> Picture:
+def one_channel(pixels: Tensor, method: str, what: str = "image") -> Tensor:
+    """Grey pictures (B, 3, H, W) as (B, 1, H, W), for a method of grey ones.
+
+    Raises:
+        ValueError: They are in colour.
+    """
+    if not bool((pixels == pixels[:, :1]).all()):
+        raise ValueError(
+            f"{what} is in colour; this {method} completes grey pictures (channels 1). Convert it to grey, or take a "
+            "method of colour pictures."
+        )
+    return pixels[:, :1]
+
+
+def grey(pixels: Any8, method: str, what: str) -> Any8:
+    """:func:`one_channel` for a picture (H, W, 3)."""
+    channel = one_channel(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], method, what)
+    return channel[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def like(
+    image: Picture, pixels: Tensor, completed: Tensor, holes: Any8, value_range: Range | None, channels: int = 3
+) -> Picture:
     """``completed``, as a method gives it, in the type, range and shape of ``image``; known pixels are its own.
 
     Args:
         pixels: What :func:`read` made of ``image``.
+        channels: Of the method: a PIL picture stays grey where it is 1.
     """
     start, end = value_range or (-1, 1)
     if completed.dtype != torch.uint8 and (start, end) != (-1, 1):
@@ -89,7 +112,10 @@ def like(image: Picture, pixels: Tensor, completed: Tensor, holes: Any8, value_r
     if isinstance(image, Tensor):
         return cast(Picture, whole.contiguous().reshape(image.shape))
     array = whole[0].permute(1, 2, 0).contiguous().numpy()
-    return cast(Picture, Image.fromarray(array) if isinstance(image, Image.Image) else array)
+    if not isinstance(image, Image.Image):
+        return cast(Picture, array)
+    grey = channels == 1 and image.mode in ("1", "L")
+    return cast(Picture, Image.fromarray(array[..., 0] if grey else array))
 
 
 def read_hole(mask: Image.Image | Array | Tensor, pixels: Tensor, what: str = "mask") -> Any8:

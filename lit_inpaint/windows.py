@@ -191,7 +191,7 @@ def complete_pixels(
     guides: Mapping[str, Pixels] | None = None,
     advance: Callable[[int, int], None] = lambda done, windows: None,
 ) -> Pixels:
-    """:func:`complete` for a picture (H, W, 3) uint8."""
+    """:func:`complete` for a picture (H, W, C) uint8."""
     image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
     return complete(method, image, hole, name, number, seed, tile, guides, advance).permute(1, 2, 0).numpy()
 

@@ -1,6 +1,7 @@
 """The one convention of this project.
 
-image: float (B, 3, H, W), RGB, [-1, 1].  mask: float (B, 1, H, W), exactly 0 or 1, **1 = hole**.
+image: float (B, 3, H, W), RGB, [-1, 1]; of grey data (B, 1, H, W).  mask: float (B, 1, H, W), exactly 0 or 1,
+**1 = hole**.
 
 Everything that erases or pastes pixels calls :func:`erase` and :func:`composite`; a foreign polarity, range or colour
 order is converted at the edge, by a stated argument, and never guessed.
@@ -44,6 +45,27 @@ def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
     tensor([0.5000, 0.2500])
     """
     return torch.stack([like.new_full((1, 1), value) for value in values])
+
+
+def in_three(image: Tensor) -> Tensor:
+    """(B, C, H, W) as a network of colour pictures sees it: grey repeated to three channels.
+
+    >>> in_three(torch.zeros(2, 1, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
+    """
+    return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
+
+
+def to_grey(image: Tensor) -> Tensor:
+    """RGB (B, 3, H, W) to its luma (B, 1, H, W), ITU-R BT.601, as Pillow and OpenCV weigh it; three equal channels to
+    one of them.
+
+    >>> to_grey(torch.tensor([[[[1.0]], [[-1.0]], [[1.0]]]])).round(decimals=3)
+    tensor([[[[-0.1740]]]])
+    """
+    red, green, blue = image.split(1, 1)
+    luma: Tensor = green + 0.299 * (red - green) + 0.114 * (blue - green)
+    return luma
 
 
 def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
@@ -106,9 +128,10 @@ def check_image(image: Tensor, name: str = "image") -> None:
         raise ValueError(
             f"{name} is {given}; expected a tensor of floats in [-1, 1]. For 8-bit values: x.float() / 127.5 - 1."
         )
-    if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
+    if image.ndim != 4 or image.shape[1] not in (1, 3) or not image.numel():
         raise ValueError(
-            f"{name} has shape {tuple(image.shape)}; expected (B, 3, H, W). Add a batch axis or convert to RGB."
+            f"{name} has shape {tuple(image.shape)}; expected (B, 3, H, W) or, of grey, (B, 1, H, W). "
+            "Add a batch axis or convert to RGB."
         )
     low, high = torch.stack(image.aminmax()).tolist()  # one wait for a GPU, not two
     if low != low:

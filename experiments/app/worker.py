@@ -18,6 +18,7 @@ from experiments.inpaint.large import refuse_too_large
 from lit_inpaint.calls import counted
 from lit_inpaint.load import load_method
 from lit_inpaint.method import Method, moved_by
+from lit_inpaint.pictures import grey
 from lit_inpaint.windows import TILE, complete_pixels, windows_of
 from masks.files import read_mask
 
@@ -157,12 +158,15 @@ def completions(task: Task, label: str, method: Method, pipe: Connection) -> Ite
         tell(f"window {done} of {windows}")
 
     method.asked = task.prompt or None
+    if method.channels == 1:
+        pixels = grey(pixels, type(method).__name__, "the photograph")
     with counted(method, called):
         for number in range(count):
             method.moved = [] if method.moves_known else None
             tell(f"completion {number + 1} of {count}")
             arguments = (Path(task.image).stem, number, task.seed, task.tile, guides, advance)
             result = complete_pixels(method, pixels, hole, *arguments)
+            result = result[..., 0] if method.channels == 1 else result
             name = f"{label}{f'-{number}' if count > 1 else ''}"
             file = write_png(result, Path(task.folder), f"{task.name}-{name}.png")
             preview = write_png(small(result), Path(task.folder), f"{task.name}-{name}.preview.png")

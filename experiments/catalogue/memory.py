@@ -98,7 +98,7 @@ def measure(cls: type[Stage], arguments: dict[str, Any], size: Size, batch: int)
     before = 0 if cuda else resident_peak()
     method = cls(**arguments)
     height, width = sides(size)
-    image, mask = torch.rand(3, height, width) * 2 - 1, torch.zeros(1, height, width)
+    image, mask = torch.rand(getattr(method, "channels", 3), height, width) * 2 - 1, torch.zeros(1, height, width)
     mask[:, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
     samples = [InpaintingBatch(image, mask, str(number)) for number in range(batch * BATCHES)]
     trainer = L.Trainer(

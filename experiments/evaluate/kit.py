@@ -117,13 +117,13 @@ def _levels(mask: Tensor) -> np.ndarray:
 class _KitImages(EvaluationSet):
     """Images and masks of a kit, under the names that they have in the data set."""
 
-    def __init__(self, folder: Path, index: Index, size: Size) -> None:
+    def __init__(self, folder: Path, index: Index, size: Size, channels: int) -> None:
         self._names = list(index.images)
         files = [f"{key_of(name)}.png" for name in self._names]
         for file in files:
             below(folder, file)  # refuses a name that leads out of the kit
         masks = MaskFolder(str(folder / "masks"), pairing="name", white=index.mask_white)
-        super().__init__(Files(folder / "images", files), masks, size, "none")
+        super().__init__(Files(folder / "images", files), masks, size, "none", channels=channels)
 
     def name(self, index: int) -> str:
         return self._names[index]
@@ -169,7 +169,7 @@ def _load(path: Path) -> Kit:
         if hash_of(facts.definition) != facts.hash:
             raise ValueError(f"its hash is {facts.hash[:8]}, that of its definition {hash_of(facts.definition)[:8]}.")
         stated: Any = facts.definition
-        images = _KitImages(path.parent, index, stated["size"])
+        images = _KitImages(path.parent, index, stated["size"], stated.get("channels", 3))
         for name, words in stated["metrics"].items():
             if words != definition(name):
                 raise ValueError(

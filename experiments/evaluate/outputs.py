@@ -182,14 +182,15 @@ class Outputs:
 
     def _completion(self, name: str, image: Tensor, mask: Tensor) -> tuple[Tensor, bytes | None]:
         """A completion of an image, both on the CPU, and its file if that holds no more than these pixels."""
-        pixels, file = self._read(name, image.shape[-2:])
-        completion = to_image(pixels)
+        pixels, file = self._read(name, image.shape)
+        completion = to_image(pixels, len(image))
         if self.made == "composited" and bool(((completion != image) & (mask == 0)).any()):
             _refuse_known(pixels, to_pixels(image), mask[0].numpy() == 0)
         return completion, file
 
     def _read(self, name: str, shape: tuple[int, ...]) -> tuple[Pixels, bytes | None]:
-        """One file, (H, W, 3) uint8, whose content is the one that was hashed; and that if it holds no more."""
+        """One file, (H, W, 3) uint8, whose content is the one that was hashed; and that if it holds no more than the
+        image, whose ``shape`` is (C, H, W)."""
         path = self.root / name
         with open_regular(path) as file:
             content = file.read()
@@ -202,12 +203,13 @@ class Outputs:
                     raise _UnusableError("JPEG-compressed", "save PNGs")
                 if image.format != "PNG" or image.mode not in ("RGB", "L") or image.has_transparency_data:
                     raise _UnusableError("no PNG of 8 bits in RGB or grey", kind)
-                if size[::-1] != tuple(shape):
-                    resized = ", resized" if size[0] * shape[0] == size[1] * shape[1] else ""
-                    expected = f"{size[0]}x{size[1]}, not {shape[1]}x{shape[0]}{resized}"
+                channels, height, width = shape
+                if size != (width, height):
+                    resized = ", resized" if size[0] * height == size[1] * width else ""
+                    expected = f"{size[0]}x{size[1]}, not {width}x{height}{resized}"
                     raise _UnusableError("of another size", expected)
                 pixels = np.asarray(image.convert("RGB"))
-                return pixels, content if image.mode == "RGB" and not image.info else None
+                return pixels, content if len(image.getbands()) == channels and not image.info else None
         except _UnusableError:
             raise
         except Exception as error:  # whatever a decoder raises for a damaged file

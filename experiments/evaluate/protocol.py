@@ -21,6 +21,7 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
     seed: 0                         # seed of the method's random draws
     bands: rgb                      # drop a fourth band in TIFF files; alpha: it is transparency
     white_level: 4095               # value of white in 16-bit files
+    channels: 1                     # grey: the luma of every image
     published: [{label: LaMa, metrics: {lpips_alex: 0.045}, source: "RePaint, Table 1"}]
 """
 
@@ -118,7 +119,7 @@ def protocol_hash(
 _KEYS = {
     "name", "about", "data", "split", "size", "resize", "limit", "mask", "masks", "mask_seed", "metrics", "measured",
     "round_to_8_bits", "samples", "seed", "published", "bands", "white_level",
-    "prompts",
+    "prompts", "channels",
 }  # fmt: skip
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
@@ -208,11 +209,11 @@ def _protocol(
         left_out = Counter[str]()
         names = find_images(images, *roots_of(generator), left_out=left_out)
         files = Files(images, names, left_out, image_reading)
-        data = EvaluationSet(files, generator, size, resize, seed, first)
+        data = EvaluationSet(files, generator, size, resize, seed, first, channels=config.get("channels", 3))
     elif "data" in config:
         given_args = data_arguments(config, path)
         fixed = {"image_size": size, "resize": resize, "eval_seed": seed, "limit_eval": first, "num_workers": 0}
-        fixed |= image_reading
+        fixed |= image_reading | {key: config[key] for key in ("channels",) if key in config}
         spec = {"class_path": config["data"]["class_path"], "init_args": {**given_args, **fixed, "mask": generator}}
         module: InpaintingDataModule = instantiate(InpaintingDataModule, spec)
         data = module.evaluation_set(config.get("split", "test"))

@@ -120,6 +120,8 @@ class Network:
         adaptations = [self.module.adaptation(mask) for mask in batch.mask]
         # A network of fixed size is called for each image, any other for the batch, unless the method says so.
         one_by_one = self.module.one_by_one or any(adaptations)
+        if grey := self.module.recoloured(batch.image.shape[1]):
+            adaptations = [", ".join(filter(None, (said, grey))) for said in adaptations]
         network_calls = round(calls.count / len(names)) if one_by_one else calls.count
         return Completion(samples, seconds, memory, network_calls, adaptations, moved=self._moved(samples, batch))
 
@@ -172,7 +174,7 @@ def complete(module: Method, image: Tensor, mask: Tensor, names: list[str], rule
             return module.sample(image, mask, rules.samples, rules.seed, names)
         return module.complete_unchecked(image, mask, **module.draws(rules.seed, names))[None]
     height, width = image.shape[-2:]
-    if not module.takes(height, width):
-        raise ValueError(f"raw output of {width}x{height} images cannot be measured: the network adapts their size.")
+    if not module.takes(height, width) or image.shape[1] != module.channels:
+        raise ValueError(f"raw output of {width}x{height} images cannot be measured: the network adapts them.")
     draws = [module.draws(rules.seed, names, number) for number in range(rules.samples)]
     return torch.stack([module.predict(image, mask, **keyed).clamp(-1, 1) for keyed in draws])

@@ -23,7 +23,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_png(pixels: np.ndarray, folder: Path, name: str, flush: bool = False, **options: object) -> Path:
-    """Write the picture that is called ``name`` below ``folder``, (H, W) or (H, W, 3) uint8.
+    """Write the picture that is called ``name`` below ``folder``, (H, W), (H, W, 1) or (H, W, 3) uint8.
 
     Args:
         flush: Wait for the disk.
@@ -41,7 +41,7 @@ def write_picture(
     """:func:`write_png` in another format of Pillow's."""
     path = below(folder, name)
     content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format=kind, **options)
+    Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).save(content, format=kind, **options)
     write_bytes(path, content.getvalue(), flush)
     return path
 

@@ -30,6 +30,7 @@ from lit_inpaint.classical import UnfillableError
 from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.method import Method, moved_by
 from lit_inpaint.options import show_messages
+from lit_inpaint.pictures import grey
 from lit_inpaint.windows import complete_pixels, windows_of
 
 MAY_CHANGE = (
@@ -245,18 +246,19 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
             f"keep, pass --mask-white {other}.",
             file=sys.stderr,
         )
+    given = pixels if method.channels == 3 else grey(pixels, type(method).__name__, str(shown(pair.image)))
     memory = refuse_too_large(method, hole, a.tile) if share else None
     method.moved = [] if method.moves_known else None
     options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
     for number, target in enumerate(pair.outputs):
         result = (
-            complete_pixels(method, pixels, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else pixels
+            complete_pixels(method, given, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else given
         )
         write(result, run.out, staged(target).relative_to(run.out).as_posix(), a, options)
     windows = windows_of(method, hole, a.tile)
     dark = a.white_level is None and int(pixels.max()) < 128
     how = [
-        *(said := conversions(pair.image, a.bands)),
+        *(said := conversions(pair.image, a.bands, "grey" if method.channels == 1 else "RGB")),
         f"dark: at most {pixels.max()} of 255 (--white-level)" if dark and "16 bits" in str(said) else None,
         *left_out,
         method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None,

@@ -92,7 +92,7 @@ class _PeakOfTensors(TorchDispatchMode):
 @torch.no_grad()
 def _probe(method: Method, height: int, width: int) -> int:
     """Peak of the tensors of one completion, in which each network runs twice on inputs of one shape."""
-    image, mask = torch.zeros(1, 3, height, width, device=method.device), torch.zeros(1, 1, height, width)
+    image, mask = torch.zeros(1, method.channels, height, width, device=method.device), torch.zeros(1, 1, height, width)
     mask[..., height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
     networks = networks_of(method)
     own = [vars(network).get("forward") for network in networks]  # where somebody has put one over the class's

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import ExifTags, Image
 
@@ -16,8 +16,8 @@ _LAYOUT = {*range(254, 270), 273, *range(277, 282), *range(284, 293), 297, 317, 
 _LAYOUT |= {700, 33723, 34377, 34675}  # XMP, IPTC, Photoshop's and the colour profile, which have places of their own
 
 
-def conversions(path: Path, bands: Bands | None = None) -> list[str]:
-    """Describe the conversions of a file to 8-bit RGB; ``bands`` as it was read."""
+def conversions(path: Path, bands: Bands | None = None, to: Literal["RGB", "grey"] = "RGB") -> list[str]:
+    """Describe the conversions of a file to 8 bits in RGB or grey; ``bands`` as it was read."""
     with open_regular(path) as file, Image.open(file) as image:
         mode, deep, frames = image.mode, deep_colours(image), getattr(image, "n_frames", 1)
         said = [f"first of {frames} frames"] if frames > 1 and image.format != "MPO" else []
@@ -28,7 +28,7 @@ def conversions(path: Path, bands: Bands | None = None) -> list[str]:
         elif deep:
             said.append("16 bits per channel reduced to 8")
         if not mode.startswith(("I", "RGB", "LA")):
-            said.append(f"{_WORDS.get(mode, mode)} to RGB")
+            said += [f"{kind} to {to}"] if (kind := _WORDS.get(mode, mode)) != to else []
         if bands == "rgb" and (extra := extra_bands(image)):
             said.append(f"{extra} left out")
         elif image.has_transparency_data:

@@ -1,6 +1,7 @@
 """Report image sizes that a network does not support, instead of torch's traceback."""
 
 import re
+from inspect import signature
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +27,13 @@ def check_size(model: LightningModule, data: object) -> None:
     Raises:
         ValueError: The networks do not support images or batches of this size.
     """
+    channels, own = getattr(data, "channels", 3), getattr(model, "channels", 3)
+    if channels != own and getattr(model, "trainable", True):
+        takes = "channels" in signature(type(model)).parameters and isinstance(model, InpaintingModule)
+        advice = (
+            "Give both the same" if takes else "It has no variant for grey images; `lit-inpaint methods` says which do"
+        )
+        raise ValueError(f"the data has channels {channels}, {type(model).__name__} {own}. {advice}.")
     given: Any = getattr(data, "image_size", None)
     batch: Any = getattr(data, "batch_size", None)
     whole = isinstance(given, int | tuple) and isinstance(batch, int)
@@ -42,7 +50,7 @@ def check_size(model: LightningModule, data: object) -> None:
     try:
         with torch.device("meta"), torch.no_grad():
             probe = type(model)(**model.hparams).train()
-            probe.predict(torch.zeros(batch, 3, *size), torch.zeros(batch, 1, *size))
+            probe.predict(torch.zeros(batch, own, *size), torch.zeros(batch, 1, *size))
     except (RuntimeError, ValueError, IndexError) as error:
         if "meta" not in str(error) and _ABOUT_SIZES.search(str(error)):
             raise ValueError(_refusal(model, (batch, 3, *size), error)) from error

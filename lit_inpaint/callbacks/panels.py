@@ -16,7 +16,7 @@ from torch import Tensor
 from lit_inpaint.metrics import psnr_hole
 from lit_inpaint.module import InpaintingModule
 from masks.atomic import whole
-from masks.convention import composite, erase, to_pixels
+from masks.convention import composite, erase, in_three, to_pixels
 
 COLUMNS = ("input", "prediction", "composite", "truth", "hole error")
 FULL_SCALE = 0.5  # error, of 1, that is painted brightest: the same in every panel, so that steps can be compared
@@ -126,7 +126,7 @@ def complete(module: InpaintingModule, image: Tensor, mask: Tensor, name: str) -
 
 def strip(image: Tensor, mask: Tensor, prediction: Tensor, inpainted: Tensor) -> NDArray[np.uint8]:
     """The five pictures of one image, (1, C, H, W) each, side by side: (H, 5 W + gaps, 3)."""
-    pictures = [to_pixels(x[0]) for x in (erase(image, mask), prediction, inpainted, image)]
+    pictures = [to_pixels(in_three(x)[0]) for x in (erase(image, mask), prediction, inpainted, image)]
     pictures.append(hole_error(inpainted, image, mask))
     gap = np.full((image.shape[-2], 2, 3), 255, np.uint8)
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_inpaint.backbones import BackboneMissingError, backbone, features_state
-from masks.convention import per_channel
+from masks.convention import in_three, per_channel
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -31,7 +31,8 @@ class VGGFeatures:
         self._network: nn.Sequential | None = None
 
     def __call__(self, image: Tensor) -> list[Tensor]:
-        """Image (B, 3, H, W), RGB in **[0, 1]**, to one feature map per layer."""
+        """Image (B, 3, H, W), RGB in **[0, 1]**, to one feature map per layer; grey is repeated to three channels."""
+        image = in_three(image)
         if self._network is None:
             self._network = self._load()
         if next(self._network.parameters()).device != image.device:

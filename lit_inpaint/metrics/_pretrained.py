@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.quiet import without_bars
-from masks.convention import per_channel, to_levels
+from masks.convention import in_three, per_channel, to_levels
 
 
 def network(name: str, cls: str, device: torch.device) -> Any:
@@ -46,6 +46,6 @@ def _read(name: str, cls: str, **how: Any) -> Any:
 
 def resized(image: Tensor, shape: tuple[int, int], mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
     """(B, 3, H, W) in [-1, 1], rounded to 8 bits, to ``shape``: bicubic, antialiased, 8 bits, normalised."""
-    larger = F.interpolate(to_levels(image.float()), shape, mode="bicubic", antialias=True)
+    larger = F.interpolate(to_levels(in_three(image).float()), shape, mode="bicubic", antialias=True)
     levels = larger.clamp(0, 255).round() / 255  # torchvision's own way depends on the processor
     return (levels - per_channel(mean, levels)) / per_channel(deviation, levels)

@@ -18,7 +18,7 @@ from torchmetrics.utilities import dim_zero_cat
 from lit_inpaint.backbones import BackboneMissingError, backbone
 from lit_inpaint.metrics._definition import Features, Rows, check_pair, defined
 from lit_inpaint.metrics._definition import Metric as Defined
-from masks.convention import to_levels
+from masks.convention import in_three, to_levels
 
 
 @cache
@@ -43,7 +43,7 @@ def _network(device: torch.device) -> nn.Module:
 def inception_features(image: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1], rounded to 8 bits, to (B, 2048) on the device of ``image``."""
     with torch.autocast(image.device.type, enabled=False):
-        levels = to_levels(image.float()).byte()
+        levels = to_levels(in_three(image).float()).byte()
         network = _network(image.device)
         return torch.cat([network(part)[0] for part in levels.split(16)])
 

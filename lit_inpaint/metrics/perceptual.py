@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.backbones import features_state
 from lit_inpaint.metrics._definition import check_pair, defined
-from masks.convention import check_image
+from masks.convention import check_image, in_three
 
 # Ends of the slices of torchvision's `features` whose activations are compared: the ReLUs relu1 ... relu5.
 _SLICES = {"alexnet": (2, 5, 8, 10, 12), "vgg16": (4, 9, 16, 23, 30)}
@@ -55,7 +55,7 @@ class _PerceptualNetwork(nn.Module):
         if min(image.shape[-2:]) < 32:
             raise ValueError(f"images are {image.shape[-1]}x{image.shape[-2]}; LPIPS needs at least 32x32.")
         with torch.autocast(image.device.type, enabled=False):
-            x, out = (image.float() - self.shift) / self.scale, []
+            x, out = (in_three(image).float() - self.shift) / self.scale, []
             if x.device.type == "cpu":  # 1.2 times as fast, differs by 4e-8
                 x = x.contiguous(memory_format=torch.channels_last)
             for part in self.slices:

@@ -50,8 +50,8 @@ class DDPM(DenoisingModule):
         num_heads: Used where ``num_head_channels`` is None.
         learn_sigma: The network also predicts its variance, trained by the variational term (L_hybrid).
         fixed_variance: The variance without ``learn_sigma``: beta ("fixed_large") or btilde ("fixed_small").
-        conditional: The denoiser is also given the erased image and the mask (7 channels in): the conditional form of
-            Palette and GLIDE, trained on the data module's holes; its default sampler is plain replacement.
+        conditional: The denoiser is also given the erased image and the mask (7 channels in, of grey 3): the form
+            of Palette and GLIDE, trained on the data module's holes; its default sampler is plain replacement.
         num_classes: Classes of a class-conditional network (imported weights); ``label`` is the class, drawn for each
             image if None.
         noise_schedule: "linear" (Ho et al.) or "cosine" (Nichol & Dhariwal).
@@ -63,6 +63,7 @@ class DDPM(DenoisingModule):
         sampler: How test, predict, benchmark and inpaint complete images; RePaint(250, 10, 10) if None (over all steps
             of a shorter process). Kept in checkpoints as plain values.
         validation_sampler: How validation completes the first ``validation_images`` images; DDNM(50 steps) if None.
+        channels: 3, or 1 for grey images.
     """
 
     year: ClassVar[int] = 2022
@@ -109,32 +110,25 @@ class DDPM(DenoisingModule):
         sampler: Sampler | None = None,
         validation_sampler: Sampler | None = None,
         validation_images: int = 8,
+        channels: Literal[1, 3] = 3,
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters(ignore=["sampler", "validation_sampler"])
-        self.fixed_size, self.learning_rate = square_or_pair(image_size), learning_rate
+        self.fixed_size, self.learning_rate, self.channels = square_or_pair(image_size), learning_rate, channels
         self.learn_sigma, self.conditional, self.num_classes, self.label = learn_sigma, conditional, num_classes, label
         self.variance: Variance = "learned_range" if learn_sigma else fixed_variance
         self.rescale_learned_sigmas, self.validation_images = rescale_learned_sigmas, validation_images
+        widths = channel_mult or _published_multipliers(self.fixed_size)
         self.denoiser = UNet(
-            in_channels=7 if conditional else 3,
-            model_channels=model_channels,
-            out_channels=6 if learn_sigma else 3,
-            num_res_blocks=num_res_blocks,
-            channel_mult=(widths := channel_mult or _published_multipliers(self.fixed_size)),
-            attention_factors=attention_factors(image_size, attention_resolutions, len(widths)),
-            num_heads=num_heads,
-            num_head_channels=num_head_channels,
-            num_heads_upsample=num_heads_upsample,
-            use_scale_shift_norm=use_scale_shift_norm,
-            resblock_updown=resblock_updown,
-            use_new_attention_order=use_new_attention_order,
-            num_classes=num_classes,
-            dropout=dropout,
-            use_checkpoint=use_checkpoint,
-            variant=variant,
-        )
+            in_channels=2 * channels + 1 if conditional else channels, model_channels=model_channels,
+            out_channels=2 * channels if learn_sigma else channels, num_res_blocks=num_res_blocks, channel_mult=widths,
+            attention_factors=attention_factors(image_size, attention_resolutions, len(widths)), num_heads=num_heads,
+            num_head_channels=num_head_channels, num_heads_upsample=num_heads_upsample,
+            use_scale_shift_norm=use_scale_shift_norm, resblock_updown=resblock_updown,
+            use_new_attention_order=use_new_attention_order, num_classes=num_classes, dropout=dropout,
+            use_checkpoint=use_checkpoint, variant=variant,
+        )  # fmt: skip
         self.diffusion = Diffusion.make(noise_schedule, diffusion_steps, rescale_timesteps)
         by_loss = timestep_sampling == "loss-second-moment"
         self.timesteps = SecondMomentTimesteps(diffusion_steps) if by_loss else UniformTimesteps(diffusion_steps)
@@ -170,7 +164,7 @@ class DDPM(DenoisingModule):
         x_t = self.diffusion.q_sample(image, t, noise)
         inputs = torch.cat([x_t, erase(image, mask), mask], 1) if self.conditional else x_t
         told = self.diffusion.on(t.device).timesteps[t]
-        epsilon, v = self.denoiser(inputs, told, label).to(image.dtype).tensor_split([3], 1)
+        epsilon, v = self.denoiser(inputs, told, label).to(image.dtype).tensor_split([self.channels], 1)
         simple = simple_loss(epsilon, noise)
         if not self.learn_sigma:
             return simple, torch.zeros_like(simple)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_inpaint.checkpoints import read_tensors
-from masks.convention import per_channel, to_levels
+from masks.convention import in_three, per_channel, to_levels
 
 _STAGES = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # VGG16, without its last pooling
 _NAMES = ("One", "Two", "Thr", "Fou", "Fiv")
@@ -35,7 +35,7 @@ class HED(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         with torch.autocast(image.device.type, enabled=False):
-            x = to_levels(image.float().flip(1), rounded=False) - per_channel(_MEAN, image.float())
+            x = to_levels(in_three(image).float().flip(1), rounded=False) - per_channel(_MEAN, image.float())
             scores = []
             for name in _NAMES:
                 x = self.get_submodule(f"moduleVgg{name}")(x)

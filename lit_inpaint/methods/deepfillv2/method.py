@@ -1,7 +1,7 @@
 """DeepFill v2: gated convolution, contextual attention, SN-PatchGAN."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ class DeepFillV2(InpaintingModule):
         learning_rate: Learning rate of both Adams.
         betas: Betas of both Adams. The released code has (0.5, 0.999).
         adversarial_weight: Weight of the hinge term; the two L1 terms have weight 1.
+        channels: 3, or 1 for grey images: no loss or layer asks for three.
         optimisation: ``accumulate``, ``clip_norm``, ``non_finite``, ``optimizers``, ``schedules`` of :class:`Stage`.
     """
 
@@ -69,15 +70,17 @@ class DeepFillV2(InpaintingModule):
         learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         adversarial_weight: float = 1.0,
+        channels: Literal[1, 3] = 3,
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
         self.learning_rate, self.betas, self.adversarial_weight = learning_rate, betas, adversarial_weight
         self.sketch, self.sketch_drop, self.canny, self.hed = sketch, sketch_drop, canny, hed
-        self.generator = Generator(width, sketch, variant)
+        self.channels = channels
+        self.generator = Generator(width, sketch, variant, channels)
         padding: Padding = "symmetric" if variant == "nipponjo" else "same"
-        self.discriminator = SNPatchGAN(5 if sketch else 4, discriminator_width, padding)
+        self.discriminator = SNPatchGAN(channels + (2 if sketch else 1), discriminator_width, padding)
 
     def fill(
         self,

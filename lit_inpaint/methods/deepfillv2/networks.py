@@ -40,6 +40,7 @@ class Generator(nn.Module):
         width: Channels of the first convolution before gating halves them (``cnum`` of the official code, 48);
             a multiple of 4.
         sketch: Whether the coarse network takes a sixth channel.
+        channels: Of the image: 3, or 1 for grey.
         variant: Whose program it computes; all have the same weights. "nipponjo_tf" (networks_tf.py of that port): no
             fuse, the mask sampled from full size at once. "nipponjo" (networks.py): symmetric padding, features and
             mask sampled from the first pixel on. "mmagic", whose weights have other shapes: mirrored padding (images
@@ -47,24 +48,25 @@ class Generator(nn.Module):
             convolutions as well, ELU after pmconv6, an attention without patches of the hole.
     """
 
-    def __init__(self, width: int = 48, sketch: bool = False, variant: Variant = "official") -> None:
+    def __init__(self, width: int = 48, sketch: bool = False, variant: Variant = "official", channels: int = 3) -> None:
         super().__init__()
         if width % 4 or width < 4:
             raise ValueError(f"width is {width}; it must be a positive multiple of 4 (the paper's is 48).")
         if variant not in get_args(Variant):
             raise ValueError(f"variant is {variant!r}; expected one of {', '.join(get_args(Variant))}.")
         mmagic = variant == "mmagic"
-        if mmagic and (width % 12 or sketch):
-            raise ValueError(f"width is {width}, sketch {sketch}; variant mmagic has a multiple of 12 and no sketch.")
-        self.sketch, self.variant = sketch, variant
+        if mmagic and (width % 12 or sketch or channels != 3):
+            given = f"width is {width}, sketch {sketch}, channels {channels}"
+            raise ValueError(f"{given}; variant mmagic has a multiple of 12, no sketch and three channels.")
+        self.sketch, self.variant, self.channels = sketch, variant, channels
         convolutions = _Convolutions.of(variant)
-        self._add_coarse(width, 6 if sketch else 5, convolutions)
+        self._add_coarse(width, channels + (3 if sketch else 2), convolutions)
         self._add_refinement(width, mmagic, convolutions)
 
-    def _add_coarse(self, width: int, channels: int, convolutions: _Convolutions) -> None:
+    def _add_coarse(self, width: int, inputs: int, convolutions: _Convolutions) -> None:
         gated, down, up, last = convolutions
         eighth, quarter, half, full = width // 4, width // 2, width, 2 * width  # after gating: 12, 24, 48, 96
-        self.conv1 = gated(channels, quarter, 5)
+        self.conv1 = gated(inputs, quarter, 5)
         self.conv2_downsample = down(quarter, half)
         self.conv3 = gated(half, half, 3)
         self.conv4_downsample = down(half, full)
@@ -80,12 +82,12 @@ class Generator(nn.Module):
         self.conv14 = gated(half, half, 3)
         self.conv15_upsample = up(half, quarter)
         self.conv16 = gated(quarter, eighth, 3)
-        self.conv17 = last(eighth, 3, 3)
+        self.conv17 = last(eighth, self.channels, 3)
 
     def _add_refinement(self, width: int, mmagic: bool, convolutions: _Convolutions) -> None:
         gated, down, up, last = convolutions
         quarter, half, full = width // 2, width, 2 * width
-        self.xconv1 = gated(5 if mmagic else 3, quarter, 5)
+        self.xconv1 = gated(5 if mmagic else self.channels, quarter, 5)
         self.xconv2_downsample = down(quarter, quarter)
         self.xconv3 = gated(quarter, half, 3)
         self.xconv4_downsample = down(half, half)
@@ -96,7 +98,7 @@ class Generator(nn.Module):
         self.xconv9_atrous = gated(full, full, 3, dilation=8)
         self.xconv10_atrous = gated(full, full, 3, dilation=16)
 
-        self.pmconv1 = gated(5 if mmagic else 3, quarter, 5)
+        self.pmconv1 = gated(5 if mmagic else self.channels, quarter, 5)
         self.pmconv2_downsample = down(quarter, quarter)
         self.pmconv3 = gated(quarter, half, 3)
         self.pmconv4_downsample = down(half, full)
@@ -112,7 +114,7 @@ class Generator(nn.Module):
         self.allconv14 = gated(wide, wide, 3)
         self.allconv15_upsample = up(wide, wide // 2)
         self.allconv16 = gated(wide // 2, wide // 4, 3)
-        self.allconv17 = last(wide // 4, 3, 3)
+        self.allconv17 = last(wide // 4, self.channels, 3)
 
     def forward(self, erased: Tensor, mask: Tensor, sketch: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Coarse and refined image, each (B, 3, H, W) in [-1, 1], the known part regenerated.

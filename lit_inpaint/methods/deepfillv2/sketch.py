@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masks.convention import to_pixels
+from masks.convention import in_three, to_pixels
 
 
 def canny_edges(image: Tensor, thresholds: tuple[int, int] = (100, 200)) -> Tensor:
@@ -21,6 +21,6 @@ def canny_edges(image: Tensor, thresholds: tuple[int, int] = (100, 200)) -> Tens
     >>> canny_edges(image)[0, 0, 4].nonzero().flatten().tolist()
     [3]
     """
-    grey = [cv2.cvtColor(to_pixels(x), cv2.COLOR_RGB2GRAY) for x in image]
+    grey = [cv2.cvtColor(to_pixels(x), cv2.COLOR_RGB2GRAY) for x in in_three(image)]
     edges = np.stack([cv2.Canny(x, *thresholds) > 0 for x in grey])
     return torch.from_numpy(edges)[:, None].to(image.device, image.dtype)

@@ -115,7 +115,7 @@ class GLCIC(InpaintingModule):
 
     def complete_unchecked(self, image: Tensor, mask: Tensor, **guides: Any) -> Tensor:
         inpainted = super().complete_unchecked(image, mask, **guides)
-        return blend(inpainted, mask) if self.blend else inpainted
+        return blend(inpainted, mask) if self.blend and len(inpainted[0]) == 3 else inpainted
 
     @property
     def changes_after(self) -> tuple[int, ...]:

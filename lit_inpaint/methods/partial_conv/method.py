@@ -46,6 +46,7 @@ class PartialConv(InpaintingModule):
             affine parameters both (section 4.3: start it from a stage 1 checkpoint, with ``learning_rate`` 5e-5).
         learning_rate: Adam's rate: 2e-4 in stage 1 and 5e-5 in stage 2 of the paper.
         tv_weight, style_weight, perceptual_weight, hole_weight, valid_weight: Equation 7.
+        channels: 3, or 1 for grey images, which VGG16 sees repeated to three channels.
     """
 
     year: ClassVar[int] = 2018
@@ -71,20 +72,23 @@ class PartialConv(InpaintingModule):
         perceptual_weight: float = 0.05,
         style_weight: float = 120.0,
         tv_weight: float = 0.1,
+        channels: Literal[1, 3] = 3,
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
         self.save_hyperparameters()
-        self.multiple = 2**levels
+        if channels == 1 and pixels == "imagenet":
+            raise ValueError("channels is 1 and pixels imagenet, the mean of three colours; use unit or signed.")
+        self.multiple, self.channels = 2**levels, channels
         self.pixels, self.stage, self.learning_rate = pixels, stage, learning_rate
         self.valid_weight, self.hole_weight, self.tv_weight = valid_weight, hole_weight, tv_weight
         self.perceptual_weight, self.style_weight = perceptual_weight, style_weight
-        self.generator = PConvUNet(levels, width, variant)
+        self.generator = PConvUNet(levels, width, variant, channels)
         self.features = VGG16Features()  # pool1, pool2, pool3
         self.train()
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
-        mean, std = (per_channel(value, erased) for value in _SCALE[self.pixels])
+        mean, std = (per_channel(value[: self.channels], erased) for value in _SCALE[self.pixels])
         output = self.generator(((erased + 1) / 2 - mean) / std, 1 - mask)
         return (output * std + mean) * 2 - 1
 

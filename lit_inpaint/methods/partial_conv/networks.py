@@ -32,11 +32,12 @@ class PConvUNet(nn.Module):
         levels: 8 in the paper (512 px); public ports use 7 at 256 px. Sides must be multiples of 2^levels.
         width: Channels of the first layer; they double up to 8 * width.
         variant: Variant of :class:`PartialConv2d`.
+        image_channels: 3, or 1 for grey.
     """
 
-    def __init__(self, levels: int = 8, width: int = 64, variant: Variant = "paper") -> None:
+    def __init__(self, levels: int = 8, width: int = 64, variant: Variant = "paper", image_channels: int = 3) -> None:
         super().__init__()
-        channels = [3] + [width * min(2**level, 8) for level in range(levels)]
+        channels = [image_channels] + [width * min(2**level, 8) for level in range(levels)]
         kernels = [7, 5, 5] + [3] * (levels - 3)
         self.encoder = nn.ModuleList(
             _PConvBlock(channels[i], channels[i + 1], kernels[i], 2, norm=i > 0, slope=0.0, variant=variant)
