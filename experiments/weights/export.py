@@ -1,24 +1,30 @@
 """``lit-inpaint export``: a checkpoint as ONNX, safetensors or in the layout of the published program."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from experiments.weights import options
 from experiments.weights.imports import weights_module
 from lit_inpaint import hub, zoo
+from lit_inpaint.checkpoints import first_line
 from lit_inpaint.foreign import pipeline_folder
 from lit_inpaint.load import load_method
 from lit_inpaint.method import Method
 from masks.atomic import whole
 from masks.convention import composite
+from masks.size import Size, by_name, sides
 
 TOLERANCE = 1e-4  # of values in [-1, 1]
+DYNAMIC_SIDE = 48  # pixels, about: the shorter side at which a model of every size is compared
+Shape = tuple[int, int, int]  # batch, height, width
 
 
 class Whole(nn.Module):
@@ -39,6 +45,8 @@ def main(argv: list[str]) -> int:
     out = a.out or Path(name).with_suffix({"official": ".pth"}.get(a.format, f".{a.format}"))
     if out.exists() and not a.overwrite:
         raise ValueError(f"{out} exists; give another --out, or --overwrite.")
+    if a.dynamic and a.format != "onnx":
+        raise ValueError(f"--dynamic is for --format onnx, not {a.format}, which knows no size.")
     method = load_method(a.checkpoint, a.weights)
     if a.format != "official" and (method.diverse or not method.averaged):
         raise ValueError(f"{type(method).__name__} is not a feed-forward network; only those can be exported.")
@@ -48,49 +56,94 @@ def main(argv: list[str]) -> int:
         return 0
     with whole(out, a.overwrite) as part:
         if a.format == "onnx":
-            write = write_onnx(method, part, a.size)
+            write = write_dynamic_onnx(method, part) if a.dynamic else write_onnx(method, part, a.size)
         else:
             write = (write_official if a.format == "official" else _write_safetensors)(method, part)
     print(f"{out}: {write}, {out.stat().st_size / 1e6:.1f} MB, {method.loaded_weights} weights")
     return 0
 
 
-def write_onnx(method: Method, path: Path, size: int) -> str:
-    """``image`` (1, 3, S, S) in [-1, 1] and ``mask`` (1, 1, S, S), 1 = hole, in; ``completed`` out.
+def write_onnx(method: Method, path: Path, size: Size) -> str:
+    """``image`` (1, C, H, W) in [-1, 1] and ``mask`` (1, 1, H, W), 1 = hole, in; ``completed`` out.
 
     Raises:
         ValueError: The size is not supported, an operation cannot be exported, or the outputs differ.
     """
+    name, shape = type(method).__name__, sides(size)
+    if not method.takes(*shape):
+        needed = by_name(method.fixed_size) if method.fixed_size else f"a multiple of {method.multiple}"
+        raise ValueError(f"--size is {by_name(size)}; {name} takes {needed}.")
+    largest = _write(method, path, f"at {by_name(size)}", (1, *shape), [(1, *shape)])
+    return f"{name} at {by_name(size)}, equal to the original to {largest:.1e}"
+
+
+def write_dynamic_onnx(method: Method, path: Path) -> str:
+    """:func:`write_onnx` for any batch, height and width in multiples of the method's, compared at three of them.
+
+    Raises:
+        ValueError: The network has one size, ONNX cannot express it without one, or the outputs differ.
+    """
+    name = type(method).__name__
+    if method.fixed_size:
+        raise ValueError(f"{name} has one size, {by_name(method.fixed_size)}: leave out --dynamic.")
+    step = method.multiple
+    unit = step * -(-DYNAMIC_SIDE // step)
+    shapes = [(1, unit, 2 * unit), (2, 2 * unit, unit + step), (3, unit + step, unit + step)]
+    dynamic = {0: Dim("batch", min=1), 2: _multiple(step, "rows"), 3: _multiple(step, "columns")}
+    largest = _write(
+        method, path, "for every size", (2, unit, unit + step), shapes, {"image": dynamic, "mask": dynamic}
+    )
+    compared = ", ".join(f"{batch} of {height}x{width}" for batch, height, width in shapes)
+    sizes = f"any batch, height and width in multiples of {step}"
+    return f"{name}, {sizes}, equal to the original to {largest:.1e} ({compared})"
+
+
+def _multiple(step: int, name: str) -> Any:
+    return step * Dim(name, min=1) if step > 1 else Dim(name, min=DYNAMIC_SIDE)
+
+
+def _write(
+    method: Method,
+    path: Path,
+    what: str,
+    traced: Shape,
+    compared: Sequence[Shape],
+    dynamic: dict[str, Any] | None = None,
+) -> float:
+    """Trace the method at one shape (batch, height, width), compare at others, and write; the largest difference."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError:
         raise ValueError("ONNX needs onnx, onnxruntime and onnxscript: pip install 'lit-inpaint[export]'.") from None
-    name = type(method).__name__
-    if size < 1 or not method.takes(size, size):
-        needed = f"{method.fixed_size}" if method.fixed_size else f"a multiple of {method.multiple}"
-        raise ValueError(f"--size is {size}; {name} takes {needed}.")
-    whole = Whole(method).eval()
+    name, whole = type(method).__name__, Whole(method).eval()
     try:
         with torch.no_grad():
             program = torch.onnx.export(
-                whole, _example(size, 0), dynamo=True, verbose=False, input_names=["image", "mask"],
-                output_names=["completed"],
+                whole, _example(traced, 0, method.channels), dynamo=True, verbose=False, dynamic_shapes=dynamic,
+                input_names=["image", "mask"], output_names=["completed"],
             )  # fmt: skip
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{name} cannot be exported to ONNX at {size}x{size}: {reason}") from error
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ValueError(f"{name} cannot be exported to ONNX {what}: {first_line(cause)}") from error
     assert program is not None
     content = program.model_proto.SerializeToString()  # one file: no weights beside it
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    image, mask = _example(size, 1)
-    (found,) = session.run(None, {"image": image.numpy(), "mask": mask.numpy()})
-    with torch.no_grad():
-        largest = float(np.abs(found - whole(image, mask).numpy()).max())
-    if not largest <= TOLERANCE:
-        raise ValueError(f"the ONNX output of {name} differs by {largest:.2g} from the original; nothing was written.")
+    differences = []
+    for shape in compared:
+        image, mask = _example(shape, 1, method.channels)
+        try:
+            (found,) = session.run(None, {"image": image.numpy(), "mask": mask.numpy()})
+        except Exception as error:  # onnxruntime's own: the graph holds numbers of the traced size
+            where = f"{shape[0]} of {shape[1]}x{shape[2]}"
+            raise ValueError(f"the ONNX model of {name} fails on {where}: {first_line(error)}") from error
+        with torch.no_grad():
+            differences.append(float(np.abs(found - whole(image, mask).numpy()).max()))
+    if not max(differences) <= TOLERANCE:
+        worst = max(differences)
+        raise ValueError(f"the ONNX output of {name} differs by {worst:.2g} from the original; nothing was written.")
     path.write_bytes(content)
-    return f"{name} at {size}x{size}, equal to the original to {largest:.1e}"
+    return max(differences)
 
 
 def _write_safetensors(method: Method, path: Path) -> str:
@@ -118,6 +171,8 @@ def write_official(method: Method, path: Path) -> str:
     name = type(method).__name__
     if not type(method).exports:
         raise ValueError(f"{name} has no published layout; use safetensors instead.")
+    if method.channels != 3:
+        raise ValueError(f"this {name} has channels {method.channels}, published programs 3; use safetensors instead.")
     module = weights_module(type(method))
     state = module.export(method)
     arrays = any(isinstance(value, np.ndarray) for value in state.values())
@@ -155,9 +210,10 @@ def _whole_folder(out: Path, overwrite: bool, write: Callable[[Path], str]) -> s
     return said
 
 
-def _example(size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """A random image with a hole; another seed has another hole."""
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    mask = torch.zeros(1, 1, size, size)
-    mask[..., size // 4 : size // 2, size // (3 + seed) : size // 2 + seed * size // 5] = 1
+def _example(shape: Shape, seed: int, channels: int) -> tuple[Tensor, Tensor]:
+    """Random images with a hole; another seed has another hole."""
+    batch, height, width = shape
+    image = torch.rand(batch, channels, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    mask = torch.zeros(batch, 1, height, width)
+    mask[..., height // 4 : height // 2, width // (3 + seed) : width // 2 + seed * width // 5] = 1
     return image, mask

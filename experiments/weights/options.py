@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_inpaint.options import Parser
+from masks.size import parse_size
 
 LICENSES = "apache-2.0, mit, bsd-3-clause, cc-by-4.0, cc-by-sa-4.0, cc-by-nc-4.0, openrail, other"
 
@@ -42,7 +43,8 @@ def export() -> Parser:
         type=Path,
         help="file to write (default: the checkpoint's name with the format's suffix), or diffusers' folder",
     )
-    p.add_argument("--size", type=int, default=512, help="image size of the ONNX model")
+    p.add_argument("--size", type=parse_size, default=512, help="of the ONNX model's images: 512 (default), or 480x640")
+    p.add_argument("--dynamic", action="store_true", help="an ONNX model of any batch, height and width")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
     p.add_argument("--overwrite", action="store_true")
     return p

@@ -64,7 +64,7 @@ def contextual_attention(
     if height % 2 or width % 2:
         raise ValueError(f"features are {height}x{width}; contextual attention needs even sides. Pad the image to 8.")
     sizes = ((height, width), (height // 2, width // 2))
-    if key.shape != query.shape or mask.shape not in [(len(query), 1, *size) for size in sizes]:
+    if key.shape != query.shape or mask.shape not in [(query.shape[0], 1, *size) for size in sizes]:
         raise ValueError(f"query {tuple(query.shape)}, key {tuple(key.shape)}, mask {tuple(mask.shape)} do not match.")
     with torch.autocast(query.device.type, enabled=False):
         dtype = torch.promote_types(query.dtype, torch.float32)
@@ -72,7 +72,7 @@ def contextual_attention(
         attend = partial(
             _attend, softmax_scale=softmax_scale, fused=fuse, sampling=sampling, norm=norm, hole=hole, paste=paste
         )
-        if query.device.type != "cpu":
+        if query.device.type != "cpu" or torch.compiler.is_exporting():  # to a graph that takes any number of images
             return attend(*inputs).to(query.dtype)
         # One image after the other stays in the cache and needs a fraction of the memory.
         images = zip(*(x.split(1) for x in inputs), strict=True)
