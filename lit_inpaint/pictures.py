@@ -102,7 +102,7 @@ def like(
 
     Args:
         pixels: What :func:`read` made of ``image``.
-        channels: Of the method: a PIL picture stays grey where it is 1.
+        channels: The method's; a PIL picture stays grey where it is 1.
     """
     start, end = value_range or (-1, 1)
     if completed.dtype != torch.uint8 and (start, end) != (-1, 1):

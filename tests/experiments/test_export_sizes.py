@@ -13,7 +13,7 @@ import torch
 from experiments import cli
 from experiments.weights.export import Whole, write_dynamic_onnx, write_onnx
 from lit_inpaint.module import InpaintingModule
-from tests.experiments.test_export import checkpoint, network
+from tests.support.exporting import checkpoint, network
 
 pytest.importorskip("onnxruntime", reason="ONNX needs the extra `export`")
 pytest.importorskip("onnxscript", reason="ONNX needs the extra `export`")

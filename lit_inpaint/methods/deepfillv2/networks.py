@@ -40,7 +40,7 @@ class Generator(nn.Module):
         width: Channels of the first convolution before gating halves them (``cnum`` of the official code, 48);
             a multiple of 4.
         sketch: Whether the coarse network takes a sixth channel.
-        channels: Of the image: 3, or 1 for grey.
+        channels: 3, or 1 for grey images.
         variant: Whose program it computes; all have the same weights. "nipponjo_tf" (networks_tf.py of that port): no
             fuse, the mask sampled from full size at once. "nipponjo" (networks.py): symmetric padding, features and
             mask sampled from the first pixel on. "mmagic", whose weights have other shapes: mirrored padding (images
