@@ -130,7 +130,7 @@ BAD_PAIRS = {  # what is done to a good pair, and a word of the refusal
     "overshooting": (lambda x: x * 1.01, "clamp"),
     "without a batch": (lambda x: x[0], "has shape"),
     "channels last": (lambda x: x.permute(0, 2, 3, 1), "has shape"),
-    "grey": (lambda x: x[:, :1], "has shape"),
+    "grey and alpha": (lambda x: x[:, :2], "has shape"),
     "empty": (lambda x: x[:0], "has shape"),
 }
 
