@@ -22,6 +22,13 @@ def _folder(variable: str) -> Path:
     return Path(value)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def server_of_forks() -> None:
+    """All tests will need it; a few files by themselves start it when they do."""
+    if processes.XDIST in os.environ:
+        processes.serve()
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Real photographs and masks; skips without them."""

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from benchmarks.gpu import backbones, compare, docs, patchmatch, runner, support
 from benchmarks.gpu.__main__ import main
 from benchmarks.utilisation import ROWS
 from lit_inpaint.metrics import perceptual
+from tests.support import processes
 from tests.support.gradients import CASES
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +39,8 @@ def run(out: Path, *names: str, limit: float = 60) -> tuple[int, dict[str, Any]]
 
 @pytest.fixture(autouse=True, scope="module")
 def forkserver_finds_the_tests() -> None:
-    """It takes its path from the environment."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
+    """And has imported torch."""
+    processes.serve()
 
 
 def test_what_fails_dies_or_breaks_the_gpu_is_named_and_the_rest_runs(log: Path, tmp_path: Path, capsys: Any):

@@ -1,6 +1,7 @@
 """Processes that can be killed and cost 0.2 s each: forks of a server that has imported everything."""
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import random
 import signal
@@ -20,6 +21,17 @@ PRELOAD = [
     "lit_inpaint.methods",
     "tests.support.killing",
 ]
+
+
+IMPORTED_BY = os.getpid()
+XDIST = "PYTEST_XDIST_WORKER"
+
+
+def serve() -> None:
+    """Start the server in the background. A process has one, so that it comes before that of a program under test
+    (`make gpu`, the app), which has imported next to nothing: a fork of that one takes seconds."""
+    _server()
+    multiprocessing.forkserver.ensure_running()
 
 
 def _server() -> Any:
@@ -60,6 +72,7 @@ def _run(target: Callable[..., Any], arguments: tuple[Any, ...], folder: str, lo
     multiprocessing.set_start_method("fork", force=True)  # of a DataLoader's workers, as in any Linux process
     torch.set_num_threads(1)
     try:
+        assert XDIST not in os.environ or os.getpid() != IMPORTED_BY, "the server of forks has imported nothing"
         code = target(*arguments)
     except SystemExit as end:
         code = end.code
