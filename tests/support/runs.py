@@ -9,7 +9,7 @@ from typing import Any
 
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from tests.support import killing, processes
-from tests.support.contract import ROWS
+from tests.support.contract import ROWS, STAGES
 from tests.support.killing import Kill
 
 METHODS = ("DeepFillV2", "PartialConv", "DDPM")
@@ -25,7 +25,7 @@ REACH_ALL_PHASES = {
 
 
 def model(name: str) -> dict[str, Any]:
-    return {"class_path": name, "init_args": dict(ROWS)[name] | REACH_ALL_PHASES.get(name, {})}
+    return {"class_path": name, "init_args": dict(ROWS + STAGES)[name] | REACH_ALL_PHASES.get(name, {})}
 
 
 def wait_for(condition: Any, seconds: float = 90.0) -> None:

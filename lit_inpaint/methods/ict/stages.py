@@ -117,10 +117,12 @@ class ICTTransformer(_Colours):
             rate = self.starting_rate("transformer", self.learning_rate) * self.rate_factor(self.trainer.global_step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            self.log("train/learning_rate", rate)
         with self.optimise(optimizer) as minimise:
             loss, accuracy = self._loss(batch)
             minimise(loss)
+        # After the update: in an epoch's first batch Lightning drops what was logged before the values of callbacks.
+        if "transformer" not in self.schedules:
+            self.log("train/learning_rate", rate)
         size = len(batch.image)
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log("train/accuracy", accuracy, batch_size=size)
