@@ -35,7 +35,7 @@ def _masks() -> str:
     for name in sorted(set(masks.__all__) - set(FROM_FILES)):
         text += [
             f":::{{grid-item-card}} {name}",
-            f"![Eight masks of {name}](../../images/masks/{name}.png)",
+            f"![Masks of {name}](../../images/masks/{name}.png)",
             "",
             first_line(getattr(masks, name)),
             ":::",
