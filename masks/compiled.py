@@ -14,12 +14,13 @@ def compiled(function: Callable[..., Any]) -> Any:
     """
     import numba  # seconds that Telea does without
 
-    given = numba.config.CACHE_DIR
+    settings: Any = numba.config  # untyped
+    given = settings.CACHE_DIR
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     try:
-        numba.config.CACHE_DIR = given or str(Path(home, "lit-inpaint", "numba"))  # read by this call alone
+        settings.CACHE_DIR = given or str(Path(home, "lit-inpaint", "numba"))  # read by this call alone
         return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # a read-only install and a read-only home: numba finds no place for its cache
         return numba.njit(error_model="numpy")(function)
     finally:
-        numba.config.CACHE_DIR = given
+        settings.CACHE_DIR = given
