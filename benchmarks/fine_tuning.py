@@ -3,7 +3,8 @@
 ``python -m benchmarks.fine_tuning OUT``: a DeepFillV2 learns faces, its weights leave in nipponjo's published layout
 and come back through `import-weights`; then it is fitted to a few photographs (other faces) with ``--init_from`` at a
 lower learning rate, beside the same network from nothing. The test images are compared one by one, so the difference is
-a paired one. With ``--weights FILE`` the file of a published program takes the place of the first training.
+a paired one. With ``--weights FILE`` the file of a published program takes the place of the first training, with
+``--root FOLDER`` one's own photographs that of drawn faces. docs/training.md has the result on synthetic faces.
 """
 
 import argparse

@@ -22,7 +22,7 @@ RATES = [1e-4, 0.1]
 COMMON = [word for word in TRIAL[2:] if not word.startswith("--model")]
 SMALL = {
     name: {f"model.init_args.{argument}": {"value": value} for argument, value in dict(ROWS)[name].items()}
-    for name in ("LaMa", "PartialConv", "AOTGAN")
+    for name in ("LaMa", "PartialConv", "DeepFillV2")
 }
 del SMALL["LaMa"]["model.init_args.blocks"]
 SWEEP: dict[str, Any] = {
@@ -37,12 +37,12 @@ METHODS: dict[str, Any] = {  # three, of which one has a parameter of its own
     "method": "grid",
     "metric": {"name": "val/psnr_hole", "goal": "maximize"},
     "parameters": {
-        "model": {"parameters": {"class_path": {"values": ["LaMa", "PartialConv", "AOTGAN"]}}},
+        "model": {"parameters": {"class_path": {"values": ["LaMa", "PartialConv", "DeepFillV2"]}}},
         "only": {
             "parameters": {
                 "LaMa": {"parameters": {"model.init_args.blocks": {"values": [1, 2]}, **SMALL["LaMa"]}},
                 "PartialConv": {"parameters": SMALL["PartialConv"]},
-                "AOTGAN": {"parameters": SMALL["AOTGAN"]},
+                "DeepFillV2": {"parameters": SMALL["DeepFillV2"]},
             }
         },
     },
@@ -128,7 +128,7 @@ def test_three_methods_with_a_parameter_of_one_alone_train_alike_under_both(
     server, agent = agent_of_wandb(path, tmp_path, monkeypatch)
     facts = [(run["config"]["method"], run["config"].get("blocks")) for run in server.runs]
     lama, rest = [("LaMa", 1), ("LaMa", 2)], [("PartialConv", None)] * 2
-    assert facts[:4] == lama + rest and [method for method, _ in facts[4:]] == ["AOTGAN"] * 2, agent
+    assert facts[:4] == lama + rest and [method for method, _ in facts[4:]] == ["DeepFillV2"] * 2, agent
     theirs = last_values(server, tmp_path)
     assert len(set(theirs)) == 4 and theirs[2] == theirs[3] and theirs[4] == theirs[5]
 
@@ -136,5 +136,5 @@ def test_three_methods_with_a_parameter_of_one_alone_train_alike_under_both(
     ledger = Ledger(read_sweep(path), str(tmp_path / "runs/sweeps/methods/journal.log"), 4)
     drawn = [trial.user_attrs["drawn"] for trial in ledger.held()]
     chosen = [(d["model.class_path"], d.get("only.LaMa.model.init_args.blocks")) for d in drawn]
-    assert chosen == [*lama, ("PartialConv", None), ("AOTGAN", None)]
+    assert chosen == [*lama, ("PartialConv", None), ("DeepFillV2", None)]
     assert [trial.value for trial in ledger.held()] == pytest.approx([*theirs[:3], theirs[4]])

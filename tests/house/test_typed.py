@@ -57,7 +57,7 @@ SHELL = {"", "bash", "console"}
 COUNTED = {
     "followed": 20,
     "run": 12,
-    "parsed": 200,
+    "parsed": 202,
     "programs of others": 4,
     "python": 2,
     "yaml": 8,
