@@ -442,7 +442,8 @@ def test_a_study_killed_twice_ends_in_the_table_of_one_that_was_not(tmp_path: Pa
     process = studies.start(killed, "log.txt", "--cores", "2")
     assert process.wait() == 1  # one method fails
     for run, step_saved in resumed.items():
-        assert studies.first_step(run / "metrics-1.csv") >= step_saved > 0, f"{run} started over"
+        segment = run / "metrics-1.csv"
+        assert segment.is_file() and studies.first_step(segment) >= step_saved > 0, f"{run} started over"
 
     monkeypatch.chdir(whole.parent)  # which its protocol lies in
     studies.uninterrupted(read_study(whole, whole.parent / "out"))
