@@ -22,6 +22,7 @@ OWN = {
     "LaMa": {"parameters": {"model.init_args.blocks": {"values": [1, 2]}}},
     "AOTGAN": {"parameters": {"model.init_args.blocks": {"value": 2}, "model.init_args.width": {"values": [8, 16]}}},
 }
+FIT = ["lit-inpaint", "fit", "--data=SamplePhotos", "--data.init_args.mask=CenterRectangle", "--trainer.max_steps=1"]
 SWEEP: dict[str, Any] = {
     "method": "grid",
     "metric": {"name": "val/psnr_hole", "goal": "maximize"},
@@ -30,7 +31,7 @@ SWEEP: dict[str, Any] = {
         "seed_everything": {"values": [0, 1]},
         "only": {"parameters": OWN},
     },
-    "command": ["lit-inpaint", "fit", "--data=SamplePhotos", "--data.init_args.mask=CenterRectangle", "${args}"],
+    "command": [*FIT, "${args}"],
 }
 
 

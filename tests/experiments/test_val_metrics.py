@@ -145,9 +145,10 @@ def test_a_run_that_is_killed_keeps_its_best_network_and_its_early_end(tmp_path:
     assert kept[0] == kept[1] and stops == theirs and stops[0]["wait_count"] == 1
 
 
-SMALL = ["fit", "--model", "DeepFillV2", *METHODS["DeepFillV2"], *SMALL_FIT]
+ONE = ["--trainer.max_steps", "1"]  # were it not refused
+SMALL = ["fit", "--model", "DeepFillV2", *METHODS["DeepFillV2"], *SMALL_FIT, *ONE]
 DATA = SMALL_FIT[: SMALL_FIT.index("--trainer.check_val_every_n_epoch")]
-VALIDATE, VQVAE = ["validate", "--model", "Harmonic", *DATA], ["fit", "--model", "DSIVQVAE", *DATA]
+VALIDATE, VQVAE = ["validate", "--model", "Harmonic", *DATA], ["fit", "--model", "DSIVQVAE", *DATA, *ONE]
 KEEP = "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"
 
 
