@@ -111,9 +111,16 @@ def test_a_fixed_size_method_says_what_it_does_with_another_size():
     assert narrow.adaptation(mask[0]) == "cropped 40x32 around the hole"
     wide = make("DDPM", SMALL["DDPM"] | {"image_size": (80, 48)}).eval()
     assert wide.adaptation(mask[0]) == "resized 80x48 to 48x80 and back"
-    for method in (encoder, narrow, wide):
+    for method, shape in ((encoder, (64, 64)), (narrow, (32, 40)), (wide, (80, 48))):
+        seen, predict = list[tuple[int, ...]](), method.predict
+        method.predict = (
+            lambda x, m, seen=seen, predict=predict, **guides: (  # type: ignore[method-assign]
+                seen.append(tuple(x.shape[-2:])) or predict(x, m, **guides)
+            )
+        )
         with torch.no_grad():
             found = method(image, mask)
+        assert seen == [shape]
         assert found.shape == image.shape and torch.equal(composite(image, found, mask), image)
         assert not torch.equal(found, image)
 
