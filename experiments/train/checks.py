@@ -7,6 +7,7 @@ from jsonargparse import Namespace
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from experiments.cli import is_mistake
 from experiments.train.config import validated
 from lit_inpaint.callbacks import ValMetrics
 from lit_inpaint.logged import never_logged, worse_end
@@ -83,6 +84,9 @@ def check_val_metrics(trainer: Trainer, model: LightningModule, data: LightningD
 def explained(error: Exception) -> str | None:
     """One line for a settings error that Lightning reports as an exception; None for any other."""
     said = " ".join(str(error).split())
+    cause = error.__cause__  # of the model's constructor, after which jsonargparse tries None
+    if said.startswith("Does not validate against any") and isinstance(cause, ValueError) and is_mistake(cause):
+        return str(cause)
     if isinstance(error, ModuleNotFoundError):
         return f"a package is missing: {said}" + ("" if "pip install" in said else f". pip install {error.name}")
     if type(error).__name__ == "MisconfigurationException":

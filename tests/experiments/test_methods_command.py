@@ -140,5 +140,5 @@ def test_memory_refuses_what_has_no_training_step_and_arguments_that_do_not_exis
         list(report(AOTGAN, ["widht=8"], 64, 1))
     with pytest.raises(ValueError, match="write KEY=VALUE"):
         list(report(PartialConv, ["levels"], 64, 1))
-    with pytest.raises(ValueError, match="both must be at least 1"):
+    with pytest.raises(ValueError, match="--batch-size is 0; it must be at least 1"):
         list(report(DDPM, [], 64, 0))
