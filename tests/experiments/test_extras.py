@@ -30,6 +30,7 @@ def test_a_command_names_the_extra_that_it_needs(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIT_INPAINT_DATA", str(tmp_path))
     photo(0, (16, 16)).save("photo.png")
     with pytest.raises(SystemExit) as end:
         cli.main(words)
