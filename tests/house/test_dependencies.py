@@ -85,7 +85,7 @@ def imported(path: Path) -> Iterator[tuple[str, bool]]:
             continue
         for name in names:
             top = name.partition(".")[0]
-            if top and top not in sys.stdlib_module_names and top not in (*OURS, "tests", "benchmarks"):
+            if top and top not in sys.stdlib_module_names and top not in (*OURS, "tests", "benchmarks", "docs"):
                 yield normal(DISTRIBUTIONS.get(top, top)), id(node) not in late
 
 
