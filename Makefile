@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 2
 help:  ## print the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# Without study and mlflow, whose own bounds hold back what others need.
+# Without study and mlflow, whose own bounds hold back what others need, and docs, which has a target of its own.
 EXTRAS := dev,app,sweep,metrics,diffusers,hub,datasets,export,figure,tensorboard,wandb-reports
 
 install: .venv/installed  ## make .venv and install lit-inpaint with every extra, which its tests need

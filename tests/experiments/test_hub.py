@@ -329,6 +329,7 @@ def test_another_process_takes_endpoint_token_and_cache_from_the_environment(
         "HF_TOKEN": TOKEN,
         "HF_HOME": str(tmp_path / "home"),
         "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",  # the app sets it where it is imported, also in the server of forks
     }
     process = processes.start(typed, ["pull", AT, "--out", "x.ckpt"], folder=tmp_path, log="log.txt", env=environment)
     process.join(120)

@@ -133,13 +133,13 @@ def test_another_sampler_completes_anew_and_the_record_says_which(tmp_path: Path
 
 def test_a_probe_reaches_every_network_and_repeats_none_for_ever():
     method, seen = watched("ICT")
-    peak = large._probe(method, 64)
+    peak = large._probe(method, 64, 64)
     assert seen["transformer"] == 2 and seen["upsampler"] == 1 and peak > 0
     method, seen = watched("DDPM", sampler=RePaint(50), diffusion_steps=50)
-    large._probe(method, 64)
+    large._probe(method, 64, 64)
     assert seen["denoiser"] == 2
     method, seen = watched("DSI")
-    large._probe(method, 64)
+    large._probe(method, 64, 64)
     assert seen["texture"] == 1 and seen["structure.pixelcnn"] <= 2 * 8  # 8 shapes: the rows down to its own
     before = seen.total()
     completed(method)
