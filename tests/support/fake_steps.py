@@ -34,7 +34,7 @@ class Optimizer:
         self.optimizer.step()
 
 
-def batch(size: int) -> InpaintingBatch:
+def batch(size: int, channels: int = 3) -> InpaintingBatch:
     """Two images on the GPU, with holes off the centre that are inside ContextEncoder's square."""
     grid = torch.linspace(-1, 1, size)
     images, masks = [], torch.zeros(2, 1, size, size)
@@ -42,7 +42,7 @@ def batch(size: int) -> InpaintingBatch:
         waves = torch.sin(9 * grid + i)
         images.append(torch.stack([waves.expand(size, size), waves.expand(size, size).T, waves * waves[:, None]]))
         masks[i, :, size // 3 : size // 2, size // 3 + i : size // 2] = 1
-    return InpaintingBatch(torch.stack(images).to("cuda:0"), masks.to("cuda:0"), ["a", "b"])
+    return InpaintingBatch(torch.stack(images)[:, :channels].to("cuda:0"), masks.to("cuda:0"), ["a", "b"])
 
 
 def stand_in(module: Stage, callbacks: list[Any]) -> Any:
@@ -78,7 +78,8 @@ class Steps:
         self.cuda, self.module, self.dtype, self.callbacks = cuda, module, dtype, callbacks
         self.trainer = stand_in(module, callbacks)
         module.to("cuda:0")  # Lightning asks the driver where the index is missing
-        self.batch, self.trainable = batch(size), getattr(module, "trainable", True)  # a stage is, and does not say so
+        self.batch = batch(size, getattr(module, "channels", 3))
+        self.trainable = getattr(module, "trainable", True)  # a stage is, and does not say so
 
     def waits(self, step: Callable[[], Any]) -> Counter[str]:
         before = Counter(self.cuda.waits)
