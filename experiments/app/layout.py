@@ -102,8 +102,10 @@ def blocks(page: Page) -> gr.Blocks:
                     interactive=False, visible="hidden", elem_id="gallery")  # fmt: skip
                 with gr.Column():
                     with gr.Row():
-                        left = gr.Dropdown([], label="left", min_width=90, visible="hidden")
-                        right = gr.Dropdown([], label="right", min_width=90, visible="hidden")
+                        # Gradio may still hold the choices of the last run when the first value of this one comes back.
+                        late: dict[str, Any] = {"allow_custom_value": True, "min_width": 90, "visible": "hidden"}
+                        left = gr.Dropdown([], label="left", **late)
+                        right = gr.Dropdown([], label="right", **late)
                     slider = gr.ImageSlider(label="left and right", interactive=False, visible="hidden",
                         elem_id="slider")  # fmt: skip
                 files = gr.File(label="download", file_count="multiple", interactive=False, visible="hidden",
