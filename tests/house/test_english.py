@@ -1,4 +1,4 @@
-"""Phrases that are not English stay gone from code, configurations and docs."""
+"""Phrases that are not English, and the marks of a merge, stay gone from code, configurations and docs."""
 
 import re
 import subprocess
@@ -19,6 +19,7 @@ GONE = {  # what must not come back: what to write instead
     r"\b(he|him|his)\b": "they, them, their",
     r'"""Of |^ {4,}[a-z_, ]+: Of ': "a docstring names its subject: 'Seed for ...'",
     r"\bone that goes\b|of_the_dead": "what it is in the field's words",
+    r"^(<{7}|>{7}|\|{7})( |$)": "one of the two sides of the merge",
 }
 ALLOWED = {  # file: a line that may stand there, and why
     "experiments/run/identity.py": "images a step",  # a key in checkpoints of 0.1.0
@@ -42,7 +43,7 @@ def faults(name: str, text: str) -> list[str]:
 
 
 def test_phrases_that_are_not_english_stay_gone() -> None:
-    kinds = ["*.py", "*.md", "*.yaml", "*.j2", "*.js", "*.toml"]
+    kinds = "*.py *.md *.yaml *.yml *.j2 *.js *.css *.toml *.cfg *.cff *.ipynb Makefile".split()
     listed = subprocess.run(["git", "ls-files", *kinds], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("no git checkout")
