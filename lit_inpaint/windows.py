@@ -48,11 +48,15 @@ class Window:
     blend: int = 0
 
 
-def plan(hole: Pixels, tile: int = TILE, least: int = LEAST, whole_holes: bool = False) -> list[Window]:
+def plan(
+    hole: Pixels, tile: int = TILE, least: int = LEAST, whole_holes: bool = False, resized: bool = False
+) -> list[Window]:
     """Windows of at most ``tile`` pixels per side that cover the hole (H, W); the whole image if it fits, or at 0.
 
     A hole with its context is one window where it fits, small holes that lie together share one, and a hole that is
     larger than a window is covered by cores of half its side, or with ``whole_holes`` by one window of its own size.
+    Where windows are ``resized`` for the network, theirs may be twice the shorter side of the hole: no window of a
+    square hole sees a part of it.
     """
     height, width = hole.shape
     whole = (0, 0, height, width)
@@ -64,31 +68,32 @@ def plan(hole: Pixels, tile: int = TILE, least: int = LEAST, whole_holes: bool =
     box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     if _side(box) <= tile * 3 // 4:
         return [_around(box, hole.shape, tile, least)]
-    boxes: list[tuple[Box, int]] = []
+    pieces: list[tuple[Box, int, int]] = []  # core, tile, number of the hole
     together: dict[tuple[int, int], Box] = {}
     parts = cv2.connectedComponentsWithStats(hole, connectivity=8)[2][1:].tolist()
     for number, (left, top, w, h, _) in enumerate(parts, 1):
-        box = (top, left, top + h, left + w)
+        box, wide = (top, left, top + h, left + w), max(tile, 2 * min(w, h)) if resized else tile
         if _side(box) <= tile // 4:
             cell = (top + h // 2) // (tile // 2), (left + w // 2) // (tile // 2)
             other = together.get(cell, box)
             together[cell] = (*map(min, box[:2], other[:2]), *map(max, box[2:], other[2:]))  # type: ignore[assignment]
-        elif whole_holes or _side(box) <= tile * 3 // 4:
-            boxes.append((box, 0))
+        elif whole_holes or _side(box) <= wide * 3 // 4:
+            pieces.append((box, wide, 0))
         else:
-            step = tile // 2
-            boxes += [
-                ((y, x, min(y + step, box[2]), min(x + step, box[3])), number)
+            step = wide // 2
+            pieces += [
+                ((y, x, min(y + step, box[2]), min(x + step, box[3])), wide, number)
                 for y in range(box[0], box[2], step)
                 for x in range(box[1], box[3], step)
             ]
-    pieces = [*((box, 0) for box in together.values()), *boxes]
-    return [_around(box, hole.shape, tile, least, number) for box, number in pieces]
+    pieces = [*((box, tile, 0) for box in together.values()), *pieces]
+    return [_around(box, hole.shape, wide, least, number) for box, wide, number in pieces]
 
 
 def windows_of(method: Completer, hole: Pixels, tile: int) -> list[Window]:
-    """:func:`plan` for a method, whose fixed size is the minimum size of a window."""
-    return plan(hole, tile, max(LEAST, *sides(method.fixed_size or 1)), method.local)
+    """:func:`plan` for a method, whose fixed size is the minimum size of a window; larger ones cost it no memory."""
+    fixed = max(sides(method.fixed_size or 1))
+    return plan(hole, tile and max(tile, fixed), max(LEAST, fixed), method.local, method.fixed_size is not None)
 
 
 def _side(box: Box) -> int:

@@ -32,6 +32,7 @@ from lit_inpaint.method import Method, moved_by
 from lit_inpaint.options import show_messages
 from lit_inpaint.pictures import grey
 from lit_inpaint.windows import complete_pixels, windows_of
+from masks.size import sides
 
 MAY_CHANGE = (
     "image",
@@ -256,15 +257,18 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
         )
         write(result, run.out, staged(target).relative_to(run.out).as_posix(), a, options)
     windows = windows_of(method, hole, a.tile)
+    cropped = [hole[top:bottom, left:right] for top, left, bottom, right in (window.box for window in windows)]
     dark = a.white_level is None and int(pixels.max()) < 128
     how = [
         *(said := conversions(pair.image, a.bands, "grey" if method.channels == 1 else "RGB")),
         f"dark: at most {pixels.max()} of 255 (--white-level)" if dark and "16 bits" in str(said) else None,
         *left_out,
-        method.adaptation(torch.from_numpy(hole)) if len(windows) == 1 else None,
+        method.adaptation(torch.from_numpy(cropped[0])) if len(windows) == 1 else None,
     ]
     how += [None if is_lossless(a) else f"{a.format.upper()} of quality {a.quality} changes known pixels slightly"]
-    how += [f"in {len(windows)} windows" if len(windows) > 1 else None, memory]
+    fixed = "x".join(map(str, reversed(sides(method.fixed_size)))) if method.fixed_size else None
+    each = f", each cropped or resized to {fixed}" if fixed else ""
+    how += [f"in {len(windows)} windows{each}" if len(windows) > 1 else None, memory]
     how += [moved_by(method), {"ema": "averaged weights", "raw": "raw weights", "none": None}[method.loaded_weights]]
     size = f"{shown(pair.image)} ({pixels.shape[1]}x{pixels.shape[0]})"
     done = f"filled {share:.1%} of {size} by {type(method).__name__}" if share else f"{size} has no hole: copied"

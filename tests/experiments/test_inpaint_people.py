@@ -10,7 +10,10 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from experiments.cli import main
-from lit_inpaint.methods import NavierStokes, Telea
+from experiments.weights import imports as import_weights
+from lit_inpaint.load import load_method
+from lit_inpaint.method import Method
+from lit_inpaint.methods import ContextEncoder, NavierStokes, Telea
 from lit_inpaint.windows import complete_pixels, plan, windows_of
 from masks import Half, Wide
 from masks.files import write_mask
@@ -25,7 +28,7 @@ def inside_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def call(*argv: str) -> int:
     with pytest.raises(SystemExit) as end:
-        main(["inpaint", "--method", "Telea", *argv])
+        main(["inpaint", *([] if "--method" in argv else ["--method", "Telea"]), *argv])
     return int(end.value.code or 0)
 
 
@@ -199,6 +202,58 @@ def test_telea_fills_a_hole_of_any_size_as_in_the_whole_image():
     assert (whole == tiled).all()
     sizes = [window.box[2] - window.box[0] for window in windows_of(Telea(), mask, 256)]
     assert max(sizes) < 800 and len(sizes) == 3  # not the whole image
+
+
+class _Barred(Method):
+    """A network of one size that paints bars of a pixel of its own: the smaller its window, the steeper they are."""
+
+    fixed_size, device, hparams = 64, torch.device("cpu"), {}  # type: ignore[assignment]
+
+    def fill(self, erased: torch.Tensor, mask: torch.Tensor, **generators: object) -> torch.Tensor:
+        return (torch.arange(64) % 2 * 0.8).expand(erased.shape)
+
+
+@pytest.mark.parametrize("margin", [0, 400])
+def test_a_network_of_one_size_takes_a_large_hole_whole(margin: int):
+    """ssube/onnx-web#85: windows that do not line up. MI-GAN's columns differed by 12.8 levels, by 6.9 whole."""
+    picture, mask = large()
+    around = slice(margin, margin + 800), slice(margin, margin + 1000)
+    wide, hole_in = (np.pad(x, [(margin, margin)] * 2 + [(0, 0)] * (x.ndim - 2), "edge") for x in (picture, mask))
+    whole = complete_pixels(_Barred(), picture, mask, "x", tile=0)
+    tiled = complete_pixels(_Barred(), wide, hole_in, "x", tile=256)
+    assert (tiled == wide)[hole_in == 0].all()
+    assert column_step(tiled[around]) <= column_step(whole) + 3
+    long = np.zeros((800, 4000), np.uint8)
+    long[300:420, 100:3900] = long[:20, :20] = 1
+    boxes = [window.box for window in windows_of(_Barred(), long, 256)]
+    assert len(boxes) > 20 and max(right - left for _, left, _, right in boxes) == 256  # bars keep their aspect
+
+
+def test_what_became_of_a_window_of_a_network_of_one_size_is_said(capsys: pytest.CaptureFixture[str]):
+    network = ContextEncoder(size=64, region="random", overlap=2, width=8, bottleneck=16)
+    arguments = dict(network.hparams)
+    torch.save(
+        {"method": "ContextEncoder", "state_dict": network.state_dict(), "hyper_parameters": arguments}, "x.ckpt"
+    )
+    photo(0, (1400, 600)).save("a.png")
+    for hole_, said in (
+        ((slice(200, 300), slice(200, 300)), "resized 512x512 to 64x64 and back"),
+        ((slice(200, 220), slice(200, 220)), "cropped 64x64 around the hole"),
+        ((slice(200, 240), slice(20, 1300)), "windows, each cropped or resized to 64x64"),
+    ):
+        mask = np.zeros((600, 1400), np.uint8)
+        mask[hole_] = 1
+        write_mask(mask, "m.png")
+        assert call("--method", "x.ckpt", "--image", "a.png", "--mask", "m.png", "--out", "o.png", "--overwrite") == 0
+        assert said in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_tiles_add_nothing_to_the_steps_of_the_released_mi_gan(weights_dir: Path):
+    import_weights.main(["MIGAN", str(weights_dir / "migan_places2_512.pth"), "--out", "migan.ckpt"])
+    network, (picture, mask) = load_method("migan.ckpt"), large()
+    whole, tiled = (column_step(complete_pixels(network, picture, mask, "x", tile=tile)) for tile in (0, 256))
+    assert tiled <= whole + 3
 
 
 @pytest.mark.slow
