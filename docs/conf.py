@@ -32,6 +32,7 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
+os.environ["JUPYTER_PATH"] = str(ROOT / "docs" / "_jupyter")  # a kernel of this environment, whatever else is installed
 nb_execution_mode = "force" if os.environ.get("DOCS_NOTEBOOKS") else "off"
 nb_execution_in_temp = True
 nb_execution_timeout = 240

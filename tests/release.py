@@ -2,10 +2,10 @@
 
     python tests/release.py --python python3.11 --python python3.13
     python tests/release.py --python python3.11 --lowest
-    python tests/release.py --python python3.12 --extras sweep,figure --sdist
+    python tests/release.py --python python3.12 --extras sweep,figure
 
 `make release-check` runs the first line for the Python of the checkout. Every environment is about 6 GB with the CUDA
-build of torch; it is removed before the next one is made.
+build of torch; it is removed before the next one is made. Wheel and sdist take turns in it.
 """
 
 import argparse
@@ -81,58 +81,51 @@ def left(site: Path) -> list[Path]:
 
 
 def try_out(
-    archive: Path, python: str, version: str, extras: list[str], constraints: list[str], first: list[str]
+    archives: tuple[Path, Path], python: str, version: str, extras: list[str], constraints: list[str], first: list[str]
 ) -> None:
-    """Install, use and uninstall in an environment of its own."""
+    """Install, use and uninstall each archive in an environment of its own."""
     with tempfile.TemporaryDirectory() as folder:
         run(python, "-m", "venv", folder)
         own = Path(folder, "bin/python")
         pip = [own, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        site = Path(
-            subprocess.check_output(
-                [own, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-            ).strip()
-        )
-        if constraints:
-            Path(folder, "lowest.txt").write_text("\n".join(constraints))
-            pip_constraints = ["--constraint", Path(folder, "lowest.txt")]
-        else:
-            pip_constraints = []
+        purelib = [own, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        site = Path(subprocess.check_output(purelib, text=True).strip())
+        Path(folder, "constraints.txt").write_text("\n".join(constraints))
         if first:
             run(*pip, "install", *first)
-        wanted = f"{archive}[{','.join(extras)}]" if extras else str(archive)
-        run(*pip, "install", wanted, *pip_constraints)
-        run(own, "-m", "pip", "check")
-        environment = {
-            "HOME": folder,
-            "PATH": f"{folder}/bin:{os.defpath}",
-            "WANDB_MODE": "offline",
-            "OMP_NUM_THREADS": "2",
-        }
-        run(own, "-P", ROOT / "tests/smoke.py", version, *extras, cwd=folder, env=environment)
-        run(*pip, "uninstall", "--yes", "lit-inpaint")
-        assert not left(site), (
-            f"uninstalling leaves {[str(p) for found in left(site) for p in [found, *found.rglob('*')]][:9]}"
-        )
-        assert not Path(folder, "bin/lit-inpaint").exists()
-        print(f"{archive.name} on {python}: installed, used, uninstalled; nothing is left", flush=True)
+        for archive in archives:
+            wanted = f"{archive}[{','.join(extras)}]" if extras else str(archive)
+            run(*pip, "install", wanted, "--constraint", Path(folder, "constraints.txt"))
+            run(own, "-m", "pip", "check")
+            use(own, version, extras, Path(folder))
+            run(*pip, "uninstall", "--yes", "lit-inpaint")
+            remains = [str(path) for found in left(site) for path in [found, *found.rglob("*")]]
+            assert not remains, f"uninstalling leaves {remains[:9]}"
+            assert not Path(folder, "bin/lit-inpaint").exists()
+            print(f"{archive.name} on {python}: installed, used, uninstalled; nothing is left", flush=True)
+
+
+def use(python: Path, version: str, extras: list[str], home: Path) -> None:
+    """The smoke test, as a user whose home is empty."""
+    path = f"{python.parent}:{os.defpath}"
+    environment = {"HOME": str(home), "PATH": path, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "2"}
+    run(python, "-P", ROOT / "tests/smoke.py", version, *extras, cwd=home, env=environment)
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--python", action="append", default=[], help="a Python to try; none: only build and check")
     p.add_argument("--lowest", action="store_true", help="with the lowest versions that setup.cfg allows")
-    p.add_argument("--sdist", action="store_true", help="install the sdist instead of the wheel")
     p.add_argument("--extras", default="", help="extras to install, by comma")
     p.add_argument("--first", nargs="*", default=[], help="what pip installs first, as torch==2.13.0+cpu")
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        wheel, sdist = build(Path(folder))
-        check(wheel, sdist)
-        version = wheel.name.split("-")[1]
+        archives = build(Path(folder))
+        check(*archives)
+        version = archives[0].name.split("-")[1]
         for python in a.python:
             extras = [extra for extra in a.extras.split(",") if extra]
-            try_out(sdist if a.sdist else wheel, python, version, extras, lowest() if a.lowest else [], a.first)
+            try_out(archives, python, version, extras, lowest() if a.lowest else [], a.first)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import Any
 
-from docs.extension.settings import about, cell
+from docs.extension.settings import about, table
 from experiments.evaluate.kit import Index
 from experiments.evaluate.laws import masks_of
 from experiments.files.find import INSTALLED
@@ -29,60 +29,52 @@ def pages() -> dict[str, str]:
 
 
 def _protocols() -> str:
-    text = [
-        "# Protocols",
-        "",
-        "A protocol is a list of images, masks, a resolution and metric definitions; its hash stands beside every",
-        "number.",
-    ]
-    text += ["`lit-inpaint protocol show NAME` prints the hash for your images. Cite name and hash, as in "]
-    text += ['"PSNR under lit-inpaint\'s protocol `repaint`, hash 0123456789abcdef".', ""]
-    text += ["| protocol | px | masks | |", "|---|---|---|---|"]
+    rows = []
     for path in sorted((INSTALLED / "protocols").glob("*.yaml")):
         config = read_yaml(path)
         masks = ", ".join(f"`{name}`" for name in masks_of(config, path) if name) or "one"
-        text += [
-            f"| [`{path.stem}`](#config-protocols-{path.stem}) | {config['size']} | {masks} "
-            f"| {cell(str(config.get('about', '')))} |"
-        ]
-    return "\n".join([*text, ""])
+        name = f"[`{path.stem}`](#config-protocols-{path.stem})"
+        rows.append((name, str(config["size"]), masks, str(config.get("about", ""))))
+    text = ["# Protocols", ""]
+    text += ["A protocol is a list of images, masks, a resolution and metric definitions; its hash stands beside every"]
+    text += ["number. `lit-inpaint protocol show NAME` prints the hash for your images. Cite name and hash, as in"]
+    text += ['"PSNR under lit-inpaint\'s protocol `repaint`, hash 0123456789abcdef".', ""]
+    return "\n".join([*text, *table(["protocol", "px", "masks", "what it is"], rows)])
 
 
 def _metrics() -> str:
-    text = [
-        "# Metrics",
-        "",
-        "Names state definitions; a definition that changes gets a new number ([how papers differ](../metrics.md)).",
-        "",
-    ]
-    text += ["| metric | better | unit | needs | definition |", "|---|---|---|---|---|"]
+    rows = []
     for name in metrics.NAMES:
         found = metrics.metric(name)
         quantity = found.quantity
         better = {True: "higher", False: "lower", None: ""}[quantity.higher_is_better]
         needs = ", ".join(filter(None, [found.backbone and f"`{found.backbone}`", found.package and "extra `metrics`"]))
-        text += [f"| `{name}` | {better} | {quantity.unit} | {needs} | {cell(found.definition)} |"]
-    text += ["", "## Backbones", "", "| name | file in `LIT_INPAINT_WEIGHTS` | sha256 |", "|---|---|---|"]
+        rows.append((f"`{name}`", better, quantity.unit, needs, found.definition))
+    text = ["# Metrics", ""]
     text += [
-        f"| `{name}` | `{known.file}` | `{known.sha256[:16] or 'not checked'}` |" for name, known in BACKBONES.items()
+        "Names state definitions; a definition that changes gets a new number ([how papers differ](../metrics.md)).",
+        "",
     ]
-    return "\n".join([*text, ""])
+    text += table(["metric", "better", "unit", "needs", "definition"], rows)
+    backbones = [
+        (f"`{name}`", f"`{known.file}`", f"`{known.sha256[:16] or 'not checked'}`") for name, known in BACKBONES.items()
+    ]
+    return "\n".join(
+        [*text, "## Backbones", "", *table(["name", "file in `LIT_INPAINT_WEIGHTS`", "sha256"], backbones)]
+    )
 
 
 def _files() -> str:
-    text = [
-        "# Files",
-        "",
+    text = ["# Files", ""]
+    text += [
         "Fields of the files that are written for other programs and for you, from the classes that read them.",
         "",
     ]
     for heading, (what, classes) in FILES.items():
         text += [f"## {heading}", "", what, ""]
         for cls in classes:
-            text += [f"### {cls.__name__}", "", "| field | type | default | |", "|---|---|---|---|"]
-            text += [f"| `{row[0]}` | `{cell(row[1])}` | {cell(row[2])} | {cell(row[3])} |" for row in fields(cls)] + [
-                ""
-            ]
+            rows = [(f"`{name}`", f"`{kind}`", default, meaning) for name, kind, default, meaning in fields(cls)]
+            text += [f"### {cls.__name__}", "", *table(["field", "type", "default", "meaning"], rows)]
     return "\n".join(text)
 
 

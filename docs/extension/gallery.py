@@ -1,4 +1,4 @@
-"""Pictures: every mask law, every method without training on one photograph, and the years of the methods."""
+"""Pictures: every mask law, one photograph completed by every method, and the years of the methods."""
 
 import io
 from html import escape
@@ -10,12 +10,35 @@ from PIL import Image
 
 import masks
 from docs.extension.python import first_line
+from docs.extension.settings import table
 from experiments.catalogue.methods import Description, describe
 from lit_inpaint import load_method
 
-DRAWN = Path(__file__).resolve().parents[1] / "images" / "masks"
+IMAGES = Path(__file__).resolve().parents[1] / "images"
+DRAWN = IMAGES / "masks"
 FROM_FILES = ("MaskFolder", "OwnMasks")  # draw nothing of their own
 SIDE = 192
+CELL = 96  # px of a face in the panels of docs/results, which have eight in a row, right of the labels
+FACE = {  # where one held-out face is in the panel of each method that was trained on 300 faces: file, row, column
+    "Input": ("gan_papers_faces64.jpg", 0, 1),
+    "ContextEncoder": ("gan_papers_faces64.jpg", 2, 1),
+    "GLCIC": ("gan_papers_faces64.jpg", 3, 1),
+    "DeepFillV1": ("gan_papers_faces64.jpg", 4, 1),
+    "PartialConv": ("gan_papers_faces64.jpg", 5, 1),
+    "DeepFillV2": ("deepfillv2_faces64.png", 2, 1),
+    "AOTGAN": ("aotgan_faces64.jpg", 2, 1),
+    "DSI": ("dsi_faces64.jpg", 2, 1),
+    "ICT": ("ict_faces64.jpg", 2, 1),
+    "LaMa": ("lama_faces64.jpg", 2, 7),
+    "Truth": ("gan_papers_faces64.jpg", 6, 1),
+}
+OTHER_IMAGES = {  # methods with pictures of other images: where they are
+    "DDPM": "faces at 32 px, five samplers: [samplers](../../results/samplers_faces32.md)",
+    "LatentInpainting": "drawn faces: [latent inpainting](../../results/latent_64.md)",
+    "Palette": "drawn and synthetic faces: [Palette](../../results/palette_64.md)",
+    "MIGAN": "photographs at 512 px: [released weights](../../results/migan512.md)",
+    "DiffusersInpaint": "runs the pipelines of others; none is shown here",
+}
 
 
 def pages() -> dict[str, str | bytes]:
@@ -61,41 +84,36 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 def _completions(rows: list[Description]) -> dict[str, str | bytes]:
     image, hole = photograph()
+    years = {row["name"]: row["year"] for row in rows}
     files: dict[str, str | bytes] = {"gallery/input.png": _png(np.where(hole[..., None] == 1, np.uint8(255), image))}
-    text = ["# One photograph, every method", ""]
-    text += [
-        "Methods without training, run when this site was built, on one photograph of 192 px and one hole. A",
-        "network is shown with what it was trained on: [results](../../results.md).",
-        "",
-    ]
-    text += [
-        "::::{grid} 2 2 4 4",
-        ":gutter: 2",
-        "",
-        ":::{grid-item-card} Input",
-        "![The photograph with its hole in white](input.png)",
-        ":::",
-        "",
-    ]
-    rest = []
-    for row in rows:
-        name = row["name"]
-        if row["trainable"] or row["stages"] or row["imports"] or row["sources"]:
-            rest.append(row)
-            continue
+    cards = [_card("Input", "The photograph with its hole in white", "input")]
+    for name in (name for name in years if name not in FACE and name not in OTHER_IMAGES):
         files[f"gallery/{name}.png"] = _png(np.asarray(load_method(name).complete(image, hole, seed=0)))
-        text += [
-            f":::{{grid-item-card}} {name}, {row['year']}",
-            f"![The hole filled by {name}](gallery_{name}.png)".replace("gallery_", ""),
-            ":::",
-            "",
-        ]
-    text += ["::::", "", "## Trained methods", "", "| method | year | completions |", "|---|---|---|"]
-    text += [
-        f"| [{row['name']}](../../methods/{row['name']}.md) | {row['year']} | its results, on its page |"
-        for row in rest
-    ]
-    return files | {"gallery/completions.md": "\n".join([*text, ""])}
+        cards.append(_card(f"{name}, {years[name]}", f"The hole filled by {name}", name))
+    text = ["# One photograph, every method", "", "## Without training", ""]
+    text += ["Run when this site was built, on one photograph of 192 px and one hole.", "", *_grid(cards)]
+    cards = []
+    for name, (file, row, column) in FACE.items():
+        panel = Image.open(IMAGES / file).convert("RGB")
+        x, y = panel.width - CELL * (8 - column), CELL * row
+        files[f"gallery/face_{name}.png"] = _png(np.asarray(panel.crop((x, y, x + CELL, y + CELL))))
+        title = f"{name}, {years[name]}" if name in years else name
+        cards.append(_card(title, f"{title}: one face of 64 px", f"face_{name}"))
+    text += ["## Trained on 300 faces", ""]
+    text += ["Small networks of 64 px, each trained for 3 to 15 minutes of one core, on one face that none of them has"]
+    text += ["seen: an early look at how each paper fails, not what it can do ([all panels](../../results.md)).", ""]
+    text += [*_grid(cards), "## On other images", ""]
+    links = [(f"[{name}](../../methods/{name}.md)", str(years[name]), where) for name, where in OTHER_IMAGES.items()]
+    text += table(["method", "year", "pictures"], links)
+    return files | {"gallery/completions.md": "\n".join(text)}
+
+
+def _grid(cards: list[list[str]]) -> list[str]:
+    return ["::::{grid} 2 2 4 4", ":gutter: 2", "", *(line for card in cards for line in card), "::::", ""]
+
+
+def _card(title: str, alternative: str, file: str) -> list[str]:
+    return [f":::{{grid-item-card}} {title}", f"![{alternative}]({file}.png)", ":::", ""]
 
 
 def timeline(rows: list[Description]) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -67,6 +68,16 @@ def cell(text: str) -> str:
     return " ".join(text.replace("|", r"\|").replace("``", "`").split())
 
 
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown, and an empty one.
+
+    >>> table(["key", "default"], [["`a`", "1 | 2"]])
+    ['| key | default |', '|---|---|', '| `a` | 1 \\\\| 2 |', '']
+    """
+    lines = [f"| {' | '.join(map(cell, row))} |" for row in [columns, *rows]]
+    return [lines[0], "|---" * len(columns) + "|", *lines[1:], ""]
+
+
 def pages() -> dict[str, str]:
     found = {"settings/index.md": _index()}
     for page, (heading, key, of) in GROUPS.items():
@@ -75,15 +86,8 @@ def pages() -> dict[str, str]:
         for name, cls in of().items():
             text += [f"## {name}", "", cell(first_line(cls)), ""]
             rows = arguments(cls)
-            if rows:
-                text += ["| key | type | default | |", "|---|---|---|---|"]
-                text += [
-                    f"| `{key}` | `{cell(kind)}` | `{cell(value)}` | {cell(meaning)} |"
-                    for key, kind, value, meaning in rows
-                ]
-            else:
-                text += ["No keys."]
-            text += [""]
+            shown = [(f"`{key}`", f"`{kind}`", f"`{value}`", meaning) for key, kind, value, meaning in rows]
+            text += table(["key", "type", "default", "meaning"], shown) if rows else ["No keys.", ""]
         found[f"settings/{page}.md"] = "\n".join(text)
     found["settings/configurations.md"] = _configurations()
     return found

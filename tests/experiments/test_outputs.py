@@ -285,7 +285,10 @@ def test_what_is_no_folder_or_kit_is_one_line(made: Path, tmp_path: Path):
 
 def test_the_page_on_outputs_works_to_the_letter(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").symlink_to(photos)
+    (tmp_path / "photos" / "of" / "a year").mkdir(parents=True)
+    names = ("of/a year/photo1.png", "of/photo0.png", "photo0.png")
+    for name in names:
+        shutil.copy(photos / Path(name).name, tmp_path / "photos" / name)
     page = (ROOT / "docs" / "outputs.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(bash|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert [kind for kind, _ in blocks] == ["bash", "python", "bash", "bash"]
@@ -296,7 +299,7 @@ def test_the_page_on_outputs_works_to_the_letter(photos: Path, tmp_path: Path, m
             with pytest.raises(SystemExit) as ended:
                 cli.main(shlex.split(line)[1:])
             assert ended.value.code == 0, line
-    listed = {f"kit/{part}/photo0.png" for part in ("images", "masks", "erased")} | {"kit/index.json"}
+    listed = {f"kit/{part}/{name}" for part in ("images", "masks", "erased") for name in names} | {"kit/index.json"}
     assert all((tmp_path / file).is_file() for file in listed)
     found = {Path(key).name: record for key, record in (records(Path("scores")) | records(Path("results"))).items()}
     assert set(found) == {"Telea", "NavierStokes"} and found["Telea"].method.outputs

@@ -1,9 +1,12 @@
 """What the site generates: a page for each class, each command in the reference, each link followed."""
 
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import masks
 from docs.extension import check, commands, formats, gallery, links, methods, python, settings
@@ -80,6 +83,25 @@ def test_every_mask_law_is_drawn():
     for name in set(laws()) - set(gallery.FROM_FILES):
         if name in LAWS:
             assert f"images/masks/{name}.png" in text and (gallery.DRAWN / f"{name}.png").is_file(), name
+
+
+def test_every_method_completes_a_photograph():
+    made = gallery.pages()
+    page = made["gallery/completions.md"]
+    assert set(METHODS) <= {
+        *gallery.OTHER_IMAGES,
+        *(f.partition("/")[2].removesuffix(".png") for f in made),
+        *gallery.FACE,
+    }
+    for name in METHODS:
+        shown = f"({'face_' * (name in gallery.FACE)}{name}.png)"
+        assert (f"methods/{name}.md" if name in gallery.OTHER_IMAGES else shown) in page, name
+    faces = {name: made[f"gallery/face_{name}.png"] for name in gallery.FACE}
+    crops = {name: np.asarray(Image.open(io.BytesIO(data))).astype(int) for name, data in faces.items()}
+    assert all(crop.shape == (gallery.CELL, gallery.CELL, 3) for crop in crops.values())
+    # The face is the same in every panel: outside the hole, JPEG apart, the pixels are those of the truth.
+    for name, crop in crops.items():
+        assert abs(crop - crops["Truth"])[:20].mean() < 4, name
 
 
 def test_every_page_is_in_a_table_of_contents_and_every_page_outside_has_its_own():
