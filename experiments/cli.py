@@ -97,6 +97,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its code. Without ``argv``, the process and its path are ours."""
     if argv is None:
         current_folder_last()
+        if not sys.stdout.isatty():  # Jupyter sets it for its cells: bars would be animated into a pipe
+            os.environ.pop("FORCE_COLOR", None)
         argv = sys.argv[1:]
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(help_text(), end="")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_help_imports_nothing_heavy_and_begins_with_what_a_newcomer_needs():
     assert done.stdout.strip() == "set()"
     assert "fit --config quickstart" in help_text().split("\n\n")[1]
     assert all(name in help_text() for group in COMMANDS.values() for name in group)
+
+
+def test_a_pipe_gets_plain_text_where_jupyter_forces_colours(tmp_path: Path):
+    words = ["benchmark", "quickstart", "--limit", "1", "--methods", "Telea", "--out", str(tmp_path / "results")]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "experiments", *words], cwd=Path(__file__).parents[2],
+        env={**os.environ, "FORCE_COLOR": "1"}, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Telea" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -47,3 +47,4 @@ def test_a_notebook_runs_and_shows_what_it_speaks_of(path: Path, tmp_path: Path)
     pictures, words = SHOWN[path.stem]
     assert sum("image/png" in data for data in shown) == pictures and "Traceback" not in text
     assert [word for word in words if word not in text] == []
+    assert "\x1b" not in printed and "\r" not in printed  # the site shows text, no terminal
