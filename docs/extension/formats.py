@@ -2,9 +2,12 @@
 
 import dataclasses
 import re
-from typing import Any
+import textwrap
+from types import ModuleType
+from typing import Any, get_type_hints
 
 from docs.extension.settings import about, table
+from experiments.evaluate import protocol
 from experiments.evaluate.kit import Index
 from experiments.evaluate.laws import masks_of
 from experiments.files.find import INSTALLED
@@ -13,6 +16,7 @@ from experiments.records.record import Bucket, MethodFacts, MetricResult, Protoc
 from experiments.study.file import File, Method, Training
 from lit_inpaint import metrics
 from lit_inpaint.backbones import BACKBONES
+from lit_inpaint.zoo import Card, CardRow, Number
 
 FILES = {  # heading: what it is, its classes
     "Record": (
@@ -20,6 +24,7 @@ FILES = {  # heading: what it is, its classes
         (Record, ProtocolFacts, MethodFacts, MetricResult, Bucket, PublishedRow),
     ),
     "Kit": ("`index.json` of `protocol export`: images, masks and hashes for another program.", (Index,)),
+    "Zoo card": ("`NAME.json` of a network of [the zoo](../zoo.md).", (Card, CardRow, Number)),
     "Study": ("The YAML of `lit-inpaint study` ([studies](../studies.md)).", (File, Method, Training)),
 }
 
@@ -39,7 +44,24 @@ def _protocols() -> str:
     text += ["A protocol is a list of images, masks, a resolution and metric definitions; its hash stands beside every"]
     text += ["number. `lit-inpaint protocol show NAME` prints the hash for your images. Cite name and hash, as in"]
     text += ['"PSNR under lit-inpaint\'s protocol `repaint`, hash 0123456789abcdef".', ""]
-    return "\n".join([*text, *table(["protocol", "px", "masks", "what it is"], rows)])
+    text += table(["protocol", "px", "masks", "what it is"], rows)
+    text += [
+        "## Keys of a protocol",
+        "",
+        "A YAML of your own holds `name`, `size`, `metrics`, and what it needs of the rest:",
+        "",
+    ]
+    return "\n".join([*text, "```yaml", _example(protocol), "```", ""])
+
+
+def _example(module: ModuleType) -> str:
+    """The indented block of a module's docstring.
+
+    >>> _example(protocol).splitlines()[0].split()[:2]
+    ['name:', 'repaint']
+    """
+    lines = (module.__doc__ or "").splitlines()
+    return textwrap.dedent("\n".join(line for line in lines if line.startswith("    ")))
 
 
 def _metrics() -> str:
@@ -66,10 +88,11 @@ def _metrics() -> str:
 
 def _files() -> str:
     text = ["# Files", ""]
+    text += ["Fields of the files that are written for other programs and for you, from the classes that read them."]
     text += [
-        "Fields of the files that are written for other programs and for you, from the classes that read them.",
-        "",
+        "What lies where in the folder of [a run](../training.md#the-run-folder), [a sweep](../sweeps.md#outputs),"
     ]
+    text += ["[a study](../studies.md#killed-failed-changed) and [a kit](../outputs.md#export) is on their pages.", ""]
     for heading, (what, classes) in FILES.items():
         text += [f"## {heading}", "", what, ""]
         for cls in classes:
@@ -80,12 +103,12 @@ def _files() -> str:
 
 def fields(cls: Any) -> list[tuple[str, str, str, str]]:
     """(name, type, default, meaning) of what a file of this class holds."""
-    said, found = about(cls), []
+    said, types, found = about(cls), get_type_hints(cls), []
     for field in dataclasses.fields(cls):
         if field.name == "path":
             continue
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-        kind = str(field.type) if "[" in str(field.type) else kind
+        kind = types[field.name]
+        kind = kind.__name__ if isinstance(kind, type) else str(kind)
         default = "required"
         if field.default is not dataclasses.MISSING:
             default = f"`{'null' if field.default is None else field.default}`" if field.default != "" else "empty"

@@ -12,6 +12,7 @@ import masks
 from docs.extension import check, commands, formats, gallery, links, methods, python, settings
 from experiments import cli
 from experiments.catalogue.methods import classes, describe
+from experiments.evaluate import protocol
 from experiments.files.find import INSTALLED
 from lit_inpaint import metrics
 from masks.build import laws
@@ -57,6 +58,8 @@ def test_every_metric_protocol_and_field_of_a_record_is_in_the_reference():
     pages = formats.pages()
     assert all(f"| `{name}` |" in pages["metrics.md"] for name in metrics.NAMES)
     assert all(f"[`{path.stem}`]" in pages["protocols.md"] for path in (INSTALLED / "protocols").glob("*.yaml"))
+    assert all(re.search(rf"\b{key}: ", pages["protocols.md"]) for key in protocol._KEYS)
+    assert "FieldInfo" not in pages["files.md"]  # as a type is written, without its checks
     assert "| `network_calls` |" in pages["files.md"] and "| `votes` |" in pages["files.md"]
 
 
