@@ -78,7 +78,7 @@ docs: .venv/docs  ## the site, with its notebooks run, into docs/_build/html (8 
 	$(BIN)/python -m docs.extension.check docs/_build/html
 
 PYTHONS ?= $(PYTHON)
-release-check:  ## wheel and sdist: built, checked, each installed into a clean environment, used, uninstalled; PYTHONS="python3.11 python3.13"; LOWEST=1: oldest packages
+release-check:  ## wheel and sdist: built, checked, installed one by one into a clean environment, used, uninstalled; PYTHONS="python3.11 python3.13"; LOWEST=1: oldest packages
 	test -x .venv/release/bin/python || $(PYTHON) -m venv .venv/release
 	.venv/release/bin/pip install --quiet build twine
 	.venv/release/bin/python tests/release.py $(foreach python,$(PYTHONS),--python $(python)) $(if $(LOWEST),--lowest)
