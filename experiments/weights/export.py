@@ -14,7 +14,9 @@ from torch.export import Dim
 from experiments.weights import options
 from experiments.weights.imports import weights_module
 from lit_inpaint import hub, zoo
+from lit_inpaint.calls import networks_of
 from lit_inpaint.checkpoints import first_line
+from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.foreign import pipeline_folder
 from lit_inpaint.load import load_method
 from lit_inpaint.method import Method
@@ -48,8 +50,8 @@ def main(argv: list[str]) -> int:
     if a.dynamic and a.format != "onnx":
         raise ValueError(f"--dynamic is for --format onnx, not {a.format}, which knows no size.")
     method = load_method(a.checkpoint, a.weights)
-    if a.format != "official" and (method.diverse or not method.averaged):
-        raise ValueError(f"{type(method).__name__} is not a feed-forward network; only those can be exported.")
+    if said := _not_exported(method, a.format):
+        raise ValueError(said)
     if a.format == "official" and (write_folder := _folder_writer(method)):
         write = _whole_folder(a.out or out.with_suffix(""), a.overwrite, lambda part: write_folder(method, part))
         print(f"{a.out or out.with_suffix('')}: {write}, {method.loaded_weights} weights")
@@ -61,6 +63,20 @@ def main(argv: list[str]) -> int:
             write = (write_official if a.format == "official" else _write_safetensors)(method, part)
     print(f"{out}: {write}, {out.stat().st_size / 1e6:.1f} MB, {method.loaded_weights} weights")
     return 0
+
+
+def _not_exported(method: Method, format: str) -> str | None:
+    """Why a method has no file in this format, or None."""
+    name, official = type(method).__name__, bool(type(method).exports)
+    if isinstance(method, ClassicalModule) and not networks_of(method):
+        return f"{name} has no network, so there is nothing to export."
+    if format != "official" and (method.diverse or not method.averaged):
+        beside = "; --format official writes its weights" if official else ""
+        return f"{name} is not a feed-forward network: it samples by many network calls per image{beside}."
+    if format == "official" and not official:
+        beside = "" if method.diverse else "; use safetensors instead"
+        return f"{name} has no published layout{beside}."
+    return None
 
 
 def write_onnx(method: Method, path: Path, size: Size) -> str:
@@ -166,11 +182,11 @@ def write_official(method: Method, path: Path) -> str:
     """What ``export`` of the method's weights.py makes: torch.save, or numpy's .npz of TensorFlow's variables by name.
 
     Raises:
-        ValueError: No published program has this method, or not this variant of it.
+        ValueError: No published program has this method, or none this variant of it.
     """
     name = type(method).__name__
-    if not type(method).exports:
-        raise ValueError(f"{name} has no published layout; use safetensors instead.")
+    if said := _not_exported(method, "official"):
+        raise ValueError(said)
     if method.channels != 3:
         raise ValueError(f"this {name} has channels {method.channels}, published programs 3; use safetensors instead.")
     module = weights_module(type(method))

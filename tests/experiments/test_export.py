@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments import cli
 from experiments.weights.export import Whole, main, write_official, write_onnx
 from experiments.weights.imports import main as import_weights
 from lit_inpaint import methods
+from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.load import load_method
+from tests.support.contract import ROWS, make
 from tests.support.exporting import checkpoint, network
 
 
@@ -123,10 +126,48 @@ def test_what_a_published_program_has_no_place_for_is_refused(tmp_path: Path):
             {"size": 64, "overlap": 2, "width": 8, "bottleneck": 16},
             "only has region centre at 128 px",
         ),
-        ("Telea", {}, "no published layout"),
+        ("Telea", {}, "has no network"),
+        ("MIGAN", {"size": 64}, "no published layout; use safetensors instead"),
         ("DeepFillV2", {"width": 4, "discriminator_width": 2}, "NAME.npz"),
     ):
         method = getattr(methods, name)(**arguments)
         with pytest.raises(ValueError, match=said):
             write_official(method, tmp_path / "x.pth")
     assert not list(tmp_path.iterdir())
+
+
+FEED_FORWARD = {"AOTGAN", "ContextEncoder", "DeepFillV1", "DeepFillV2", "GLCIC", "LaMa", "MIGAN", "PartialConv"}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in ROWS if name not in FEED_FORWARD])
+def test_a_method_that_is_no_feed_forward_network_is_refused_and_why_is_said(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Janspiry/Palette-Image-to-Image-Diffusion-Models #81: the sampler's loop as ONNX."""
+    method = make(name, dict(ROWS)[name])
+    given, classical = name, isinstance(method, ClassicalModule)
+    if name == "DiffusersInpaint":  # a pipeline is given by its YAML
+        given, classical = str(tmp_path / "x.yaml"), False
+        made = {"class_path": name, "init_args": dict(ROWS)[name]}
+        Path(given).write_text(json.dumps({"model": made}))
+    elif not classical:
+        given = str(checkpoint(method, tmp_path / "x.ckpt"))
+    said = "has no network, so" if classical else "is not a feed-forward network: it samples by many network calls"
+    for format, more in (("onnx", []), ("onnx", ["--dynamic"]), ("safetensors", []), ("official", [])):
+        if format == "official" and method.exports:
+            continue
+        with pytest.raises(SystemExit) as end:
+            cli.main(["export", given, "--format", format, "--out", str(tmp_path / "out"), *more])
+        (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("lit-inpaint:")]
+        told = f"{name} has no published layout." if format == "official" and not classical else f"{name} {said}"
+        assert end.value.code == 2 and told in line, line
+        assert ("--format official writes its weights" in line) == bool(method.exports and format != "official")
+        assert {path.name for path in tmp_path.iterdir()} <= {"x.ckpt", "x.yaml"}
+
+
+def test_every_other_method_has_a_file_of_its_network(tmp_path: Path):
+    assert {name for name, _ in ROWS} >= FEED_FORWARD
+    for name in FEED_FORWARD:
+        file = checkpoint(make(name, dict(ROWS)[name]), tmp_path / f"{name}.ckpt")
+        assert main([str(file), "--format", "safetensors"]) == 0
+        assert file.with_suffix(".safetensors").is_file()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_inpaint.layers.sides import check_sides
 from lit_inpaint.layers.tf_same import Conv2dSame
 
 
@@ -159,6 +160,7 @@ class VQVAE(nn.Module):
 
     def encode(self, image: Tensor) -> Encoding:
         """Images (B, 3, H, W) in [-1, 1], H and W multiples of 8."""
+        check_sides(image, "the VQ-VAE of DSI", multiple=8)
         features = self.encode_bottom(image)
         top = self.encode_top(features)
         top_indices = self.top.indices(top)

@@ -58,7 +58,7 @@ class LatentAutoencoder(Stage):
         self.log_dict(terms, batch_size=len(batch.image))
 
     def _losses(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        latent = self.vae.encode(image).latent_dist
+        latent = networks.latents(self.vae, image)
         mean, logvar = latent.mean.to(image.dtype), latent.logvar.to(image.dtype)
         drawn = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum() / image.numel()
@@ -72,7 +72,7 @@ class LatentAutoencoder(Stage):
 
     def _log_loss(self, stage: str, batch: InpaintingBatch) -> None:
         """L1 of what the means of the latents become, without a draw."""
-        latent = self.vae.encode(batch.image).latent_dist.mean
+        latent = networks.latents(self.vae, batch.image).mean
         self.mean_loss.update(F.l1_loss(self.vae.decode(latent).sample, batch.image), len(batch.image))
         self.log(f"{stage}/loss", self.mean_loss, on_step=False, on_epoch=True, batch_size=len(batch.image))
 

@@ -231,7 +231,7 @@ class LatentInpainting(DenoisingModule):
     @torch.no_grad()
     def encode(self, image: Tensor, draw: Noise) -> Tensor:
         """A draw of the scaled latents of images in [-1, 1], (B, 4, h, w)."""
-        posterior = self.vae.encode(image).latent_dist
+        posterior = networks.latents(self.vae, image)
         mean = posterior.mean.to(image.dtype)
         return self.scale * (mean + posterior.std.to(image.dtype) * draw(mean))
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lit_inpaint.backbones import BackboneMissingError
 from lit_inpaint.checkpoints import fits
+from lit_inpaint.layers.sides import check_sides
 
 NEEDS = "pip install 'lit-inpaint[diffusers]'."
 # Stable Diffusion 1.5; arguments that are not here are diffusers' defaults, which are that model's as well.
@@ -35,6 +36,17 @@ def autoencoder(arguments: Mapping[str, Any] | None) -> Any:
         levels = len(given["block_out_channels"])
         kinds = {"down_block_types": ("DownEncoderBlock2D",) * levels, "up_block_types": ("UpDecoderBlock2D",) * levels}
         return _made(AutoencoderKL, kinds | given)
+
+
+def latents(vae: Any, image: Tensor) -> Any:
+    """The autoencoder's distribution over latents (B, C, h, w) of images (B, 3, H, W).
+
+    Raises:
+        ValueError: Sides that it does not halve evenly; diffusers drops what is left over.
+    """
+    halvings = len(vae.config.block_out_channels) - 1
+    check_sides(image, f"an autoencoder of {halvings} halvings", multiple=2**halvings)
+    return vae.encode(image).latent_dist
 
 
 def unet(arguments: Mapping[str, Any] | None, in_channels: int, out_channels: int) -> Any:
