@@ -26,7 +26,7 @@ from experiments.app import examples
 from experiments.app.command import main as app
 from experiments.inpaint.large import available_memory
 from experiments.web import refusal
-from lit_inpaint.methods import DeepFillV2
+from lit_inpaint.methods import DeepFillV2, PartialConv
 from masks.files import read_mask, write_mask
 from tests.support import processes
 from tests.support.browsing import violations
@@ -54,11 +54,21 @@ def sketching(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path, sketching: str) -> Iterator[Any]:
+def of_grey(folder: Path) -> str:
+    """A small PartialConv of grey pictures, untrained."""
+    network = PartialConv(levels=4, width=8, channels=1)
+    arguments = {k: v for k, v in network.hparams.items() if not k.startswith("_")}
+    checkpoint = {"method": "PartialConv", "hyper_parameters": arguments, "state_dict": network.state_dict()}
+    torch.save(checkpoint, folder / "grey.ckpt")
+    return str(folder / "grey.ckpt")
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path, sketching: str, of_grey: str) -> Iterator[Any]:
     from experiments.app.page import serve
 
     (folder / "served").mkdir()
-    methods = {"Telea": "Telea", "Harmonic": "Harmonic", "Sketched": sketching}
+    methods = {"Telea": "Telea", "Harmonic": "Harmonic", "Sketched": sketching, "Grey": of_grey}
     started = serve(methods, str(folder / "served"))
     yield started
     started.close()
@@ -145,6 +155,32 @@ def test_a_hole_is_painted_two_methods_fill_it_and_a_line_guides_one(tab: Any, t
         assert changed[42:78, 62:118].any()  # the rectangle was 60..120 by 40..80
         changed[38:82, 58:122] = False
         assert not changed.any()
+
+
+@pytest.mark.slow
+def test_a_network_of_grey_pictures_fills_a_grey_photograph_and_refuses_one_in_colour(tab: Any, tmp_path: Path):
+    """JiahuiYu/generative_inpainting#302: a grey picture comes back coloured."""
+    Image.open(photograph(tmp_path / "colour.png")).convert("L").save(tmp_path / "grey.png")
+    load(tab, tmp_path / "grey.png")
+    paint_rectangle(tab)
+    tab.get_by_label("Grey").check()
+    tab.click("#go")
+    assert "ignored" not in wait_for(tab, r"Telea.*\n.*Grey.*\d s")
+    tab.locator("#gallery img").nth(1).wait_for(**SLOW)
+    tab.wait_for_selector("#slider img", **SLOW)
+    if shots := os.environ.get("LIT_INPAINT_SCREENSHOTS"):
+        tab.screenshot(path=f"{shots}/grey.png")
+    truth, filled = np.asarray(Image.open(tmp_path / "grey.png")), download(tab, "grey-Grey.png", tmp_path / "out.png")
+    assert filled.shape == truth.shape == (160, 240)  # one channel
+    changed = filled != truth
+    assert changed[42:78, 62:118].any()
+    changed[38:82, 58:122] = False
+    assert not changed.any()
+    load(tab, tmp_path / "colour.png")
+    wait_for(tab, "^colour.png, 240x160")
+    paint_rectangle(tab)
+    tab.click("#go")
+    assert re.search(r"Telea.*\d s", said := wait_for(tab, "Grey: .*in colour")), said
 
 
 def drawn(tab: Any, layer: str = "hole") -> np.ndarray:

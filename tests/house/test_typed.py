@@ -57,7 +57,7 @@ SHELL = {"", "bash", "console"}
 COUNTED = {
     "followed": 20,
     "run": 12,
-    "parsed": 202,
+    "parsed": 203,
     "programs of others": 4,
     "python": 2,
     "yaml": 8,
