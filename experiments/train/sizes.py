@@ -76,5 +76,6 @@ def _refusal(model: LightningModule, shape: tuple[int, ...], error: Exception) -
     batch, _, height, width = shape
     return (
         f"{type(model).__name__} with these arguments cannot train on images of {width}x{height} in batches of "
-        f"{batch}: {first_line(error).rstrip('.')}. Change image_size or batch_size of the data, or the method's depth and sizes."
+        f"{batch}: {first_line(error).rstrip('.')}. Change image_size or batch_size of the data, or the method's depth "
+        "and sizes."
     )
