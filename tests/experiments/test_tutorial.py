@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHOWN = {  # notebook: how many pictures it shows, and what must stand in its outputs
     "compare": (0, ["Telea", "Harmonic", "PatchMatch", "<b>Telea</b> under quickstart", "compare.html"]),
+    # advimman/lama#297 and JiahuiYu/generative_inpainting#398: released weights, one's own small data set
     "fine_tune": (0, ["nowhere.ckpt", "released", "tuned", "compare.html"]),
     "outputs": (0, ["index.json", "Theirs", "Telea", "compare.html"]),
     "own_data": (1, ["torch.Size([2, 3, 64, 64])", "[0.0, 1.0]"]),

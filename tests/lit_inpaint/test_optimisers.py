@@ -104,6 +104,7 @@ def test_two_networks_of_one_optimiser_have_one_schedule():
 
 
 def test_a_schedule_steps_after_every_batch_of_both_networks_and_is_logged(tmp_path: Path):
+    """lightning#3051: a schedule per batch, also of the two networks of a GAN."""
     model = small(schedules={"generator": COSINE, "discriminator": WARM_COSINE}, accumulate=2)
     seen, path = fitted(model, tmp_path, 6, epoch=4)
     generator, discriminator = ([row[n] for row in seen.rates] for n in (0, 1))
