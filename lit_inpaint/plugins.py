@@ -8,6 +8,7 @@ measured is never a reason to import a module.
 
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,16 @@ def add(modules: Iterable[str]) -> None:
     """Name more modules, for this process and those that it starts."""
     if modules := [*modules]:
         os.environ[VARIABLE] = ",".join(dict.fromkeys([*named(), *modules]))
+
+
+def command(*words: str) -> str:
+    """A command to paste, shell-quoted, with the modules that this process was told to import.
+
+    >>> command("compare", "my runs").startswith("lit-inpaint compare 'my runs'")
+    True
+    """
+    imports = [word for module in named() for word in ("--import", module)]
+    return shlex.join(["lit-inpaint", *words, *imports])
 
 
 def load(*groups: str) -> list[Any]:

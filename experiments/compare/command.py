@@ -13,6 +13,7 @@ from experiments.compare.result import Page, written
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
+from lit_inpaint.metrics import quantity
 
 
 def main(argv: list[str]) -> int:
@@ -44,6 +45,11 @@ def _show(page: Page) -> None:
         console.print(screen.results(table, console.width))
         for name, reason in table.unmeasured.items():
             console.print(f"{column(name)} ({name}) is not measured: {reason}", soft_wrap=True)
+    for name in dict.fromkeys(name for table in page.tables for name in table.metrics if quantity(name) is None):
+        flag = f"--import {name.rpartition('.')[0] or 'package.module'}"
+        console.print(
+            f"{name} is not defined here, and so not ranked: if you trust its module, add {flag}.", soft_wrap=True
+        )
     if page.tables:
         console.print("*: best of its column; ≈: the 95 % interval of the paired difference to the best holds 0.")
     else:

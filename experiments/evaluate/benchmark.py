@@ -1,7 +1,6 @@
 """``lit-inpaint benchmark``: evaluate methods and checkpoints under one protocol."""
 
 import argparse
-import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from experiments.evaluate.sampling import sampler_of
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
+from lit_inpaint import plugins
 from lit_inpaint.metrics import definition
 from masks.nearest import nearest
 
@@ -89,7 +89,7 @@ def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: s
     for job, record in failed:
         console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
     console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
-    console.print(f"Page:   {shlex.join(['lit-inpaint', 'compare', str(out)])}", soft_wrap=True, highlight=False)
+    console.print(f"Page:   {plugins.command('compare', str(out))}", soft_wrap=True, highlight=False, markup=False)
     return 1 if failed else 0
 
 

@@ -31,9 +31,14 @@ def benchmark() -> Parser:
     p.add_argument("--out", type=Path, required=True, help="folder for records and pictures; may contain earlier ones")
     p.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")
     p.add_argument(
-        "--mask-folder", type=Path, help="folder with the authors' mask files, for protocols that support it"
+        "--mask-folder", type=Path, help="folder with the authors' mask files, if the protocol names any (repaint)"
     )
-    p.add_argument("--mask-white", choices=["hole", "known"], default="known", help="meaning of white in --mask-folder")
+    p.add_argument(
+        "--mask-white",
+        choices=["hole", "known"],
+        default="known",
+        help="meaning of white in --mask-folder (default: known, as in RePaint's files)",
+    )
     p.add_argument(
         "--mask-threshold", type=int, help="grey value (1-255) from which a pixel of --mask-folder counts as white"
     )
@@ -72,9 +77,14 @@ def protocol() -> Parser:
     e.add_argument("--out", type=Path, required=True, help="new folder; an existing one is never overwritten")
     e.add_argument("--images", type=Path, help="use all images below this folder instead of the protocol's data")
     e.add_argument(
-        "--mask-folder", type=Path, help="the authors' mask files (white = known), if the protocol names any"
+        "--mask-folder", type=Path, help="the authors' mask files (white = known), if the protocol names any (repaint)"
     )
-    e.add_argument("--mask-white", choices=["hole", "known"], default="hole", help="meaning of white in written masks")
+    e.add_argument(
+        "--mask-white",
+        choices=["hole", "known"],
+        default="hole",
+        help="meaning of white in written masks (default: hole)",
+    )
     e.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
     e.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
     e.add_argument("--bands", choices=["rgb", "alpha"], help="meaning of a fourth band in TIFF images")

@@ -184,8 +184,10 @@ class Outputs:
         """A completion of an image, both on the CPU, and its file if that holds no more than these pixels."""
         pixels, file = self._read(name, image.shape)
         completion = to_image(pixels, len(image))
-        if self.made == "composited" and bool(((completion != image) & (mask == 0)).any()):
-            _refuse_known(pixels, to_pixels(image), mask[0].numpy() == 0)
+        changed, hole = (completion != image).any(0).numpy(), mask[0].numpy() == 1
+        inverted = hole.any() and changed[~hole].mean() > 0.5 and changed[hole].mean() < 0.05
+        if inverted or (self.made == "composited" and changed[~hole].any()):
+            self._refuse_known(pixels, to_pixels(image), ~hole, inverted)
         return completion, file
 
     def _read(self, name: str, shape: tuple[int, ...]) -> tuple[Pixels, bytes | None]:
@@ -229,17 +231,19 @@ class Outputs:
             adaptation, files = _PASTED, []
         return Completion(samples, None, None, None, [adaptation] * len(names), files)
 
+    def _refuse_known(self, pixels: Pixels, truth: Pixels, known: np.ndarray, inverted: bool) -> None:
+        difference = np.abs(pixels.astype(np.int16) - truth).max(-1)[known]
+        changed = int((difference > 0).sum())
+        said = f"{changed} of {known.sum()} known pixels, by up to {difference.max()} of 255"
+        if inverted:
+            white = "hole" if getattr(self.rules.images.mask, "white", "hole") == "known" else "known"
+            said += f", and the hole as in the image; white may mean {white}: --mask-white {white}, here or in `export`"
+        elif changed > known.sum() / 2:
+            said += "; resized, JPEG-compressed on the way, or raw: --outputs-are raw"
+        raise _UnusableError("with changed known pixels", said)
+
     def described(self) -> MethodFacts:
         return MethodFacts(name="outputs", label=self.label, weights="none", parameters=None, outputs=self.hashes)
-
-
-def _refuse_known(pixels: Pixels, truth: Pixels, known: np.ndarray) -> None:
-    difference = np.abs(pixels.astype(np.int16) - truth).max(-1)[known]
-    changed = int((difference > 0).sum())
-    said = f"{changed} of {known.sum()} known pixels, by up to {difference.max()} of 255"
-    if changed > known.sum() / 2:
-        said += "; resized, JPEG-compressed on the way, or raw: --outputs-are raw"
-    raise _UnusableError("with changed known pixels", said)
 
 
 def _listed(names: Sequence[str]) -> str:

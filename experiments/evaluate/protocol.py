@@ -173,8 +173,11 @@ def load_protocols(
         config["size"] = square_or_pair(config["size"], "size")
         if config.get("measured", "composite") not in ("composite", "raw"):
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
-        if mask_folder and "masks" in config and not any("folder" in mask for mask in masks.values()):
-            raise ValueError(f"{path} names no folders of the authors' masks; --mask-folder does not apply to it.")
+        if mask_folder and not all("folder" in mask for mask in masks.values()):
+            raise ValueError(
+                f"{path} draws its masks: --mask-folder does not apply to it. For files of your own, copy it under "
+                f"another name and say mask: {{class_path: MaskFolder, init_args: {{root: {mask_folder}}}}}."
+            )
         how = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})
         given = images, mask_folder, limit, reading, reading_settings(**how)
         return [_protocol(path, config, mask_name, mask, *given) for mask_name, mask in masks.items()]
@@ -195,8 +198,7 @@ def _protocol(
         raise ValueError(f"{path}: mask {mask_name or ''} has the unknown key '{key}'. {nearest(key, _MASK_KEYS)}")
     label = _OTHER_DRAWS
     if mask_folder:
-        folder, pairing = mask_folder / mask.get("folder", ""), "sequence" if "folder" in mask else "order"
-        theirs = MaskFolder(str(folder), pairing=pairing, **(reading or {"white": "known"}))  # type: ignore[arg-type]
+        theirs = MaskFolder(str(mask_folder / mask["folder"]), pairing="sequence", **(reading or {"white": "known"}))
         label = _OTHER_FILES if mask.get("sha256") not in (None, theirs.sha256()) else _SAME_MASKS
         generator: MaskGenerator = theirs
     else:

@@ -1,7 +1,6 @@
 """``lit-inpaint protocol``: list and show protocols, export one for other programs, score what they made of it."""
 
 import argparse
-import shlex
 from pathlib import Path
 
 import yaml
@@ -17,6 +16,7 @@ from experiments.evaluate.processes import devices_of
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
 from experiments.files.read import read_yaml
+from lit_inpaint import plugins
 from masks.size import square_or_pair
 
 
@@ -42,16 +42,23 @@ def _show(a: argparse.Namespace) -> int:
     """Keys, masks, hash and published rows of one protocol."""
     path = find_yaml(a.protocol, "protocols")
     config = read_yaml(path)
-    print(path)
-    for key, value in config.items():
-        if key not in ("mask", "masks", "published"):
-            print(f"{key}: {_flow(value)}")
     masks, hashes, why = masks_of(config, path), dict[str, str](), ""
+    about, of = config.get("about", ""), f" of {a.images}" if a.images else ""
     try:
         found = load_protocols(a.protocol, a.images, limit=a.limit)
-        hashes = {mask: f"hash {protocol.hash}" for mask, protocol in zip(masks, found, strict=True)}
+        about = found[0].about
+        hashes = {
+            mask: f"hash {protocol.hash} for {len(protocol.images)} images{of}"
+            for mask, protocol in zip(masks, found, strict=True)
+        }
     except (ValueError, OSError) as error:  # its images are not here
-        why = str(error)
+        why = str(error).removeprefix(f"{path}: ").removesuffix(about).strip()
+    changed = {"about": about} | ({"limit": min(a.limit, config.get("limit", a.limit))} if a.limit else {})
+    replaced = ("data", "split") if a.images else ()
+    print(path)
+    for key, value in (config | changed).items():
+        if key not in ("mask", "masks", "published", *replaced):
+            print(f"{key}: {_flow(value)}")
     for name, mask in masks.items():
         law = {key: value for key, value in mask.items() if key != "published"}
         print(f"mask {name}: {_flow(law)}" if name else f"mask: {_flow(law)}")
@@ -78,7 +85,7 @@ def _export(a: argparse.Namespace) -> int:
         protocols = only_masks(protocols, a.masks, a.protocol)
     for protocol, folder in zip(protocols, export(protocols, a.out, a.mask_white), strict=True):
         print(f"{protocol.name} ({protocol.hash[:8]}): {len(protocol.images)} images in {folder}")
-    print(f"Score: {shlex.join(['lit-inpaint', 'protocol', 'score', str(a.out), '--outputs', 'LABEL=FOLDER'])}")
+    print(f"Score: {plugins.command('protocol', 'score', str(a.out), '--outputs', 'LABEL=FOLDER')}")
     return 0
 
 

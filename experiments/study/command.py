@@ -1,7 +1,6 @@
 """``lit-inpaint study``: write the workflow and become Snakemake, or say what it would do and does."""
 
 import os
-import shlex
 
 from experiments.files.find import find_yaml
 from experiments.files.write import write_text
@@ -9,6 +8,7 @@ from experiments.study import options, snakefile
 from experiments.study.plan import Study, read_study
 from experiments.study.step import hold, run_step
 from experiments.study.units import adopt
+from lit_inpaint import plugins
 
 
 def main(argv: list[str]) -> int:
@@ -51,5 +51,5 @@ def _launch(study: Study, more: list[str]) -> int:
     write_text(study.out / "Snakefile", snakefile.text(study))
     command = snakefile.command(program, study.out, more)
     print(f"{len(study.steps)} jobs of study {study.name} in {study.out}; to look at it:", flush=True)
-    print(shlex.join(["lit-inpaint", "study", str(saved), "--out", str(study.out), "--status"]), flush=True)
+    print(plugins.command("study", str(saved), "--out", str(study.out), "--status"), flush=True)
     os.execv(program, command)

@@ -1,7 +1,6 @@
 """What a study would do (`--dry-run`) and does (`--status`), as text."""
 
 import json
-import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from experiments.study.file import Method
 from experiments.study.page import reason_of, votes_under
 from experiments.study.plan import Step, Study
 from experiments.study.step import argv, facts_of, is_running
+from lit_inpaint import plugins
 
 _HEAD = (
     "method",
@@ -94,7 +94,7 @@ def status(study: Study) -> str:
     lines += [f"  {_running(study, step, speeds)}" for step in running]
     page = study.out / "page.html"
     asked = [votes for mask in study.masks if (votes := votes_under(study, mask))]
-    lines += [f"Votes: {shlex.join(['lit-inpaint', 'vote', *words])}" for words in asked]
+    lines += [f"Votes: {plugins.command('vote', *words)}" for words in asked]
     return "\n".join([*lines, *_failures(study), *([f"Page: {page}"] if page.is_file() else [])])
 
 

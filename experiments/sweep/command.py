@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from experiments.files.find import find_yaml
 from experiments.sweep.space import Sweep, read_sweep
+from lit_inpaint import plugins
 from lit_inpaint.options import Parser, loading
 
 if TYPE_CHECKING:  # Optuna is an extra
@@ -174,7 +174,7 @@ def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[st
 
 def page_command(sweep: str, out: Path) -> str:
     """Shell-quoted command that writes the page of a sweep."""
-    return shlex.join(["lit-inpaint", "sweep", sweep, "--out", str(out), "--workers", "0"])
+    return plugins.command("sweep", sweep, "--out", str(out), "--workers", "0")
 
 
 def line(trial: "FrozenTrial", ledger: "Ledger") -> str:

@@ -120,15 +120,21 @@ class Parser(LightningArgumentParser):
     def _explain(self, message: str) -> str:
         if match := re.search(r"[Oo]ption '([\w.]+)'|unrecognized arguments: -*([\w.]+)", message):
             key = match.group(1) or match.group(2)
+            if self.classes[:1] == ("LightningDataModule",):
+                return _unnamed("data", key)
             if key.startswith("trainer."):
                 allowed = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
             elif "." in key or not self.subcommands_of_fit():
                 allowed = {action.dest.split(".")[0] for action in self._actions} - {"help", "optimisation"}
+            elif place := _one_level_below(key):
+                return f"there is no setting '{key}'. Did you mean '{place}'?"
             else:
                 allowed = set(OPTIONS)
             if "." in key and key.split(".")[0] not in {"trainer", "model", "data"}:
                 key, allowed = key.split(".")[0], {"trainer", "model", "data"}
             return f"there is no setting '{key}'. {nearest(key.split('.')[-1], allowed)}"
+        if match := re.search(r"train\.parser\.Model does not correspond(?s:.*)NestedArg\(key='([\w.]+)'", message):
+            return _unnamed("model", match.group(1))
         if missing := package_missing(message):
             return missing
         if match := re.search(r"following arguments are required: (.+)", message):
@@ -136,6 +142,8 @@ class Parser(LightningArgumentParser):
         keys = re.findall(r'[Pp]arser key "([\w.]+)"', message)
         if match := re.search(r"Expected a <class '([\w.]+)'>. Got value: (.*)", message):
             return f"{keys[-1] if keys else 'a setting'} must be {match.group(1)}, given {match.group(2)}."
+        if re.search(r"Expected an instantiatable class, but [\w.]+ is abstract", message):
+            return f"{keys[-1]} needs a class first: name one before its arguments."
         if match := re.search(r"Expected a (?:path but|dot import path string:) (\S+)", message):
             found = _classes_for(keys[-1] if keys else "")
             return f"there is no class '{match.group(1)}' for '{keys[-1]}'. {nearest(match.group(1), found)}"
@@ -152,12 +160,31 @@ class Parser(LightningArgumentParser):
         return any(action.dest in {"subcommand", "trainer", "seed_everything"} for action in self._actions)
 
 
+def _unnamed(what: str, key: str) -> str:
+    """An argument was given of a class that was not."""
+    if key == "class_path":
+        return f"arguments of {what} stand in init_args: {what}: {{class_path: NAME, init_args: {{...}}}}."
+    example = {"data": "ImageFolder", "model": "LaMa"}[what]
+    return f"--{what}.{key} needs a class first: give --{what} NAME before it, such as --{what} {example}."
+
+
+def _one_level_below(key: str) -> str | None:
+    """Where a setting that was given without its section stands."""
+    data = _subclasses(datamodules.InpaintingDataModule)
+    sections = {"trainer": {L.Trainer}, "data.init_args": data, "model.init_args": stage_classes().values()}
+    for section, classes in sections.items():
+        if any(key in inspect.signature(cls).parameters for cls in classes):
+            return f"{section}.{key}"
+    return None
+
+
 def _classes_for(key: str) -> set[str]:
     if key == "model":
         return {*stage_classes(), *method_classes()}
-    return {*datamodules.__all__, *_subclasses(datamodules.InpaintingDataModule)} if key == "data" else set(laws())
+    modules = {cls.__name__ for cls in _subclasses(datamodules.InpaintingDataModule)}
+    return {*datamodules.__all__, *modules} if key == "data" else set(laws())
 
 
-def _subclasses(cls: type) -> set[str]:
+def _subclasses(cls: type) -> set[type]:
     children: list[type] = cls.__subclasses__()
-    return {name for child in children for name in (child.__name__, *_subclasses(child))}
+    return {found for child in children for found in (child, *_subclasses(child))}

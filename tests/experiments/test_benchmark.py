@@ -367,8 +367,16 @@ def test_repaints_own_sets_are_known_by_their_hash_and_their_first_masks_serve_f
         assert np.array_equal(
             drawn.images.draw_mask(0), MaskFolder(str(masks / name), white="known").read("000000.png")
         )
-    (masks_of_one,) = load_protocols(write_protocol(tmp_path, size=256), urban, masks / "thin")
-    assert masks_of_one.images.mask == MaskFolder(str(masks / "thin"), white="known", pairing="order")
+
+
+def test_a_protocol_that_draws_its_masks_refuses_a_folder_of_files(photos: Path, tmp_path: Path):
+    Image.fromarray(np.tri(64, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    drawn = {"class_path": "masks.Wide"}
+    for path in ("center_hole", write_protocol(tmp_path, masks={"one": {**drawn, "folder": "."}, "other": drawn})):
+        with pytest.raises(ValueError, match=r"draws its masks: --mask-folder does not apply to it.*MaskFolder"):
+            load_protocols(path, photos, tmp_path)
+    (found,) = load_protocols(write_protocol(tmp_path, mask={**drawn, "folder": "."}), photos, tmp_path)
+    assert found.images.mask == MaskFolder(str(tmp_path), white="known", pairing="sequence")
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from experiments.compare.weights_and_biases import read_project, workspace
 from experiments.records.files import read_record, text_of
 from experiments.records.intervals import mean_interval
 from experiments.records.record import hash_of
+from lit_inpaint import plugins
 from lit_inpaint.metrics import higher_is_better
 from tests.support.browsing import violations, watch
 from tests.support.wandb_server import wandb_server
@@ -102,6 +104,33 @@ def test_one_protocol_name_with_two_hashes_is_refused_and_the_difference_is_name
     ):
         main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")])
     assert not list(tmp_path.glob("page*"))
+
+
+def test_the_pages_of_two_definitions_are_named_as_commands_that_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, "collections.abc")
+    monkeypatch.chdir(tmp_path)
+    other = {**DEFINITION, "images": {f"x{name}": found for name, found in DEFINITION["images"].items()}}
+    write_record(tmp_path / "a b", "Telea", {"psnr": spread(24)})
+    write_record(tmp_path / "c", "MIGAN", {"psnr": spread(24)})
+    write_record(tmp_path / "a b", "LaMa", {"psnr": spread(25)}, protocol={"definition": other})
+    with pytest.raises(ValueError, match="images: same contents, other names") as told:
+        main([str(tmp_path / "a b"), str(tmp_path / "c")])
+    commands = [shlex.split(command) for command in re.findall("`(.*?)`", str(told.value))]
+    assert [command[-2:] for command in commands] == [["--import", "collections.abc"]] * 2
+    found = {frozenset(compare(*words[2:-4], out=Path(words[-3])).split()) for words in commands}
+    assert len(found) == len([*tmp_path.glob("wide-*.html")]) == 2
+    assert {len(command) for command in commands} == {7, 8}, "the records of one lie in two folders"
+
+
+def test_a_metric_of_a_module_that_is_not_imported_says_which_flag_ranks_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_record(tmp_path, "Telea", {"psnr": spread(24), "my_metrics.gradient_hole": spread(2)})
+    compare(tmp_path, out=tmp_path / "page.html")
+    said = capsys.readouterr().out
+    assert said.count("add --import my_metrics.\n") == said.count("--import") == 1
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,25 @@ def test_outputs_that_were_jpegs_on_the_way_are_told_by_their_known_pixels(made:
     assert "8 with changed known pixels" in said and "JPEG-compressed on the way, or raw" in said
 
 
+@pytest.mark.parametrize("made_as", ["composited", "raw"])
+@pytest.mark.parametrize("white", ["hole", "known"])
+def test_a_program_that_took_masks_the_other_way_round_is_told_by_its_untouched_holes(
+    made: Path, photos: Path, tmp_path: Path, white: str, made_as: str
+):
+    kit, other = tmp_path / "kit", {"hole": "known", "known": "hole"}[white]
+    assert protocol("export", made / "try.yaml", "--images", photos, "--out", kit, "--mask-white", white) == 0
+    (tmp_path / "inverted").mkdir()
+    for path in (kit / "images").iterdir():
+        hole = (cv2.imread(str(kit / "masks" / path.name), 0) > 0) == (white == "hole")
+        filled = cv2.inpaint(cv2.imread(str(path)), (~hole).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        cv2.imwrite(str(tmp_path / "inverted" / path.name), filled)
+    arguments = ["--outputs", f"X={tmp_path / 'inverted'}", "--outputs-are", made_as]
+    assert protocol("score", kit, *arguments) == 1
+    (record,) = records(kit / "scores").values()
+    assert f"white may mean {other}: --mask-white {other}" in (record.not_applicable or "")
+    assert "--outputs-are raw" not in (record.not_applicable or "")
+
+
 def test_raw_outputs_are_composited_here_and_the_record_says_so(made: Path, outputs: Path, tmp_path: Path):
     for path in outputs.iterdir():
         hole = cv2.imread(str(made / "kit" / "masks" / path.name), 0)[..., None] > 0

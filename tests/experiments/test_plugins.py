@@ -93,7 +93,8 @@ def test_a_method_of_a_labs_own_file_is_trained_resumed_tested_benchmarked_and_u
     (lab / "protocol.yaml").write_text(yaml.safe_dump(protocol))
     methods = ["Telea", "ours.methods.Grey", f"mine={checkpoint}"]
     devices = ["--device", "cpu", "cpu"]  # two workers
-    run("benchmark", "protocol.yaml", "--methods", *methods, "--out", "out", "--import=ours.methods", *devices)
+    said = run("benchmark", "protocol.yaml", "--methods", *methods, "--out", "out", "--import=ours.methods", *devices)
+    assert "lit-inpaint compare out --import ours.methods\n" in said
     records = {p.stem: json.loads(p.read_text()) for p in (lab / "out/records").rglob("*.json")}
     assert set(records) == {"Telea", "ours.methods.Grey", "mine"}
     assert all("ours.scores.largest" in record["metrics"] for record in records.values())

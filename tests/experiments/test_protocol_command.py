@@ -134,7 +134,18 @@ def test_every_protocol_is_listed_and_shown(photos: Path, capsys: pytest.Capture
     assert "hash: depends on the images. " in shown
     assert protocols.main(["show", "center_hole", "--images", str(photos), "--limit", "2"]) == 0
     (found,) = load_protocols("center_hole", photos, limit=2)
-    assert f"  hash {found.hash}\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"  hash {found.hash} for 2 images of {photos}\n" in shown and "limit: 2\n" in shown
+    assert protocols.main(["show", "quickstart", "--images", str(photos)]) == 0
+    shown = capsys.readouterr().out
+    assert "centre hole 28x28. Measured on the folder given as --images.\n" in shown
+    assert "DrawnFaces" not in shown and "split:" not in shown, "they are not what is measured"
+    assert protocols.main(["show", "quickstart", "--limit", "6"]) == 0
+    shown = capsys.readouterr().out
+    assert "limit: 6\n" in shown and " for 6 images\n" in shown and "DrawnFaces" in shown
+    assert protocols.main(["show", "center_hole"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("center_hole.yaml") == shown.count("Centre hole of half the side") == 1
 
 
 def test_every_configuration_is_listed_and_shown(capsys: pytest.CaptureFixture[str]):

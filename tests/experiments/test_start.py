@@ -92,13 +92,33 @@ def test_a_fresh_process_knows_every_class_by_its_short_name():
         ("fit --model Telea --model.init_args.radiuss 3", "there is no setting 'radiuss'. Did you mean 'radius'?"),
         ("fit --model DeepFillV2 --model.lr 3", "there is no setting 'lr'. Did you mean 'learning_rate'?"),
         ("fit --model ICTUpsampler --model.widht 3", "there is no setting 'widht'. Did you mean 'width'?"),
+        ("fit --model Telea --callbacks x", "there is no setting 'callbacks'. Did you mean 'trainer.callbacks'?"),
+        ("fit --model Telea --root x", "there is no setting 'root'. Did you mean 'data.init_args.root'?"),
+        ("fit --model LaMa --blocks 3", "there is no setting 'blocks'. Did you mean 'model.init_args.blocks'?"),
+        (
+            "fit --data.root x --data ImageFolder",
+            "--data.root needs a class first: give --data NAME before it, such as",
+        ),
+        (
+            "fit --model.width 8",
+            "--model.width needs a class first: give --model NAME before it, such as --model LaMa.",
+        ),
+        (
+            "fit --model LaMa --data SamplePhotos --data.mask.height 0.5",
+            "mask needs a class first: name one before its",
+        ),
+        ("fit --config flat.yaml", "arguments of data stand in init_args: data: {class_path: NAME, init_args: {...}}."),
         ("fit --model Telia", "there is no class 'Telia' for 'model'. Did you mean 'Telea'?"),
         ("fit --model Telea --data ImageFolder", "ImageFolder needs root, mask: required in its init_args."),
         ("fit --model Telea", "--data is required, or a --config that sets them"),
         ("test", "--data and --model are required, or a --config that sets them"),
     ],
 )
-def test_a_wrong_or_missing_argument_is_one_line_about_it(words: str, said: str, capsys: pytest.CaptureFixture[str]):
+def test_a_wrong_or_missing_argument_is_one_line_about_it(
+    words: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "flat.yaml").write_text("data: {class_path: SamplePhotos, mask: CenterRectangle}")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         main(words.split())
     (line,) = capsys.readouterr().err.splitlines()
