@@ -7,7 +7,7 @@ import re
 
 from experiments.cli import COMMANDS, help_text, main
 
-WIDTH = "100"  # columns of the help
+WIDTH = "80"  # columns of the help, as many as a page has room for
 
 
 def pages() -> dict[str, str]:

@@ -29,7 +29,7 @@ def generated(name: str) -> str:
     text += [step for cls_name in (name, *row["stages"]) for step in _step(classes()[cls_name])]
     text += ["", "## Variants, settings, weights", "", f"What `lit-inpaint methods {name}` prints:", ""]
     for each in (name, *row["stages"]):
-        text += ["```text", *show(classes()[each], 100), "```", ""]
+        text += ["```text", *show(classes()[each], 80), "```", ""]
     for heading, pages, column, none in (
         (
             "Parity with the published program",
