@@ -110,6 +110,11 @@ def test_tests_import_only_what_is_declared():
     assert not {package: path for package, path in found.items() if package not in known | optional | {"own-method"}}
 
 
+def test_the_site_imports_only_what_its_extra_declares():
+    known = declared()[""] | declared()["docs"]
+    assert not {package: path for path in files("docs") for package, _ in imported(path) if package not in known}
+
+
 def test_everything_declared_is_imported_or_says_what_it_is_for():
     used = {package for path in files(*OURS) for package, _ in imported(path)}
     beside = {package for path in files("tests", "docs", "benchmarks") for package, _ in imported(path)}
