@@ -10,11 +10,12 @@ from experiments.files.variables import expanded
 from experiments.records.files import published_rows
 from experiments.records.record import PublishedRow
 from lit_inpaint.prompts import Prompts
+from masks.build import laws
 from masks.nearest import nearest
 
 
 def masks_of(config: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
-    """The masks by name, "" for the only one. A string stands for a YAML: beside the protocol, here, or built in.
+    """The masks by name, "" for the only one. A string names a law, or a YAML: beside the protocol, here, or built in.
 
     Raises:
         ValueError: There is no such YAML, or a mask is no mapping.
@@ -34,6 +35,8 @@ def masks_of(config: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
 def _read(mask: Any, path: Path) -> Any:
     if not isinstance(mask, str):
         return mask
+    if mask in laws():
+        return {"class_path": mask}
     beside = path.parent / mask
     file = beside if beside.is_file() else find_yaml(mask, "masks")
     return expanded(read_yaml(file), file)
@@ -43,6 +46,18 @@ def rows_of(config: dict[str, Any], name: str, mask: dict[str, Any]) -> list[Pub
     """The published rows of one mask: its own, those that the protocol has under its name, or those of all masks."""
     rows = mask.get("published", config.get("published", []))
     return published_rows(rows.get(name, []) if isinstance(rows, dict) else rows)
+
+
+def data_of(data: Any, path: Path) -> dict[str, Any]:
+    """The data module as a mapping; a string names its class, as in `fit`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    found = {"class_path": data} if isinstance(data, str) else data
+    if not isinstance(found, dict) or not isinstance(found.get("class_path"), str):
+        raise ValueError(f"{path}: data is {data!r}; expected class_path and init_args, or the name of a class.")
+    return found
 
 
 def data_arguments(config: dict[str, Any], path: Path) -> dict[str, Any]:

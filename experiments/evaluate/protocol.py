@@ -4,12 +4,12 @@ A YAML in ``experiments/configs/protocols/`` (or the user's own) holds:
 
     name: repaint                   # a protocol with ``masks`` becomes one protocol per mask: repaint-wide, ...
     about: One line.
-    data: {class_path: SamplePhotos, init_args: {...}}   # a data module; without it ``--images FOLDER`` is needed
+    data: {class_path: SamplePhotos, init_args: {...}}   # or its name; without it ``--images FOLDER`` is needed
     split: test
     size: 256                       # or [height, width]
     resize: shorter                 # shorter | direct | none; a centre crop follows
     limit: 100                      # the first N images
-    mask: {class_path: masks.Wide}  # or a YAML, lama_thick_512
+    mask: {class_path: masks.Wide}  # or its name, Wide; or a YAML, lama_thick_512
                                     # or masks: {wide: {class_path: ..., folder: thick, sha256: ..., published: [...]}}
                                     # or a YAML of several, sets/nvidia_buckets, with published: {area_01_10: [...]}
     mask_seed: 0
@@ -36,7 +36,7 @@ from typing import Any, Literal
 from datamodules import EvaluationSet, InpaintingDataModule
 from datamodules.bands import reading_settings
 from datamodules.files import Files, find_images
-from experiments.evaluate.laws import data_arguments, masks_of, prompts_of, rows_of
+from experiments.evaluate.laws import data_arguments, data_of, masks_of, prompts_of, rows_of
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml, said_by
 from experiments.files.variables import expanded
@@ -171,6 +171,8 @@ def load_protocols(
             if (value := config.get(key, least)) is not None and not (type(value) is int and least <= value <= most):
                 raise ValueError(f"{path}: {key} is {value!r}; expected a whole number from {least} to {most}.")
         config["size"] = square_or_pair(config["size"], "size")
+        if "data" in config:
+            config["data"] = data_of(config["data"], path)
         if config.get("measured", "composite") not in ("composite", "raw"):
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and not all("folder" in mask for mask in masks.values()):

@@ -309,11 +309,15 @@ def test_the_page_on_outputs_works_to_the_letter(photos: Path, tmp_path: Path, m
     for name in names:
         shutil.copy(photos / Path(name).name, tmp_path / "photos" / name)
     page = (ROOT / "docs" / "outputs.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(bash|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["bash", "python", "bash", "bash"]
+    blocks = re.findall(r"^```(bash|python|yaml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["bash", "python", "bash", "bash", "yaml", "bash"]
     for kind, block in blocks:
         if kind == "python":
             subprocess.run([sys.executable, "-I", "-c", block], check=True, timeout=120)
+        if kind == "yaml":
+            Path("sent.yaml").write_text(block)
+            for theirs, ours in {"images": "kit/images", "masks": "kit/masks", "results": "telea"}.items():
+                shutil.copytree(ours, f"sent/{theirs}")
         for line in block.splitlines() if kind == "bash" else []:
             with pytest.raises(SystemExit) as ended:
                 cli.main(shlex.split(line)[1:])
@@ -322,6 +326,9 @@ def test_the_page_on_outputs_works_to_the_letter(photos: Path, tmp_path: Path, m
     assert all((tmp_path / file).is_file() for file in listed)
     found = {Path(key).name: record for key, record in (records(Path("scores")) | records(Path("results"))).items()}
     assert set(found) == {"Telea", "NavierStokes"} and found["Telea"].method.outputs
+    sent = {record.method.label: record for record in records(Path("sent-scores")).values()}
+    assert sent["Theirs"].metrics["psnr_hole"].mean == pytest.approx(found["Telea"].metrics["psnr_hole"].mean, abs=0.01)
+    assert sent["Telea"].metrics["psnr_hole"].n == 3
 
 
 # ---- what published programs made -----------------------------------------------------------------------------------

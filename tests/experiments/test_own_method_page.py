@@ -52,6 +52,8 @@ def test_the_page_goes_from_an_empty_folder_to_a_row_in_a_table(tmp_path: Path):
     hole = np.zeros((48, 64), np.uint8)
     hole[16:32, 20:40] = 255
     assert cv2.imwrite(str(folder / "photo.png"), photo) and cv2.imwrite(str(folder / "hole.png"), hole)
+    for name, content in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
+        (folder / name).write_text(content)
     fit, resume, *rest = TYPED
 
     run, last = start(folder, fit), folder / "runs/own/checkpoints/last.ckpt"
@@ -75,3 +77,6 @@ def test_the_page_goes_from_an_empty_folder_to_a_row_in_a_table(tmp_path: Path):
     trials = list((folder / "runs/sweeps/sweep/trials").glob("*/config.yaml"))
     assert len(trials) == 3 and all("import:\n- own_method\n" in trial.read_text() for trial in trials)
     assert "Residual" in (folder / "table.html").read_text()
+    (mine,) = (folder / "mine/records").glob("*/Telea.json")
+    assert json.loads(mine.read_text())["metrics"]["my_metrics.gradient_hole"]["mean"] > 0
+    assert "Gradient (hole)" in (folder / "mine.html").read_text()

@@ -110,6 +110,16 @@ def test_masks_may_be_named_one_by_one_or_all_together(photos: Path, tmp_path: P
         load_protocols(write_protocol(tmp_path, mask="lama_thik"), photos)
 
 
+def test_a_class_of_data_or_masks_may_be_named_without_its_path(tmp_path: Path):
+    named = write_protocol(tmp_path, data="SamplePhotos", split="val", limit=2, mask="Half")
+    spelled = {"data": {"class_path": "datamodules.SamplePhotos"}, "mask": {"class_path": "masks.Half"}}
+    (one,), (other,) = load_protocols(named), load_protocols(write_protocol(tmp_path, split="val", limit=2, **spelled))
+    assert one.hash == other.hash
+    for wrong in (["SamplePhotos"], {"init_args": {}}, 3):
+        with pytest.raises(ValueError, match=r"data is .*; expected class_path and init_args, or the name of a class"):
+            load_protocols(write_protocol(tmp_path, data=wrong, mask="Half"))
+
+
 def test_published_rows_under_the_name_of_a_mask_stay_with_it(photos: Path):
     found = {p.name: p.published for p in load_protocols("nvidia_buckets_places512", photos, limit=1)}
     own = [row.metrics.get("psnr") for row in found["nvidia_buckets_places512-area_01_10"]]

@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 from experiments import cli
+from experiments.evaluate.protocol import load_protocols
 from experiments.study.plan import read_study
 from experiments.sweep.space import read_sweep
 from lit_inpaint.load import recipe
@@ -55,12 +56,12 @@ RUN = (  # begins of the lines that are run below: seconds each, no server, no n
 OTHERS = {"cd", "git", "source", "wandb"}  # programs of others: counted, not parsed
 SHELL = {"", "bash", "console"}
 COUNTED = {
-    "followed": 20,
-    "run": 12,
-    "parsed": 203,
+    "followed": 25,
+    "run": 14,
+    "parsed": 204,
     "programs of others": 4,
     "python": 2,
-    "yaml": 8,
+    "yaml": 10,
     "drawing": 1,
     "text": 18,
 }
@@ -164,6 +165,11 @@ def test_yaml_of_the_pages_is_read_by_what_takes_it(folder: Path, monkeypatch: p
                 )
             elif set(content) == {"model"}:
                 assert recipe(Path("block.yaml"))[0] is DiffusersInpaint
+            elif set(content) == {"trainer"}:
+                words = "lit-inpaint fit --config deepfillv2/places2 --data.root photos --config block.yaml"
+                parse(Typed(block.where, words, True))
+            elif "metrics" in content:
+                assert load_protocols("block.yaml", folder / "photos")
             elif "methods" in content:
                 assert len(read_study(Path("block.yaml")).steps) == 23
             elif "data" in content:
