@@ -7,7 +7,7 @@ import re
 
 from experiments.cli import COMMANDS, help_text, main
 
-WIDTH = "80"  # columns of the help, as many as a page has room for
+WIDTH = "72"  # columns of the help, as many as a page has room for
 
 
 def pages() -> dict[str, str]:

@@ -109,7 +109,7 @@ def _completions(rows: list[Description]) -> dict[str, str | bytes]:
 
 
 def _grid(cards: list[list[str]]) -> list[str]:
-    return ["::::{grid} 2 2 4 4", ":gutter: 2", "", *(line for card in cards for line in card), "::::", ""]
+    return ["::::{grid} 2 2 3 3", ":gutter: 2", "", *(line for card in cards for line in card), "::::", ""]
 
 
 def _card(title: str, alternative: str, file: str) -> list[str]:

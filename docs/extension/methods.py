@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from docs.extension.commands import WIDTH
 from docs.extension.python import names
 from experiments.catalogue.methods import classes, describe, show
 
@@ -29,7 +30,7 @@ def generated(name: str) -> str:
     text += [step for cls_name in (name, *row["stages"]) for step in _step(classes()[cls_name])]
     text += ["", "## Variants, settings, weights", "", f"What `lit-inpaint methods {name}` prints:", ""]
     for each in (name, *row["stages"]):
-        text += ["```text", *show(classes()[each], 80), "```", ""]
+        text += ["```text", *show(classes()[each], int(WIDTH)), "```", ""]
     for heading, pages, column, none in (
         (
             "Parity with the published program",
