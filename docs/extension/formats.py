@@ -39,12 +39,12 @@ def _protocols() -> str:
         config = read_yaml(path)
         masks = ", ".join(f"`{name}`" for name in masks_of(config, path) if name) or "one"
         name = f"[`{path.stem}`](#config-protocols-{path.stem})"
-        rows.append((name, str(config["size"]), masks, str(config.get("about", ""))))
+        rows.append((name, str(config.get("about", "")), str(config["size"]), masks))
     text = ["# Protocols", ""]
     text += ["A protocol is a list of images, masks, a resolution and metric definitions; its hash stands beside every"]
     text += ["number. `lit-inpaint protocol show NAME` prints the hash for your images. Cite name and hash, as in"]
     text += ['"PSNR under lit-inpaint\'s protocol `repaint`, hash 0123456789abcdef".', ""]
-    text += table(["protocol", "px", "masks", "what it is"], rows)
+    text += table(["protocol", "what it is", "px", "masks"], rows)
     text += [
         "## Keys of a protocol",
         "",

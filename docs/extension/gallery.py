@@ -137,14 +137,15 @@ def timeline(rows: list[Description]) -> str:
     for year in range(first, last + 1, 2):
         x = 20 + (year - first) * step
         drawn.append(f'<text x="{x:.0f}" y="{base + 18}" class="year">{year}</text>')
+    stems = []
     for x, level, name, year in labels:
         y = base - 12 - line * level
-        drawn.append(
-            f'<line x1="{x:.0f}" y1="{y}" x2="{x:.0f}" y2="{base}" stroke="#bbb"/>'
-            f'<circle cx="{x:.0f}" cy="{y - 4}" r="3" fill="#1f6fb2"/>'
-        )
+        stems.append(f'<line x1="{x:.0f}" y1="{y}" x2="{x:.0f}" y2="{base}" stroke="#bbb"/>')
+        drawn.append(f'<circle cx="{x:.0f}" cy="{y - 4}" r="3" fill="#1f6fb2"/>')
         drawn.append(f'<text x="{x + 6:.0f}" y="{y}">{escape(name)}<title>{year}</title></text>')
-    style = "text{font:14px sans-serif;fill:#1b1b1b}.year{font-size:12px;fill:#444}"
+    drawn = stems + drawn  # a name covers the stems that it crosses
+    style = "text{font:14px sans-serif;fill:#1b1b1b;stroke:#fff;stroke-width:5px;paint-order:stroke}"
+    style += ".year{font-size:12px;fill:#444}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 {height}" role="img"><title>Methods by year</title>'
         f'<style>{style}</style><rect width="1200" height="{height}" fill="#fff"/>{"".join(drawn)}</svg>\n'
