@@ -149,7 +149,10 @@ def untrained_class(name: str) -> type[Method]:
     """
     cls = method_class(name)
     if cls.trainable or cls.imports or cls.stages:
-        raise ValueError(f"{name} has trained parameters: give the path of one of its checkpoints instead of its name.")
+        make = " `lit-inpaint import-weights` makes one of published weights." if cls.imports else ""
+        raise ValueError(
+            f"{name} has trained parameters: give the path of one of its checkpoints instead of its name.{make}"
+        )
     return cls
 
 
@@ -193,6 +196,9 @@ def method_class(name: str) -> type[Method]:
     classes = method_classes()
     if name in classes:
         return classes[name]
+    if Path(name).is_dir():
+        last = Path(name, "checkpoints", "last.ckpt")
+        raise ValueError(f"{name} is a folder: give {last if last.is_file() else 'a checkpoint in it'} instead.")
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
         raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
     found = plugins.find(name)

@@ -25,7 +25,7 @@ def completed(page: str, text: str) -> str:
 def generated(name: str) -> str:
     """Everything about one method that its sources and tables say."""
     row = next(row for row in describe() if row["name"] == name)
-    own = {name, *row["stages"]}
+    own, trains = {name, *row["stages"]}, row["trainable"] and not row["stages"]
     text = [f"*{row['paper']}*", ""] if row["paper"] else []
     text += [step for cls_name in (name, *row["stages"]) for step in _step(classes()[cls_name])]
     text += ["", "## Variants, settings, weights", "", f"What `lit-inpaint methods {name}` prints:", ""]
@@ -48,7 +48,8 @@ def generated(name: str) -> str:
             "Cost",
             ["speed.md"],
             0,
-            "Not in a table of [speed](../speed.md): `lit-inpaint methods NAME --memory` measures a training step.",
+            "Not in a table of [speed](../speed.md)"
+            + (": `lit-inpaint methods NAME --memory` measures a training step." if trains else "."),
         ),
     ):
         text += [f"## {heading}", ""]

@@ -58,22 +58,23 @@ def _joined(text: str) -> str:
 
 
 def table(lines: list[str], width: int) -> Iterator[str]:
-    """A table between rules of "=", its columns made narrower, the widest first, until it fits.
+    """A table without the rules of "=" around it, its columns made narrower, the widest first, until it fits.
 
-    >>> list(table(["=== =====", "a   b c d", "=== ====="], 7))
-    ['=== ===', 'a   b c', '    d', '=== ===']
+    >>> list(table(["=== =====", ".   e f g", "=== =====", "a   b c d", "=== ====="], 7))
+    ['    e f', '    g', '--- ---', 'a   b c', '    d']
     """
     spans = [match.span() for match in re.finditer("=+", lines[0])]
     spans[-1] = (spans[-1][0], max(map(len, lines)))  # the last cell may be longer than its rule
     sizes, gap = [end - start for start, end in spans], spans[1][0] - spans[0][1] if len(spans) > 1 else 0
     while sum(sizes) + gap * (len(sizes) - 1) > width and max(sizes) > 1:
         sizes[sizes.index(max(sizes))] -= 1
-    for line in lines:
+    for line in lines[1:-1]:
         if line.startswith("="):
-            cells = [["=" * size] for size in sizes]
+            cells = [["-" * size] for size in sizes]
         else:
             cells = [
-                wrap(line[start:end].strip(), size) or [""] for (start, end), size in zip(spans, sizes, strict=True)
+                wrap(re.sub(r"^\.$", "", line[start:end].strip()), size) or [""]
+                for (start, end), size in zip(spans, sizes, strict=True)
             ]
         for row in zip_longest(*cells, fillvalue=""):
             yield (" " * gap).join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()

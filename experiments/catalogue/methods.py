@@ -189,7 +189,7 @@ def _show_card(name: str, width: int) -> Iterator[str]:
 def where(need: str) -> str:
     """Where a backbone lies on this machine, or how to get it."""
     if need not in BACKBONES:
-        return "not on this machine"
+        return "a file that an argument above names"
     try:
         return f"{backbone(need)}"
     except BackboneMissingError as error:

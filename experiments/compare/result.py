@@ -93,8 +93,8 @@ def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
     said = [record.remark for record in records]
     notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
     photographs = max((table.photographs for table in tables), default=LEAST)
-    if photographs < LEAST and not any("smoke run" in note.lower() for note in notes):
-        notes.insert(0, f"smoke run on {photographs} photograph{'s' * (photographs != 1)}, not a result")
+    if photographs < LEAST:
+        notes.insert(0, f"{photographs} image{'s' * (photographs != 1)}: too few to rank methods")
     return notes
 
 

@@ -62,7 +62,8 @@ def describe(folder: Path, metric: str | None = None) -> Line:
         status, why = run.status
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:  # one bad folder hides no other
         status, why = "unreadable", f"{STATUS}: {' '.join(str(error).split())[:200]}"
-    why = "; ".join(filter(None, [why, history.note])) or None
+    unsaved = None if status in ("running", "finished") or run.checkpoints else "no checkpoint yet, it starts over"
+    why = "; ".join(filter(None, [why, history.note, unsaved])) or None
     shown = renamed.logged(metric, history.method) if metric else headline(history.curves)
     curve = history.curves.get(shown, []) if shown else []
     higher = higher_is_better(shown) if shown else None

@@ -35,20 +35,24 @@ from lit_inpaint.ddp import check_strategy, meet_after_restart
 from lit_inpaint.evaluated import for_trainer
 from lit_inpaint.load import is_method, read_checkpoint
 from lit_inpaint.malloc import keep_freed_memory
+from lit_inpaint.method import parameter_counts
 from lit_inpaint.stage import Stage
 
 
-def _is_no_tip(record: logging.LogRecord) -> bool:
-    return "Tip:" not in record.getMessage()
+def _is_needed(record: logging.LogRecord) -> bool:
+    """Neither a tip nor a resume, which is reported with its step."""
+    said = record.getMessage()
+    return "Tip:" not in said and not said.startswith(("Restoring states", "Restored all states"))
 
 
 # Interpolations such as ${data.init_args.image_size} follow command-line overrides under every subcommand only so.
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
 warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
 warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")  # as is meant
+warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # of a resume
 warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # our own is clearer
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # of Lightning, against torch 2.15
-logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_needed)
 # "`weights_only` was not set" is said of what a file will hold, and reads as if files were opened unsafely.
 logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
 
@@ -148,8 +152,8 @@ class _InpaintCLI(LightningCLI):
         if self.resumes and not checkpoint:
             tell(f"{run.folder} holds no whole checkpoint: the run starts over in it.")
         elif not self.resumes and run.exists:
-            free = run.next_free()
-            tell(f"{run.folder} already holds a run: this one is written to {free.folder}. To resume the other:")
+            free, how = run.next_free(), "resume" if run.checkpoints else "start over (it has no checkpoint yet)"
+            tell(f"{run.folder} already holds a run: this one is written to {free.folder}. To {how} the other:")
             tell(f"  {run.command}" if run.command else "  it has no configuration")
             moved(config.trainer, str(config.trainer.default_root_dir), str(free.folder))
 
@@ -173,6 +177,9 @@ class _InpaintCLI(LightningCLI):
         self.datamodule.setup("fit")
         check_size(self.model, self.datamodule)
         check_val_metrics(trainer, self.model, self.datamodule)
+        if trainer.is_global_zero:
+            networks = ", ".join(f"{name} {count:,}" for name, count in parameter_counts(self.model).items())
+            tell(f"{type(self.model).__name__}, parameters: {networks}")
         identity, resumed = Identity.of(config.as_dict(), self.datamodule, trainer), "no checkpoint"
         changes: list[str] = []
         if config.get("ckpt_path"):
@@ -180,6 +187,8 @@ class _InpaintCLI(LightningCLI):
             resumed = f"{config.ckpt_path} (step {checkpoint['global_step']})"
             unknown, changes = identity.check(checkpoint, config.ckpt_path, config.allow_changes)
             if trainer.is_global_zero:
+                end = f" of {trainer.max_steps}" if trainer.max_steps > -1 else ""
+                tell(f"Resumes at step {checkpoint['global_step']}{end} ({config.ckpt_path}).")
                 for line in [*filter(None, [unknown]), *(f"{line}, as --allow-changes permits." for line in changes)]:
                     tell(line)
             if isinstance(self.datamodule, InpaintingDataModule):

@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from experiments.run import Run
 from experiments.run.folder import tell
+from lit_inpaint import plugins
+from lit_inpaint.method import Method
 
 BEAT = 30.0  # seconds between heartbeats
 
@@ -54,9 +56,20 @@ class Status(L.Callback):
             return
         if reason:
             tell(f"Stopped by {reason}. To resume:\n{Run(Path(trainer.default_root_dir)).command}")
-        elif not self._trained:
+        elif self._trained:
+            self._show_checkpoint(trainer, pl_module)
+        else:
             limits = f"max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}"
             tell(f"Nothing left to train at step {trainer.global_step} ({limits}); raise --trainer.max_steps.")
+
+    def _show_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = trainer.default_root_dir
+        if (path := Run(Path(folder)).checkpoint) is None:
+            return
+        tell(f"Trained to step {trainer.global_step}: {path}")
+        if isinstance(pl_module, Method):
+            tell("To measure it under a PROTOCOL of `lit-inpaint protocol list`:")
+            tell(plugins.command("benchmark", "PROTOCOL", "--methods", str(path), "--out", folder))
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         if trainer.state.fn != "fit":

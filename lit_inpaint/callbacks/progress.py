@@ -18,6 +18,9 @@ class StepProgressBar(RichProgressBar):
 
     >>> StepProgressBar().refresh_rate
     2
+
+    Args:
+        refresh_rate: Batches from one update of the bar to the next; 0 shows none.
     """
 
     def __init__(self, refresh_rate: int = 2) -> None:

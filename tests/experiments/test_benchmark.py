@@ -213,15 +213,25 @@ def test_a_metric_without_its_backbone_is_left_out_and_the_record_says_so(
         ({"mask": {"class_path": "masks.Wyde"}}, [], "Wyde"),
         ({"measured": "both"}, [], "expected composite or raw"),
         ({}, ["--methods", "Teleo"], "Did you mean 'Telea'"),
-        ({}, ["--methods", "DeepFillV2"], "give the path of one of its checkpoints"),
+        ({}, ["--methods", "DeepFillV2"], "give the path of one of its checkpoints.*import-weights` makes one"),
+        ({}, ["--methods", "Mine=runs/mine"], "runs/mine is a folder: give runs/mine/checkpoints/last.ckpt instead"),
+        ({}, ["--methods", "runs"], "runs is a folder: give a checkpoint in it instead"),
         ({}, ["--methods", "none.ckpt"], "no checkpoint none.ckpt"),
         ({}, ["--methods", "Telea", "Telea"], "'Telea' is taken|given twice"),
         ({}, ["--baseline", "Harmonic"], "is not one of the methods"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_anything_is_written(
-    changes: dict[str, Any], arguments: list[str], said: str, photos: Path, tmp_path: Path
+    changes: dict[str, Any],
+    arguments: list[str],
+    said: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    (tmp_path / "runs/mine/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/mine/checkpoints/last.ckpt").touch()
+    monkeypatch.chdir(tmp_path)
     path = write_protocol(tmp_path, **changes)
     out = tmp_path / "out"
     with pytest.raises(ValueError, match=said):

@@ -456,11 +456,11 @@ def test_a_page_on_few_photographs_says_that_it_is_no_result(tmp_path: Path) -> 
     for label in ("Telea", "Harmonic"):
         write_record(tmp_path / "few", label, {"psnr": holes}, note="psnr_pooled left out: a reason; taken at night")
     page = compare(tmp_path / "few", out=tmp_path / "few.html")
-    assert 'role="note">smoke run on 2 photographs, not a result<' in page
+    assert 'role="note">2 images: too few to rank methods<' in page
     assert 'role="note">psnr_pooled left out: a reason; taken at night<' in page
     hundred = {**DEFINITION, "images": dict.fromkeys(NAMES, "a" * 64)}
     write_record(tmp_path / "many", "Telea", {"psnr": spread(24)}, protocol={"definition": hundred})
-    assert "smoke run" not in compare(tmp_path / "many", out=tmp_path / "many.html")
+    assert "too few to rank" not in compare(tmp_path / "many", out=tmp_path / "many.html")
 
 
 def test_the_committed_records_are_read_and_written_again_byte_for_byte() -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
@@ -148,6 +149,10 @@ def test_a_new_fit_in_a_folder_that_holds_a_run_takes_the_next_free_name(capsys:
     # A checkpoint from outside begins a run of its own.
     assert fit("--ckpt_path", "run/checkpoints/last.ckpt", *NO_WANDB, root="run-1", steps=4) == 0
     assert step_of(Path("run-1/checkpoints/last.ckpt")) == 3 and step_of(Path("run-1-1/checkpoints/last.ckpt")) == 4
+    shutil.rmtree("run/checkpoints")
+    capsys.readouterr()
+    assert fit(*NO_WANDB, steps=1) == 0
+    assert "To start over (it has no checkpoint yet) the other:\n" in capsys.readouterr().err
 
 
 def test_the_newest_is_told_by_start_and_step_not_by_time():
@@ -334,12 +339,20 @@ def test_finished_means_that_the_steps_were_reached_and_max_time_is_that_of_one_
     assert first["error"].startswith("max_time (1 s)")
     assert first["command"] == "lit-inpaint fit --config run/config.yaml --ckpt_path auto"
     assert first["command"] in capsys.readouterr().err
+    logged: list[str] = []
+    (handler := logging.Handler()).emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("lightning.pytorch").addHandler(handler)
     assert fit(*limit, "--ckpt_path", "last", steps=100_000) == 0
+    logging.getLogger("lightning.pytorch").removeHandler(handler)
+    assert f"Resumes at step {first['step']} of 100000 (run/checkpoints/last.ckpt)." in capsys.readouterr().err
+    assert logged and not any("Restor" in line for line in logged)
     assert status()["step"] > first["step"]
     last = status()["step"] + 2
     assert fit(*NO_WANDB, "--ckpt_path", "last", steps=last) == 0
     assert status()["state"] == "finished" and status()["step"] == last
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert f"Trained to step {last}: run/checkpoints/last.ckpt\n" in said
+    assert "\nlit-inpaint benchmark PROTOCOL --methods run/checkpoints/last.ckpt --out run\n" in said
     assert fit(*NO_WANDB, "--ckpt_path", "last", steps=last) == 0
     assert f"Nothing left to train at step {last}" in capsys.readouterr().err
 

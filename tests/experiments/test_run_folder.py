@@ -143,7 +143,8 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
 
     me = {"machine": machine(), "pid": os.getpid(), "born": born(os.getpid())}
     folder("a", state="running", beat=0, **me)
-    folder("b", state="running", beat=time.time(), **{**me, "born": "1"})
+    saved = folder("b", state="running", beat=time.time(), **{**me, "born": "1"})
+    (saved / "checkpoints/last.ckpt").touch()
     folder("c", state="running", beat=time.time() - 3600, **{**me, "machine": "node7/x"})
     folder("d", state="running", beat=time.time() - 60, **{**me, "machine": "node7/x"})
     folder("e", state="crashed", error="ValueError: a disk is full")
@@ -154,8 +155,10 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(tmp_path), "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)
     assert [(line["status"], line["why"]) for line in lines] == [
-        ("running", None), ("crashed", "its process was killed"), ("crashed", "silent for 60 minutes on node7"),
-        ("running", None), ("crashed", "ValueError: a disk is full"), ("unknown", None),
+        ("running", None), ("crashed", "its process was killed"),
+        ("crashed", "silent for 60 minutes on node7; no checkpoint yet, it starts over"),
+        ("running", None), ("crashed", "ValueError: a disk is full; no checkpoint yet, it starts over"),
+        ("unknown", None),
     ]  # fmt: skip
     f = lines[-1]
     assert (f["images_seen"], f["images_per_second"], f["best"], f["best_at"], f["seed"]) == (16, 3.5, 20.5, 8, 3)
