@@ -145,3 +145,8 @@ def test_a_built_site_with_faults_is_told(tmp_path: Path):
         "a.html loads https://cdn.example/x.js from elsewhere",
         "s.css loads @import 'https://fonts.example/f.css",
     ]
+
+
+def test_a_page_offers_the_memory_of_a_training_step_only_where_there_is_one():
+    offered = {row["name"] for row in describe() if "--memory" in methods.generated(row["name"])}
+    assert not offered & {row["name"] for row in describe() if row["stages"] or not row["trainable"]}
