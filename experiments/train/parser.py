@@ -3,7 +3,7 @@
 import inspect
 import re
 from abc import ABCMeta
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import lightning as L
@@ -171,7 +171,8 @@ def _unnamed(what: str, key: str) -> str:
 def _one_level_below(key: str) -> str | None:
     """Where a setting that was given without its section stands."""
     data = _subclasses(datamodules.InpaintingDataModule)
-    sections = {"trainer": {L.Trainer}, "data.init_args": data, "model.init_args": stage_classes().values()}
+    sections: dict[str, Iterable[type]] = {"trainer": [L.Trainer], "data.init_args": data}
+    sections["model.init_args"] = stage_classes().values()
     for section, classes in sections.items():
         if any(key in inspect.signature(cls).parameters for cls in classes):
             return f"{section}.{key}"
