@@ -185,7 +185,7 @@ class Outputs:
         pixels, file = self._read(name, image.shape)
         completion = to_image(pixels, len(image))
         changed, hole = (completion != image).any(0).numpy(), mask[0].numpy() == 1
-        inverted = hole.any() and changed[~hole].mean() > 0.5 and changed[hole].mean() < 0.05
+        inverted = changed[~hole].sum() > 0.5 * (~hole).sum() and changed[hole].sum() < 0.05 * hole.sum()
         if inverted or (self.made == "composited" and changed[~hole].any()):
             self._refuse_known(pixels, to_pixels(image), ~hole, inverted)
         return completion, file

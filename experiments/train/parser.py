@@ -164,7 +164,7 @@ def _unnamed(what: str, key: str) -> str:
     """An argument was given of a class that was not."""
     if key == "class_path":
         return f"arguments of {what} stand in init_args: {what}: {{class_path: NAME, init_args: {{...}}}}."
-    example = {"data": "ImageFolder", "model": "LaMa"}[what]
+    example = "ImageFolder" if what == "data" else min(stage_classes())
     return f"--{what}.{key} needs a class first: give --{what} NAME before it, such as --{what} {example}."
 
 

@@ -101,7 +101,7 @@ def test_a_fresh_process_knows_every_class_by_its_short_name():
         ),
         (
             "fit --model.width 8",
-            "--model.width needs a class first: give --model NAME before it, such as --model LaMa.",
+            "--model.width needs a class first: give --model NAME before it, such as --model AOTGAN.",
         ),
         (
             "fit --model LaMa --data SamplePhotos --data.mask.height 0.5",
