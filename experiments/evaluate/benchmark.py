@@ -42,6 +42,15 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
     Raises:
         ValueError: Naming what does not exist or does not fit.
     """
+    given = [
+        f"--{name.replace('_', '-')}" for name in ("mask_white", "mask_threshold", "mask_alpha") if getattr(a, name)
+    ]
+    if given and not a.mask_folder:
+        raise ValueError(
+            f"{given[0]} is about the files of --mask-folder, which is not given. How a protocol's own files are read "
+            "stands in its YAML: white, threshold and alpha of MaskFolder."
+        )
+    a.mask_white = a.mask_white or "known"
     reading = {"white": a.mask_white, "threshold": a.mask_threshold, "alpha": a.mask_alpha}
     image_reading = reading_settings(a.bands, a.white_level)
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading, image_reading)

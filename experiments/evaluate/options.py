@@ -36,7 +36,6 @@ def benchmark() -> Parser:
     p.add_argument(
         "--mask-white",
         choices=["hole", "known"],
-        default="known",
         help="meaning of white in --mask-folder (default: known, as in RePaint's files)",
     )
     p.add_argument(

@@ -187,7 +187,7 @@ class Outputs:
         changed, hole = (completion != image).any(0).numpy(), mask[0].numpy() == 1
         inverted = changed[~hole].sum() > 0.5 * (~hole).sum() and changed[hole].sum() < 0.05 * hole.sum()
         if inverted or (self.made == "composited" and changed[~hole].any()):
-            self._refuse_known(pixels, to_pixels(image), ~hole, inverted)
+            self._refuse_known(pixels, to_pixels(image), hole)
         return completion, file
 
     def _read(self, name: str, shape: tuple[int, ...]) -> tuple[Pixels, bytes | None]:
@@ -231,14 +231,18 @@ class Outputs:
             adaptation, files = _PASTED, []
         return Completion(samples, None, None, None, [adaptation] * len(names), files)
 
-    def _refuse_known(self, pixels: Pixels, truth: Pixels, known: np.ndarray, inverted: bool) -> None:
-        difference = np.abs(pixels.astype(np.int16) - truth).max(-1)[known]
-        changed = int((difference > 0).sum())
-        said = f"{changed} of {known.sum()} known pixels, by up to {difference.max()} of 255"
-        if inverted:
+    def _refuse_known(self, pixels: Pixels, truth: Pixels, hole: np.ndarray) -> None:
+        difference = np.abs(pixels.astype(np.int16) - truth).max(-1)
+        known, inside = difference[~hole], difference[hole]
+        changed = int((known > 0).sum())
+        said = f"{changed} of {known.size} known pixels, by up to {known.max()} of 255"
+        if hole.any() and known.mean() > 4 * max(inside.mean(), 2):  # raw or compressed, all pixels differ a little
             white = "hole" if getattr(self.rules.images.mask, "white", "hole") == "known" else "known"
-            said += f", and the hole as in the image; white may mean {white}: --mask-white {white}, here or in `export`"
-        elif changed > known.sum() / 2:
+            said += (
+                f", and the hole hardly; white may mean {white}: `white: {white}` of MaskFolder, --mask-white {white}"
+            )
+            said += " beside --mask-folder, or in `export`"
+        elif changed > known.size / 2:
             said += "; resized, JPEG-compressed on the way, or raw: --outputs-are raw"
         raise _UnusableError("with changed known pixels", said)
 

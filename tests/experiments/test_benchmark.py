@@ -389,6 +389,13 @@ def test_a_protocol_that_draws_its_masks_refuses_a_folder_of_files(photos: Path,
     assert found.images.mask == MaskFolder(str(tmp_path), white="known", pairing="sequence")
 
 
+@pytest.mark.parametrize("given", [["--mask-white", "known"], ["--mask-threshold", "9"], ["--mask-alpha", "opaque"]])
+def test_how_mask_files_are_read_is_not_ignored_where_there_is_no_mask_folder(photos: Path, given: list[str]):
+    arguments = ["center_hole", "--images", photos, "--methods", "Telea", "--out", photos / "out", *given]
+    with pytest.raises(ValueError, match=rf"{given[0]} is about the files of --mask-folder, .* of MaskFolder"):
+        benchmark.main([*map(str, arguments)])
+
+
 # ---- numbers --------------------------------------------------------------------------------------------------------
 
 

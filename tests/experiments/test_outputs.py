@@ -147,7 +147,14 @@ def test_a_program_that_took_masks_the_other_way_round_is_told_by_its_untouched_
     arguments = ["--outputs", f"X={tmp_path / 'inverted'}", "--outputs-are", made_as]
     assert protocol("score", kit, *arguments) == 1
     (record,) = records(kit / "scores").values()
-    assert f"white may mean {other}: --mask-white {other}" in (record.not_applicable or "")
+    assert f"white may mean {other}: `white: {other}`" in (record.not_applicable or "")
+    if made_as == "composited":  # on the way they were compressed, so that no pixel is that of the image
+        for path in (tmp_path / "inverted").iterdir():
+            Image.open(path).save(tmp_path / "x.jpg", quality=90)
+            Image.open(tmp_path / "x.jpg").save(path)
+        assert protocol("score", kit, *arguments, "--out", tmp_path / "compressed") == 1
+        (record,) = records(tmp_path / "compressed").values()
+        assert f"white may mean {other}" in (record.not_applicable or "")
     assert "--outputs-are raw" not in (record.not_applicable or "")
 
 

@@ -61,7 +61,7 @@ COUNTED = {
     "parsed": 204,
     "programs of others": 4,
     "python": 2,
-    "yaml": 10,
+    "yaml": 11,
     "drawing": 1,
     "text": 18,
 }
