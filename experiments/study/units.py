@@ -119,16 +119,20 @@ def keep(study: Study) -> None:
             of_all = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
             if record.hole_share or not of_all.is_file():
                 write_text(of_all, json.dumps(shared) + "\n")
-        packed = [_packed(record) for record in records]
+        packed = [_packed(record, study.out) for record in records]
         content = {"hash": unit.hash, "label": unit.label, "core_hours": hours, "records": packed}
         write_text(path, json.dumps(content) + "\n")
 
 
-def _packed(record: Record) -> dict[str, Any]:
-    """Without what its protocol's file holds; values in the order of the images, as float32 where nothing is lost."""
+def _packed(record: Record, out: Path) -> dict[str, Any]:
+    """Without what its protocol's file holds, and with paths below the study's folder; values in the order of the
+    images, as float32 where nothing is lost."""
     content: dict[str, Any] = json.loads(text_of(record))
     content["protocol"] = f"{record.protocol.name}-{record.hash[:8]}"
     del content["hole_share"]
+    for key in ("checkpoint", "run"):
+        if content["method"].get(key):
+            content["method"][key] = content["method"][key].removeprefix(f"{out.resolve()}/")
     for metric in content["metrics"].values():
         values = list(metric["values"].values())
         short = [None if v is None else float(str(np.float32(v))) for v in values]
