@@ -13,7 +13,8 @@ from lit_inpaint.stage import Stage
 class EMA(L.Callback):
     """Average ``module.averaged`` (the generator, the denoiser) after each of its updates.
 
-    weights <- decay * weights + (1 - decay) * new weights; buffers are copied. Validation uses the average. It is kept
+    weights <- decay * weights + (1 - decay) * new weights, and so for the running statistics of batch norm, which at
+    one moment are not those of averaged weights; other buffers are copied. Validation uses the average. It is kept
     beside the raw weights as ``checkpoint["ema"] = {attribute: state_dict}``. Lightning's own callback averages the
     discriminator too, and under manual optimisation counts steps so that an even period never fires.
 
@@ -54,8 +55,11 @@ class EMA(L.Callback):
         for name, average in self.average.items():
             network = getattr(pl_module, name)
             torch._foreach_lerp_([*average.parameters()], [p.detach() for p in network.parameters()], 1 - self.decay)
-            for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
-                mine.copy_(theirs)
+            for (key, mine), theirs in zip(average.named_buffers(), network.buffers(), strict=True):
+                if key.endswith(("running_mean", "running_var")):
+                    mine.lerp_(theirs, 1 - self.decay)
+                else:
+                    mine.copy_(theirs)
 
     def _swap(self, pl_module: L.LightningModule) -> None:
         """Exchange the values in place: optimisers and DDP keep their hold on the tensors."""

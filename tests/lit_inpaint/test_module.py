@@ -266,6 +266,21 @@ def test_the_average_has_the_buffers_of_the_network_as_they_are(tmp_path: Path):
     assert ema.average["generator"].seen.item() == 2
 
 
+def test_statistics_of_batch_norm_are_averaged_as_the_weights_are(tmp_path: Path):
+    class Normalised(Scale):
+        def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+            self.generator.norm.running_mean += 1
+            self.generator.norm.num_batches_tracked += 1
+            super().training_step(batch, batch_idx)
+
+    method, ema = Normalised(), EMA(decay=0.9)
+    method.generator.norm = nn.BatchNorm2d(3)
+    trainer(tmp_path, max_steps=2, callbacks=[ema]).fit(method, images([0.0] * 2))
+    norm = ema.average["generator"].norm
+    assert norm.running_mean.tolist() == pytest.approx([0.1 + 0.9 * 0.1 + 0.1] * 3)  # of 1, then 2
+    assert norm.running_var.tolist() == [1, 1, 1] and norm.num_batches_tracked.item() == 2
+
+
 def test_a_checkpoint_is_old_or_new_and_its_failure_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     io, path = AtomicCheckpointIO(), tmp_path / "x.ckpt"
     io.save_checkpoint({"value": 1}, path)
