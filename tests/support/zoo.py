@@ -23,7 +23,7 @@ def protocol(folder: Path) -> Path:
 
 def run_of(model: Any, folder: Path) -> Path:
     """Its checkpoint."""
-    trainer = fit(model, samples(), steps=2, callbacks=[EMA(0.5), Throughput()])
+    trainer = fit(model, samples(), steps=2, callbacks=[EMA(0.1), Throughput()])
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     data = {"class_path": "DrawnFaces", "init_args": {"image_size": 64, "root": str(folder)}}
     config = {"model": {"class_path": type(model).__name__}, "data": data, "trainer": {"max_steps": 2}}
