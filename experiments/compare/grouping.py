@@ -121,7 +121,7 @@ def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> lis
 def _config_of(record: Record, runs: Sequence[History]) -> dict[str, object]:
     """The config of a record's run, else its facts; empty if neither is available."""
     run, path = run_of(record, runs), record.method.run
-    if run is None and path and Path(path).is_dir():
+    if run is None and path and Path(path).is_absolute() and Path(path).is_dir():  # relative: of an adopted unit
         run = Run(Path(path)).history
     return (run.config or run.facts) if run else {}
 

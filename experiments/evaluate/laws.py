@@ -18,9 +18,11 @@ def masks_of(config: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     """The masks by name, "" for the only one. A string names a law, or a YAML: beside the protocol, here, or built in.
 
     Raises:
-        ValueError: There is no such YAML, or a mask is no mapping.
+        ValueError: There is no such YAML, a mask is no mapping, or masks has no names.
     """
     masks = _read(config["masks"], path) if "masks" in config else {"": config["mask"]}
+    if "masks" in config and isinstance(masks, dict) and "class_path" in masks:
+        raise ValueError(f"{path}: masks is one mask, {masks['class_path']}; say mask, or give each of several a name.")
     masks = {name: _read(mask, path) for name, mask in masks.items()} if isinstance(masks, dict) else masks
     if not isinstance(masks, dict) or not all(isinstance(mask, dict) for mask in masks.values()):
         raise ValueError(

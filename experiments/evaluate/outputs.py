@@ -184,10 +184,12 @@ class Outputs:
         """A completion of an image, both on the CPU, and its file if that holds no more than these pixels."""
         pixels, file = self._read(name, image.shape)
         completion = to_image(pixels, len(image))
-        changed, hole = (completion != image).any(0).numpy(), mask[0].numpy() == 1
-        inverted = changed[~hole].sum() > 0.5 * (~hole).sum() and changed[hole].sum() < 0.05 * hole.sum()
-        if inverted or (self.made == "composited" and changed[~hole].any()):
-            self._refuse_known(pixels, to_pixels(image), hole)
+        hole = mask[0].numpy() == 1
+        difference = np.abs(pixels.astype(np.int16) - to_pixels(image)).max(-1)
+        untouched = hole.any() and (difference[hole] > 0).mean() < 0.05
+        composited = self.made == "composited" and difference[~hole].any()
+        if composited or (untouched and _white_is_swapped(difference, hole)):
+            self._refuse_known(difference, hole)
         return completion, file
 
     def _read(self, name: str, shape: tuple[int, ...]) -> tuple[Pixels, bytes | None]:
@@ -231,12 +233,11 @@ class Outputs:
             adaptation, files = _PASTED, []
         return Completion(samples, None, None, None, [adaptation] * len(names), files)
 
-    def _refuse_known(self, pixels: Pixels, truth: Pixels, hole: np.ndarray) -> None:
-        difference = np.abs(pixels.astype(np.int16) - truth).max(-1)
-        known, inside = difference[~hole], difference[hole]
+    def _refuse_known(self, difference: np.ndarray, hole: np.ndarray) -> None:
+        known = difference[~hole]
         changed = int((known > 0).sum())
         said = f"{changed} of {known.size} known pixels, by up to {known.max()} of 255"
-        if hole.any() and known.mean() > 4 * max(inside.mean(), 2):  # raw or compressed, all pixels differ a little
+        if _white_is_swapped(difference, hole):
             white = "hole" if getattr(self.rules.images.mask, "white", "hole") == "known" else "known"
             said += (
                 f", and the hole hardly; white may mean {white}: `white: {white}` of MaskFolder, --mask-white {white}"
@@ -248,6 +249,13 @@ class Outputs:
 
     def described(self) -> MethodFacts:
         return MethodFacts(name="outputs", label=self.label, weights="none", parameters=None, outputs=self.hashes)
+
+
+def _white_is_swapped(difference: np.ndarray, hole: np.ndarray) -> bool:
+    """Whether what is known was completed and the hole was not; raw or compressed, all pixels differ a little."""
+    if hole.all() or not hole.any():
+        return False
+    return bool(difference[~hole].mean() > 4 * max(difference[hole].mean(), 2))
 
 
 def _listed(names: Sequence[str]) -> str:

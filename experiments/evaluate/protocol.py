@@ -177,8 +177,9 @@ def load_protocols(
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and not all("folder" in mask for mask in masks.values()):
             raise ValueError(
-                f"{path} draws its masks: --mask-folder does not apply to it. For files of your own, copy it under "
-                f"another name and say mask: {{class_path: MaskFolder, init_args: {{root: {mask_folder}}}}}."
+                f"{path} names no masks of its authors: --mask-folder does not apply to it. For files of your own, copy "
+                f"it under another name and say mask: {{class_path: MaskFolder, init_args: {{root: {mask_folder}, "
+                f"white: {(reading or {}).get('white') or 'known'}, pairing: sequence}}}}."
             )
         how = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})
         given = images, mask_folder, limit, reading, reading_settings(**how)

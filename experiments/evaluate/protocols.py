@@ -53,7 +53,8 @@ def _show(a: argparse.Namespace) -> int:
         }
     except (ValueError, OSError) as error:  # its images are not here
         why = str(error).removeprefix(f"{path}: ").removesuffix(about).strip()
-    changed = {"about": about} | ({"limit": min(a.limit, config.get("limit", a.limit))} if a.limit else {})
+    changed = {"about": about} if about else {}
+    changed |= {"limit": min(a.limit, config.get("limit") or a.limit)} if a.limit else {}
     replaced = ("data", "split") if a.images else ()
     print(path)
     for key, value in (config | changed).items():

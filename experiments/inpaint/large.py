@@ -50,9 +50,10 @@ def refuse_too_large(method: Method, hole: Pixels, tile: int) -> str | None:
     needed = estimate(method, windows_of(method, hole, tile), height, width)
     free = available_memory(method.device)
     if free is not None and needed > free:
+        smaller = "" if method.fixed_size else f"a --tile under {tile or max(height, width)}, or "
         raise ValueError(
             f"{width}x{height} by {type(method).__name__} takes about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
-            f"free; give a --tile under {tile or max(height, width)}, or a smaller image."
+            f"free; give {smaller}a smaller image."
         )
     return f"about {needed / 1e9:.2f} GB"
 

@@ -56,7 +56,7 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
         "--tile",
         type=int,
         default=1024,  # lit_inpaint.windows.TILE
-        help="complete larger images in windows of at most this side around their holes; 0: always whole images",
+        help="complete larger images in windows of about this side around their holes; 0: always whole images",
     )
     p.add_argument("--overwrite", action="store_true", help="replace existing output files")
     return p

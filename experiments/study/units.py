@@ -132,7 +132,8 @@ def _packed(record: Record, out: Path) -> dict[str, Any]:
     del content["hole_share"]
     for key in ("checkpoint", "run"):
         if content["method"].get(key):
-            content["method"][key] = content["method"][key].removeprefix(f"{out.resolve()}/")
+            for place in (out, out.resolve()):
+                content["method"][key] = content["method"][key].removeprefix(f"{place}/")
     for metric in content["metrics"].values():
         values = list(metric["values"].values())
         short = [None if v is None else float(str(np.float32(v))) for v in values]

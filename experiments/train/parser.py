@@ -126,7 +126,7 @@ class Parser(LightningArgumentParser):
                 allowed = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
             elif "." in key or not self.subcommands_of_fit():
                 allowed = {action.dest.split(".")[0] for action in self._actions} - {"help", "optimisation"}
-            elif place := _one_level_below(key):
+            elif key != "seed" and (place := _one_level_below(key)):
                 return f"there is no setting '{key}'. Did you mean '{place}'?"
             else:
                 allowed = set(OPTIONS)
@@ -170,8 +170,8 @@ def _unnamed(what: str, key: str) -> str:
 
 def _one_level_below(key: str) -> str | None:
     """Where a setting that was given without its section stands."""
-    data = _subclasses(datamodules.InpaintingDataModule)
-    sections: dict[str, Iterable[type]] = {"trainer": [L.Trainer], "data.init_args": data}
+    data = datamodules.InpaintingDataModule
+    sections: dict[str, Iterable[type]] = {"trainer": [L.Trainer], "data.init_args": {data, *_subclasses(data)}}
     sections["model.init_args"] = stage_classes().values()
     for section, classes in sections.items():
         if any(key in inspect.signature(cls).parameters for cls in classes):

@@ -158,6 +158,18 @@ def test_a_program_that_took_masks_the_other_way_round_is_told_by_its_untouched_
     assert "--outputs-are raw" not in (record.not_applicable or "")
 
 
+def test_raw_outputs_that_leave_a_hole_as_it_was_and_hardly_move_the_rest_are_measured(
+    made: Path, photos: Path, tmp_path: Path
+):
+    kit = tmp_path / "kit"
+    assert protocol("export", made / "try.yaml", "--images", photos, "--out", kit) == 0
+    (tmp_path / "near").mkdir()
+    for path in (kit / "images").iterdir():
+        hole, image = cv2.imread(str(kit / "masks" / path.name), 0)[..., None] > 0, cv2.imread(str(path))
+        cv2.imwrite(str(tmp_path / "near" / path.name), np.where(hole, image, image ^ 3))
+    assert protocol("score", kit, "--outputs", f"X={tmp_path / 'near'}", "--outputs-are", "raw") == 0
+
+
 def test_raw_outputs_are_composited_here_and_the_record_says_so(made: Path, outputs: Path, tmp_path: Path):
     for path in outputs.iterdir():
         hole = cv2.imread(str(made / "kit" / "masks" / path.name), 0)[..., None] > 0

@@ -106,6 +106,9 @@ def test_masks_may_be_named_one_by_one_or_all_together(photos: Path, tmp_path: P
         assert "AreaBounded" not in path.read_text()
     with pytest.raises(ValueError, match="published has no mask 'wode'"):
         load_protocols(write_protocol(tmp_path, masks={"wide": "repaint_wide"}, published={"wode": []}), photos)
+    for one in ("Half", {"class_path": "Half"}):
+        with pytest.raises(ValueError, match="masks is one mask, Half; say mask"):
+            load_protocols(write_protocol(tmp_path, masks=one), photos)
     with pytest.raises(ValueError, match="no configuration 'lama_thik'"):
         load_protocols(write_protocol(tmp_path, mask="lama_thik"), photos)
 
@@ -156,6 +159,13 @@ def test_every_protocol_is_listed_and_shown(photos: Path, capsys: pytest.Capture
     assert protocols.main(["show", "center_hole"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("center_hole.yaml") == shown.count("Centre hole of half the side") == 1
+
+
+def test_a_limit_that_is_null_and_no_about_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = write_protocol(tmp_path, data="DrawnFaces", mask="Half", limit=None)
+    assert protocols.main(["show", str(path), "--limit", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "limit: 2\n" in shown and " for 2 images\n" in shown and "about: ''" not in shown
 
 
 def test_every_configuration_is_listed_and_shown(capsys: pytest.CaptureFixture[str]):

@@ -97,7 +97,10 @@ def test_a_study_adopts_what_another_has_finished_to_the_last_bit_and_trains_not
     assert sum(path.stat().st_size for path in Path("kept").iterdir()) < 20_000
 
 
-def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study]):
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study], linked: bool):
+    if linked:
+        Path("elsewhere").mkdir(), Path("first").symlink_to("elsewhere")
     study = make("first")
     finish(study)
     for path in (study.out / "benchmark").rglob("Partial-seed0.json"):
