@@ -177,8 +177,8 @@ def load_protocols(
             raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and not all("folder" in mask for mask in masks.values()):
             raise ValueError(
-                f"{path} names no masks of its authors: --mask-folder does not apply to it. For files of your own, copy "
-                f"it under another name and say mask: {{class_path: MaskFolder, init_args: {{root: {mask_folder}, "
+                f"{path} names no masks of its authors: --mask-folder does not apply to it. For files of your own, "
+                f"copy it under another name and say mask: {{class_path: MaskFolder, init_args: {{root: {mask_folder}, "
                 f"white: {(reading or {}).get('white') or 'known'}, pairing: sequence}}}}."
             )
         how = {key: config.get(key) for key in ("bands", "white_level")} | (image_reading or {})

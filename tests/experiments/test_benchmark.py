@@ -383,7 +383,7 @@ def test_a_protocol_that_draws_its_masks_refuses_a_folder_of_files(photos: Path,
     Image.fromarray(np.tri(64, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
     drawn = {"class_path": "masks.Wide"}
     for path in ("center_hole", write_protocol(tmp_path, masks={"one": {**drawn, "folder": "."}, "other": drawn})):
-        with pytest.raises(ValueError, match=r"names no masks of its authors: --mask-folder .*white: known, pairing: seq"):
+        with pytest.raises(ValueError, match=r"names no masks of its authors: .*white: known, pairing: seq"):
             load_protocols(path, photos, tmp_path)
     (found,) = load_protocols(write_protocol(tmp_path, mask={**drawn, "folder": "."}), photos, tmp_path)
     assert found.images.mask == MaskFolder(str(tmp_path), white="known", pairing="sequence")
