@@ -93,7 +93,7 @@ def test_a_fresh_process_knows_every_class_by_its_short_name():
         ("fit --model DeepFillV2 --model.lr 3", "there is no setting 'lr'. Did you mean 'learning_rate'?"),
         ("fit --model ICTUpsampler --model.widht 3", "there is no setting 'widht'. Did you mean 'width'?"),
         ("fit --model Telea --callbacks x", "there is no setting 'callbacks'. Did you mean 'trainer.callbacks'?"),
-        ("fit --model Telea --batch_size 8", "no setting 'batch_size'. Did you mean 'data.init_args.batch_size'?"),
+        ("fit --model Telea --bands rgb", "there is no setting 'bands'. Did you mean 'data.init_args.bands'?"),
         ("fit --model Telea --root x", "there is no setting 'root'. Did you mean 'data.init_args.root'?"),
         ("fit --model LaMa --blocks 3", "there is no setting 'blocks'. Did you mean 'model.init_args.blocks'?"),
         (
