@@ -2,6 +2,7 @@
 
     python -m benchmarks.table1 records/table1                              # prints them
     python -m benchmarks.table1 records/table1 --into docs/results/table1.md
+    python -m benchmarks.table1 records/table1 --means --into README.md      # the first of them
 
 ``--into`` replaces what stands between ``<!-- records/table1 -->`` and ``<!-- end -->``. Differences are of the
 protocol's first metric, over the images that both methods completed, each averaged over its seeds, with 95 % bootstrap
@@ -13,7 +14,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.compare.grouping import make_tables
 from experiments.compare.numbers import column, number
@@ -86,14 +87,19 @@ def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
     return Difference(found[0], found[1], sum(value > 0 for value in common) / len(common), found[2])
 
 
-def write(records: Sequence[Record], hours: Mapping[str, float | None], survey: str | None = None) -> str:
-    """All tables as Markdown. ``survey``: the protocol whose published rows are the survey's."""
+def write(
+    records: Sequence[Record], hours: Mapping[str, float | None], survey: str | None = None, means: bool = False
+) -> str:
+    """All tables as Markdown, or the first. ``survey``: the protocol whose published rows are the survey's."""
     masks = masks_of(records)
+    printed = read_yaml(find_yaml(survey, "protocols"))["masks"] if survey else {}
+    masks = {mask: masks[mask] for mask in [*printed, *masks] if mask in masks}  # in the survey's order
     metric = next(iter(next(iter(masks.values())).metrics))
     labels = list(dict.fromkeys(label for table in masks.values() for label in rows_of(table)))
-    parts = [_means(masks, metric, labels), _wins(masks, metric, labels)]
-    parts += [_over_classic(masks, metric, hours), _costs(masks, labels, hours)]
-    parts += [_order(masks, metric, survey)] if survey else []
+    parts = [_means(masks, metric, labels)]
+    if not means:
+        parts += [_wins(masks, metric, labels), _over_classic(masks, metric, hours), _costs(masks, labels, hours)]
+        parts += [_order(masks, metric, printed)] if printed else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -173,9 +179,8 @@ def _costs(masks: Masks, labels: Sequence[str], hours: Mapping[str, float | None
     return f"What each method costs: training, and completing one image.\n\n{_table(head, lines)}"
 
 
-def _order(masks: Masks, metric: str, survey: str) -> str:
+def _order(masks: Masks, metric: str, printed: Mapping[str, Any]) -> str:
     """Pairs of the survey's systems: whether the order here is that of RePaint's Table 1."""
-    printed = read_yaml(find_yaml(survey, "protocols"))["masks"]
     lines = []
     for mask, table in masks.items():
         rows = printed.get(mask, {}).get("published", [])
@@ -226,13 +231,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="table1", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("records", type=Path)
     parser.add_argument("--into", type=Path)
+    parser.add_argument("--means", action="store_true", help="only the table of means")
     parser.add_argument("--survey", default="repaint_celebahq256", help="protocol with the survey's published rows")
     a = parser.parse_args(argv)
     try:
         records, hours = read_units(a.records)
         if not records:
             raise ValueError(f"{a.records} holds no units; commit the folder units/ of a study there.")
-        tables = write(records, hours, a.survey)
+        tables = write(records, hours, a.survey, a.means)
         if a.into:
             write_text(a.into, put_into(a.into.read_text(encoding="utf-8"), a.records.as_posix(), tables))
         else:

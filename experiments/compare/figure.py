@@ -143,6 +143,7 @@ def draw(
         height = head + sum(heights) + gap * (len(grid) - 1)
         figure = Figure(figsize=(width, height), dpi=DPI)
         top = height - head
+        size = min(8, 130 * cell / max(6, *map(len, labels)) / 1.6)  # of all titles: that of the longest
         for row, high, square in zip(grid, heights, regions, strict=True):
             for column, picture in enumerate(row):
                 left = column * (cell + gap)
@@ -150,9 +151,7 @@ def draw(
                 axes.imshow(picture, interpolation="nearest")
                 axes.set_axis_off()
                 if top == height - head:
-                    axes.set_title(
-                        labels[column], pad=3, fontsize=min(8, 130 * cell / max(6, len(labels[column])) / 1.6)
-                    )
+                    axes.set_title(labels[column], pad=3, fontsize=size)
                 if square:
                     x, y, side = square
                     axes.add_patch(

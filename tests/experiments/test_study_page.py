@@ -174,4 +174,7 @@ def test_the_tables_of_the_page_come_from_committed_units(
     for _ in range(2):
         assert table1.main(["out/units", "--into", str(document)]) == 0
     assert document.read_text().count("won : lost |") == 1 and document.read_text().endswith("Words.\n")
+    assert table1.main(["out/units", "--means"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("| method |") == 1 and "| method | wide | half |" in shown  # in the survey's order
     assert table1.main([str(tmp_path)]) == 2 and "holds no units" in capsys.readouterr().err
