@@ -25,6 +25,7 @@ from experiments.files.read import read_yaml
 from experiments.files.write import write_text
 from experiments.records.intervals import paired_difference
 from experiments.records.record import Record
+from experiments.study.trainings import Trained
 from experiments.study.units import read_units
 from lit_inpaint.metrics import higher_is_better
 
@@ -88,7 +89,7 @@ def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
 
 
 def write(
-    records: Sequence[Record], hours: Mapping[str, float | None], survey: str | None = None, means: bool = False
+    records: Sequence[Record], trainings: Mapping[str, Trained], survey: str | None = None, means: bool = False
 ) -> str:
     """All tables as Markdown, or the first. ``survey``: the protocol whose published rows are the survey's."""
     masks = masks_of(records)
@@ -98,7 +99,11 @@ def write(
     labels = list(dict.fromkeys(label for table in masks.values() for label in rows_of(table)))
     parts = [_means(masks, metric, labels)]
     if not means:
-        parts += [_wins(masks, metric, labels), _over_classic(masks, metric, hours), _costs(masks, labels, hours)]
+        parts += [
+            _wins(masks, metric, labels),
+            _over_classic(masks, metric, trainings),
+            _costs(masks, labels, trainings),
+        ]
         parts += [_order(masks, metric, printed)] if printed else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -146,12 +151,13 @@ def _wins(masks: Masks, metric: str, labels: Sequence[str]) -> str:
     return f"{words}\n\n{_table(['method', *masks, 'won : lost'], lines)}\n\n{said}"
 
 
-def _over_classic(masks: Masks, metric: str, hours: Mapping[str, float | None]) -> str:
+def _over_classic(masks: Masks, metric: str, trainings: Mapping[str, Trained]) -> str:
     """Whether every method that was trained beats the classic under two masks."""
-    trained = list(dict.fromkeys(re.sub(r"-seed\d+$", "", label) for label, spent in hours.items() if spent != 0))
+    learned = [label for label, trained in trainings.items() if trained.core_hours != 0]
+    learned = list(dict.fromkeys(re.sub(r"-seed\d+$", "", label) for label in learned))
     shown = [mask for mask in SHOWN_AGAINST_IT if mask in masks]
     lines, not_yet = [], []
-    for label in trained:
+    for label in learned:
         found = [ahead(masks[mask], metric, label, CLASSIC) for mask in shown]
         lines.append([label, *(d.text(metric) if d else "n/a" for d in found)])
         not_yet += [f"{label} under {m}" for m, d in zip(shown, found, strict=True) if d is None or d.decided <= 0]
@@ -164,17 +170,18 @@ def _over_classic(masks: Masks, metric: str, hours: Mapping[str, float | None]) 
     return f"{words}\n\n{_table(['method', *shown], lines)}\n\n{said}"
 
 
-def _costs(masks: Masks, labels: Sequence[str], hours: Mapping[str, float | None]) -> str:
+def _costs(masks: Masks, labels: Sequence[str], trainings: Mapping[str, Trained]) -> str:
     table = next(iter(masks.values()))
     lines = []
     for label in labels:
-        known = [spent for one, spent in hours.items() if re.sub(r"-seed\d+$", "", one) == label and spent is not None]
+        seeds = [trained for one, trained in trainings.items() if re.sub(r"-seed\d+$", "", one) == label]
+        known = [trained.core_hours for trained in seeds if trained.core_hours is not None]
+        timed_on = ", ".join(dict.fromkeys(trained.processor for trained in seeds if trained.processor))
         row = rows_of(table).get(label)
         spent = f"{sum(known) / len(known):.2f}" if known else "not measured"
         costs = {cost.name: cost.write(value) for cost in table.costs if row and (value := row.cost(cost)) is not None}
-        device = row.records[0].device if row else ""
         named = [costs.get(name, "") for name in ("seconds_per_image", "network_calls", "parameters")]
-        lines.append([label, spent, device, *named])
+        lines.append([label, spent, timed_on, *named])
     head = ["method", "core-hours per seed", "processor", "s / image", "calls", "parameters"]
     return f"What each method costs: training, and completing one image.\n\n{_table(head, lines)}"
 
@@ -235,10 +242,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--survey", default="repaint_celebahq256", help="protocol with the survey's published rows")
     a = parser.parse_args(argv)
     try:
-        records, hours = read_units(a.records)
+        records, trainings = read_units(a.records)
         if not records:
             raise ValueError(f"{a.records} holds no units; commit the folder units/ of a study there.")
-        tables = write(records, hours, a.survey, a.means)
+        tables = write(records, trainings, a.survey, a.means)
         if a.into:
             write_text(a.into, put_into(a.into.read_text(encoding="utf-8"), a.records.as_posix(), tables))
         else:

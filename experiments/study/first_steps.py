@@ -1,12 +1,14 @@
 """What a training costs, from its first steps: a callback."""
 
 import json
+import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Timer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -61,8 +63,8 @@ class FirstSteps(L.Callback):
     (``Stage.changes_after``) and how many steps a turn of its networks takes (``Stage.turn``).
 
     Args:
-        out: JSON with images per step and, per phase, its steps with their seconds and FLOPs. Seconds are those of the
-            cores on a CPU.
+        out: JSON with the processor, images per step and, per phase, its steps with their seconds and FLOPs. Seconds
+            are those of the cores on a CPU.
     """
 
     def __init__(self, out: str) -> None:
@@ -111,6 +113,7 @@ class FirstSteps(L.Callback):
         timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
         limits = [timer.time_elapsed() + left for timer in timers if (left := timer.time_remaining()) is not None]
         facts = {
+            "processor": processor(trainer.strategy.root_device),
             "images": self._images,
             "phases": [phase.facts for phase in self._phases if phase.seconds],
             "most_seconds": min(limits, default=None),
@@ -119,6 +122,16 @@ class FirstSteps(L.Callback):
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
         if trainer.is_global_zero:
             write_text(self.out, json.dumps(facts, indent=1) + "\n")
+
+
+def processor(device: torch.device) -> str:
+    """Its name as the system gives it: ``NVIDIA H200``, ``AMD EPYC 9654 96-Core Processor``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(errors="replace").splitlines() if cpus.is_file() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
 
 
 def _steps(trainer: L.Trainer) -> int:

@@ -7,7 +7,7 @@ dry run (experiments/study/cost.py); a training without a measurement has no hou
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.files.find import find_yaml
 from experiments.files.read import read_json, read_yaml
@@ -16,6 +16,18 @@ from experiments.study.cost import measured_of
 from experiments.study.file import Method
 from experiments.study.plan import Step, Study
 from experiments.study.step import facts_of
+
+
+class Trained(NamedTuple):
+    """A training, all its stages.
+
+    Args:
+        core_hours: 0 where nothing is trained, None where something was not measured.
+        processor: On which the steps were timed; None where none was, or that was not kept.
+    """
+
+    core_hours: float | None
+    processor: str | None
 
 
 def write_trainings(study: Study) -> Path:
@@ -27,7 +39,7 @@ def write_trainings(study: Study) -> Path:
         for seed in study.seeds_of(method):
             steps = list(study.jobs_of(name, method, seed))
             label = next(step.cell[0] for step in steps if step.cell)
-            if (known := core_hours(study, name, method, seed)) is not None:
+            if (known := trained(study, name, method, seed).core_hours) is not None:
                 hours[label] = known
             if method.of:
                 shared[label] = method.of
@@ -53,15 +65,15 @@ def _published(study: Study) -> dict[str, Any]:
     return {mask: [row | {"source": f"{row['source']}, {under}"} for row in of_mask] for mask, of_mask in rows.items()}
 
 
-def core_hours(study: Study, name: str, method: Method, seed: int | None) -> float | None:
-    """Hours of all stages of one method and seed; 0 where nothing is trained, None where something was not measured."""
+def trained(study: Study, name: str, method: Method, seed: int | None) -> Trained:
+    """What all stages of one method and seed took."""
     for step in study.jobs_of(name, method, seed):
         if (facts := facts_of(study, step, "json")) is not None and "adopted" in facts:
-            adopted: float | None = facts.get("core_hours")
-            return adopted
-    trained = _fits(study, method.of or name, _own(study, method), seed)
-    taken = [_seconds(measured, _steps(step)) if measured else None for step, measured in trained]
-    return None if None in taken else sum(filter(None, taken)) / 3600
+            return Trained(facts.get("core_hours"), facts.get("processor"))
+    fits = list(_fits(study, method.of or name, _own(study, method), seed))
+    taken = [_seconds(measured, _steps(step)) if measured else None for step, measured in fits]
+    timed_on = dict.fromkeys(measured["processor"] for _, measured in fits if measured and "processor" in measured)
+    return Trained(None if None in taken else sum(filter(None, taken)) / 3600, ", ".join(timed_on) or None)
 
 
 def _own(study: Study, method: Method) -> Method:

@@ -24,7 +24,7 @@ from experiments.records.files import text_of, write_record
 from experiments.records.record import Record, hash_of
 from experiments.study.plan import Step, Study
 from experiments.study.step import facts_of, file_of, is_running, record_of
-from experiments.study.trainings import core_hours
+from experiments.study.trainings import Trained, trained
 
 _RECORD = TypeAdapter(Record)
 _LONGEST = 200  # characters of a path
@@ -109,10 +109,10 @@ def keep(study: Study) -> None:
             continue
         records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
         written = [record.path.stat().st_mtime for record in records if record.path]
-        hours = core_hours(study, unit.name, study.file.methods[unit.name], unit.family[1])
+        of_training = trained(study, unit.name, study.file.methods[unit.name], unit.family[1])
         if len(records) < len(unit.cells):
             continue
-        if path.is_file() and path.stat().st_mtime >= max(written) and read_json(path).get("core_hours") == hours:
+        if path.is_file() and path.stat().st_mtime >= max(written) and _training(read_json(path)) == of_training:
             continue
         for record in records:
             shared = {"protocol": asdict(record.protocol), "hole_share": record.hole_share}
@@ -120,7 +120,7 @@ def keep(study: Study) -> None:
             if record.hole_share or not of_all.is_file():
                 write_text(of_all, json.dumps(shared) + "\n")
         packed = [_packed(record, study.out) for record in records]
-        content = {"hash": unit.hash, "label": unit.label, "core_hours": hours, "records": packed}
+        content = {"hash": unit.hash, "label": unit.label, **of_training._asdict(), "records": packed}
         write_text(path, json.dumps(content) + "\n")
 
 
@@ -173,7 +173,7 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
     for of_mask, record in _unpacked(source, content):
         write_record(record, study.out / "benchmark" / "records" / of_mask / f"{unit.label}.json")
     for step in unit.steps:
-        facts = {"command": step.command, "adopted": str(source / unit.file), "core_hours": content.get("core_hours")}
+        facts = {"command": step.command, "adopted": str(source / unit.file), **_training(content)._asdict()}
         write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
 
 
@@ -193,13 +193,17 @@ def _unpacked(source: Path, content: dict[str, Any]) -> Iterator[tuple[str, Reco
         yield of_mask, _RECORD.validate_json(json.dumps(packed))
 
 
-def read_units(folder: Path) -> tuple[list[Record], dict[str, float | None]]:
-    """Every record of a folder of units, and the core-hours of training by label."""
+def _training(unit: dict[str, Any]) -> Trained:
+    return Trained(unit.get("core_hours"), unit.get("processor"))
+
+
+def read_units(folder: Path) -> tuple[list[Record], dict[str, Trained]]:
+    """Every record of a folder of units, and the trainings by label."""
     records: list[Record] = []
-    hours: dict[str, float | None] = {}
+    trainings: dict[str, Trained] = {}
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         if "records" in content:
             records += [record for _, record in _unpacked(folder, content)]
-            hours[content["label"]] = content.get("core_hours")
-    return records, hours
+            trainings[content["label"]] = _training(content)
+    return records, trainings

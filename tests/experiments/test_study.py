@@ -315,6 +315,7 @@ def test_every_phase_of_a_training_is_measured_in_whole_turns(
     contract.trainer(tmp_path, max_steps=1000, callbacks=[measuring, Phases()]).fit(method, contract.batches(4))
     facts = json.loads((tmp_path / "facts.json").read_text())
     assert [part["steps"] for part in facts["phases"]] == [*phases.values()] and facts["images"] == 2
+    assert facts["processor"] and "\n" not in facts["processor"]
     assert list(dict.fromkeys(phase for phase, *_ in seen)) == [*phases]
     whole = sum(part["steps"] * part["seconds"] for part in facts["phases"])
     assert trainings._seconds(facts, 1000) == pytest.approx(whole)  # what the core-hours of the page are made of

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from experiments.records.intervals import mean_interval
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
 from experiments.study import page, report, step
 from experiments.study.plan import Study, read_study
-from experiments.study.trainings import core_hours, write_trainings
-from experiments.study.units import keep, read_units
+from experiments.study.trainings import Trained, trained, write_trainings
+from experiments.study.units import adopt, keep, read_units
 from experiments.vote import command as vote
 from tests.support import studies
 from tests.support.browsing import violations, watch
@@ -61,7 +62,8 @@ def finish(study: Study, one: Any) -> None:
         write_text(one.makes / "status.json", json.dumps({"step": 400}))
         write_text(one.makes / "run.json", json.dumps({"method": one.method, "seed": 0}))
         phases = [{"steps": 100, "flops": 1, "seconds": 6.0}, {"steps": 900, "flops": 1, "seconds": 10.0}]
-        measured = {"command": one.command, "images": 8, "wall": 1, "phases": phases, "most_seconds": None}
+        timed_on = {"processor": "EPYC" if one.method == "DSI" else "H200"}
+        measured = {"command": one.command, "images": 8, "wall": 1, "phases": phases, "most_seconds": None} | timed_on
         write_text(study.out / "first_steps" / f"{one.name}.json", json.dumps(measured))
     if one.cell and one.cell[0] != "DSI-seed1":
         label, mask = one.cell
@@ -101,7 +103,8 @@ def in_process(patch: pytest.MonkeyPatch) -> None:
 
 def test_core_hours_are_seconds_of_a_step_times_steps_of_all_stages(study: Study):
     hours = {
-        name: core_hours(study, name, method, study.seeds_of(method)[0]) for name, method in study.file.methods.items()
+        name: trained(study, name, method, study.seeds_of(method)[0]).core_hours
+        for name, method in study.file.methods.items()
     }
     assert hours == {"Telea": 0, "RePaint": 1, "DDNM": 1, "LaMa": 1, "DSI": 3}  # 100 x 6 s + 300 x 10 s; DSI: 3 stages
     said = json.loads(write_trainings(study).read_text())
@@ -111,7 +114,7 @@ def test_core_hours_are_seconds_of_a_step_times_steps_of_all_stages(study: Study
     }  # fmt: skip
     path = study.out / "first_steps" / "fit-LaMa-seed0.json"
     write_text(path, json.dumps(json.loads(path.read_text()) | {"command": ["fit", "--other"]}))
-    assert core_hours(study, "LaMa", study.file.methods["LaMa"], 1) is None
+    assert trained(study, "LaMa", study.file.methods["LaMa"], 1) == (None, None)
 
 
 def test_the_page_has_hours_votes_reasons_and_published_rows_apart(study: Study, monkeypatch: pytest.MonkeyPatch):
@@ -155,9 +158,19 @@ def test_the_tables_of_the_page_come_from_committed_units(
     study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     keep(study)
-    records, hours = read_units(study.out / "units")
-    assert hours == {"Telea": 0, "RePaint-seed0": 1, "DDNM-seed0": 1, "LaMa-seed0": 1, "LaMa-seed1": 1, "DSI-seed0": 3}
-    text = table1.write(records, hours, "repaint_celebahq256")
+    records, trainings = read_units(study.out / "units")
+    one_hour = Trained(1, "H200")
+    assert trainings == {
+        "Telea": Trained(0, None), "RePaint-seed0": one_hour, "DDNM-seed0": one_hour, "LaMa-seed0": one_hour,
+        "LaMa-seed1": one_hour, "DSI-seed0": Trained(3, "EPYC"),
+    }  # fmt: skip
+    study = replace(study, file=replace(study.file, adopts=str(study.out / "units")))
+    for one in study.steps.values():
+        step.file_of(study, one, "json").unlink(missing_ok=True)
+    assert adopt(study)
+    assert trained(study, "DSI", study.file.methods["DSI"], 0) == Trained(3, "EPYC")
+    text = table1.write(records, trainings, "repaint_celebahq256")
+    assert "| RePaint | 1.00 | H200 |" in text and "| DSI | 3.00 | EPYC |" in text and "| Telea | 0.00 |  |" in text
     wins = text.split("won : lost |")[1].split("\n\n")[0]
     lines = {line.split("|")[1].strip(): line for line in wins.splitlines()[2:]}
     assert lines["Telea"].count("**") == 4 and "100%" in lines["Telea"] and lines["Telea"].endswith("| 2 : 0 |")
