@@ -218,6 +218,7 @@ def _spaced(class_path: str) -> str:
 def table(out: Path) -> list[str]:
     """Measure the first images of every row again; a line for each number that is not the card's."""
     wrong: list[str] = []
+    left_out: dict[str, str] = {}
     for name, card in zoo.cards():
         if isinstance(card, str):
             wrong.append(card)
@@ -227,12 +228,14 @@ def table(out: Path) -> list[str]:
         for row in card.rows:
             key = (row.protocol, *row.sampler)
             if not (sampled and key in seen):
-                wrong += _differences(name, row, sampled, out)
+                wrong += _differences(name, row, sampled, out, left_out)
             seen.add(key)
+    for metric, reason in left_out.items():
+        print(f"{metric} was left out: {reason}")
     return wrong
 
 
-def _differences(name: str, row: zoo.CardRow, sampled: bool, out: Path) -> Iterator[str]:
+def _differences(name: str, row: zoo.CardRow, sampled: bool, out: Path, left_out: dict[str, str]) -> Iterator[str]:
     under = f"{zoo.PREFIX}{name} under {row.protocol}{f', {row.mask}' if row.mask else ''}"
     masks = [f"--masks={row.mask}"] if row.mask else []
     method = f"{'-'.join([name, *row.sampler]).replace('=', '_')}={zoo.PREFIX}{name}"
@@ -245,8 +248,7 @@ def _differences(name: str, row: zoo.CardRow, sampled: bool, out: Path) -> Itera
     if record.not_applicable:
         yield f"{under}: {record.not_applicable}"
         return
-    for metric, reason in job.left_out.items():
-        print(f"  {metric} is left out: {reason}")
+    left_out |= job.left_out
     for metric, number in row.metrics.items():
         values = record.metrics[metric].values if metric in record.metrics else {}
         both = [(number.first[image], v) for image, v in values.items() if v is not None and image in number.first]
