@@ -16,12 +16,12 @@ from experiments.evaluate.outputs import label_sources
 from experiments.evaluate.place import here
 from experiments.evaluate.processes import devices_of, run
 from experiments.evaluate.protocol import Protocol, load_protocols
-from experiments.evaluate.sampling import sampler_of
 from experiments.files.write import refuse_equal_keys, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint import plugins
 from lit_inpaint.metrics import definition
+from lit_inpaint.sampling import sampler_of
 from masks.nearest import nearest
 
 # The protocol's hash covers the images and the masks; a job names its method and sampler; the rest changes no number.

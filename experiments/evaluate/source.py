@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from experiments.evaluate.protocol import Protocol as Rules
-from experiments.evaluate.sampling import choose
 from experiments.records.record import MethodFacts
 from experiments.run import Run
 from experiments.run.journal import content_of
@@ -24,6 +23,7 @@ from lit_inpaint.memory import peak_bytes, reset_peak
 from lit_inpaint.method import Method, known_change, parameter_counts
 from lit_inpaint.plugins import with_file
 from lit_inpaint.recipes import is_recipe
+from lit_inpaint.sampling import choose
 from masks.convention import InpaintingBatch
 
 

@@ -8,13 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from experiments.evaluate.job import Job
-from experiments.evaluate.sampling import sampler_of
 from experiments.evaluate.source import Source
 from experiments.records.intervals import FEW, mean_interval
 from experiments.records.record import NOT_RUN, Bucket, MetricResult, Record
 from experiments.run.journal import Row
 from lit_inpaint.metrics import definition, metric
 from lit_inpaint.metrics.inception import from_features
+from lit_inpaint.sampling import sampler_of
 from masks.area import RECORDED, inside, name_of
 
 Numbers = dict[str, tuple[float | None, int]]  # of a metric: the number, and the images that it stands on

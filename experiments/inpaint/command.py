@@ -31,6 +31,7 @@ from lit_inpaint.load import known_guides, load_method, method_classes
 from lit_inpaint.method import Method, moved_by
 from lit_inpaint.options import show_messages
 from lit_inpaint.pictures import grey
+from lit_inpaint.sampling import choose
 from lit_inpaint.windows import complete_pixels, windows_of
 from masks.size import sides
 
@@ -77,12 +78,14 @@ def main(argv: list[str]) -> int:
 def _loaded(a: argparse.Namespace) -> Method:
     """
     Raises:
-        ValueError: There is no such method, or it takes no words.
+        ValueError: There is no such method or sampler, or it takes no words or does not sample.
     """
     method = load_method(a.method, a.weights, a.device)
     if a.prompt is not None and not method.prompted:
         raise ValueError(f"{type(method).__name__} takes no words: leave out --prompt.")
     method.asked = a.prompt
+    if a.sampler:
+        choose(method, a.sampler)
     return method
 
 

@@ -48,6 +48,9 @@ def inpaint(guides: Mapping[str, str] | None = None) -> Parser:
         "--pairing", choices=["name", "order"], default="name", help="how masks in a folder are matched with images"
     )
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
+    p.add_argument(
+        "--sampler", nargs="+", default=[], metavar="S", help="NAME KEY=VALUE ... instead of the checkpoint's sampler"
+    )
     p.add_argument("--samples", type=int, default=1, help="completions per image, for diverse methods")
     p.add_argument("--seed", type=int, default=0, help="seed of the random draws; combined with the image's name")
     p.add_argument("--device", help="cpu, cuda, ... (default: cuda, if there is one)")

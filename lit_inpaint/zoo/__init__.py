@@ -23,6 +23,7 @@ from lit_inpaint import hub, renamed
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from lit_inpaint.checkpoints import first_line, refuse_newer
+from lit_inpaint.options import key_value
 from masks.nearest import nearest
 
 __all__ = ["Card", "CardRow", "Number", "card_of", "cards", "checkpoint_of", "entry", "names"]
@@ -58,7 +59,7 @@ class CardRow:
         mask: Which of its masks; None where it has one without a name.
         hash: The protocol's hash.
         limit: What `--limit` was, which is part of the hash; None for the protocol's own.
-        sampler: What `--sampler` was; empty for the entry's own.
+        sampler: What `--sampler` was; empty for the method's own.
     """
 
     protocol: str
@@ -187,7 +188,8 @@ def cards() -> Iterator[tuple[str, Card | str]]:
 
 
 def checkpoint_of(name: str, weights: Literal["ema", "raw"] = "ema") -> dict[str, Any]:
-    """An entry as a checkpoint holds it, in float32: ``partial`` says that what only training needs is not there.
+    """An entry as a checkpoint holds it, in float32: ``partial`` says that what only training needs is not there. One
+    that samples completes as its first row does.
 
     Raises:
         ValueError: See :func:`card_of`; or raw weights are asked of an entry that has averaged ones.
@@ -213,6 +215,9 @@ def checkpoint_of(name: str, weights: Literal["ema", "raw"] = "ema") -> dict[str
         "partial": True,
         "seed": card.seed,
     }
+    if card.rows and card.rows[0].sampler:
+        sampler, *arguments = card.rows[0].sampler
+        content["sampler"] = {"class_path": sampler, "init_args": dict(map(key_value, arguments))}
     if card.weights == "ema":
         networks = dict.fromkeys(key.partition(".")[0] for key in state if "." in key)
         content["ema"] = {network: hub.below(state, network) for network in networks}

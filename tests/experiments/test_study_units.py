@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from experiments.evaluate import benchmark
-from experiments.evaluate.sampling import sampler_of
 from experiments.files.write import write_text
 from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval
@@ -19,6 +18,7 @@ from experiments.study.file import read_file
 from experiments.study.plan import Study, read_study
 from experiments.study.units import adopt, keep, units
 from lit_inpaint import zoo
+from lit_inpaint.sampling import sampler_of
 from tests.support import studies
 
 IMAGES = 30

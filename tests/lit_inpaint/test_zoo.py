@@ -1,6 +1,7 @@
 """The zoo: small networks of the package, where a method is named; what is damaged or missing is one line."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from experiments.train import quickstart
 from experiments.train.from_checkpoint import load_weights
 from experiments.weights import export
 from lit_inpaint import zoo
+from lit_inpaint.diffusion.samplers import DDNM
 from lit_inpaint.load import label_methods, load_method
 from lit_inpaint.methods import GLCIC
 from tests.support.fitting import random_input, small
@@ -105,6 +107,26 @@ def test_every_command_that_takes_a_method_takes_an_entry(
     assert offered(None, "cpu")[0][GAN] == f"zoo:{GAN}" and "Telea" in offered(None, "cpu")[0]
     for words, said in (([], f"zoo:{GAN}: GLCIC trained at 64 px"), ([f"zoo:{GAN}"], "psnr_hole")):
         assert methods(words) == 0 and said in capsys.readouterr().out
+
+
+def test_an_entry_that_samples_completes_as_its_first_row_and_inpaint_takes_another_sampler(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert load_method(f"zoo:{DIFFUSION}").sampler == DDNM(steps=2)
+    photo(size=(64, 64)).save("photo.png")
+    Image.fromarray(hole((64, 64)) * 255).save("hole.png")
+    words = ["--method", f"zoo:{DIFFUSION}", "--image", "photo.png", "--mask", "hole.png", "--out"]
+    assert inpaint([*words, "a.png"]) == inpaint([*words, "b.png", "--sampler", "DDNM", "steps=2"]) == 0
+    assert inpaint([*words, "c.png", "--sampler", "RePaint", "steps=2", "jump_length=1", "resamples=2"]) == 0
+    a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
+    assert a == b != c
+    for method, sampler, said in (
+        (f"zoo:{DIFFUSION}", "Repaint", "there is no sampler 'Repaint'. Did you mean 'RePaint'"),
+        (f"zoo:{GAN}", "DDNM", "GLCIC does not sample"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            inpaint(["--method", method, *words[2:], "d.png", "--sampler", sampler])
 
 
 def test_training_starts_from_an_entry_with_fresh_discriminators(own: Path):
