@@ -119,12 +119,19 @@ class DenoisingModule(InpaintingModule):
                 checkpoint[role] = {"class_path": type(sampler).__name__, "init_args": asdict(sampler)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The samplers of the run that wrote the checkpoint, unless this module was given its own."""
+        """The samplers of the run that wrote the checkpoint, unless this module was given its own.
+
+        Raises:
+            ValueError: The checkpoint's sampler cannot be made.
+        """
         super().on_load_checkpoint(checkpoint)
         for role, given in self.given.items():
             stored = checkpoint.get(role)
             if given is None and stored and stored["class_path"] in samplers.__all__:
-                self.given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
+                try:
+                    self.given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"the checkpoint's {role} {stored} cannot be made: {error}.") from error
                 setattr(self, role, self.given[role])
 
 

@@ -60,6 +60,7 @@ class Config:
         images_seen: Images seen in training.
         checkpoint_sha256: SHA-256 of the checkpoint that was pushed.
         files: SHA-256 of every other file.
+        sampler: Class and arguments, where the run was given one; not in the file otherwise.
         sha256: SHA-256 of all of the above.
     """
 
@@ -72,18 +73,22 @@ class Config:
     images_seen: int | None
     checkpoint_sha256: str
     files: dict[str, str]
+    sampler: dict[str, Any] | None = None
     sha256: str = ""
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid")
 
     def text(self) -> str:
         """config.json, with its own hash."""
-        content = asdict(self) | {"sha256": self.hash}
-        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+        return json.dumps(self._said | {"sha256": self.hash}, indent=1, allow_nan=False) + "\n"
 
     @property
     def hash(self) -> str:
-        content = {key: value for key, value in asdict(self).items() if key != "sha256"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._said, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        left_out = {"sha256"} | ({"sampler"} if self.sampler is None else set())
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
 
 _CONFIG = TypeAdapter(Config)
@@ -215,6 +220,8 @@ def assembled(config: Config, files: Mapping[str, Path], at: object) -> dict[str
         "hyper_parameters": config.hyper_parameters,
         "state_dict": model | tensors.get(RAW, {}),
     }
+    if config.sampler:
+        content["sampler"] = config.sampler
     if config.averaged:
         content["ema"] = {network: below(model, network) for network in config.averaged}
     return renamed.checkpoint(content)

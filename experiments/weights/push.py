@@ -86,6 +86,7 @@ def _write_files(path: Path, folder: Path, drop: Sequence[str] = ()) -> hub.Conf
         images_seen=_images_seen(content),
         checkpoint_sha256=sha256(path),
         files={file: sha256(folder / file) for file in tensors},
+        sampler=content.get("sampler"),
     )
 
 

@@ -19,12 +19,14 @@ from experiments import cli
 from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval
 from experiments.weights.push import main
+from lit_inpaint.diffusion.samplers import DDNM
 from lit_inpaint.hub import CARD, CONFIG, MODEL, RAW
 from lit_inpaint.load import load_method
 from tests.support.house import ROOT
 from tests.support.hub_server import Hub, Repository
 from tests.support.protocols import records, run, write_protocol
 from tests.support.publishing import NAME, push, trained
+from tests.support.zoo import diffusion
 
 AT = f"hf://{NAME}"
 
@@ -159,6 +161,17 @@ def test_a_path_of_this_machine_among_the_arguments_is_refused_and_can_be_droppe
     with pytest.raises(ValueError, match=r"--drop size: .* has the arguments .*width"):
         push(spoilt, "--drop", "size")
     assert not hub.asked
+
+
+def test_the_sampler_that_a_run_was_given_is_published_and_a_damaged_one_refused(hub: Hub, tmp_path: Path):
+    said = {"class_path": "DDNM", "init_args": {"steps": 2, "eta": 0.5}}
+    (tmp_path / "checkpoints").mkdir()
+    written = diffusion(tmp_path)
+    assert push(altered(written, tmp_path / "sampled.ckpt", sampler=said)) == 0
+    assert load_method(AT).sampler == DDNM(steps=2, eta=0.5)
+    wrong = altered(written, tmp_path / "wrong.ckpt", sampler={"class_path": "DDNM", "init_args": {"step": 2}})
+    with pytest.raises(ValueError, match=r"the checkpoint's sampler .* cannot be made: .*'step'"):
+        push(wrong)
 
 
 def test_a_dropped_argument_takes_its_default_and_the_weights_stay(hub: Hub, checkpoint: Path):
