@@ -21,7 +21,7 @@ import torchvision
 from PIL import Image
 from torch.optim import Adam
 
-from benchmarks.programs import checkout
+from benchmarks.published import checkout
 from datamodules import DrawnFaces
 from experiments.files.write import write_png
 from lit_inpaint.backbones import features_state
@@ -32,8 +32,8 @@ LEVELS, BATCH, RATE, SIZE = 5, 16, 2e-4, 64
 
 
 def vgg16(pretrained: bool = True) -> torch.nn.Module:
-    network = torchvision.models.VGG(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"]))
-    network.features.load_state_dict(features_state("vgg16"))
+    network: torch.nn.Module = torchvision.models.VGG(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"]))
+    network.get_submodule("features").load_state_dict(features_state("vgg16"))
     return network
 
 
