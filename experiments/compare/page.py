@@ -194,7 +194,7 @@ def _chart_runs(
         curves = {key: [[_short(x), _short(y)] for x, y in thin(curve)] for key, curve in named.items()}
         shown = label if run.folder not in rows or list(rows.values()).count(label) == 1 else f"{label}, {run.label}"
         one = known.of(run.folder)
-        shown = f"{one.label}, {one.stage}".removesuffix(", ") if one else shown
+        shown = known.label_of(run.folder) or shown
         hours = one.seconds_per_image / 3600 if one and one.seconds_per_image else None
         charts.append({"label": shown, "colour": colours[label], "curves": curves, "hours": hours})
     return charts

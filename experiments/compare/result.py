@@ -1,7 +1,7 @@
 """What `compare` writes; ``experiments.compare(...)`` from Python."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.compare import spreadsheet, text
@@ -110,7 +110,8 @@ def write(
 
     The page is written first: it identifies the other files as ours, even after a kill between two of them.
     """
-    files = {".html": render(tables, runs, notes, validation_tables(runs), known)}
+    named = [replace(run, label=known.label_of(run.folder) or run.label) for run in runs]
+    files = {".html": render(tables, runs, notes, validation_tables(named), known)}
     if tables:
         files[".md"], files[".csv"] = text.markdown(tables, notes), spreadsheet.measured(tables)
         files[".tex"] = text.latex(tables)

@@ -52,6 +52,11 @@ class Trainings:
     def of(self, folder: str) -> Training | None:
         return self.runs.get(str(Path(folder).resolve()))
 
+    def label_of(self, folder: str) -> str | None:
+        """``DSI-seed0, texture``; None where the run is of no study."""
+        one = self.of(folder)
+        return f"{one.label}, {one.stage}".removesuffix(", ") if one else None
+
     @property
     def cost(self) -> Cost:
         return Cost(

@@ -60,7 +60,8 @@ def finish(study: Study, one: Any) -> None:
         curve = "".join(f"{i},{8 * i},{1 / i}\n" for i in range(1, 5))
         write_text(one.makes / "metrics.csv", "step,images_seen,val/l1_hole\n" + curve)
         write_text(one.makes / "status.json", json.dumps({"step": 400}))
-        write_text(one.makes / "run.json", json.dumps({"method": one.method, "seed": 0}))
+        facts = {"method": one.method, "seed": 0, "val_protocol_hash": "v"}
+        write_text(one.makes / "run.json", json.dumps(facts))
         phases = [{"steps": 100, "flops": 1, "seconds": 6.0}, {"steps": 900, "flops": 1, "seconds": 10.0}]
         timed_on = {"processor": "EPYC" if one.method == "DSI" else "H200"}
         measured = {"command": one.command, "images": 8, "wall": 1, "phases": phases, "most_seconds": None} | timed_on
@@ -133,6 +134,8 @@ def test_the_page_has_hours_votes_reasons_and_published_rows_apart(study: Study,
     assert "core-hours" in rows and re.search(r"\| LaMa \(2 seeds\) .*\| 1\.0 \|", rows)
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
     assert {run["label"]: run["hours"] for run in data["runs"]}["DSI-seed0, vqvae"] == 9 / 8 / 3600
+    last = re.sub(r"<[^>]+>", " ", text.partition("Last validation")[2])
+    assert "DSI-seed0, vqvae" in last and "DSI-seed0, texture" in last and "LaMa-seed0" in last
     colours = {run["label"]: run["colour"] for run in data["runs"]}
     assert colours["LaMa-seed0"] == colours["LaMa-seed1"] != colours["RePaint-seed0"]
     assert "Votes: lit-inpaint vote" in report.status(study)
