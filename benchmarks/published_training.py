@@ -32,7 +32,8 @@ LEVELS, BATCH, RATE, SIZE = 5, 16, 2e-4, 64
 
 
 def vgg16(pretrained: bool = True) -> torch.nn.Module:
-    network: torch.nn.Module = torchvision.models.VGG(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"]))
+    vgg = torchvision.models.vgg
+    network: torch.nn.Module = vgg.VGG(vgg.make_layers(vgg.cfgs["D"]))
     network.get_submodule("features").load_state_dict(features_state("vgg16"))
     return network
 

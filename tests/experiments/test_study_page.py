@@ -134,7 +134,7 @@ def test_the_page_has_hours_votes_reasons_and_published_rows_apart(study: Study,
     assert "core-hours" in rows and re.search(r"\| LaMa \(2 seeds\) .*\| 1\.0 \|", rows)
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
     assert {run["label"]: run["hours"] for run in data["runs"]}["DSI-seed0, vqvae"] == 9 / 8 / 3600
-    last = re.sub(r"<[^>]+>", " ", text.partition("Last validation")[2])
+    last = re.sub(r"<[^>]+>", " ", text.partition("Last validation")[2].partition("</table>")[0])
     assert "DSI-seed0, vqvae" in last and "DSI-seed0, texture" in last and "LaMa-seed0" in last
     colours = {run["label"]: run["colour"] for run in data["runs"]}
     assert colours["LaMa-seed0"] == colours["LaMa-seed1"] != colours["RePaint-seed0"]
