@@ -146,10 +146,12 @@ def anchor(name: str) -> str:
 def _colours(
     tables: Sequence[Table], runs: Sequence[History], validation: Sequence[Table] = (), known: Trainings = NOTHING
 ) -> dict[str, int]:
-    """One colour per method across the page; a run, and its row of the last validation, has that of its method."""
+    """One colour per method across the page; a run, and its row of the last validation, has that of its method. Those
+    with a curve come first: where there are more methods than colours, no two curves share one."""
     rows = _rows_of_runs(tables, runs, known)
     labels = [row.label for table in tables for row in table.rows]
     labels += [run.label for run in runs if run.folder not in rows]
+    labels.sort(key=lambda label: label not in rows.values())
     colours = {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
     for row in (row for table in validation for row in table.rows):
         label = rows.get(row.method.run or "", row.label)

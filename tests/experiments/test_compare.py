@@ -608,7 +608,7 @@ def test_the_last_validation_has_definitions_and_the_colour_of_its_method(tmp_pa
     assert "hold no definition" not in page and "mean |a - b| over the pixels" in page
     assert "Logged by the method as val/oddity." in page
     dots = re.findall(r'class="dot (c\d+)"></span>([^<]+)', page)
-    assert {colour for colour, label in dots if label in ("Mine", "run")} == {"c1"}, dots
+    assert {colour for colour, label in dots if label in ("Mine", "run")} == {"c0"}, dots
     assert page.count(">n</button>") == 1, "a validation states no number of images: no empty column"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import table1
+from experiments.compare import page as compared
 from experiments.compare.command import main as compare
 from experiments.files.write import write_png, write_text
 from experiments.records.files import write_record
@@ -116,6 +117,15 @@ def test_core_hours_are_seconds_of_a_step_times_steps_of_all_stages(study: Study
     path = study.out / "first_steps" / "fit-LaMa-seed0.json"
     write_text(path, json.dumps(json.loads(path.read_text()) | {"command": ["fit", "--other"]}))
     assert trained(study, "LaMa", study.file.methods["LaMa"], 1) == (None, None)
+
+
+def test_no_two_curves_share_a_colour_where_the_classics_have_one_too(study: Study, monkeypatch: pytest.MonkeyPatch):
+    in_process(monkeypatch)
+    monkeypatch.setattr(compared, "COLOURS", 3)
+    assert page.write_page(study, last=True) == 0
+    data = json.loads((study.out / "page.html").read_text().split('id="data">')[1].split("</script>")[0])
+    colours = {run["label"]: run["colour"] for run in data["runs"]}
+    assert len({colours[label] for label in ("RePaint-seed0", "LaMa-seed0", "DSI-seed0, vqvae")}) == 3
 
 
 def test_the_page_has_hours_votes_reasons_and_published_rows_apart(study: Study, monkeypatch: pytest.MonkeyPatch):
