@@ -150,8 +150,8 @@ def _colours(
     with a curve come first: where there are more methods than colours, no two curves share one."""
     rows = _rows_of_runs(tables, runs, known)
     labels = [row.label for table in tables for row in table.rows]
-    labels += [run.label for run in runs if run.folder not in rows]
-    labels.sort(key=lambda label: label not in rows.values())
+    drawn = [rows.get(run.folder, run.label) for run in runs]
+    labels = [*(label for label in labels if label in drawn), *drawn, *labels]
     colours = {label: index % COLOURS for index, label in enumerate(dict.fromkeys(labels))}
     for row in (row for table in validation for row in table.rows):
         label = rows.get(row.method.run or "", row.label)
