@@ -137,18 +137,27 @@ def _wins(masks: Masks, metric: str, labels: Sequence[str]) -> str:
         cells = [f"{d.text(metric)}, {d.wins:.0%}" if d else "n/a" for d in found]
         lines.append([label, *cells, f"{won} : {lost}"])
         sums.append((won, len(known)))
-    first = [
-        name for name, table in masks.items()
-        if (found := [d for label in labels if label != REFERENCE and (d := ahead(table, metric, REFERENCE, label))])
-        and all(d.decided >= 0 for d in found)
-    ]  # fmt: skip
-    said = f"No method is ahead of {REFERENCE} under {len(first)} of {len(masks)} masks"
-    said += f" ({', '.join(first)})." if first else "."
+    others = [label for label in labels if label != REFERENCE]
+    surveyed = [label for label in others if label in SURVEY.values()]
+    unbeaten, leading = (_masks_where(masks, metric, of, least) for of, least in ((others, 0), (surveyed, 1)))
+    said = f"No method is ahead of {REFERENCE} under {unbeaten}."
+    if surveyed:
+        said += f" Of the survey's systems it is ahead of each ({', '.join(surveyed)}) under {leading}."
     words = (
         f"How far {REFERENCE} is ahead of each method in {column(metric)}, paired over the images, and on which share "
         f"of them it wins; **bold**: ahead, *italic*: behind, plain: undecided. Last column: masks won : lost."
     )
     return f"{words}\n\n{_table(['method', *masks, 'won : lost'], lines)}\n\n{said}"
+
+
+def _masks_where(masks: Masks, metric: str, others: Sequence[str], least: int) -> str:
+    """Under which the reference is ahead of all others (``least`` 1) or behind none (0)."""
+    found = [
+        name for name, table in masks.items()
+        if (known := [difference for label in others if (difference := ahead(table, metric, REFERENCE, label))])
+        and all(difference.decided >= least for difference in known)
+    ]  # fmt: skip
+    return f"{len(found)} of {len(masks)} masks" + (f" ({', '.join(found)})" if found else "")
 
 
 def _over_classic(masks: Masks, metric: str, trainings: Mapping[str, Trained]) -> str:

@@ -190,6 +190,7 @@ def test_the_tables_of_the_page_come_from_committed_units(
     assert lines["LaMa"].endswith("| 1 : 1 |") and lines["LaMa"].count("**") == 2
     assert lines["DDNM"].endswith("| 0 : 0 |")
     assert "No method is ahead of RePaint under 1 of 2 masks (half)." in text
+    assert "Of the survey's systems it is ahead of each (LaMa, DSI) under 1 of 2 masks (half)." in text
     assert "Every learned method beats Telea in LPIPS" in text
     order = text.split("Where the order agrees")[1]
     assert "| half | " in order and "RePaint before LaMa" in order
