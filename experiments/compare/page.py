@@ -147,7 +147,7 @@ def _colours(
     tables: Sequence[Table], runs: Sequence[History], validation: Sequence[Table] = (), known: Trainings = NOTHING
 ) -> dict[str, int]:
     """One colour per method across the page; a run, and its row of the last validation, has that of its method. Those
-    with a curve come first: where there are more methods than colours, no two curves share one."""
+    with a curve come first, so that no two curves share a colour while there are enough."""
     rows = _rows_of_runs(tables, runs, known)
     labels = [row.label for table in tables for row in table.rows]
     drawn = [rows.get(run.folder, run.label) for run in runs]
