@@ -77,11 +77,7 @@ def deepfillv2(public: Path, image: Tensor, mask: Tensor) -> Iteration:
 
 
 def deepfillv1(public: Path, image: Tensor, mask: Tensor) -> Iteration:
-    """daa233/generative-inpainting-pytorch: five iterations a call, the last one with the generator's update.
-
-    Its loop steps the discriminators and then differentiates the generator's loss through what they were: torch refuses
-    that today, so the generator's gradients are taken first.
-    """
+    """daa233/generative-inpainting-pytorch: five iterations a call, the last one with the generator's update."""
     root = checkout(public, "daa233/generative-inpainting-pytorch", "utils/tools.py")
     config = yaml.safe_load((root / "configs/config.yaml").read_text())
     config |= {"cuda": False, "gpu_ids": [], "batch_size": len(image), "image_shape": [*image.shape[2:], 3]}
@@ -91,20 +87,30 @@ def deepfillv1(public: Path, image: Tensor, mask: Tensor) -> Iteration:
         for number in range(1, config["n_critic"] + 1):
             boxes = tools.random_bbox(config, len(image))
             erased, holes = tools.mask_image(image, boxes, config)
-            generating = number == config["n_critic"]
-            losses, _, _ = trainer(erased, boxes, holes, image, generating)
-            if generating:
-                trainer.optimizer_g.zero_grad()
-                weighted = [losses[k] * config[f"{w}_alpha"] for k, w in
-                            (("l1", "l1_loss"), ("ae", "ae_loss"), ("wgan_g", "gan_loss"))]  # fmt: skip
-                sum(weighted).backward(retain_graph=True)
-            trainer.optimizer_d.zero_grad()
-            (losses["wgan_d"] + config["wgan_gp_lambda"] * losses["wgan_gp"]).backward()
-            trainer.optimizer_d.step()
-            if generating:
-                trainer.optimizer_g.step()
+            daa233_update(trainer, config, erased, boxes, holes, image, generating=number == config["n_critic"])
 
     return iterate
+
+
+def daa233_update(
+    trainer: Any, config: dict[str, Any], erased: Tensor, boxes: Tensor, holes: Tensor, image: Tensor, generating: bool
+) -> None:
+    """One iteration of the loop in its train.py.
+
+    It steps the discriminators and then differentiates the generator's loss through what they were: torch refuses that
+    today, so the generator's gradients are taken first.
+    """
+    losses, _, _ = trainer(erased, boxes, holes, image, generating)
+    if generating:
+        trainer.optimizer_g.zero_grad()
+        weighted = [losses[k] * config[f"{w}_alpha"] for k, w in
+                    (("l1", "l1_loss"), ("ae", "ae_loss"), ("wgan_g", "gan_loss"))]  # fmt: skip
+        sum(weighted).backward(retain_graph=True)
+    trainer.optimizer_d.zero_grad()
+    (losses["wgan_d"] + config["wgan_gp_lambda"] * losses["wgan_gp"]).backward()
+    trainer.optimizer_d.step()
+    if generating:
+        trainer.optimizer_g.step()
 
 
 def partial_conv(public: Path, image: Tensor, mask: Tensor, vgg: bool = True) -> Iteration:
