@@ -1,4 +1,4 @@
-"""Programs of TensorFlow 1 in float64, with their variables mirrored in torch.
+"""Programs of TensorFlow 1, in float64 where they stand beside ours, with their variables mirrored in torch.
 
 They run under ``tensorflow.compat.v1`` of TensorFlow 2 (tensorflow-cpu, tf-keras and tf-slim). A step takes gradients
 from the program's graph and, unless said otherwise, torch's Adam for both networks: the two Adams differ, see
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from benchmarks.published import checkout, stand_in
 
 
-def tensorflow() -> Any:
-    """``import tensorflow as tf`` of such a program, with float64 for float32."""
+def tensorflow(double: bool = True) -> Any:
+    """``import tensorflow as tf`` of such a program; ``double``: with float64 for float32."""
     os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     tf, slim = importlib.import_module("tensorflow.compat.v1"), importlib.import_module("tf_slim")
     tf.disable_v2_behavior()
@@ -31,7 +31,7 @@ def tensorflow() -> Any:
     found: Any = types.ModuleType("tensorflow")
     found.__path__ = importlib.import_module("tensorflow").__path__
     vars(found).update({name: getattr(tf, name) for name in dir(tf) if not name.startswith("__")})
-    found.float32 = wide = tf.float64
+    found.float32 = wide = tf.float64 if double else tf.float32
 
     def widened(make: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments, **options: make(*arguments, **({"dtype": wide} | options))

@@ -86,7 +86,7 @@ def daa233(public: Path, data: DrawnFaces) -> Training:
     it.
     """
     root = checkout(public, "daa233/generative-inpainting-pytorch", "utils/tools.py")
-    ours, side = _settings("deepfillv1/faces64"), 32
+    ours, side = settings("deepfillv1/faces64"), 32
     config = yaml.safe_load((root / "configs/config.yaml").read_text())
     config |= {"cuda": False, "gpu_ids": [], "image_shape": [SIZE, SIZE, 3], "mask_shape": [side, side]}
     config |= {"lr": ours["learning_rate"], "n_critic": 1 + ours["discriminator_updates"]}
@@ -121,7 +121,7 @@ def raywzy(public: Path, data: DrawnFaces) -> Training:
     """
     root = checkout(public, "raywzy/ICT", "Transformer/DDP_trainer.py")
     sys.path[:0] = [str(root / "Transformer"), str(root / "Guided_Upsample")]
-    first, second = _settings("ict/faces64_transformer"), _settings("ict/faces64_upsampler")
+    first, second = settings("ict/faces64_transformer"), settings("ict/faces64_upsampler")
     grid, palette = first["grid"], make_palette("kmeans", first["colours"], first["grid"], data)
     gpt = importlib.import_module("models.model")
     config = gpt.GPTConfig(
@@ -182,6 +182,6 @@ class _Nothing(nn.Module):
         return output.new_zeros(())
 
 
-def _settings(config: str) -> dict[str, Any]:
+def settings(config: str) -> dict[str, Any]:
     read = read_yaml(find_yaml(config))
     return {"batch_size": read["data"]["init_args"]["batch_size"], **read["model"]["init_args"]}

@@ -4,7 +4,7 @@
     python -m benchmarks.published_training naoto0804 kit completions --public DIR --seconds 1200
     lit-inpaint benchmark table1_64 --masks wide half --methods Published=outputs:completions --out results
 
-Holes are LaMa's training masks. What each program is trained with stands in benchmarks/training_programs.py.
+Holes are LaMa's training masks. What each program is trained with stands in programs.py and dsi.py.
 """
 
 import argparse
@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.training_programs import SIZE, Training, daa233, naoto0804, raywzy
+from benchmarks.published_training.dsi import ustc
+from benchmarks.published_training.programs import SIZE, Training, daa233, naoto0804, raywzy
 from datamodules import DrawnFaces
 from experiments.files.write import write_png
 from masks import LaMaTraining
 from masks.convention import composite, from_levels, to_levels
 
-PROGRAMS = {program.__name__: program for program in (naoto0804, daa233, raywzy)}
+PROGRAMS = {program.__name__: program for program in (naoto0804, daa233, raywzy, ustc)}
 
 
 def main() -> None:

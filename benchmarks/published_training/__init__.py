@@ -1,0 +1,1 @@
+"""Published programs trained on our data: ``python -m benchmarks.published_training --help``."""
