@@ -26,7 +26,7 @@ from experiments.files.write import below, key_of, quick_png, write_bytes
 from experiments.records.files import NewerFormatError, read_record, write_record
 from experiments.records.record import Record
 from experiments.run.journal import BusyError, Journal, Row
-from lit_inpaint.metrics import Features, round_to_8_bits
+from lit_inpaint.metrics import Features, one_per_image, round_to_8_bits
 from masks.convention import InpaintingBatch, erase, to_pixels
 
 logger = logging.getLogger(__name__)
@@ -176,12 +176,12 @@ def _measure(
         try:
             measured = samples if function.of_samples else samples[0]
             said = {"prompts": prompts} if function.of_prompts else {}
-            values = function(measured, truth, mask, **said).tolist()
+            found = function(measured, truth, mask, **said)
         except ValueError as error:  # undefined for these images; the other metrics may still be defined
-            values = [math.nan] * len(rows)
+            found = torch.full((len(rows),), torch.nan)
             for row in rows:
                 row["errors"][name] = str(error)
-        for row, value in zip(rows, values, strict=True):
+        for row, value in zip(rows, one_per_image(function, found, len(rows)).tolist(), strict=True):
             row["values"][name] = value if math.isfinite(value) else None
 
 

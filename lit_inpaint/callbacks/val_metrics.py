@@ -14,6 +14,7 @@ from lit_inpaint.metrics import (
     InceptionMetrics,
     Metric,
     metric,
+    one_per_image,
     refusal,
     round_to_8_bits,
     unavailable,
@@ -70,7 +71,10 @@ class ValMetrics(L.Callback):
             if sample is not None:
                 image, mask = sample.image[None], sample.mask[None]
                 try:
-                    function.features.extract(image) if function.features else function(image, image, mask)
+                    if function.features:
+                        function.features.extract(image)
+                    else:
+                        one_per_image(function, function(image, image, mask), 1)
                 except ValueError as error:
                     raise ValueError(f"val_metrics: {name} cannot be measured: {error}") from error
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from lit_inpaint import plugins
 from lit_inpaint.backbones import BackboneMissingError, backbone
-from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined
+from lit_inpaint.metrics._definition import QUANTITIES, Features, Metric, Quantity, defined, one_per_image
 from lit_inpaint.metrics.clip import clip_score
 from lit_inpaint.metrics.dino import fd_dinov2
 from lit_inpaint.metrics.inception import InceptionMetrics, fid, p_ids, refusal, u_ids
@@ -53,6 +53,7 @@ __all__ = [
     "lpips_alex_up256",
     "lpips_vgg",
     "metric",
+    "one_per_image",
     "p_ids",
     "psnr",
     "psnr_hole",

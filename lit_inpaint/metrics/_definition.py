@@ -145,6 +145,23 @@ def defined(
     return give
 
 
+def one_per_image(metric: Metric, values: object, images: int) -> Tensor:
+    """What a metric has returned, (B,): a mean over the images would be taken for the value of every one.
+
+    Raises:
+        ValueError: It is anything else.
+
+    >>> from lit_inpaint.metrics import psnr
+    >>> one_per_image(psnr, torch.tensor(21.5), images=2)
+    Traceback (most recent call last):
+    ValueError: psnr returned a tensor of shape (), not one value per image, a tensor of shape (2,).
+    """
+    if not isinstance(values, Tensor) or values.shape != (images,):
+        given = f"a tensor of shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"{metric.__name__} returned {given}, not one value per image, a tensor of shape ({images},).")
+    return values
+
+
 # Numbers that are logged or shown beside metrics. What is not here and no metric is shown without a best.
 QUANTITIES = {
     "loss": Quantity("Loss", False),

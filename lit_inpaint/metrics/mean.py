@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from lit_inpaint.metrics._definition import one_per_image
 from lit_inpaint.metrics.pixel import round_to_8_bits
 from masks.convention import check_image
 
@@ -48,7 +49,8 @@ class ImageMean(Metric):
         prediction = torch.where(finite.view(-1, 1, 1, 1), prediction, target)
         if self.round_first:
             prediction, target = round_to_8_bits(prediction), round_to_8_bits(target)
-        values = self.function(prediction, target, mask).where(finite, torch.nan)
+        values = one_per_image(self.function, self.function(prediction, target, mask), len(finite))
+        values = values.where(finite, torch.nan)
         defined = ~values.isnan()
         self.total += values.where(defined, 0).double().sum()
         self.count += defined.sum()

@@ -196,6 +196,30 @@ def test_what_no_validation_could_measure_or_monitor_is_one_line(
     assert all(word in line for word in words), line
 
 
+@pytest.mark.parametrize(
+    ("returned", "given"),
+    [("error.mean()", "a tensor of shape ()"), ("float(error.mean())", "float"),
+     ("error.mean((2, 3))", "a tensor of shape (1, 3)")],
+)  # fmt: skip
+def test_a_metric_that_returns_no_value_per_image_is_one_line_of_a_fit_and_of_a_benchmark(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, returned: str, given: str
+):
+    monkeypatch.syspath_prepend(".")
+    name = f"own{len(returned)}"
+    Path(f"{name}.py").write_text(
+        "from lit_inpaint.metrics import defined\n\n"
+        "@defined('1: mean error', title='Error', higher_is_better=False)\n"
+        f"def error(prediction, target, mask=None):\n    error = (prediction - target).abs()\n    return {returned}\n"
+    )
+    said = f"error returned {given}, not one value per image, a tensor of shape (1,)"
+    assert said in refused(capsys, *SMALL, "--val_metrics", f"[{name}.error]", "--import", name)
+    protocol = {"name": "own", "data": {"class_path": "DrawnFaces"}, "size": 32, "limit": 1, "mask": "center"}
+    Path("own.yaml").write_text(yaml.safe_dump(protocol | {"metrics": ["psnr", f"{name}.error"]}))
+    with pytest.raises(SystemExit) as end:
+        main(["benchmark", "own.yaml", "--methods", "Telea", "--out", "out", "--import", name])
+    assert end.value.code == 1 and f"Telea under own: {said}" in capsys.readouterr().out
+
+
 def test_a_metric_whose_weights_are_absent_says_how_to_get_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
