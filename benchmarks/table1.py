@@ -13,6 +13,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,9 +31,7 @@ from experiments.study.units import read_units
 from lit_inpaint.metrics import higher_is_better
 
 REFERENCE, CLASSIC, SHOWN_AGAINST_IT = "RePaint", "Telea", ("wide", "half")
-SURVEY = {  # its six systems: how RePaint's Table 1 calls what our rows call otherwise
-    "AOT-GAN": "AOTGAN", "DSI": "DSI", "ICT": "ICT", "DeepFillV2": "DeepFillV2", "LaMa": "LaMa", "RePaint": "RePaint",
-}  # fmt: skip
+SURVEY = {"AOTGAN", "DSI", "ICT", "DeepFillV2", "LaMa", "RePaint"}  # the systems of RePaint's Table 1
 
 
 class Difference(NamedTuple):
@@ -69,9 +68,17 @@ def masks_of(records: Sequence[Record]) -> Masks:
     return {mask_name(family, table): table for table in found}
 
 
+def seedless(label: str) -> str:
+    """
+    >>> seedless("LaMa-seed1"), seedless("Telea")
+    ('LaMa', 'Telea')
+    """
+    return re.sub(r"-seed\d+$", "", label)
+
+
 def rows_of(table: Table) -> dict[str, Row]:
     """By label without its seed."""
-    return {re.sub(r"-seed\d+$", "", row.label): row for row in table.rows}
+    return {seedless(row.label): row for row in table.rows}
 
 
 def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
@@ -129,23 +136,22 @@ def _means(masks: Masks, metric: str, labels: Sequence[str]) -> str:
 def _wins(masks: Masks, metric: str, labels: Sequence[str]) -> str:
     if REFERENCE not in labels:
         return f"{REFERENCE} is not measured yet."
-    lines, sums = [], []
+    lines = []
     for label in (one for one in labels if one != REFERENCE):
         found = [ahead(table, metric, REFERENCE, label) for table in masks.values()]
         known = [difference for difference in found if difference]
         won, lost = (sum(difference.decided == sign for difference in known) for sign in (1, -1))
         cells = [f"{d.text(metric)}, {d.wins:.0%}" if d else "n/a" for d in found]
         lines.append([label, *cells, f"{won} : {lost}"])
-        sums.append((won, len(known)))
     others = [label for label in labels if label != REFERENCE]
-    surveyed = [label for label in others if label in SURVEY.values()]
+    surveyed = [label for label in others if label in SURVEY]
     unbeaten, leading = (_masks_where(masks, metric, of, least) for of, least in ((others, 0), (surveyed, 1)))
-    said = f"No method is ahead of {REFERENCE} under {unbeaten}."
+    said = f"{REFERENCE} is behind no method under {unbeaten}."
     if surveyed:
-        said += f" Of the survey's systems it is ahead of each ({', '.join(surveyed)}) under {leading}."
+        said += f" It is ahead of each of the survey's other systems ({', '.join(surveyed)}) under {leading}."
     words = (
-        f"How far {REFERENCE} is ahead of each method in {column(metric)}, paired over the images, and on which share "
-        f"of them it wins; **bold**: ahead, *italic*: behind, plain: undecided. Last column: masks won : lost."
+        f"{REFERENCE}'s lead in {column(metric)}, paired over the images, and the share of images on which it wins; "
+        f"**bold**: ahead, *italic*: behind, plain: undecided. Last column: masks won : lost."
     )
     return f"{words}\n\n{_table(['method', *masks, 'won : lost'], lines)}\n\n{said}"
 
@@ -162,64 +168,76 @@ def _masks_where(masks: Masks, metric: str, others: Sequence[str], least: int) -
 
 def _over_classic(masks: Masks, metric: str, trainings: Mapping[str, Trained]) -> str:
     """Whether every method that was trained beats the classic under two masks."""
-    learned = [label for label, trained in trainings.items() if trained.core_hours != 0]
-    learned = list(dict.fromkeys(re.sub(r"-seed\d+$", "", label) for label in learned))
+    learned = dict.fromkeys(seedless(label) for label, trained in trainings.items() if trained.core_hours != 0)
     shown = [mask for mask in SHOWN_AGAINST_IT if mask in masks]
-    lines, not_yet = [], []
+    lines: list[list[str]] = []
+    others: dict[str, list[str]] = {f"Behind {CLASSIC}": [], "Undecided": [], "Not measured": []}
+    behind, undecided, missing = others.values()
     for label in learned:
-        found = [ahead(masks[mask], metric, label, CLASSIC) for mask in shown]
-        lines.append([label, *(d.text(metric) if d else "n/a" for d in found)])
-        not_yet += [f"{label} under {m}" for m, d in zip(shown, found, strict=True) if d is None or d.decided <= 0]
+        found = {mask: ahead(masks[mask], metric, label, CLASSIC) for mask in shown}
+        lines.append([label, *(d.text(metric) if d else "n/a" for d in found.values())])
+        for mask, d in found.items():
+            if d is None or d.decided <= 0:
+                (missing if d is None else behind if d.decided else undecided).append(f"{label} under {mask}")
     if not lines or not shown:
         return ""
-    said = f"Every learned method beats {CLASSIC} in {column(metric)} under {' and '.join(shown)}."
-    if not_yet:
-        said = f"Not shown to beat {CLASSIC}: {', '.join(not_yet)}."
-    words = f"How far each learned method is ahead of {CLASSIC} in {column(metric)}."
+    said = " ".join(f"{kind}: {', '.join(cells)}." for kind, cells in others.items() if cells)
+    said = said or f"Every learned method beats {CLASSIC} in {column(metric)} under {' and '.join(shown)}."
+    words = f"The lead of each learned method over {CLASSIC} in {column(metric)}."
     return f"{words}\n\n{_table(['method', *shown], lines)}\n\n{said}"
 
 
 def _costs(masks: Masks, labels: Sequence[str], trainings: Mapping[str, Trained]) -> str:
-    table = next(iter(masks.values()))
     lines = []
     for label in labels:
-        seeds = [trained for one, trained in trainings.items() if re.sub(r"-seed\d+$", "", one) == label]
+        seeds = [trained for one, trained in trainings.items() if seedless(one) == label]
         known = [trained.core_hours for trained in seeds if trained.core_hours is not None]
         timed_on = ", ".join(dict.fromkeys(trained.processor for trained in seeds if trained.processor))
-        row = rows_of(table).get(label)
         spent = f"{sum(known) / len(known):.2f}" if known else "not measured"
-        costs = {cost.name: cost.write(value) for cost in table.costs if row and (value := row.cost(cost)) is not None}
-        named = [costs.get(name, "") for name in ("seconds_per_image", "network_calls", "parameters")]
+        named = [_span(masks, label, name) for name in ("seconds_per_image", "network_calls", "parameters")]
         lines.append([label, spent, timed_on, *named])
     head = ["method", "core-hours per seed", "processor", "s / image", "calls", "parameters"]
-    return f"What each method costs: training, and completing one image.\n\n{_table(head, lines)}"
+    words = "What each method costs: training, and completing one image (least and most of the masks)."
+    return f"{words}\n\n{_table(head, lines)}"
+
+
+def _span(masks: Masks, label: str, name: str) -> str:
+    """A cost under the masks where it is least and where it is most."""
+    found = {}
+    for table in masks.values():
+        row, cost = rows_of(table).get(label), next((cost for cost in table.costs if cost.name == name), None)
+        if row and cost and (value := row.cost(cost)) is not None:
+            found[value] = cost.write(value)
+    return " to ".join(dict.fromkeys((found[min(found)], found[max(found)]))) if found else ""
 
 
 def _order(masks: Masks, metric: str, printed: Mapping[str, Any]) -> str:
     """Pairs of the survey's systems: whether the order here is that of RePaint's Table 1."""
-    lines = []
+    lines, sign = [], 1 if higher_is_better(metric) else -1
     for mask, table in masks.items():
         rows = printed.get(mask, {}).get("published", [])
+        names = {row["label"]: row["label"].replace("-", "") for row in rows if "Table 1" in row["source"]}
         theirs = {
-            SURVEY[row["label"]]: float(next(iter(row["metrics"].values()))) for row in rows
-            if row["label"] in SURVEY and "Table 1" in row["source"]
+            names[row["label"]]: sign * float(next(iter(row["metrics"].values())))
+            for row in rows if names.get(row["label"]) in SURVEY
         }  # fmt: skip
-        agree, differ, undecided = 0, [], 0
-        names = list(theirs)
-        for i, one in enumerate(names):
-            for other in names[i + 1 :]:
-                found = ahead(table, metric, one, other)
-                if found is None or not found.decided or theirs[one] == theirs[other]:
-                    undecided += 1
-                elif (theirs[one] < theirs[other]) == (found.decided > 0):
-                    agree += 1
-                else:
-                    first, second = (one, other) if found.decided > 0 else (other, one)
-                    differ.append(f"{first} before {second}")
-        order = " < ".join(sorted(theirs, key=theirs.__getitem__))
-        lines.append([mask, order, str(agree), "; ".join(differ) or "none", str(undecided)])
-    head = ["mask", "order of the survey's Table 1, best first", "pairs alike", "the other way here", "undecided"]
-    words = "Where the order agrees with the survey's: pairs of its six systems whose paired interval here excludes 0."
+        same, reversed_here, undecided = 0, [], 0
+        for one, other in combinations(theirs, 2):
+            found = ahead(table, metric, one, other)
+            if found is None or theirs[one] == theirs[other]:
+                continue
+            if not found.decided:
+                undecided += 1
+            elif (theirs[one] > theirs[other]) == (found.decided > 0):
+                same += 1
+            else:
+                reversed_here.append(" before ".join((one, other) if found.decided > 0 else (other, one)))
+        places = [sorted(name for name in theirs if theirs[name] == value) for value in set(theirs.values())]
+        places.sort(key=lambda tied: theirs[tied[0]], reverse=True)
+        order = ", ".join(" = ".join(tied) for tied in places)
+        lines.append([mask, order, str(same), "; ".join(reversed_here) or "none", str(undecided)])
+    head = ["mask", "order of the survey's Table 1, best first", "same order", "reversed here", "undecided"]
+    words = "Pairs of the survey's systems that it does not tie: whether the paired interval here has their order."
     return f"{words}\n\n{_table(head, lines)}"
 
 

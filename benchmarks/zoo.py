@@ -36,7 +36,7 @@ from experiments.weights.push import is_path, texts
 from lit_inpaint import zoo
 from lit_inpaint.backbones import sha256
 from lit_inpaint.load import built, hyper_parameters, load_method, read_checkpoint
-from lit_inpaint.method import completing
+from lit_inpaint.method import Method, completing
 
 MOST, IN_ALL = 3_000_000, 10_000_000  # bytes of the tensors of an entry, of all files
 FIRST = 20  # images that `table` measures again: as many as an interval needs
@@ -74,9 +74,10 @@ def add(checkpoint: Path, protocol: str, out: Path, samplers: Sequence[Sequence[
             raise ValueError(f"the argument {argument} of {checkpoint} holds a path of this machine, {value!r}.")
     with tempfile.TemporaryDirectory(prefix="lit-inpaint-zoo-") as temporary:
         folder = Path(temporary)
-        state = _halved(checkpoint)
+        method = built(content, checkpoint)
+        state, parameters = _halved(method, checkpoint), _parameters(method)
         save_file(state, folder / f"{name}{zoo.TENSORS}")
-        _refuse_large(name, folder / f"{name}{zoo.TENSORS}", sum(value.numel() for value in state.values()))
+        _refuse_large(name, folder / f"{name}{zoo.TENSORS}", parameters)
         card = zoo.Card(
             title=f"{content['method']} trained at {size} px on {words} by this project",
             method=content["method"],
@@ -85,7 +86,7 @@ def add(checkpoint: Path, protocol: str, out: Path, samplers: Sequence[Sequence[
             weights="ema" if content.get("ema") else "raw",
             seed=next((run.seed for run in _runs(checkpoint)), None),
             images_seen=_images_seen(content),
-            parameters=sum(value.numel() for value in state.values()),
+            parameters=parameters,
             config=configs,
             rows=[],
             checkpoint_sha256=sha256(checkpoint),
@@ -102,13 +103,18 @@ def add(checkpoint: Path, protocol: str, out: Path, samplers: Sequence[Sequence[
     return name
 
 
-def _halved(checkpoint: Path) -> dict[str, torch.Tensor]:
+def _parameters(method: Method) -> int:
+    """Of what completes images; running statistics are none."""
+    return sum(parameter.numel() for parameter in completing(dict(method.named_parameters())).values())
+
+
+def _halved(method: Method, checkpoint: Path) -> dict[str, torch.Tensor]:
     """The tensors that complete images, as evaluation uses them, in float16.
 
     Raises:
         ValueError: A value is too large for it.
     """
-    state = completing(built(read_checkpoint(checkpoint), checkpoint).state_dict())
+    state = completing(method.state_dict())
     halved = {key: value.half().contiguous() if value.is_floating_point() else value for key, value in state.items()}
     for key, value in halved.items():
         if not torch.isfinite(value).all():

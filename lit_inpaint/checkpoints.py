@@ -91,14 +91,18 @@ def _damage(path: Path, size: int, changed: int) -> tuple[bool, str | None]:
     return True, f"the checksum of {bad} does not match" if bad else None
 
 
-def refuse_newer(checkpoint: object, path: object) -> None:
+def refuse_newer(content: object, path: object, known: int = FORMAT) -> None:
     """
+    Args:
+        content: Of a checkpoint, or of another file that states its own format.
+        known: The newest format of such files that this version reads.
+
     Raises:
-        ValueError: The checkpoint was written by a newer version, in a format unknown to this one.
+        ValueError: It was written by a newer version, in a format unknown to this one.
     """
-    found = checkpoint.get("format", 1) if isinstance(checkpoint, dict) else 1
-    if isinstance(found, int) and found > FORMAT:
-        raise ValueError(f"{path} has format {found}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
+    found = content.get("format", 1) if isinstance(content, dict) else 1
+    if isinstance(found, int) and found > known:
+        raise ValueError(f"{path} has format {found}, of a newer lit-inpaint; this one reads {known}. Update it.")
 
 
 def fits(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> list[str]:

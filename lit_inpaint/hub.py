@@ -178,7 +178,8 @@ def _read_config(path: Path, at: object) -> Config:
     try:
         text = path.read_bytes()
         content = json.loads(text)
-        refuse_newer(content if isinstance(content, dict) and content.get("library") == "lit-inpaint" else None, at)
+        ours = isinstance(content, dict) and content.get("library") == "lit-inpaint"
+        refuse_newer(content if ours else None, at, FORMAT)
         config = _CONFIG.validate_json(text)
     except (ValueError, RecursionError) as error:
         if str(error).startswith(str(at)):

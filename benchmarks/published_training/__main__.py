@@ -4,7 +4,7 @@
     python -m benchmarks.published_training naoto0804 kit completions --public DIR --seconds 1200
     lit-inpaint benchmark table1_64 --masks wide half --methods Published=outputs:completions --out results
 
-Holes are LaMa's training masks. What each program is trained with stands in programs.py and dsi.py.
+Holes are LaMa's training masks; programs.py and dsi.py state each program's settings.
 """
 
 import argparse

@@ -116,8 +116,8 @@ def daa233(public: Path, data: DrawnFaces) -> Training:
 def raywzy(public: Path, data: DrawnFaces) -> Training:
     """ICT, Transformer/DDP_trainer.py and Guided_Upsample/src/models.py, at the sizes and rates of ict/faces64_*.
 
-    The width of its upsampler is its own, as it takes no other. Its losses weigh as in faces64_upsampler, so that VGG19
-    takes no part. The palette and what is known beside a hole are ours: its own samples look at the truth there.
+    The width of its upsampler is fixed. Losses weigh as in faces64_upsampler, so that VGG19 is not used. The palette and
+    the tokens known beside a hole are ours: its own sampling sees the truth there.
     """
     root = checkout(public, "raywzy/ICT", "Transformer/DDP_trainer.py")
     sys.path[:0] = [str(root / "Transformer"), str(root / "Guided_Upsample")]
@@ -142,7 +142,7 @@ def raywzy(public: Path, data: DrawnFaces) -> Training:
         torch.nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
         optimizer.step()
         seen += 1
-        progress = (seen - first["warmup_steps"]) / (LENGTH - first["warmup_steps"])
+        progress = min((seen - first["warmup_steps"]) / (LENGTH - first["warmup_steps"]), 1.0)
         factor = max(0.1, 0.5 * (1 + math.cos(math.pi * progress))) if progress >= 0 else seen / first["warmup_steps"]
         for group in optimizer.param_groups:
             group["lr"] = first["learning_rate"] * factor

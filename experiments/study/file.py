@@ -89,6 +89,10 @@ class Method:
             raise ValueError(
                 f"runs {self.of or self.method} as it is, which takes no arguments; benchmark: [...] takes some"
             )
+        if self.resources and not self.fit:
+            raise ValueError(
+                "has resources, which only a fit takes; those of stages stand in each, those of a whole study by kind"
+            )
         if self.seeds is not None and not self.trained:
             raise ValueError(
                 "is not trained here and has no seeds of its own; samples are drawn by the protocol's seed"

@@ -151,13 +151,12 @@ def card_of(name: str) -> Card:
             raise ValueError(f"{PREFIX}{name}: {other} has no {file.name} beside it. Install lit-inpaint again.")
     try:
         content = path.read_bytes()
-        read = json.loads(content)
-        newer = read.get("format") if isinstance(read, dict) else None
-        if not (isinstance(newer, int) and newer > FORMAT):
-            card = _CARD.validate_json(content)
+        refuse_newer(json.loads(content), path, FORMAT)
+        card = _CARD.validate_json(content)
     except (ValueError, RecursionError) as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path} is not a card of the zoo ({_reason(error)}). Install lit-inpaint again.") from error
-    refuse_newer(read, path)
     for file, stated, found in ((path, card.sha256, card.hash), (tensors, card.file_sha256, sha256(tensors))):
         if stated != found:
             raise ValueError(

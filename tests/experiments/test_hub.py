@@ -276,6 +276,15 @@ def test_a_config_that_was_altered_is_of_a_newer_format_or_no_json_is_refused(hu
             load_method(AT)
 
 
+def test_formats_of_the_hub_are_not_those_of_checkpoints(
+    hub: Hub, repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("lit_inpaint.checkpoints.FORMAT", 2)
+    repository.commit({module.CONFIG: repository.head[module.CONFIG].replace(b'"format": 1', b'"format": 2')})
+    with pytest.raises(ValueError, match="has format 2, of a newer lit-inpaint; this one reads 1"):
+        load_method(AT)
+
+
 def test_tensors_of_another_size_are_named(hub: Hub, repository: Repository):
     content = save({"generator.x": torch.zeros(1)})
     repository.commit({module.MODEL: content})

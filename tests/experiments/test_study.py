@@ -61,6 +61,11 @@ def test_a_study_is_a_graph_of_our_commands(small: Any):
         ({"methods": {"A": {"fit": "x"}, "B": {"of": "A", "seeds": [1]}}}, "B is not trained here"),
         ({"methods": {"Telea": {"method": "Telea", "seeds": [1]}}}, "Telea is not trained here and has no seeds"),
         ({"methods": {"A": {"fit": "x", "seeds": [-1]}}}, "methods.A.seeds.0: .* greater than or equal to 0"),
+        ({"methods": {"Telea": {"method": "Telea", "resources": {"gpu": 1}}}}, "Telea has resources, which only a fit"),
+        (
+            {"methods": {"A": {"stages": {"a": {"fit": "x"}}, "assemble": "B", "resources": {"gpu": 1}}}},
+            "A has resources, which only a fit takes; those of stages stand in each",
+        ),
         ({"methods": {}}, "methods needs names"),
         ({"methods": {"../A": {"fit": "x"}}}, "methods needs names"),
         ({"masks": ["centre"]}, "no mask 'centre'. Did you mean 'center'"),

@@ -73,6 +73,7 @@ def test_an_entry_is_the_averaged_completing_networks_in_float16(own: Path, made
 def test_a_card_states_what_was_trained_its_rows_and_what_float16_costs(own: Path, made: Path):
     card = zoo.card_of(GAN)
     assert card.title == "GLCIC trained at 64 px on drawn faces by this project"
+    assert card.parameters == sum(p.numel() for p in load_method(f"zoo:{GAN}").get_submodule("generator").parameters())
     assert (card.seed, card.images_seen, card.weights) == (3, 4, "ema") and card.hyper_parameters["width"] == 4
     assert "root" not in str(card.config) and str(made) not in (own / f"{GAN}.json").read_text().replace(
         card.rows[0].protocol, ""
@@ -203,6 +204,13 @@ def test_what_is_damaged_is_one_line_and_the_rest_serves(
         assert DIFFUSION in offered(None, "cpu")[0] and said in capsys.readouterr().err
     if kind != "other arguments":  # what only building shows
         assert methods([]) == 0 and said[-20:] in " ".join(capsys.readouterr().out.split())
+
+
+def test_formats_of_cards_are_not_those_of_checkpoints(own: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lit_inpaint.checkpoints.FORMAT", 2)
+    damage(own, "a newer card")
+    with pytest.raises(ValueError, match="has format 2, of a newer lit-inpaint; this one reads 1"):
+        zoo.card_of(GAN)
 
 
 def test_what_is_too_large_or_there_is_refused(own: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
