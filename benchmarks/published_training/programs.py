@@ -116,8 +116,8 @@ def daa233(public: Path, data: DrawnFaces) -> Training:
 def raywzy(public: Path, data: DrawnFaces) -> Training:
     """ICT, Transformer/DDP_trainer.py and Guided_Upsample/src/models.py, at the sizes and rates of ict/faces64_*.
 
-    The width of its upsampler is fixed. Losses weigh as in faces64_upsampler, so that VGG19 is not used. The palette and
-    the tokens known beside a hole are ours: its own sampling sees the truth there.
+    The width of its upsampler is fixed. Losses weigh as in faces64_upsampler, so that VGG19 is not used. The palette
+    and the tokens known beside a hole are ours: its own sampling sees the truth there.
     """
     root = checkout(public, "raywzy/ICT", "Transformer/DDP_trainer.py")
     sys.path[:0] = [str(root / "Transformer"), str(root / "Guided_Upsample")]

@@ -39,7 +39,7 @@ def dry_run(study: Study) -> str:
     lines += [*_table([_HEAD, *rows, total]), ""]
     lines.append(
         "Hours of one core of this machine, or of its GPU, from the first steps of each training and the first image "
-        "of each method; with the start of the processes and the metrics, without the data and validations of a training."
+        "of each method; with the start of the processes and the metrics, without data loading and validations."
     )
     lines += [f"Not measured: {reason}" for reason in dict.fromkeys(missing.values())]
     return "\n".join([*lines, *_failures(study)])
