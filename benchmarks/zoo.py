@@ -104,7 +104,7 @@ def add(checkpoint: Path, protocol: str, out: Path, samplers: Sequence[Sequence[
 
 
 def _parameters(method: Method) -> int:
-    """Of what completes images; running statistics are none."""
+    """How many complete images; running statistics are none."""
     return sum(parameter.numel() for parameter in completing(dict(method.named_parameters())).values())
 
 

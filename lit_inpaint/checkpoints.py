@@ -94,7 +94,7 @@ def _damage(path: Path, size: int, changed: int) -> tuple[bool, str | None]:
 def refuse_newer(content: object, path: object, known: int = FORMAT) -> None:
     """
     Args:
-        content: Of a checkpoint, or of another file that states its own format.
+        content: A checkpoint, or the content of another file that states its format.
         known: The newest format of such files that this version reads.
 
     Raises:
