@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from experiments.compare.refuse import refuse_mixed
 from experiments.compare.table import Row, Table, cell_of, columns, definitions_of, rank
+from experiments.files.find import INSTALLED
+from experiments.files.read import read_yaml
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record
 from experiments.run import Run
 from experiments.run.curves import History
@@ -18,12 +21,29 @@ _SEED_AND_PLACE = {  # what two configs may differ in and still be one method
 
 
 def make_tables(records: Sequence[Record], runs: Sequence[History] = ()) -> list[Table]:
-    """One table per protocol, sorted by name."""
+    """One table per protocol, sorted by name; masks of one of our protocols in its order."""
     refuse_mixed(records)
     by_hash: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.protocol.name, r.label)):
+    for record in sorted(records, key=lambda r: (_among_masks(r.protocol.name), r.label)):
         by_hash.setdefault(record.hash, []).append(record)
     return [_table(_without_copies(group), runs) for group in by_hash.values()]
+
+
+def _among_masks(name: str) -> tuple[str, int]:
+    """
+    >>> _among_masks("table1_64-wide") < _among_masks("table1_64-half") < _among_masks("table2")
+    True
+    """
+    family, _, mask = name.rpartition("-")
+    masks = _masks().get(family, [])
+    return (family, masks.index(mask)) if mask in masks else (name, 0)
+
+
+@cache
+def _masks() -> dict[str, list[str]]:
+    """By name, the masks of the installed protocols that have several."""
+    found = (read_yaml(path) for path in (INSTALLED / "protocols").glob("*.yaml"))
+    return {one["name"]: list(one["masks"]) for one in found if isinstance(one.get("masks"), dict)}
 
 
 def validation_tables(runs: Sequence[History]) -> list[Table]:

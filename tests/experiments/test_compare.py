@@ -160,7 +160,10 @@ def test_two_protocols_make_two_tables_and_one_heat_map(tmp_path: Path) -> None:
     assert page.count('<table class="map">') == 1
     tiles, rest = page.split('<table class="map">')[1].split("</table>", 1)
     assert ("31.5" in tiles, rest.split("</aside>")[0].count("31.5")) == (False, 2)
-    assert [table.name for table in make_tables(read_folders([tmp_path])[0])] == ["repaint-half", "repaint-wide"]
+    for name in ("mine-wide", "mine-half", "repaint-narrow"):
+        write_record(tmp_path, "Telea", {"psnr": spread(24.0)}, protocol={"name": name})
+    names = [table.name for table in make_tables(read_folders([tmp_path])[0])]
+    assert names == ["mine-half", "mine-wide", "repaint-wide", "repaint-narrow", "repaint-half"]  # in RePaint's order
 
 
 def test_masks_of_several_words_share_the_heat_map_of_their_family(tmp_path: Path) -> None:
