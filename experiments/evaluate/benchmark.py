@@ -80,12 +80,12 @@ def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: s
     labels, protocols = [job.label for job in jobs], list({id(job.protocol): job.protocol for job in jobs}.values())
     if baseline and baseline not in labels:
         raise ValueError(f"--baseline {baseline} is not one of the methods. {nearest(baseline, labels)}")
-    console = Console()
+    console = Console(highlight=False, markup=False)
     if here().number == 0:
         for line in lines(protocols[0].images.summary):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         for name, reason in jobs[0].left_out.items():
-            console.print(f"{name} is left out: {reason}", style="yellow", highlight=False, soft_wrap=True)
+            console.print(f"{name} is left out: {reason}", style="yellow", soft_wrap=True)
     records = run(jobs, devices, console)
     measured = [(job, record) for job, record in zip(jobs, records, strict=True) if record]
     if waiting := [job.label for job, record in zip(jobs, records, strict=True) if not record]:
@@ -97,8 +97,8 @@ def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: s
     failed = [(job, record) for job, record in measured if record.not_applicable]
     for job, record in failed:
         console.print(f"{job.label} under {job.protocol.name}: {record.not_applicable}", style="red", soft_wrap=True)
-    console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True, highlight=False)
-    console.print(f"Page:   {plugins.command('compare', str(out))}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"Tables: {', '.join(map(str, files))}", soft_wrap=True)
+    console.print(f"Page:   {plugins.command('compare', str(out))}", soft_wrap=True)
     return 1 if failed else 0
 
 
@@ -108,7 +108,7 @@ def _unfinished(labels: list[str], ours: bool, console: Console) -> int:
     if ours:
         raise ValueError(f"{names}: not finished, because a process ended. Run the command again to resume.")
     said = f"Other processes are measuring {names}; the last one writes the tables."
-    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    console.print(said, soft_wrap=True)
     return 0
 
 

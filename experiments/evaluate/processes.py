@@ -53,7 +53,7 @@ def run(jobs: list[Job], devices: list[str], console: Console) -> list[Record | 
     place = here() if len(devices) == 1 else Place(of=len(devices))
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(
-        TextColumn("{task.description}"), *columns, console=console, disable=place.number > 0
+        TextColumn("{task.description}", markup=False), *columns, console=console, disable=place.number > 0
     ) as progress:  # one bar for all processes of a launcher
         task = progress.add_task("images", total=sum(len(job.protocol.images) for job in jobs))
         if len(devices) > 1:

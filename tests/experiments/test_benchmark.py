@@ -201,7 +201,9 @@ def test_a_metric_without_its_backbone_is_left_out_and_the_record_says_so(
     assert record.metrics["psnr"].mean is not None and record.metrics["lpips_alex"].mean is None
     assert record.metrics["lpips_alex"].reason == "backbone alexnet is not on this machine"
     assert "lpips_alex left out" in str(record.note)
-    assert "torchvision.models.alexnet" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "torchvision.models.alexnet" in printed
+    assert "pip install 'lit-inpaint[metrics]' && python" in printed  # no markup, which [metrics] would be
     assert str(tmp_path) not in json.dumps(record.metrics["lpips_alex"].reason)
 
 
