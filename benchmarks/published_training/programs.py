@@ -116,8 +116,8 @@ def daa233(public: Path, data: DrawnFaces) -> Training:
 def raywzy(public: Path, data: DrawnFaces) -> Training:
     """ICT, Transformer/DDP_trainer.py and Guided_Upsample/src/models.py, at the sizes and rates of ict/faces64_*.
 
-    The width of its upsampler is fixed. Losses weigh as in faces64_upsampler, so that VGG19 is not used. The palette
-    and the tokens known beside a hole are ours: its own sampling sees the truth there.
+    Losses weigh as in faces64_upsampler, so that VGG19 is not used. The palette and the tokens known beside a hole are
+    ours: its own sampling sees the truth there.
     """
     root = checkout(public, "raywzy/ICT", "Transformer/DDP_trainer.py")
     sys.path[:0] = [str(root / "Transformer"), str(root / "Guided_Upsample")]
@@ -172,9 +172,28 @@ def _upsampler(ours: dict[str, Any]) -> Any:
         L1_LOSS_WEIGHT=1, CONTENT_LOSS_WEIGHT=0, STYLE_LOSS_WEIGHT=0,
     )  # fmt: skip
     models = importlib.import_module("src.models")
-    generator = partial(models.InpaintGenerator_5, ours["blocks"])
-    with mock.patch.multiple(models, PerceptualLoss=_Nothing, StyleLoss=_Nothing, InpaintGenerator_5=generator):
+    generator = _thinner(partial(models.InpaintGenerator_5, ours["blocks"]), ours["width"] / 64)
+    discriminator = _thinner(models.Discriminator, ours["discriminator_width"] / 64)
+    changed: Any = {"PerceptualLoss": _Nothing, "StyleLoss": _Nothing}
+    with mock.patch.multiple(models, InpaintGenerator_5=generator, Discriminator=discriminator, **changed):
         return models.InpaintingModel(config)
+
+
+def _thinner(network: Callable[..., nn.Module], by: float) -> Callable[..., nn.Module]:
+    """The same with so many times the channels between images and outputs; its widths are not arguments."""
+
+    def of(layer: type[nn.Module]) -> Callable[..., nn.Module]:
+        def made(in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+            return layer(*(round(c * by) if c >= 64 else c for c in (in_channels, out_channels)), **options)
+
+        return made
+
+    def build(**options: Any) -> nn.Module:
+        layers = {name: of(getattr(nn, name)) for name in ("Conv2d", "ConvTranspose2d")}
+        with mock.patch("src.networks.nn", SimpleNamespace(**(vars(nn) | layers))):
+            return network(**options)
+
+    return build
 
 
 class _Nothing(nn.Module):
