@@ -10,14 +10,13 @@ intervals. A win is a difference whose interval lies on one side of 0.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.compare.grouping import make_tables
+from experiments.compare.grouping import make_tables, without_seed_mark
 from experiments.compare.numbers import column, number
 from experiments.compare.table import Row, Table
 from experiments.compare.tiles import families, mask_name
@@ -68,17 +67,9 @@ def masks_of(records: Sequence[Record]) -> Masks:
     return {mask_name(family, table): table for table in found}
 
 
-def seedless(label: str) -> str:
-    """
-    >>> seedless("LaMa-seed1"), seedless("Telea")
-    ('LaMa', 'Telea')
-    """
-    return re.sub(r"-seed\d+$", "", label)
-
-
 def rows_of(table: Table) -> dict[str, Row]:
     """By label without its seed."""
-    return {seedless(row.label): row for row in table.rows}
+    return {without_seed_mark(row.label): row for row in table.rows}
 
 
 def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
@@ -168,7 +159,7 @@ def _masks_where(masks: Masks, metric: str, others: Sequence[str], least: int) -
 
 def _over_classic(masks: Masks, metric: str, trainings: Mapping[str, Trained]) -> str:
     """Whether every method that was trained beats the classic under two masks."""
-    learned = dict.fromkeys(seedless(label) for label, trained in trainings.items() if trained.core_hours != 0)
+    learned = dict.fromkeys(without_seed_mark(label) for label, trained in trainings.items() if trained.core_hours != 0)
     shown = [mask for mask in SHOWN_AGAINST_IT if mask in masks]
     lines: list[list[str]] = []
     others: dict[str, list[str]] = {f"Behind {CLASSIC}": [], "Undecided": [], "Not measured": []}
@@ -190,7 +181,7 @@ def _over_classic(masks: Masks, metric: str, trainings: Mapping[str, Trained]) -
 def _costs(masks: Masks, labels: Sequence[str], trainings: Mapping[str, Trained]) -> str:
     lines = []
     for label in labels:
-        seeds = [trained for one, trained in trainings.items() if seedless(one) == label]
+        seeds = [trained for one, trained in trainings.items() if without_seed_mark(one) == label]
         known = [trained.core_hours for trained in seeds if trained.core_hours is not None]
         timed_on = ", ".join(dict.fromkeys(trained.processor for trained in seeds if trained.processor))
         spent = f"{sum(known) / len(known):.2f}" if known else "not measured"

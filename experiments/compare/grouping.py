@@ -131,7 +131,7 @@ def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> lis
         same = (method.name, method.parameters, method.weights, method.images_seen)
         measured = (record.adaptation, record.not_applicable, sorted(record.metrics.keys() - {"votes"}))
         said = _config_of(record, runs)
-        key = repr((same, measured, _without_seed(said) if said else _without_seed_mark(record.label)))
+        key = repr((same, measured, _without_seed(said) if said else without_seed_mark(record.label)))
         if seed is None or any(r.method.seed == seed for r in groups.get(key, [])):
             key += f" {record.source}"
         groups.setdefault(key, []).append(record)
@@ -157,9 +157,9 @@ def _without_seed(config: dict[str, object]) -> str:
     return json.dumps(strip(config), sort_keys=True, default=str)
 
 
-def _without_seed_mark(label: str) -> str:
+def without_seed_mark(label: str) -> str:
     """
-    >>> _without_seed_mark("DeepFillV2-seed3"), _without_seed_mark("LaMa (seed 1)"), _without_seed_mark("Seed")
+    >>> without_seed_mark("DeepFillV2-seed3"), without_seed_mark("LaMa (seed 1)"), without_seed_mark("Seed")
     ('DeepFillV2', 'LaMa', 'Seed')
     """
     return re.sub(r"[\s_\-/.,(]+seed[\s=_:-]*\d+\)?$", "", label, flags=re.IGNORECASE)
@@ -168,7 +168,7 @@ def _without_seed_mark(label: str) -> str:
 def _row(records: list[Record], metrics: Sequence[str]) -> Row:
     label = records[0].label
     if len(records) > 1:
-        labels = {_without_seed_mark(record.label) for record in records}
+        labels = {without_seed_mark(record.label) for record in records}
         label = labels.pop() if len(labels) == 1 else records[0].method.name
     return Row(label, records, {name: cell_of(records, name) for name in metrics})
 

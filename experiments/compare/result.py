@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.compare import spreadsheet, text
-from experiments.compare.grouping import make_tables, validation_tables
+from experiments.compare.grouping import make_tables, validation_tables, without_seed_mark
 from experiments.compare.page import render
 from experiments.compare.paper import paper as table_of_a_paper
 from experiments.compare.reader import read_folders
@@ -89,9 +89,11 @@ def written(
 
 
 def notes_of(records: Sequence[Record], tables: Sequence[Table]) -> list[str]:
-    """Notes shared by all records of a page, and a warning about too few images."""
-    said = [record.remark for record in records]
-    notes = [note for note in dict.fromkeys(said) if note and (said.count(note) > 1 or len(records) == 1)]
+    """What is said of several methods, or of the only record, and a warning about too few images."""
+    of: dict[str, set[str]] = {}
+    for record in records:
+        of.setdefault(record.remark or "", set()).add(without_seed_mark(record.label))
+    notes = [note for note, labels in of.items() if note and (len(labels) > 1 or len(records) == 1)]
     photographs = max((table.photographs for table in tables), default=LEAST)
     if photographs < LEAST:
         notes.insert(0, f"{photographs} image{'s' * (photographs != 1)}: too few to rank methods")

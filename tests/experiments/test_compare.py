@@ -466,6 +466,16 @@ def test_a_page_on_few_photographs_says_that_it_is_no_result(tmp_path: Path) -> 
     assert "too few to rank" not in compare(tmp_path / "many", out=tmp_path / "many.html")
 
 
+def test_what_is_said_of_one_method_stands_in_its_rows_and_of_several_above_them(tmp_path: Path) -> None:
+    for mask in ("wide", "half"):
+        for label in ("DDNM-seed0", "DDNM-seed1", "Telea"):
+            note = f"at night; {'sampled by DDNM' if 'DDNM' in label else 'blended'}"
+            write_record(tmp_path, label, {"psnr": spread(24)}, protocol={"name": mask}, note=note)
+    notes = compare(tmp_path, out=tmp_path / "page.html")
+    assert "sampled by DDNM" not in " ".join(re.findall('role="note">(.*?)<', notes))
+    assert notes.count("sampled by DDNM") >= 2
+
+
 def test_the_committed_records_are_read_and_written_again_byte_for_byte() -> None:
     files = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("records/*/*.json"))
     assert len(files) == 98
