@@ -151,6 +151,7 @@ def one_per_image(metric: Metric, values: object, images: int) -> Tensor:
     Raises:
         ValueError: It is anything else.
 
+    >>> import torch
     >>> from lit_inpaint.metrics import psnr
     >>> one_per_image(psnr, torch.tensor(21.5), images=2)
     Traceback (most recent call last):

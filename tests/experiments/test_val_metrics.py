@@ -14,6 +14,7 @@ import yaml
 from datamodules import SamplePhotos
 from experiments.cli import main
 from experiments.run import Run
+from lit_inpaint import plugins
 from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.metrics import metric, round_to_8_bits
 from masks import DeepFillV2Mask
@@ -205,6 +206,7 @@ def test_a_metric_that_returns_no_value_per_image_is_one_line_of_a_fit_and_of_a_
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, returned: str, given: str
 ):
     monkeypatch.syspath_prepend(".")
+    monkeypatch.setenv(plugins.VARIABLE, "")  # to which --import adds
     name = f"own{len(returned)}"
     Path(f"{name}.py").write_text(
         "from lit_inpaint.metrics import defined\n\n"
