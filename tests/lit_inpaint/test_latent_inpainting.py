@@ -367,6 +367,7 @@ def test_samplers_are_those_of_the_kind_and_never_clip_latents():
     ],
 )
 def test_an_absent_package_is_one_line_that_names_the_extra(package: str, arguments: dict[str, Any], said: str):
+    latents.method()  # diffusers is imported when it is used, and looks for peft then
     with (
         patch.dict(sys.modules, {package: None}),
         pytest.raises(ValueError, match=rf"^{said}: pip install 'lit-inpaint\[diffusers\]'\.$"),
