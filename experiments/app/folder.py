@@ -36,7 +36,7 @@ def own_folder() -> Iterator[Path]:
         yield folder
     finally:
         finish()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         os.close(descriptor)
 
 
@@ -48,6 +48,16 @@ def finish() -> None:
     """From here on, no signal interrupts the cleanup."""
     for number in _ENDS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def remove(folder: Path, seconds: float = 5) -> None:
+    """Again until it is gone: a thread of a closed server may write its last file while the folder is emptied."""
+    end = time.monotonic() + seconds
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        if time.monotonic() > end:
+            return
+        time.sleep(0.02)
 
 
 def _make() -> tuple[Path, int]:
@@ -66,7 +76,7 @@ def _remove_if_left(folder: Path) -> None:
         try:
             if os.fstat(descriptor).st_uid == os.getuid():
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder, 0)
         finally:
             os.close(descriptor)
 

@@ -109,6 +109,7 @@ class Worker:
     def close(self) -> None:
         if self._process is not None:
             self._process.kill()
+            self._process.join()  # what it was writing is written or not
 
 
 def _serve_tasks(pipe: Connection) -> None:

@@ -2,12 +2,14 @@
 
 import base64
 import io
+import itertools
 import multiprocessing
 import os
 import re
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +41,12 @@ SLOW = {"timeout": 60_000}
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
+    from experiments.app.folder import remove
+
+    name = Path(tempfile.mkdtemp())
+    yield name
+    remove(name)
+    assert not name.exists()
 
 
 @pytest.fixture(scope="module")
@@ -674,6 +680,28 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_the_folder_is_removed_while_a_thread_still_writes_to_it(tmp_path: Path):
+    from experiments.app.folder import remove
+
+    def write(folder: Path) -> None:
+        end = time.monotonic() + 0.3
+        with suppress(FileNotFoundError):
+            for number in itertools.count():
+                (folder / f"{number}.png").touch()
+                if time.monotonic() > end:
+                    return
+
+    for number in range(10):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        writer = threading.Thread(target=write, args=(folder,))
+        writer.start()
+        time.sleep(0.02)
+        remove(folder)
+        writer.join()
+        assert not folder.exists(), f"{len(files_in(folder))} files are left"
 
 
 @pytest.mark.slow
