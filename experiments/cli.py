@@ -2,6 +2,7 @@
 
 import argparse
 import dis
+import errno
 import importlib.util
 import os
 import re
@@ -228,7 +229,19 @@ def with_file(message: str, argv: list[str]) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Message of an error; one from a DataLoader worker carries its traceback, which ends with the reason."""
+    """Message of an error; one from a DataLoader worker carries its traceback, which ends with the reason.
+
+    >>> reason_of(PermissionError(13, "Permission denied", "/runs"))
+    '/runs: Permission denied'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        if path is None:
+            return error.strerror
+        file = next((place for place in (path, *path.parents) if place.is_file()), None)
+        if file and error.errno in (errno.EEXIST, errno.ENOTDIR):
+            return f"{file} is a file where a folder is needed. Give another place, or move the file away."
+        return f"{path}: {error.strerror}"
     name = type(error).__name__
     return str(error).rpartition(f"{name}: ")[2] if str(error).startswith(f"Caught {name} in") else str(error)
 

@@ -138,6 +138,22 @@ def test_a_mistake_that_a_worker_finds_is_told_without_its_traceback():
     assert reason_of(told.value).strip() == "m.png: 3 % of its pixels are grey"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inpaint", "--method", "Telea", "--image", "a.png", "--mask", "m.png", "--out", "file/o.png"],
+        ["inpaint", "--method", "Telea", "--image", "a.png", "b.png", "--mask", "m.png", "--out", "file"],
+        ["masks", "write", "CenterRectangle", "--count", "1", "--out", "file/new"],
+        ["benchmark", "quickstart", "--methods", "Telea", "--out", "file"],
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_named(capsys: pytest.CaptureFixture[str], command: list[str]):
+    picture("a.png"), picture("b.png"), mask("m.png")
+    Path("file").write_text("mine")
+    assert "file is a file where a folder is needed" in refused(capsys, *command)
+    assert Path("file").read_text() == "mine"
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(capsys: pytest.CaptureFixture[str]):
     assert call(*SMALL, "--model.init_args.learning_rate", "1e30") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-inpaint:")]
