@@ -1,6 +1,7 @@
 """``lit-inpaint study``: write the workflow and become Snakemake, or say what it would do and does."""
 
 import os
+from pathlib import Path
 
 from experiments.files.find import find_yaml
 from experiments.files.write import write_text
@@ -20,10 +21,19 @@ def main(argv: list[str]) -> int:
     if a.dry_run or a.status:
         from experiments.study import report
 
-        adopt(study)
-        print(report.status(study) if a.status else report.dry_run(study))
+        taken = _adopt(study)
+        print(report.status(study) if a.status else taken + report.dry_run(study))
         return 0
     return _launch(study, more)
+
+
+def _adopt(study: Study) -> str:
+    """What was taken, as a line: without a word, a folder that is not there would train everything again."""
+    taken, folder = adopt(study), study.file.adopts
+    if folder is None:
+        return ""
+    none = "nothing" if Path(folder).is_dir() else "nothing, there is no such folder here"
+    return f"Taken from {folder}: {', '.join(taken) or none}.\n"
 
 
 def _job(study: Study, name: str | None) -> int:
@@ -43,8 +53,7 @@ def _launch(study: Study, more: list[str]) -> int:
     program = snakefile.program()
     study.out.mkdir(parents=True, exist_ok=True)
     hold(study)
-    if adopted := adopt(study):
-        print(f"Taken from {study.file.adopts}: {', '.join(adopted)}.")
+    print(_adopt(study), end="")
     saved = study.out / study.path.name
     if saved != study.path:
         write_text(saved, study.path.read_text(encoding="utf-8"))

@@ -299,6 +299,15 @@ def test_the_dry_run_prints_graph_cost_and_what_is_done(
     assert not (small.out / "Snakefile").exists()
 
 
+def test_units_that_are_not_there_are_told_before_everything_is_trained(small: Any, capsys: pytest.CaptureFixture[str]):
+    measured(small)
+    small.path.write_text(small.path.read_text() + "adopts: kept\n")
+    for line in ("nothing, there is no such folder here", "nothing"):
+        assert main(["small.yaml", "--out", "out", "--dry-run"]) == 0
+        assert capsys.readouterr().out.startswith(f"Taken from kept: {line}.\n")
+        Path("kept").mkdir(exist_ok=True)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "phases"),
     [
