@@ -202,7 +202,7 @@ def ours(name: str, key: str) -> Any:
     part, _, argument = key.partition(".")
     if part != "model" or "model.class_path" not in stated(name):
         raise KeyError(key)
-    from lit_inpaint.load import stage_classes  # slow, and not needed for the page
+    from lit_inpaint.classes import stage_classes  # slow, and not needed for the page
 
     value = inspect.signature(stage_classes()[stated(name)["model.class_path"][0]]).parameters[argument].default
     return list(value) if isinstance(value, tuple) else value

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_inpaint import methods
-from lit_inpaint.load import stage_classes
+from lit_inpaint.classes import stage_classes
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
 from lit_inpaint.methods import DDPM

@@ -1,101 +1,24 @@
 """From a name or a checkpoint to a method that is ready to complete images."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-import lit_inpaint.methods
 from lit_inpaint import hub, plugins, recipes, renamed, zoo
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer, refuse_unfit
-from lit_inpaint.classical import ClassicalModule, Plain, plain
+from lit_inpaint.classes import class_of, import_all, method_class, stage_classes
+from lit_inpaint.classical import Plain
 from lit_inpaint.method import Method, completing
-from masks.nearest import nearest
 
 if TYPE_CHECKING:  # a method without parameters needs no Lightning, whose import takes seconds
     from lit_inpaint.module import InpaintingModule
     from lit_inpaint.stage import Stage
-
-
-def stage_classes() -> "dict[str, type[Stage]]":
-    """Everything `fit` can train, by class name: all methods with parameters, and the stages of assembled ones."""
-    found: dict[str, type[Stage]] = {}
-    for cls in _stages():
-        found.setdefault(cls.__name__, cls)
-    return found
-
-
-def _stages() -> "Iterator[type[Stage]]":
-    """Every stage that has been imported, those of :mod:`lit_inpaint.plugins` too."""
-    from lit_inpaint.evaluated import Evaluated
-    from lit_inpaint.stage import Stage
-
-    _import_all()
-    yield from (cls for cls in _below(Stage) if not issubclass(cls, Evaluated))
-
-
-def _import_all() -> None:
-    """Every method of the package, and what users have named."""
-    for name in lit_inpaint.methods.__all__:
-        getattr(lit_inpaint.methods, name)
-    plugins.load()
-
-
-def _below(base: Any) -> Iterator[Any]:
-    """The imported subclasses of a class that can be built, each level before the next."""
-    pending = base.__subclasses__()
-    while pending:
-        cls = pending.pop(0)
-        pending += cls.__subclasses__()
-        if not getattr(cls, "__abstractmethods__", None):
-            yield cls
-
-
-def class_of(checkpoint: dict[str, Any], path: str | Path | hub.Address) -> "type[Stage]":
-    """The class that a checkpoint names; nothing is imported because a checkpoint names it.
-
-    A class that has moved is found by its name, but for one from outside that has the name of one of ours.
-
-    Raises:
-        ValueError: Saying which flag imports it.
-    """
-    name, module = checkpoint["method"], checkpoint.get("module")
-    named = [cls for cls in _stages() if cls.__name__ == name]
-    exact = [cls for cls in named if cls.__module__ == module]
-    from_outside = isinstance(module, str) and module.partition(".")[0] not in plugins.OWN
-    moved = [cls for cls in named if not (from_outside and cls.__module__.startswith("lit_inpaint."))]
-    if found := exact or moved:
-        return found[0]
-    known = from_outside and re.fullmatch(r"\w+(\.\w+)*", str(module)) and module != "__main__"
-    flag = f"--import {module if known else 'package.module'}"
-    where = f" of the module {module}" if known else ""
-    raise ValueError(f"{path} holds a {name}{where}, which is not imported. If you trust it, add {flag}.")
-
-
-def method_classes() -> dict[str, type[Method]]:
-    """Every method by class name: those of :mod:`lit_inpaint.methods` and subclasses imported by the user."""
-    found: dict[str, type[Method]] = {name: getattr(lit_inpaint.methods, name) for name in lit_inpaint.methods.__all__}
-    for cls in (*_below(ClassicalModule), *_stages()):
-        if issubclass(cls, Method) and not issubclass(cls, Plain):
-            found.setdefault(cls.__name__, cls)
-    return found
-
-
-def is_method(thing: Any) -> TypeGuard[type[Method]]:
-    """Whether this is a class that completes images."""
-    return isinstance(thing, type) and issubclass(thing, Method) and not thing.__abstractmethods__
-
-
-def known_guides() -> dict[str, str]:
-    """What a method may take beside the mask, by name: a map that users draw, and one line about it."""
-    return {name: what for cls in method_classes().values() for name, what in cls.guides.items()}
 
 
 def load_method(
@@ -180,39 +103,6 @@ def recipe_identity(path: Path) -> str:
     """What tells the completions of one YAML from those of another: class, arguments, and the files that they name."""
     cls, arguments = recipe(path)
     return json.dumps([_path_of(cls), arguments, cls.content(**arguments)], sort_keys=True)
-
-
-def method_class(name: str) -> type[Method]:
-    """A method by its class name or as ``package.module.Name``, which is imported; a plain network is wrapped.
-
-    Raises:
-        ValueError: There is no such method.
-    """
-    if plugins.named():
-        plugins.load()
-    if name in lit_inpaint.methods.__all__:
-        cls: type[Method] = getattr(lit_inpaint.methods, name)  # the others are not imported
-        return cls
-    classes = method_classes()
-    if name in classes:
-        return classes[name]
-    if Path(name).is_dir():
-        last = Path(name, "checkpoints", "last.ckpt")
-        raise ValueError(f"{name} is a folder: give {last if last.is_file() else 'a checkpoint in it'} instead.")
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
-        raise ValueError(f"'{name}' is neither a file nor a method. {nearest(name, classes)}")
-    found = plugins.find(name)
-    if is_method(found):
-        return found
-    if isinstance(found, type) and issubclass(found, nn.Module) and not _is_stage(found):
-        return plain(found)
-    raise ValueError(f"{name} is no method: expected an InpaintingModule, or an nn.Module with forward(image, mask).")
-
-
-def _is_stage(cls: type[nn.Module]) -> bool:
-    from lit_inpaint.stage import Stage
-
-    return issubclass(cls, Stage)
 
 
 def usable(device: str | torch.device) -> torch.device:
@@ -331,7 +221,7 @@ def instantiate(base: type, spec: dict[str, Any]) -> Any:
     Raises:
         ValueError: Unknown class or argument, in the innermost words of the cause.
     """
-    _import_all()
+    import_all()
     try:
         return _instantiate(base, spec)
     except ArgumentError as error:
@@ -352,55 +242,3 @@ def _innermost(error: Exception) -> str:
 
 def _path_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:
-    """{what load_method takes: label}; all names and files are checked before anything runs.
-
-    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last),
-    a repository of the Hub or an entry of the zoo after its name, a YAML after its file, unless LABEL= is given. What a
-    repository is loaded by is its commit.
-    """
-    labels: dict[str, str] = {}
-    for given in methods:
-        whole = Path(given).is_file() or plugins.with_file(given)  # a file's name may hold a =
-        label, equals, method = ("", "", given) if whole else given.partition("=")
-        label, method = (label, method) if equals else ("", given)
-        path = Path(method)
-        if at := hub.address(method):
-            at = hub.pinned(at)
-            class_of(hub.checkpoint_of(at, weights), at)
-            repository = at.name.partition("/")[2]
-            label, method = label or (f"{repository}-raw" if weights == "raw" else repository), str(at)
-        elif (entry := zoo.entry(method)) is not None:
-            class_of(zoo.checkpoint_of(entry, weights), path)
-            label = label or entry
-        elif recipes.is_recipe(path):
-            recipe(path)
-            label = label or path.stem
-        elif not plugins.with_file(method) and (path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file()):
-            name = read_checkpoint(path)["method"]
-            in_run = path.parent.name == "checkpoints"
-            run = path.absolute().parents[1].name if in_run else path.stem
-            step = path.stem if in_run and path.stem != "last" else ""
-            label = label or "-".join(filter(None, [name, run, step, "raw" if weights == "raw" else ""]))
-        else:
-            load_method(method)  # says what is wrong with the name
-            own = plugins.with_file(method)
-            label = label or (f"{own[0].rpartition('.')[2]}-{own[1].stem}" if own else method)
-        labels[method] = unique_label(label, method, labels)
-    return labels
-
-
-def unique_label(label: str, method: str, taken: Mapping[str, str]) -> str:
-    """``label`` as files can be called, for a method that ``taken`` {method: label} does not hold yet.
-
-    Raises:
-        ValueError: The label or the method is taken, or the label is no name.
-    """
-    label = re.sub(r"[^\w.\-+ ]", "_", label)
-    if label in taken.values() or label.startswith("_") or not label.strip("."):
-        raise ValueError(f"'{label}' is taken, starts with _ or is not a valid name; choose another: LABEL={method}.")
-    if method in taken:
-        raise ValueError(f"{method} is given twice.")
-    return label

@@ -31,7 +31,7 @@ class Stage(L.LightningModule):
     ``training_step`` and ``configure_optimizers`` are the paper's. A stage that cannot complete an image (a VQ-VAE, a
     transformer over tokens) derives from this class and logs ``val/loss``; one that can is an ``InpaintingModule``.
 
-    >>> from lit_inpaint.load import stage_classes
+    >>> from lit_inpaint.classes import stage_classes
     >>> [name for name, stage in stage_classes().items() if name.startswith("ICT")]
     ['ICT', 'ICTTransformer', 'ICTUpsampler']
 

@@ -16,7 +16,7 @@ from torch._dynamo.utils import counters
 from benchmarks.gpu.support import STEPS, Skipped, bounded, difference, exact, gradients
 from lit_inpaint import methods
 from lit_inpaint.callbacks import Compile
-from lit_inpaint.load import stage_classes
+from lit_inpaint.classes import stage_classes
 from lit_inpaint.stage import Stage
 
 TOLERANCE = 1e-3

@@ -9,7 +9,7 @@ from experiments.app.folder import finish, own_folder
 from experiments.files.find import find_method
 from experiments.web import is_loopback
 from lit_inpaint import zoo
-from lit_inpaint.load import method_classes
+from lit_inpaint.classes import method_classes
 from lit_inpaint.options import loading
 
 
@@ -49,7 +49,8 @@ def main(argv: list[str]) -> int:
 def offered(given: list[str] | None, device: str) -> tuple[dict[str, str], bool]:
     """{label: what load_method takes}, and whether one takes words; every checkpoint is loaded once, so that a broken
     one is reported now. A damaged entry of the zoo that nobody asked for is told and left out."""
-    from lit_inpaint.load import label_methods, load_method
+    from lit_inpaint.labels import label_methods
+    from lit_inpaint.load import load_method
 
     classes = method_classes()
     ready = [n for n, c in classes.items() if not (c.trainable or c.imports or c.stages or c.needed)]

@@ -17,7 +17,7 @@ from experiments.catalogue.docstring import reflow, wrap
 from experiments.files.find import INSTALLED
 from lit_inpaint import methods, plugins, zoo
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
-from lit_inpaint.load import is_method, method_class
+from lit_inpaint.classes import is_method, method_class
 from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest

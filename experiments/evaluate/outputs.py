@@ -22,7 +22,7 @@ from experiments.files.find import find_method
 from experiments.files.write import key_of
 from experiments.records.record import MethodFacts, hash_of
 from lit_inpaint.backbones import sha256
-from lit_inpaint.load import label_methods, unique_label
+from lit_inpaint.labels import label_methods, unique_label
 from masks.convention import InpaintingBatch, composite, to_pixels
 from masks.finding import find_images
 from masks.regular import open_regular

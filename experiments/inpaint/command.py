@@ -26,8 +26,9 @@ from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
 from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
 from experiments.run.journal import Journal, content_of, settings_of
 from lit_inpaint import hub
+from lit_inpaint.classes import known_guides, method_classes
 from lit_inpaint.classical import UnfillableError
-from lit_inpaint.load import known_guides, load_method, method_classes
+from lit_inpaint.load import load_method
 from lit_inpaint.method import Method, moved_by
 from lit_inpaint.options import show_messages
 from lit_inpaint.pictures import grey

@@ -15,7 +15,8 @@ from experiments.files.read import Plain, read_yaml
 from experiments.run import Run
 from experiments.run.place import read_saved
 from lit_inpaint import plugins, renamed, zoo
-from lit_inpaint.load import class_of, described, hyper_parameters, read_checkpoint, read_weights
+from lit_inpaint.classes import class_of
+from lit_inpaint.load import described, hyper_parameters, read_checkpoint, read_weights
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:

@@ -30,10 +30,11 @@ from experiments.train.standard import keep_standard
 from lit_inpaint import plugins, renamed
 from lit_inpaint.callbacks import Restart, ValMetrics
 from lit_inpaint.checkpoints import check_writable
+from lit_inpaint.classes import is_method
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.ddp import check_strategy, meet_after_restart
 from lit_inpaint.evaluated import for_trainer
-from lit_inpaint.load import is_method, read_checkpoint
+from lit_inpaint.load import read_checkpoint
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.method import parameter_counts
 from lit_inpaint.stage import Stage

@@ -9,7 +9,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from experiments.files.read import Plain
 from experiments.run.identity import flat, may_change
 from lit_inpaint.checkpoints import refuse_unfit
-from lit_inpaint.load import class_of, hyper_parameters, read_checkpoint, read_weights, wanted
+from lit_inpaint.classes import class_of
+from lit_inpaint.load import hyper_parameters, read_checkpoint, read_weights, wanted
 from lit_inpaint.stage import Stage
 
 

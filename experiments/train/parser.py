@@ -18,8 +18,8 @@ from experiments.files.variables import deferred
 from experiments.train.arguments import config_text
 from experiments.train.checks import package_missing
 from lit_inpaint import renamed
+from lit_inpaint.classes import method_classes, stage_classes
 from lit_inpaint.classical import ClassicalModule
-from lit_inpaint.load import method_classes, stage_classes
 from masks.build import laws
 from masks.nearest import nearest
 

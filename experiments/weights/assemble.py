@@ -22,7 +22,8 @@ from experiments.weights import options
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.checkpoints import FORMAT
-from lit_inpaint.load import hyper_parameters, load_method, method_classes, read_checkpoint
+from lit_inpaint.classes import method_classes
+from lit_inpaint.load import hyper_parameters, load_method, read_checkpoint
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.options import key_value
 from masks.nearest import nearest

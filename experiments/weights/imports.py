@@ -20,10 +20,11 @@ from lit_inpaint.checkpoints import (
     refuse_unfit,
     tell_unchecked,
 )
+from lit_inpaint.classes import method_classes, stage_classes
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import pipeline_folder, torch7
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
-from lit_inpaint.load import load_method, method_classes, stage_classes
+from lit_inpaint.load import load_method
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 

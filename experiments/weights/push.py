@@ -19,7 +19,8 @@ from experiments.weights import options
 from experiments.weights.card import card
 from lit_inpaint import hub
 from lit_inpaint.backbones import sha256
-from lit_inpaint.load import built, class_of, hyper_parameters, read_checkpoint
+from lit_inpaint.classes import class_of
+from lit_inpaint.load import built, hyper_parameters, read_checkpoint
 from lit_inpaint.module import InpaintingModule
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 import datamodules
 import masks
 from lit_inpaint import renamed
-from lit_inpaint.load import method_classes, stage_classes
+from lit_inpaint.classes import method_classes, stage_classes
 
 ROOT = Path(__file__).parents[2]
 # Of Lightning's command line, of argparse, of SLURM's sbatch, of Snakemake, of a form shown; `assemble` makes two.

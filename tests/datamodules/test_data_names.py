@@ -16,7 +16,7 @@ from datamodules.files import Files
 from experiments.cli import main
 from experiments.evaluate.protocol import _without_path, load_protocols
 from experiments.files.write import below, refuse_equal_keys, write_png, write_text
-from lit_inpaint.load import label_methods
+from lit_inpaint.labels import label_methods
 from masks import CenterRectangle
 from masks.atomic import whole
 from masks.lists import read_list

@@ -459,7 +459,7 @@ def test_diversity_is_of_all_samples_and_the_first_is_measured(
     diverse = Telea()
     diverse.diverse, diverse.fill = True, fill  # type: ignore[misc, method-assign]
     monkeypatch.setattr(source, "load_method", lambda *_: diverse)
-    monkeypatch.setattr("lit_inpaint.load.load_method", lambda *_: None)
+    monkeypatch.setattr("lit_inpaint.labels.load_method", lambda *_: None)
     found = []
     for samples, names in ((3, ["l1_hole", "diversity_lpips"]), (1, ["l1_hole"])):
         path = write_protocol(tmp_path, samples=samples, metrics=names)

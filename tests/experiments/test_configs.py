@@ -11,7 +11,7 @@ import yaml
 
 from experiments.files.find import INSTALLED
 from experiments.train.cli import main
-from lit_inpaint.load import stage_classes
+from lit_inpaint.classes import stage_classes
 from tests.support.contract import ROWS, STAGES
 
 NO_RUN = {"data", "diffusers", "masks", "protocols", "studies", "sweeps", "launch", "compare", "loggers"}

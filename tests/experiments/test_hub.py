@@ -19,7 +19,7 @@ from experiments.app.command import offered
 from experiments.inpaint.command import main as inpaint
 from experiments.weights import export, pull
 from lit_inpaint import hub as module
-from lit_inpaint import load
+from lit_inpaint import labels
 from lit_inpaint.load import load_method
 from lit_inpaint.module import InpaintingModule
 from tests.support import processes
@@ -102,7 +102,7 @@ def test_inpaint_app_and_export_take_a_repository_where_a_checkpoint_stands(
     assert (cv2.imread("hub.png") == cv2.imread("file.png")).all()
     commit = repository.refs["main"]
     assert offered([f"Mine={AT}"], "cpu") == ({"Mine": f"{AT}@{commit}"}, False)
-    assert load.label_methods([AT], "ema") == {f"{AT}@{commit}": "holes"}
+    assert labels.label_methods([AT], "ema") == {f"{AT}@{commit}": "holes"}
     assert export.main([AT, "--format", "safetensors"]) == 0 and Path("holes.safetensors").is_file()
 
 

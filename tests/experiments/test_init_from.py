@@ -14,7 +14,8 @@ from experiments.train.from_checkpoint import load_weights
 from experiments.weights import assemble
 from experiments.weights import imports as import_weights
 from experiments.weights.export import main as export
-from lit_inpaint.load import load_method, read_checkpoint, stage_classes
+from lit_inpaint.classes import stage_classes
+from lit_inpaint.load import load_method, read_checkpoint
 from lit_inpaint.methods import AOTGAN, GLCIC, DeepFillV1, DeepFillV2, PartialConv
 from lit_inpaint.stage import Stage
 

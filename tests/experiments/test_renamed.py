@@ -24,7 +24,8 @@ from experiments.run.curves import join_segments, read_history, read_segments
 from experiments.run.listing import describe
 from experiments.run.place import read_saved
 from lit_inpaint import renamed
-from lit_inpaint.load import hyper_parameters, load_method, read_checkpoint, stage_classes
+from lit_inpaint.classes import stage_classes
+from lit_inpaint.load import hyper_parameters, load_method, read_checkpoint
 from lit_inpaint.methods import LaMa
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "version_0_1_0.tar.xz"

@@ -18,7 +18,7 @@ from experiments.files.read import read_yaml
 from experiments.records.files import read_record
 from experiments.weights import options as weights_options
 from experiments.weights.imports import _reader_options, weights_module
-from lit_inpaint.load import method_classes
+from lit_inpaint.classes import method_classes
 
 FACTS = reproduce.source()
 

@@ -12,7 +12,7 @@ from experiments.inpaint import options as inpaint_options
 from experiments.weights import imports
 from experiments.weights import options as weights_options
 from lit_inpaint import methods
-from lit_inpaint.load import known_guides
+from lit_inpaint.classes import known_guides
 from tests.support.house import OURS, ROOT
 
 ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to call instead

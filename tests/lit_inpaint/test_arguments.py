@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import masks
+from lit_inpaint.classes import method_classes, stage_classes
 from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.schedules import Diffusion
-from lit_inpaint.load import method_classes, stage_classes
 from lit_inpaint.losses.perceptual import VGGFeatures
 from lit_inpaint.method import Method, keyed_generators
 from lit_inpaint.methods.lama import refinement

@@ -23,11 +23,11 @@ import lit_inpaint.losses.perceptual
 import lit_inpaint.metrics.inception
 import lit_inpaint.metrics.perceptual
 from lit_inpaint.callbacks import EMA, Health, Throughput
+from lit_inpaint.classes import method_classes, stage_classes
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.diffusion import samplers
 from lit_inpaint.diffusion.schedules import Diffusion
 from lit_inpaint.evaluated import for_trainer
-from lit_inpaint.load import method_classes, stage_classes
 from lit_inpaint.method import keyed_generators
 from lit_inpaint.methods.lama.loss import DilatedResNet50
 from lit_inpaint.metrics import CHEAP, NAMES, ImageMean, InceptionMetrics, metric

@@ -7,7 +7,7 @@ import lightning as L
 import pytest
 import torch
 
-from lit_inpaint.load import stage_classes
+from lit_inpaint.classes import stage_classes
 from lit_inpaint.methods import AOTGAN, ContextEncoder, DeepFillV1, LaMa, PartialConv
 from lit_inpaint.optimisers import configured, networks_of
 from lit_inpaint.stage import Stage

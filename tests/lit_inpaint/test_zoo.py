@@ -22,7 +22,8 @@ from experiments.train.from_checkpoint import load_weights
 from experiments.weights import export
 from lit_inpaint import zoo
 from lit_inpaint.diffusion.samplers import DDNM
-from lit_inpaint.load import label_methods, load_method
+from lit_inpaint.labels import label_methods
+from lit_inpaint.load import load_method
 from lit_inpaint.methods import GLCIC
 from tests.support.fitting import random_input, small
 from tests.support.pictures import hole, photo

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from lit_inpaint import methods
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
-from lit_inpaint.load import stage_classes
+from lit_inpaint.classes import stage_classes
 from lit_inpaint.module import InpaintingModule
 from masks.convention import InpaintingBatch
 from tests.support import tiny_pipelines

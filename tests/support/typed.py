@@ -28,7 +28,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from experiments import cli
 from experiments.files.find import find_yaml
-from lit_inpaint.load import method_classes
+from lit_inpaint.classes import method_classes
 from lit_inpaint.methods import PartialConv
 from masks.build import laws
 from tests.support.house import OURS, ROOT

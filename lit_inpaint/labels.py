@@ -1,0 +1,62 @@
+"""What a method is called in tables, pages and files."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from lit_inpaint import hub, plugins, recipes, zoo
+from lit_inpaint.classes import class_of
+from lit_inpaint.load import load_method, read_checkpoint, recipe
+
+
+def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:
+    """{what load_method takes: label}; all names and files are checked before anything runs.
+
+    A class name is its own label; a checkpoint is called after its method, run folder and step (unless it is the last),
+    a repository of the Hub or an entry of the zoo after its name, a YAML after its file, unless LABEL= is given. What a
+    repository is loaded by is its commit.
+    """
+    labels: dict[str, str] = {}
+    for given in methods:
+        whole = Path(given).is_file() or plugins.with_file(given)  # a file's name may hold a =
+        label, equals, method = ("", "", given) if whole else given.partition("=")
+        label, method = (label, method) if equals else ("", given)
+        path = Path(method)
+        if at := hub.address(method):
+            at = hub.pinned(at)
+            class_of(hub.checkpoint_of(at, weights), at)
+            repository = at.name.partition("/")[2]
+            label, method = label or (f"{repository}-raw" if weights == "raw" else repository), str(at)
+        elif (entry := zoo.entry(method)) is not None:
+            class_of(zoo.checkpoint_of(entry, weights), path)
+            label = label or entry
+        elif recipes.is_recipe(path):
+            recipe(path)
+            label = label or path.stem
+        elif not plugins.with_file(method) and (path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file()):
+            name = read_checkpoint(path)["method"]
+            in_run = path.parent.name == "checkpoints"
+            run = path.absolute().parents[1].name if in_run else path.stem
+            step = path.stem if in_run and path.stem != "last" else ""
+            label = label or "-".join(filter(None, [name, run, step, "raw" if weights == "raw" else ""]))
+        else:
+            load_method(method)  # says what is wrong with the name
+            own = plugins.with_file(method)
+            label = label or (f"{own[0].rpartition('.')[2]}-{own[1].stem}" if own else method)
+        labels[method] = unique_label(label, method, labels)
+    return labels
+
+
+def unique_label(label: str, method: str, taken: Mapping[str, str]) -> str:
+    """``label`` as files can be called, for a method that ``taken`` {method: label} does not hold yet.
+
+    Raises:
+        ValueError: The label or the method is taken, or the label is no name.
+    """
+    label = re.sub(r"[^\w.\-+ ]", "_", label)
+    if label in taken.values() or label.startswith("_") or not label.strip("."):
+        raise ValueError(f"'{label}' is taken, starts with _ or is not a valid name; choose another: LABEL={method}.")
+    if method in taken:
+        raise ValueError(f"{method} is given twice.")
+    return label
