@@ -253,6 +253,14 @@ def test_assembled_stages_complete_images_differently_for_different_seeds(tmp_pa
     assert metric("diversity_lpips")(first).min() > 0
 
 
+def test_many_calls_are_told_once_and_not_for_every_batch(caplog: pytest.LogCaptureFixture):
+    method = ICT(64, 16, 1, 16, 1, 8, upsampler_width=4, upsampler_blocks=1).eval()
+    with caplog.at_level("INFO"), torch.no_grad():
+        for side in (32, 40, 64, 64):  # of a hole, in pixels: 64, 100, 256 and 256 tokens
+            method.predict(torch.zeros(1, 3, 64, 64), square(side)[None])
+    assert [record.getMessage().partition(", ")[2] for record in caplog.records] == ["100 for this one"]
+
+
 def test_the_rate_rises_to_its_highest_and_falls_as_a_cosine_to_a_tenth(tmp_path: Path):
     arguments = dict(STAGES)["ICTTransformer"] | {"warmup_steps": 2, "decay_steps": 6, "learning_rate": 0.01}
     rates: list[float] = []

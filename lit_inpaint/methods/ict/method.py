@@ -1,5 +1,6 @@
 """Wan, Zhang, Chen, Liao: High-Fidelity Pluralistic Image Completion with Transformers, ICCV 2021."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -8,11 +9,13 @@ from torch import Tensor
 
 from lit_inpaint.methods.ict.networks import Transformer, Upsampler
 from lit_inpaint.methods.ict.palette import down_sample, enlarge, hole_of_tokens, quantise
-from lit_inpaint.methods.ict.sampling import Sampling, sample_tokens
+from lit_inpaint.methods.ict.sampling import LONG, Sampling, sample_tokens
 from lit_inpaint.methods.ict.stages import ICTTransformer, ICTUpsampler
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import Stage
 from masks.convention import InpaintingBatch, erase
+
+logger = logging.getLogger(__name__)
 
 
 class ICT(InpaintingModule):
@@ -72,6 +75,7 @@ class ICT(InpaintingModule):
             raise ValueError(f"top_k is {top_k}; expected 1 or more, or null for all colours.")
         self.fixed_size = size
         self.grid, self.top_k, self.sampling = grid, top_k, sampling
+        self._announced = False
         # Black to white until a checkpoint brings the palette that the transformer was trained with.
         self.register_buffer("palette", torch.linspace(0, 255, colours)[:, None].repeat(1, 3))
         self.transformer = Transformer(grid, layers, width, heads, colours)
@@ -108,6 +112,10 @@ class ICT(InpaintingModule):
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         hole = hole_of_tokens(mask, self.grid)
+        calls = int(hole.sum(1).max()) if self.sampling == "raster" else 1
+        if calls >= LONG and not self._announced:
+            self._announced = True
+            logger.info("ICT: a network call for each token of a hole, %d for this one", calls)
         known = quantise(down_sample(erased, self.grid, mask), self.palette)
         tokens = sample_tokens(self.transformer, known, hole, self.top_k, self.sampling, generators)
         prior = enlarge(tokens, self.palette, self.grid, erased.shape[-1])

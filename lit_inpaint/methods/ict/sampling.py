@@ -13,7 +13,7 @@ from lit_inpaint.methods.ict.networks import Transformer
 
 logger = logging.getLogger(__name__)
 Sampling = Literal["raster", "sample_all"]
-LONG = 100  # from this many network calls on, their number is logged first
+LONG = 100  # from this many network calls on, there is a progress bar
 
 
 @torch.no_grad()
@@ -54,8 +54,6 @@ def sample_tokens(
     counts = count.tolist()
     fewest, calls = min(counts, default=0), max(counts, default=0)
     everyone = torch.arange(len(tokens), device=tokens.device)
-    if calls >= LONG:
-        logger.info("ICT: %d network calls for %d image(s), one per token", calls, len(tokens))
     told = calls >= LONG and logger.isEnabledFor(logging.INFO)
     for n in tqdm(range(calls), disable=None if told else True, leave=False):
         active = everyone if n < fewest else (count > n).nonzero()[:, 0]  # for whose length the host of a GPU waits
