@@ -112,10 +112,9 @@ class ICT(InpaintingModule):
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         hole = hole_of_tokens(mask, self.grid)
-        calls = int(hole.sum(1).max()) if self.sampling == "raster" else 1
-        if calls >= LONG and not self._announced:
+        if self.sampling == "raster" and self.grid**2 >= LONG and not self._announced:
             self._announced = True
-            logger.info("ICT: a network call for each token of a hole, %d for this one", calls)
+            logger.info("ICT: a network call for each token of a hole, up to %d", self.grid**2)
         known = quantise(down_sample(erased, self.grid, mask), self.palette)
         tokens = sample_tokens(self.transformer, known, hole, self.top_k, self.sampling, generators)
         prior = enlarge(tokens, self.palette, self.grid, erased.shape[-1])
