@@ -26,7 +26,21 @@ def make_tables(records: Sequence[Record], runs: Sequence[History] = ()) -> list
     by_hash: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (_among_masks(r.protocol.name), r.label)):
         by_hash.setdefault(record.hash, []).append(record)
-    return [_table(_without_copies(group), runs) for group in by_hash.values()]
+    tables = [_table(_without_copies(group), runs) for group in by_hash.values()]
+    _name_as_elsewhere(tables)
+    return tables
+
+
+def _name_as_elsewhere(tables: Sequence[Table]) -> None:
+    """A method whose seeds are one row of a table has that name where fewer of them are measured."""
+    merged = {
+        record.label: row.label for t in tables for row in t.rows if len(row.records) > 1 for record in row.records
+    }
+    for table in tables:
+        wanted = [merged.get(row.label, row.label) for row in table.rows]
+        for row, name in zip(table.rows, wanted, strict=True):
+            if wanted.count(name) == 1:
+                row.label = name
 
 
 def _among_masks(name: str) -> tuple[str, int]:

@@ -285,6 +285,17 @@ def test_segments_join_by_images_seen_and_the_later_one_wins(tmp_path: Path) -> 
     }
 
 
+def test_a_method_has_one_name_where_not_all_seeds_are_measured_under_every_mask(tmp_path: Path) -> None:
+    """Else the overview of a study that runs has two lines of it, each with gaps."""
+    half = {"name": "half"}
+    for label, seed in (("LaMa-seed0", 0), ("LaMa-seed1", 1), ("ICT-seed0", 0)):
+        write_record(tmp_path, label, {"psnr": spread(24 + seed)}, method={"name": label[:3], "seed": seed})
+    for label, name, seed in (("LaMa-seed0", "LaM", 0), ("ICT-seed0", "ICT", 0), ("LaMa-seed2", "big", 2)):
+        write_record(tmp_path, label, {"psnr": spread(24)}, method={"name": name, "seed": seed}, protocol=half)
+    found = {t.name: {row.label for row in t.rows} for t in make_tables(read_folders([tmp_path])[0])}
+    assert found == {"half": {"LaMa", "ICT-seed0", "LaMa-seed2"}, "wide": {"LaMa", "ICT-seed0"}}
+
+
 def write_run(folder: Path, seed: int, val_hash: str, last: float) -> None:
     folder.mkdir(parents=True)
     facts = {"method": "DeepFillV2", "seed": seed, "val_protocol_hash": val_hash * 8, "parameters": {"generator": 10}}
