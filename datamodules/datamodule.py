@@ -241,8 +241,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         global_batch = self.batch_size * world
         if len(data) < (global_batch if self.drop_last else world):
             raise ValueError(
-                f"{len(data)} training samples do not fill a batch of {self.batch_size} on {world} device(s). Lower "
-                "batch_size, set drop_last to false, or set samples_per_epoch to show each image several times."
+                f"{len(data)} training samples do not fill a batch of {self.batch_size} on {world} "
+                f"device{'s' * (world > 1)}. Lower batch_size, set drop_last to false, or set samples_per_epoch to "
+                "show each image several times."
             )
         self._check_resumed()
         self._check_global_batch(world)
@@ -324,8 +325,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         accumulated = getattr(self.trainer.lightning_module, "accumulate", 1) if self.trainer else 1
         now = self.batch_size * world * accumulated
         if self.global_batch not in (None, now):
-            product = f"{world} device(s) x batch_size {self.batch_size}" + f" x accumulate {accumulated}" * (
-                accumulated > 1
+            product = (
+                f"{world} device{'s' * (world > 1)} x batch_size {self.batch_size}"
+                + f" x accumulate {accumulated}" * (accumulated > 1)
             )
             rank_zero_warn(
                 f"This configuration was tuned at {self.global_batch} images per step (global_batch); {product} = "

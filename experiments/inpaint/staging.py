@@ -54,9 +54,8 @@ def refuse_existing(pairs: Sequence[Pair], overwrite: bool, rows: dict[str, Row]
         if os.path.lexists(file) and not _is_ours(file, pair, (rows or {}).get(pair.name))
     ]  # fmt: skip
     if existing and not overwrite:
-        raise ValueError(
-            f"{shown(existing[0])} exists; give another --out, or --overwrite to replace {len(existing)} file(s)."
-        )
+        what = "it" if len(existing) == 1 else f"{len(existing)} files"
+        raise ValueError(f"{shown(existing[0])} exists; give another --out, or --overwrite to replace {what}.")
 
 
 def _is_ours(file: Path, pair: Pair, row: Row | None) -> bool:
