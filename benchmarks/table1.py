@@ -75,7 +75,7 @@ def rows_of(table: Table) -> dict[str, Row]:
 def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
     """None if one of them has no numbers."""
     rows = rows_of(table)
-    if one not in rows or other not in rows:
+    if any(label not in rows or metric not in rows[label].cells for label in (one, other)):
         return None
     ours, theirs = rows[one].cells[metric].values, rows[other].cells[metric].values
     better = (ours, theirs) if higher_is_better(metric) else (theirs, ours)
@@ -93,7 +93,7 @@ def write(
     masks = masks_of(records)
     printed = read_yaml(find_yaml(survey, "protocols"))["masks"] if survey else {}
     masks = {mask: masks[mask] for mask in [*printed, *masks] if mask in masks}  # in the survey's order
-    metric = next(iter(next(iter(masks.values())).metrics))
+    metric = next(name for table in masks.values() for name in table.metrics)
     labels = list(dict.fromkeys(label for table in masks.values() for label in rows_of(table)))
     parts = [_means(masks, metric, labels)]
     if not means:
@@ -111,9 +111,10 @@ def _means(masks: Masks, metric: str, labels: Sequence[str]) -> str:
     for label in labels:
         cells = []
         for table in masks.values():
-            cell = rows_of(table)[label].cells[metric] if label in rows_of(table) else None
+            row = rows_of(table).get(label)
+            cell = row.cells.get(metric) if row else None
             if cell is None or cell.mean is None:
-                cells.append(f"n/a: {(cell and cell.reason) or 'not measured'}")
+                cells.append(f"n/a: {(cell and cell.reason) or (row and row.not_applicable) or 'not measured'}")
                 continue
             text = number(metric, cell.mean)
             text = f"**{text}**" if cell.best else f"{text} ≈" if cell.tied else text

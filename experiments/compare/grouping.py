@@ -136,16 +136,17 @@ def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> lis
     """Records that differ only in seed belong together.
 
     Equal method, networks, weights, images seen, adaptation and metrics (votes aside: people may vote on one seed),
-    different seeds, and equal configs once the seed is taken out; if a run's config is not available, equal labels once
-    a trailing 'seed 3' is taken out.
+    different seeds, labels that are equal once a trailing 'seed 3' is taken out (or have none), and equal configs once
+    the seed is taken out. Where the config of one of a label's runs is not here, as with an adopted unit, none counts.
     """
     groups: dict[str, list[Record]] = {}
+    silent = {without_seed_mark(record.label) for record in records if not _config_of(record, runs)}
     for record in records:
-        method, seed = record.method, record.method.seed
+        method, seed, label = record.method, record.method.seed, without_seed_mark(record.label)
         same = (method.name, method.parameters, method.weights, method.images_seen)
         measured = (record.adaptation, record.not_applicable, sorted(record.metrics.keys() - {"votes"}))
-        said = _config_of(record, runs)
-        key = repr((same, measured, _without_seed(said) if said else without_seed_mark(record.label)))
+        said = "" if label in silent else _without_seed(_config_of(record, runs))
+        key = repr((same, measured, said, label if said == "" or label != record.label else None))
         if seed is None or any(r.method.seed == seed for r in groups.get(key, [])):
             key += f" {record.source}"
         groups.setdefault(key, []).append(record)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from experiments.compare.numbers import number
-from experiments.compare.table import Cell, Table
+from experiments.compare.table import Cell, Row, Table
 from experiments.records.record import PublishedRow
 from lit_inpaint.metrics import higher_is_better
 from masks.area import bucket_of
@@ -50,8 +50,9 @@ def map_of_masks(
     labels = list(dict.fromkeys(row.label for table in tables for row in table.rows))
     rows = {(t.hash, row.label): row for t in tables for row in t.rows}
     grids = {}
-    for metric in (m for m in tables[0].metrics if all(m in table.metrics for table in tables)):
-        cells = [[rows[t.hash, x].cells[metric] if (t.hash, x) in rows else None for x in labels] for t in tables]
+    numbered = [table for table in tables if table.metrics]  # one where all refuse so far has none
+    for metric in (m for t in numbered[:1] for m in t.metrics if all(m in table.metrics for table in numbered)):
+        cells = [[_cell(metric, rows.get((t.hash, label))) for label in labels] for t in tables]
         columns = [_of_cells(metric, column) for column in cells]
         grids[metric] = [(label, [column[i] for column in columns]) for i, label in enumerate(labels)]
     names = [mask_name(family, table) for table in tables]
@@ -83,6 +84,10 @@ def map_of_areas(table: Table) -> TileMap | None:
             grids[metric] = [(row.label, [column[i] for column in columns]) for i, row in enumerate(table.rows)]
     words = [f"{100 * low:.0f} – {100 * high:.0f} %" for low, high in map(bucket_of, buckets)]
     return TileMap("By share of hole", words, grids) if len(buckets) > 1 and grids else None
+
+
+def _cell(metric: str, row: Row | None) -> Cell | None:
+    return row.cells.get(metric, Cell(None, reason=row.not_applicable)) if row else None
 
 
 def _of_cells(metric: str, cells: Sequence[Cell | None]) -> list[_Tile]:

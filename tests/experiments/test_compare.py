@@ -23,7 +23,7 @@ from experiments.compare.costs import COSTS, Cost
 from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import _chart_runs
 from experiments.compare.reader import read_folders
-from experiments.compare.tiles import families
+from experiments.compare.tiles import families, map_of_masks
 from experiments.compare.weights_and_biases import read_project, workspace
 from experiments.records.files import read_record, text_of
 from experiments.records.intervals import mean_interval
@@ -294,6 +294,30 @@ def test_a_method_has_one_name_where_not_all_seeds_are_measured_under_every_mask
         write_record(tmp_path, label, {"psnr": spread(24)}, method={"name": name, "seed": seed}, protocol=half)
     found = {t.name: {row.label for row in t.rows} for t in make_tables(read_folders([tmp_path])[0])}
     assert found == {"half": {"LaMa", "ICT-seed0", "LaMa-seed2"}, "wide": {"LaMa", "ICT-seed0"}}
+
+
+def test_two_samplers_of_one_training_are_two_rows_and_an_adopted_seed_joins_a_trained_one(tmp_path: Path) -> None:
+    """A record whose run is not here, as of an adopted unit, has no config to compare."""
+    runs = {seed: tmp_path / "runs" / f"seed{seed}" for seed in (0, 1)}
+    for seed, run in runs.items():
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(f"seed_everything: {seed}\nmodel: {{class_path: DDPM}}\n")
+    for label, run in (
+        ("DDNM-seed0", runs[0]), ("RePaint-seed0", runs[0]), ("RePaint-seed1", runs[1]),
+        ("LaMa-seed0", "runs/LaMa-seed0"), ("LaMa-seed1", runs[1]),
+    ):  # fmt: skip
+        method = {"name": "DDPM", "seed": int(label[-1]), "run": str(run)}
+        write_record(tmp_path / "out", label, {"psnr": spread(24)}, method=method)
+    (table,) = make_tables(read_folders([tmp_path / "out"])[0])
+    assert {row.label: row.seeds for row in table.rows} == {"DDNM-seed0": [0], "RePaint": [0, 1], "LaMa": [0, 1]}
+
+
+def test_a_mask_that_every_method_refuses_so_far_leaves_the_overview_its_numbers(tmp_path: Path) -> None:
+    write_record(tmp_path, "MIGAN", {}, protocol={"name": "set-half"}, not_applicable="the hole is too large")
+    write_record(tmp_path, "MIGAN", {"psnr": spread(24)}, protocol={"name": "set-wide"})
+    ((family, tables),) = families(make_tables(read_folders([tmp_path])[0])).items()
+    ((metric, [(label, [half, wide])]),) = map_of_masks(family, tables).grids.items()
+    assert (metric, label, half.reason, wide.n) == ("psnr", "MIGAN", "the hole is too large", 100)
 
 
 def write_run(folder: Path, seed: int, val_hash: str, last: float) -> None:
