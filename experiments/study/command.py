@@ -21,8 +21,7 @@ def main(argv: list[str]) -> int:
     if a.dry_run or a.status:
         from experiments.study import report
 
-        taken = _adopt(study)
-        print(report.status(study) if a.status else taken + report.dry_run(study))
+        print(report.status(study) if a.status else _adopt(study) + report.dry_run(study))
         return 0
     return _launch(study, more)
 
@@ -54,6 +53,7 @@ def _launch(study: Study, more: list[str]) -> int:
     study.out.mkdir(parents=True, exist_ok=True)
     hold(study)
     print(_adopt(study), end="")
+    (study.out / snakefile.marker("page")).unlink(missing_ok=True)  # votes, hours and failures may be new
     saved = study.out / study.path.name
     if saved != study.path:
         write_text(saved, study.path.read_text(encoding="utf-8"))

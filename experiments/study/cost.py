@@ -101,7 +101,7 @@ def _measured(study: Study, step: Step) -> dict[str, Any]:
     raw = folder / f"{step.name}.raw.json"
     raw.unlink(missing_ok=True)
     code, seconds = _run(_beginning(study, step, folder, raw), log)
-    refused = refusal(folder / "benchmark", step) if code == 1 else None
+    refused = refusal(folder / "benchmark", step, reason_in(log, step, code)) if code == 1 else None
     if code and not refused:
         raise ValueError(f"{reason_in(log, step, code)} [{log}]")
     facts: dict[str, Any] = {"command": step.command, "wall": seconds}
@@ -160,7 +160,8 @@ def images_of(study: Study, step: Step) -> int:
     if limits:
         return min(limits)
     for path in study.out.glob(f"benchmark/records/{protocol['name']}-*/*.json"):
-        return len(read_record(path).hole_share)
+        if images := len(read_record(path).hole_share):  # one that refuses its holes has none
+            return images
     raise ValueError("how many images the protocol has is known from its first cell on; --limit=N says it before")
 
 

@@ -40,7 +40,7 @@ from masks.nearest import nearest
 
 Kind = Literal["fit", "assemble", "import", "benchmark"]
 Resources = dict[str, int | str]
-Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 _EXACT = ConfigDict(strict=True, extra="forbid")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
@@ -67,7 +67,7 @@ class Method:
     assemble: str | None = None
     arguments: list[str] = field(default_factory=list)
     benchmark: list[str] = field(default_factory=list)
-    seeds: list[Seed] | None = None
+    seeds: Seeds | None = None
     resources: Resources = field(default_factory=dict)
     __pydantic_config__: ClassVar = _EXACT
 
@@ -107,7 +107,7 @@ class File:
     methods: dict[str, Method]
     about: str = ""
     masks: list[str] | None = None
-    seeds: list[Seed] = field(default_factory=lambda: [0])
+    seeds: Seeds = field(default_factory=lambda: [0])
     fit: list[str] = field(default_factory=list)
     benchmark: list[str] = field(default_factory=list)
     resources: dict[Kind, Resources] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from experiments.records.files import read_record, write_record
 from experiments.records.record import MethodFacts, ProtocolFacts, Record
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
-from experiments.study.step import argv, facts_of
+from experiments.study.step import argv, facts_of, is_done
 from experiments.study.trainings import write_trainings
 from experiments.study.units import keep
 
@@ -23,14 +23,17 @@ _EVERY = 60.0  # seconds, while cells arrive
 
 
 def reason_of(study: Study, step: Step) -> str | None:
-    """Why a job cannot be done: its own failure, or that of a job which it needs."""
+    """Why a job cannot be done: its own failure, or that of a job which it needs. None for what is done."""
+    if is_done(study, step):
+        return None
     if (failed := facts_of(study, step, "failed.json")) is not None:
         return f"{step.name} failed: {failed.get('reason')}"
     return next((reason for need in step.needs if (reason := reason_of(study, study.steps[need]))), None)
 
 
 def refresh(study: Study) -> None:
-    """Write the page, unless it is new or being written: the last job writes it in any case. Never an error."""
+    """Write the page, unless it is new or being written: the last job writes it in any case. Never an error, which
+    would be one of the job that is complete."""
     page = study.out / "page.html"
     if page.is_file() and time.time() - page.stat().st_mtime < _EVERY:
         return
@@ -39,7 +42,10 @@ def refresh(study: Study) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        write_page(study)
+        try:
+            write_page(study)
+        except (ValueError, OSError) as error:  # a damaged record, a full disk
+            print(error, file=sys.stderr)
 
 
 def write_page(study: Study, last: bool = False) -> int:
@@ -47,7 +53,7 @@ def write_page(study: Study, last: bool = False) -> int:
     keep(study)
     notes = [study.file.about] if study.file.about else []
     cells = [step for step in study.steps.values() if step.cell]
-    done = [step for step in cells if facts_of(study, step, "json") is not None]
+    done = [step for step in cells if is_done(study, step)]
     if len(done) < len(cells):
         notes.append(f"{len(done)} of {len(cells)} cells of the study '{study.name}' are complete")
     notes += _fill_failed(study, [step for step in cells if step not in done])
@@ -85,7 +91,11 @@ def votes_under(study: Study, mask: str) -> list[str] | None:
         name: next(step.cell[0] for step in study.jobs_of(name, method, study.seeds_of(method)[0]) if step.cell)
         for name, method in study.file.methods.items()
     }
-    shown = [name for name, label in labels.items() if (benchmark / "images" / known[1] / label).is_dir()]
+    shown = [
+        name for name, label in labels.items()
+        if (benchmark / "images" / known[1] / label).is_dir()
+        and (benchmark / "records" / known[1] / f"{label}.json").is_file()
+    ]  # fmt: skip
     if study.file.votes not in shown or len(shown) < 2:
         return None
     rivals = [labels[name] for name in shown if name != study.file.votes]
@@ -98,7 +108,8 @@ def _failed(study: Study) -> Path:
 
 
 def _fill_failed(study: Study, cells: list[Step]) -> list[str]:
-    """Write a record with the reason for every cell that has none; the reasons for which there is no table yet."""
+    """Write a record with the reason for every method that has none under a mask; all other reasons, for which there
+    is no table yet, or where another seed or an earlier attempt has a number."""
     shutil.rmtree(_failed(study), ignore_errors=True)
     notes: dict[str, None] = {}
     found: dict[str, tuple[ProtocolFacts, str] | None] = {}
@@ -108,9 +119,14 @@ def _fill_failed(study: Study, cells: list[Step]) -> list[str]:
             continue
         if mask not in found:
             found[mask] = _protocol(study, mask)
-        if (known := found[mask]) is None:
+        known, method = found[mask], _method(label)
+        if known is None or any(
+            _method(path.stem) == method
+            for folder in (study.out / "benchmark", _failed(study))
+            for path in (folder / "records" / known[1]).glob("*.json")
+        ):
             notes[f"{label}: {reason}"] = None
-        elif not (study.out / "benchmark" / "records" / known[1] / f"{label}.json").is_file():
+        else:
             seed = label.rpartition("-seed")[2]
             facts = MethodFacts(
                 name=step.method,
@@ -122,6 +138,10 @@ def _fill_failed(study: Study, cells: list[Step]) -> list[str]:
             record = Record(known[0], facts, not_applicable=reason)
             write_record(record, _failed(study) / "records" / known[1] / f"{label}.json")
     return list(notes)
+
+
+def _method(label: str) -> str:
+    return label.rpartition("-seed")[0] or label
 
 
 def _protocol(study: Study, mask: str) -> tuple[ProtocolFacts, str] | None:

@@ -1,5 +1,6 @@
 """The graph of commands that a study's file asks for."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -152,7 +153,7 @@ def read_study(path: Path, out: Path | None = None) -> Study:
     with said_by(path):
         file = read_file(path)
         masks = masks_of(file)
-        study = Study(path, (out or Path("runs/studies") / path.stem).absolute(), file, masks)
+        study = Study(path, Path(os.path.abspath(out or Path("runs/studies") / path.stem)), file, masks)
         rules = [rule_of(step.name) for step in study.jobs()]
         for rule in dict.fromkeys(rules):
             if rules.count(rule) > 1:

@@ -11,7 +11,7 @@ from experiments.study.cost import Cost, images_of, measure
 from experiments.study.file import Method
 from experiments.study.page import reason_of, votes_under
 from experiments.study.plan import Step, Study
-from experiments.study.step import argv, facts_of, is_running
+from experiments.study.step import argv, facts_of, is_done, is_running
 from lit_inpaint import plugins
 
 _HEAD = (
@@ -56,14 +56,14 @@ def _row(study: Study, name: str, method: Method, costs: dict[str, Cost]) -> lis
 
 
 def _counts(study: Study, steps: Sequence[Step]) -> list[str]:
-    return [str(len(steps)), str(sum(facts_of(study, step, "json") is not None for step in steps))]
+    return [str(len(steps)), str(sum(is_done(study, step) for step in steps))]
 
 
 def _sums(study: Study, steps: Sequence[Step], costs: dict[str, Cost]) -> list[str]:
     """Images trained, FLOPs, images evaluated, hours, hours left; with a + where some job was not measured."""
     known = [(step, costs[step.name]) for step in steps if step.name in costs]
     fits = [cost for step, cost in known if step.kind == "fit"]
-    left = [cost for step, cost in known if facts_of(study, step, "json") is None]
+    left = [cost for step, cost in known if not is_done(study, step)]
     more = "+" if len(known) < len(steps) else ""
     return [
         f"{sum(cost.images for cost in fits):,}{more}",
@@ -83,7 +83,7 @@ def status(study: Study) -> str:
     """What runs, since when, with time left; what failed and why; how much is done."""
     steps = list(study.steps.values())
     running = [step for step in steps if is_running(study, step)]
-    done = [step for step in steps if facts_of(study, step, "json") is not None and step not in running]
+    done = [step for step in steps if step not in running and is_done(study, step)]
     failed = [step for step in steps if step not in running and reason_of(study, step)]
     waiting = len(steps) - len(running) - len(done) - len(failed)
     lines = [
@@ -138,12 +138,13 @@ def _running(study: Study, step: Step, speeds: dict[str, dict[str, float | None]
 def _journal(study: Study, label: str, mask: str) -> list[dict[str, float]]:
     """The rows of a cell so far; a line that is being written is not there yet."""
     found = []
-    for path in study.out.glob(f"benchmark/journal/*{mask and f'-{mask}'}-????????/{label}/journal.jsonl"):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
+    paths = study.out.glob(f"benchmark/journal/*{mask and f'-{mask}'}-????????/{label}/journal.jsonl")
+    newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)  # others are of an earlier protocol
+    for line in newest.read_text(encoding="utf-8", errors="replace").splitlines() if newest else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
     return found
 
 

@@ -70,6 +70,7 @@ def command(program: str, out: Path, more: Sequence[str]) -> list[str]:
         *files,
         "--keep-going",
         "--rerun-incomplete",
+        *("--rerun-triggers", "mtime", "params", "input"),  # not "code": the folder and the Python of the last start
         "--nolock",
         *more,
         *([] if counted else ["--cores", "1"]),

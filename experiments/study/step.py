@@ -42,14 +42,15 @@ def run_step(study: Study, step: Step) -> int:
             step.makes.unlink(missing_ok=True)
         started = time.time()
         write_text(running, json.dumps({"started": started, "machine": socket.gethostname()}))
+        begin = log.stat().st_size if log.is_file() else 0
         code = _run(step.command, log, lock)
         facts = {"command": step.command, "started": started, "seconds": time.time() - started}
-        if code == 1 and (reason := refusal(study.out / "benchmark", step)):  # a cell with its reason, as it stays
-            facts["refused"], code = reason, 0
+        reason = reason_in(log, step, code, begin) if code else ""
+        if code == 1 and (refused := refusal(study.out / "benchmark", step, reason)):  # a cell with its reason
+            facts["refused"], code = refused, 0
         if code == 0:
             write_text(done, json.dumps(facts, indent=1) + "\n")
         elif code not in _INTERRUPTED:
-            reason = reason_in(log, step, code)
             write_text(failed, json.dumps(facts | {"reason": reason}, indent=1) + "\n")
             print(f"{step.name} failed: {reason} [{log}]", file=sys.stderr)
         running.unlink(missing_ok=True)
@@ -80,10 +81,11 @@ def record_of(benchmark: Path, step: Step) -> Record | None:
     return read_record(newest) if newest else None
 
 
-def refusal(benchmark: Path, step: Step) -> str | None:
-    """Why a method does not take the holes of its cell, if that is what its record says."""
+def refusal(benchmark: Path, step: Step, said: str) -> str | None:
+    """Why a method does not take the holes of its cell, if its record says so and this attempt has ``said`` it too."""
     record = record_of(benchmark, step)
-    return record.not_applicable if record and record.refused else None
+    reason = record.not_applicable if record and record.refused else None
+    return reason if reason and reason.startswith(said) else None
 
 
 def argv(command: Sequence[str]) -> list[str]:
@@ -104,6 +106,15 @@ def facts_of(study: Study, step: Step, suffix: str) -> dict[str, Any] | None:
     return facts if facts.get("command", step.command) == step.command else None
 
 
+def is_done(study: Study, step: Step) -> bool:
+    """Whether a job is done, after all that it needs, as Snakemake sees it: their markers are not newer."""
+    if facts_of(study, step, "json") is None:
+        return False
+    needs = [study.steps[need] for need in step.needs]
+    written = file_of(study, step, "json").stat().st_mtime_ns
+    return all(is_done(study, need) and file_of(study, need, "json").stat().st_mtime_ns <= written for need in needs)
+
+
 def is_running(study: Study, step: Step) -> bool:
     """Whether a process holds the lock of a job, on this machine or where a shared file system tells."""
     path = file_of(study, step, "lock")
@@ -121,11 +132,14 @@ def _take(lock: IO[bytes]) -> bool:
     return True
 
 
-def reason_in(log: Path, step: Step, code: int) -> str:
-    """Why a command failed: what benchmark says of its method, the error that ends a traceback, or the last line."""
+def reason_in(log: Path, step: Step, code: int, begin: int = 0) -> str:
+    """Why a command failed: what benchmark says of its method, the error that ends a traceback, or the last line.
+
+    ``begin``: bytes of the log that earlier attempts wrote.
+    """
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+    text = log.read_bytes()[begin:].decode("utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [f"exit code {code}, without a word"]
     label = step.cell[0] if step.cell else None
     of_method = [line.partition(": ")[2] for line in lines if label and line.startswith(f"{label} under ")]

@@ -71,7 +71,11 @@ def trained(study: Study, name: str, method: Method, seed: int | None) -> Traine
         if (facts := facts_of(study, step, "json")) is not None and "adopted" in facts:
             return Trained(facts.get("core_hours"), facts.get("processor"))
     fits = list(_fits(study, method.of or name, _own(study, method), seed))
-    taken = [_seconds(measured, _steps(step)) if measured else None for step, measured in fits]
+    steps = [_steps(step) for step, _ in fits]
+    taken = [
+        None if measured is None or done is None else _seconds(measured, done)
+        for (_, measured), done in zip(fits, steps, strict=True)
+    ]
     timed_on = dict.fromkeys(measured["processor"] for _, measured in fits if measured and "processor" in measured)
     return Trained(None if None in taken else sum(filter(None, taken)) / 3600, ", ".join(timed_on) or None)
 
@@ -98,9 +102,10 @@ def _seconds(measured: dict[str, Any], steps: int) -> float:
     return seconds + steps * float(last["seconds"])
 
 
-def _steps(fit: Step) -> int:
+def _steps(fit: Step) -> int | None:
+    """How many a training has made; None if it was not begun, or its folder is gone."""
     assert fit.makes is not None
     try:
         return int(read_json(fit.makes / "status.json")["step"])
-    except (OSError, ValueError, KeyError):  # not begun
-        return 0
+    except (OSError, ValueError, KeyError):
+        return None

@@ -23,7 +23,7 @@ from experiments.files.write import write_text
 from experiments.records.files import text_of, write_record
 from experiments.records.record import Record, hash_of
 from experiments.study.plan import Step, Study
-from experiments.study.step import facts_of, file_of, is_running, record_of
+from experiments.study.step import facts_of, file_of, is_done, is_running, record_of
 from experiments.study.trainings import Trained, trained
 
 _RECORD = TypeAdapter(Record)
@@ -101,18 +101,24 @@ def _named(given: str, beside: Path, ends: Sequence[str]) -> Path | None:
 
 
 def keep(study: Study) -> None:
-    """Write the units that are complete."""
+    """Write the units that are complete, in place of what a label's unit was before its command changed."""
     folder = study.out / "units"
     for unit in units(study):
         path = folder / unit.file
-        if not all(facts_of(study, step, "json") for step in unit.steps):
+        if not all(is_done(study, step) for step in unit.steps):
             continue
         records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
         written = [record.path.stat().st_mtime for record in records if record.path]
         of_training = trained(study, unit.name, study.file.methods[unit.name], unit.family[1])
         if len(records) < len(unit.cells):
             continue
-        if path.is_file() and path.stat().st_mtime >= max(written) and _training(read_json(path)) == of_training:
+        for other in folder.glob(f"{unit.label}-????????.json"):
+            if other != path and read_json(other).get("label") == unit.label:
+                other.unlink()
+        before = _training(read_json(path)) if path.is_file() else None
+        if before and of_training.core_hours is None:  # the run's folder is gone
+            of_training = before
+        if before == of_training and path.stat().st_mtime >= max(written):
             continue
         for record in records:
             shared = {"protocol": asdict(record.protocol), "hole_share": record.hole_share}
@@ -147,14 +153,14 @@ def _packed(record: Record, out: Path) -> dict[str, Any]:
 
 def adopt(study: Study) -> list[str]:
     """Take the units that are there already as done; their labels. All that one training serves, or none of it."""
-    if study.file.adopts is None:
+    if study.file.adopts is None or not (source := Path(study.file.adopts)).is_dir():
         return []
-    source, every = Path(study.file.adopts), list(units(study))
+    every = list(units(study))
     there = {unit.label: unit for unit in every if (source / unit.file).is_file()}
     lacking = {unit.family for unit in every if unit.label not in there}
     taken = [unit for unit in there.values() if unit.family not in lacking]
-    for unit in taken:
-        if all(facts_of(study, step, "json") for step in unit.steps):
+    for unit in sorted(taken, key=lambda unit: unit.name != unit.family[0]):  # what was trained, then what it serves
+        if all(is_done(study, step) for step in unit.steps):
             continue
         if any(is_running(study, step) for step in unit.steps):
             continue
@@ -175,6 +181,7 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
     for step in unit.steps:
         facts = {"command": step.command, "adopted": str(source / unit.file), **_training(content)._asdict()}
         write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
+        file_of(study, step, "failed.json").unlink(missing_ok=True)
 
 
 def _unpacked(source: Path, content: dict[str, Any]) -> Iterator[tuple[str, Record]]:
@@ -204,6 +211,8 @@ def read_units(folder: Path) -> tuple[list[Record], dict[str, Trained]]:
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         if "records" in content:
+            if content["label"] in trainings:
+                raise ValueError(f"{folder} holds two units of {content['label']}; delete the one that is not wanted.")
             records += [record for _, record in _unpacked(folder, content)]
             trainings[content["label"]] = _training(content)
     return records, trainings

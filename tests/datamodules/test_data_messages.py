@@ -21,6 +21,7 @@ FOREIGN = {
     "--ckpt_path", "--config", "--print_config", "--help", "--signal", "--name", "--transformer", "--upsampler",
     "--version", "--KEY", "--trainer.KEY", "--seed_everything", "--ipc", "--upgrade", "--metod", "--random_stroke",
     "--snakefile", "--directory", "--cores", "--jobs", "--executor", "--keep-going", "--rerun-incomplete", "--nolock",
+    "--rerun-triggers",
     "--only",  # of the commands between a sweep and its trials
 }  # fmt: skip
 

@@ -115,7 +115,7 @@ def test_the_snakefile_has_a_rule_per_job_and_survives_braces(small: Any, tmp_pa
 def test_what_follows_two_dashes_goes_to_snakemake(more: list[str], ends: list[str]):
     words = snakefile.command("snakemake", Path("out"), more)
     assert words[-len(ends) :] == ends and words.count("--cores") == (not more)
-    assert {"--keep-going", "--rerun-incomplete"} <= {*words}
+    assert {"--keep-going", "--rerun-incomplete"} <= {*words} and "code" not in words
 
 
 def test_without_snakemake_the_message_says_how_to_get_it(small: Any, monkeypatch: pytest.MonkeyPatch):

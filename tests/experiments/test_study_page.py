@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -137,9 +138,10 @@ def test_the_page_has_hours_votes_reasons_and_published_rows_apart(study: Study,
     assert flat.count(f"n = {IMAGES}") == 10 and "±" in flat  # five rows, two masks; LaMa has two seeds
     assert "0.059" not in tiles and "0.059" in text  # RePaint's Table 1, wide
     assert "No paper has published numbers under these protocols; those that stand apart" in text
-    assert "DSI-seed1" in text and "it is broken" in text
+    assert "DSI-seed1: fit-DSI-seed1-texture failed: it is broken" in text
+    assert "DSI-seed1" not in flat, "one seed of DSI is measured: the other's reason is a note, not a line"
     votes = [line for line in (study.out / "page.csv").read_text().splitlines() if ",votes," in line]
-    assert len(votes) == 12 and sum("not voted yet" in line for line in votes) == 8
+    assert len(votes) == 10 and sum("not voted yet" in line for line in votes) == 8
     rows = (study.out / "page.md").read_text()
     assert "core-hours" in rows and re.search(r"\| LaMa \(2 seeds\) .*\| 1\.0 \|", rows)
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
@@ -165,6 +167,26 @@ def test_the_curves_are_drawn_over_core_hours_at_any_width(study: Study, monkeyp
         opened.set_viewport_size({"width": width, "height": 900})
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
     assert not problems and not violations(opened)
+
+
+def test_a_damaged_record_is_no_error_of_the_job_that_refreshes_the_page(
+    study: Study, capsys: pytest.CaptureFixture[str]
+):
+    damaged = next(study.out.glob("benchmark/records/*/LaMa-seed0.json"))
+    damaged.write_text("{")
+    page.refresh(study)
+    assert str(damaged) in capsys.readouterr().err
+
+
+def test_a_unit_keeps_its_hours_when_the_run_was_deleted(study: Study):
+    keep(study)
+    before = read_units(study.out / "units")[1]
+    shutil.rmtree(study.out / "runs")
+    for record in study.out.glob("benchmark/records/*/*.json"):
+        record.touch()
+    keep(study)
+    assert trained(study, "LaMa", study.file.methods["LaMa"], 0).core_hours is None
+    assert read_units(study.out / "units")[1] == before and before["LaMa-seed0"].core_hours == 1
 
 
 def test_the_tables_of_the_page_come_from_committed_units(

@@ -1,7 +1,8 @@
 """Units of a study: kept when complete, adopted by the hash of what they were asked; methods that share a training."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from experiments.files.write import write_text
 from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
-from experiments.study import snakefile, step
+from experiments.study import report, snakefile, step
+from experiments.study.command import main
 from experiments.study.file import read_file
 from experiments.study.plan import Study, read_study
-from experiments.study.units import adopt, keep, units
+from experiments.study.units import adopt, keep, read_units, units
 from lit_inpaint import zoo
 from lit_inpaint.sampling import sampler_of
 from tests.support import studies
@@ -44,7 +46,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study
 
 def finish(study: Study) -> None:
     """As if every job had run: float32 values of one metric, float64 of another, one image without a value."""
-    for number, one in enumerate(study.steps.values()):
+    for number, one in enumerate(sorted(study.steps.values(), key=lambda step: len(step.needs))):
         write_text(step.file_of(study, one, "json"), json.dumps({"command": one.command}))
         if not one.cell:
             continue
@@ -196,6 +198,57 @@ def test_a_training_that_still_serves_another_method_is_not_adopted(make: Callab
     }
 
 
+def test_a_cell_is_not_done_once_its_training_has_changed(make: Callable[..., Study]):
+    """Else the old numbers are kept as a unit with the new hash, and adopted for ever."""
+    study = make("first")
+    finish(study), keep(study)
+    before = {path.name: path.read_bytes() for path in (study.out / "units").iterdir()}
+    changed = make("first", fit=["--trainer.max_steps=99"])
+    assert "2 of 12 jobs done, 0 running, 0 failed, 10 to do" in report.status(changed)
+    for one in changed.steps.values():
+        if one.kind == "fit":
+            write_text(step.file_of(changed, one, "json"), json.dumps({"command": one.command}))
+    assert "4 of 12 jobs done, 0 running, 0 failed, 8 to do" in report.status(changed)
+    keep(changed)
+    assert {path.name: path.read_bytes() for path in (study.out / "units").iterdir()} == before
+    finish(changed), keep(changed)
+    assert "12 of 12 jobs done" in report.status(changed)
+    names = {path.name for path in (study.out / "units").iterdir()}
+    assert len(names & {*before}) == 3 and len(names) == len(before), "Telea and two protocols; a unit for each label"
+    again = next(path for path in (study.out / "units").glob("Other-seed0-*"))
+    write_text(again.with_name("Other-seed0-00000000.json"), again.read_text())
+    with pytest.raises(ValueError, match="two units of Other-seed0"):
+        read_units(study.out / "units")
+
+
+def test_asking_how_a_study_stands_changes_nothing_wherever_it_is_asked(
+    make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    first, second = make("first"), make("second")
+    finish(first), commit(first)
+    assert main(["small.yaml", "--out", "new", "--status"]) == 0 and not Path("new").exists()
+    assert "0 of 12 jobs done" in capsys.readouterr().out
+    assert len(adopt(second)) == 5
+    assert read_study(Path("small.yaml"), Path("first/../second")).out == second.out
+    Path("below").mkdir(), monkeypatch.chdir("below")
+    assert adopt(second) == [] and "12 of 12 jobs done" in report.status(second)
+
+
+def test_what_is_adopted_has_not_failed_and_is_older_than_what_it_serves(make: Callable[..., Study]):
+    methods = {name: SHARED["methods"][name] for name in ("Other", "Partial", "Telea")}  # what serves stands second
+    first, second = make("first", methods=methods), make("second", methods=methods)
+    finish(first), commit(first)
+    write_text(step.file_of(second, second.steps["fit-Partial-seed0"], "failed.json"), '{"reason": "killed"}')
+    assert "1 failed" not in report.status(first) and "5 failed" in report.status(second)
+    adopt(second)
+    assert "12 of 12 jobs done, 0 running, 0 failed, 0 to do" in report.status(second)
+
+
+def test_seeds_are_at_least_one(make: Callable[..., Study]):
+    with pytest.raises(ValueError, match="seeds"):
+        make("first", seeds=[])
+
+
 def test_a_method_of_anothers_training_waits_for_it_and_adds_no_job(make: Callable[..., Study]):
     study = make("first")
     cell, trained = study.steps["benchmark-Other-seed1-small"], study.steps["fit-Partial-seed1"]
@@ -213,12 +266,17 @@ def test_a_study_is_like_another_but_for_what_it_says(make: Callable[..., Study]
     assert read_file(Path("more.yaml")).fit == ["--trainer.max_steps=9"]
 
 
+def in_process(command: Sequence[str], log: Path, lock: Any) -> int:
+    with log.open("a") as file, redirect_stdout(file):
+        return benchmark.main([*command[1:]])
+
+
 def test_a_method_that_does_not_take_a_hole_is_a_cell_with_its_reason_and_a_broken_one_is_not(
     make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ):
     methods = {name: {"method": f"tests.support.studies.{name}"} for name in ("Picky", "Broken")}
     study = make("first", methods=methods, adopts=None)
-    monkeypatch.setattr(step, "_run", lambda command, log, lock: log.touch() or benchmark.main([*command[1:]]))
+    monkeypatch.setattr(step, "_run", in_process)
     codes = {name: step.run_step(study, one) for name, one in study.steps.items()}
     assert codes == {name: int("Broken" in name) for name in study.steps} and len(codes) == 4
     refused = {name: (step.facts_of(study, study.steps[name], "json") or {}).get("refused") for name in codes}
@@ -228,6 +286,14 @@ def test_a_method_that_does_not_take_a_hole_is_a_cell_with_its_reason_and_a_brok
     assert found["Picky.json"].refused and found["Picky.json"].not_applicable and not found["Broken.json"].refused
     keep(study)
     assert [path.name[:6] for path in (study.out / "units").glob("[A-Z]*")] == ["Picky-"]
+
+    monkeypatch.setattr(step, "_run", lambda command, log, lock: log.open("a").write("RuntimeError: no memory\n") and 1)
+    picky = study.steps["benchmark-Picky-center"]
+    assert step.run_step(study, picky) == 1, "the refusal is an earlier attempt's"
+    assert (step.facts_of(study, picky, "failed.json") or {})["reason"] == "RuntimeError: no memory"
+    monkeypatch.setattr(step, "_run", lambda command, log, lock: log.open("a").write("exit\n") and 1)
+    step.run_step(study, picky)
+    assert (step.facts_of(study, picky, "failed.json") or {})["reason"] == "exit", "so is the other error"
 
 
 @pytest.mark.parametrize(
