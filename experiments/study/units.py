@@ -181,7 +181,6 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
     for step in unit.steps:
         facts = {"command": step.command, "adopted": str(source / unit.file), **_training(content)._asdict()}
         write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
-        file_of(study, step, "failed.json").unlink(missing_ok=True)
 
 
 def _unpacked(source: Path, content: dict[str, Any]) -> Iterator[tuple[str, Record]]:
