@@ -8,7 +8,7 @@ from experiments.files.write import write_text
 from experiments.study import options, snakefile
 from experiments.study.plan import Study, read_study
 from experiments.study.step import hold, run_step
-from experiments.study.units import adopt
+from experiments.study.units import adopt, forget_changed, units
 from lit_inpaint import plugins
 
 
@@ -42,7 +42,8 @@ def _job(study: Study, name: str | None) -> int:
     if name is None or name == "page":
         return write_page(study, last=name is not None)
     step = study.steps[name]
-    code = run_step(study, step)
+    [unit] = units(study, having=step)
+    code = run_step(study, step, unit.hash)
     if step.cell or code:
         refresh(study)
     return code
@@ -52,6 +53,8 @@ def _launch(study: Study, more: list[str]) -> int:
     program = snakefile.program()
     study.out.mkdir(parents=True, exist_ok=True)
     hold(study)
+    if changed := forget_changed(study):
+        print(f"A file that they name has changed, so that they run again: {', '.join(changed)}.")
     print(_adopt(study), end="")
     (study.out / snakefile.marker("page")).unlink(missing_ok=True)  # votes, hours and failures may be new
     saved = study.out / study.path.name

@@ -57,8 +57,9 @@ def write_page(study: Study, last: bool = False) -> int:
     if len(done) < len(cells):
         notes.append(f"{len(done)} of {len(cells)} cells of the study '{study.name}' are complete")
     notes += _fill_failed(study, [step for step in cells if step not in done])
-    records, runs = study.out / "benchmark", study.out / "runs"
-    folders = [folder for folder in (records, _failed(study)) if next(folder.glob("records/*/*.json"), None)]
+    records, runs = study.out / "benchmark" / "records", study.out / "runs"
+    folders = [records / known[1] for mask in study.masks if (known := _protocol(study, mask))]
+    folders += [_failed(study)] if next(_failed(study).glob("records/*/*.json"), None) else []
     folders += [runs] if next(runs.rglob("metrics*.csv"), None) else []
     if not folders:
         print("There are no records yet, and no page.")
@@ -145,9 +146,10 @@ def _method(label: str) -> str:
 
 
 def _protocol(study: Study, mask: str) -> tuple[ProtocolFacts, str] | None:
-    """The protocol of a mask and its folder, as any record of the study has them."""
+    """The protocol of a mask and its folder, as the newest record has them: others are of what it was before."""
     name = "-".join(filter(None, [str(read_yaml(find_yaml(study.file.protocol, "protocols"))["name"]), mask]))
-    for path in sorted(study.out.glob(f"benchmark/records/{name}-????????/*.json")):
+    found = study.out.glob(f"benchmark/records/{name}-????????/*.json")
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             record = read_record(path)
         except ValueError as error:

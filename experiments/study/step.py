@@ -29,8 +29,11 @@ _ERROR = re.compile(r"lit-inpaint: |[\w.]*(Error|Exception)\b")
 _INTERRUPTED = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
-def run_step(study: Study, step: Step) -> int:
-    """Run a job; its exit code. What is half done resumes: fit from its checkpoint, benchmark from its journal."""
+def run_step(study: Study, step: Step, unit: str | None = None) -> int:
+    """Run a job; its exit code. What is half done resumes: fit from its checkpoint, benchmark from its journal.
+
+    ``unit``: the hash of its unit, which a file that it names may change.
+    """
     done, failed, running, log = (file_of(study, step, kind) for kind in ("json", "failed.json", "running.json", "txt"))
     log.parent.mkdir(parents=True, exist_ok=True)
     with file_of(study, step, "lock").open("ab") as lock:
@@ -45,6 +48,7 @@ def run_step(study: Study, step: Step) -> int:
         begin = log.stat().st_size if log.is_file() else 0
         code = _run(step.command, log, lock)
         facts = {"command": step.command, "started": started, "seconds": time.time() - started}
+        facts |= {"unit": unit} if unit else {}
         reason = reason_in(log, step, code, begin) if code else ""
         if code == 1 and (refused := refusal(study.out / "benchmark", step, reason)):  # a cell with its reason
             facts["refused"], code = refused, 0

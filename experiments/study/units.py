@@ -48,10 +48,13 @@ class Unit(NamedTuple):
         return [step for step in self.steps if step.cell]
 
 
-def units(study: Study) -> Iterator[Unit]:
+def units(study: Study, having: Step | None = None) -> Iterator[Unit]:
+    """All, or the one of a job."""
     for name, method in study.file.methods.items():
         for seed in study.seeds_of(method):
             steps = list(study.jobs_of(name, method, seed))
+            if having and having not in steps:
+                continue
             needed = [study.steps[need] for step in steps[:1] for need in step.needs if method.of]
             label = next(step.cell[0] for step in steps if step.cell)
             yield Unit(label, _hash(study, [*needed, *steps]), steps, (method.of or name, seed), name)
@@ -105,7 +108,7 @@ def keep(study: Study) -> None:
     folder = study.out / "units"
     for unit in units(study):
         path = folder / unit.file
-        if not all(is_done(study, step) for step in unit.steps):
+        if not all(is_done(study, step) for step in unit.steps) or _was_another(study, unit):
             continue
         records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
         written = [record.path.stat().st_mtime for record in records if record.path]
@@ -128,6 +131,20 @@ def keep(study: Study) -> None:
         packed = [_packed(record, study.out) for record in records]
         content = {"hash": unit.hash, "label": unit.label, **of_training._asdict(), "records": packed}
         write_text(path, json.dumps(content) + "\n")
+
+
+def _was_another(study: Study, unit: Unit) -> bool:
+    """Whether a file that it names, a configuration or the protocol, has changed since its jobs were done."""
+    done = [facts_of(study, step, "json") or {} for step in unit.steps]
+    return any(facts.get("unit", unit.hash) != unit.hash for facts in done)
+
+
+def forget_changed(study: Study) -> list[str]:
+    """Have the jobs of units run again that name a file which has changed; their labels."""
+    changed = [unit for unit in units(study) if _was_another(study, unit)]
+    for step in (step for unit in changed for step in unit.steps):
+        file_of(study, step, "json").unlink(missing_ok=True)
+    return [unit.label for unit in changed]
 
 
 def _packed(record: Record, out: Path) -> dict[str, Any]:

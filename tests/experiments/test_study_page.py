@@ -1,6 +1,7 @@
 """What a study adds to the comparison: core-hours, curves over them, votes to come, published rows apart."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from benchmarks import table1
 from experiments.compare import page as compared
 from experiments.compare.command import main as compare
 from experiments.files.write import write_png, write_text
-from experiments.records.files import write_record
+from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
 from experiments.study import page, report, step
@@ -167,6 +168,18 @@ def test_the_curves_are_drawn_over_core_hours_at_any_width(study: Study, monkeyp
         opened.set_viewport_size({"width": width, "height": 900})
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
     assert not problems and not violations(opened)
+
+
+def test_records_of_an_earlier_protocol_leave_the_page(study: Study, monkeypatch: pytest.MonkeyPatch):
+    """They are of another definition under the same name, which `compare` refuses to show in one table."""
+    in_process(monkeypatch)
+    for path in study.out.glob("benchmark/records/*/Telea.json"):
+        record = read_record(path)
+        earlier = replace(record.protocol, definition={"mask": "other"}, hash=hash_of({"mask": "other"}))
+        folder = f"{record.protocol.name}-{earlier.hash[:8]}"
+        write_record(replace(record, protocol=earlier), study.out / "benchmark/records" / folder / "Gone.json")
+        os.utime(study.out / "benchmark/records" / folder / "Gone.json", (1, 1))
+    assert page.write_page(study) == 0 and "Gone" not in (study.out / "page.html").read_text()
 
 
 def test_a_damaged_record_is_no_error_of_the_job_that_refreshes_the_page(

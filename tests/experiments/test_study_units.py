@@ -18,7 +18,7 @@ from experiments.study import report, snakefile, step
 from experiments.study.command import main
 from experiments.study.file import read_file
 from experiments.study.plan import Study, read_study
-from experiments.study.units import adopt, keep, read_units, units
+from experiments.study.units import adopt, forget_changed, keep, read_units, units
 from lit_inpaint import zoo
 from lit_inpaint.sampling import sampler_of
 from tests.support import studies
@@ -219,6 +219,25 @@ def test_a_cell_is_not_done_once_its_training_has_changed(make: Callable[..., St
     write_text(again.with_name("Other-seed0-00000000.json"), again.read_text())
     with pytest.raises(ValueError, match="two units of Other-seed0"):
         read_units(study.out / "units")
+
+
+@pytest.mark.parametrize(("name", "labels"), [("partial.yaml", 4), ("protocol.yaml", 5)])
+def test_jobs_of_a_file_that_has_changed_run_again_and_their_numbers_are_not_kept(
+    name: str, labels: int, make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    study = make("first")
+    finish(study)
+    monkeypatch.setattr(step, "_run", lambda command, log, lock: 0)
+    for one in sorted(study.steps.values(), key=lambda step: len(step.needs)):
+        assert main(["small.yaml", "--out", "first", "--step", one.name]) == 0
+    keep(study)
+    before = {path.name for path in (study.out / "units").iterdir()}
+    assert forget_changed(study) == [] and len(before) == 7
+    Path(name).write_text(Path(name).read_text().replace("width: 8", "width: 9").replace("limit: 3", "limit: 4"))
+    keep(study)
+    assert {path.name for path in (study.out / "units").iterdir()} == before
+    assert len(forget_changed(study)) == labels and len(done(study)) == (2 if labels == 4 else 0)
+    assert forget_changed(study) == []
 
 
 def test_asking_how_a_study_stands_changes_nothing_wherever_it_is_asked(
