@@ -177,7 +177,8 @@ def test_records_of_an_earlier_protocol_leave_the_page(study: Study, monkeypatch
         record = read_record(path)
         earlier = replace(record.protocol, definition={"mask": "other"}, hash=hash_of({"mask": "other"}))
         folder = f"{record.protocol.name}-{earlier.hash[:8]}"
-        write_record(replace(record, protocol=earlier), study.out / "benchmark/records" / folder / "Gone.json")
+        gone = replace(record, protocol=earlier, method=replace(record.method, label="Gone"))
+        write_record(gone, study.out / "benchmark/records" / folder / "Gone.json")
         os.utime(study.out / "benchmark/records" / folder / "Gone.json", (1, 1))
     assert page.write_page(study) == 0 and "Gone" not in (study.out / "page.html").read_text()
 
