@@ -89,7 +89,7 @@ def test_networks_whose_batch_norm_sees_one_device_are_named(tmp_path: Path):
 
 def test_another_global_batch_than_the_one_tuned_at_is_a_warning():
     data = SamplePhotos(CenterRectangle(), image_size=32, batch_size=4, global_batch=16, num_workers=0)
-    with pytest.warns(UserWarning, match=r"tuned at 16 images per step .* 1 device\(s\) x batch_size 4 = 4"):
+    with pytest.warns(UserWarning, match=r"tuned at 16 images per step .* 1 device x batch_size 4 = 4"):
         data.train_dataloader()
     data.trainer = Mock(world_size=2, global_rank=0, lightning_module=Mock(accumulate=2))
     data.trainer.fit_loop = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit_loop

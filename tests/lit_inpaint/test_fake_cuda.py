@@ -229,7 +229,7 @@ def test_a_constant_of_the_cpu_in_a_loss_is_found(dtype: torch.dtype | None, mon
     monkeypatch.setattr(loss, lambda completed, mask: (completed * torch.ones(3, 1, 1)).mean())
     with (
         running("PartialConv", NETWORK, dtype) as module,
-        pytest.raises(RuntimeError, match="two devices, cuda:0 and cpu"),
+        pytest.raises(RuntimeError, match=r"two (different )?devices,? cuda:0(,| and) cpu"),
     ):
         module.training()
 
@@ -270,7 +270,7 @@ def test_a_generator_of_the_cpu_that_draws_on_the_gpu_is_found(monkeypatch: pyte
 
 def test_a_constant_of_the_cpu_in_a_metric_is_found(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lit_inpaint.metrics.mean.round_to_8_bits", lambda image: image * torch.ones(3, 1, 1))
-    with pytest.raises(RuntimeError, match="different devices in metric calculation"):
+    with pytest.raises(RuntimeError, match="different devices"):
         run_evaluation()
 
 
