@@ -64,7 +64,7 @@ def write_page(study: Study, last: bool = False) -> int:
     if not folders:
         print("There are no records yet, and no page.")
         return 0
-    if last:
+    if last or all(step in done or reason_of(study, step) for step in cells):  # nothing more comes
         _set_up_votes(study)
     said = [word for note in notes for word in ("--note", note)]
     said += ["--trainings", str(write_trainings(study))]
