@@ -239,7 +239,7 @@ def reason_of(error: Exception) -> str:
         if path is None:
             return error.strerror
         file = next((place for place in (path, *path.parents) if place.is_file()), None)
-        if file and error.errno in (errno.EEXIST, errno.ENOTDIR):
+        if file and error.errno in (errno.EEXIST, errno.ENOTDIR) and error.filename2 is None:
             return f"{file} is a file where a folder is needed. Give another place, or move the file away."
         return f"{path}: {error.strerror}"
     name = type(error).__name__

@@ -29,8 +29,8 @@ def whole(path: Path, overwrite: bool = True, flush: bool = False, part: Path | 
         part.replace(path)
         if flush:
             _flush_names(path.parent)
-    except OSError as error:  # of a full disk, which names no file
-        if error.filename is None and error.errno:
+    except OSError as error:  # a full disk names no file, a folder in the place of the file the one that nobody knows
+        if error.errno and error.filename in (None, str(part)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:

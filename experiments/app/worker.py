@@ -107,9 +107,9 @@ class Worker:
         return True
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()  # what it was writing is written or not
+        if (process := self._process) is not None:
+            process.kill()
+            process.join(5)  # what it was writing is written or not
 
 
 def _serve_tasks(pipe: Connection) -> None:

@@ -61,12 +61,16 @@ def one_table(tables: Sequence[Table], name: str | None) -> Table:
 
 def chosen(table: Table, labels: Sequence[str] | None) -> list[Row]:
     rows = {row.label: row for row in table.rows if folder_of(row)}
+    of_records = {
+        record.label: row for row in rows.values() for record in row.records
+        if record.picture_folder() == folder_of(row)
+    }  # fmt: skip
     for label in labels or ():
-        if label not in rows:
+        if label not in rows and label not in of_records:
             raise ValueError(f"no pictures of '{label}' are kept under {table.name}. {nearest(label, rows)}")
     if not rows:
         raise ValueError(f"no pictures are kept under {table.name}; benchmark its methods again.")
-    return [rows[label] for label in labels or rows]
+    return [(of_records | rows)[label] for label in labels or rows]
 
 
 def pictures_of(table: Table, columns: Sequence[Row]) -> dict[str, Files]:

@@ -33,14 +33,22 @@ def make_tables(records: Sequence[Record], runs: Sequence[History] = ()) -> list
 
 def _name_as_elsewhere(tables: Sequence[Table]) -> None:
     """A method whose seeds are one row of a table has that name where fewer of them are measured."""
-    merged = {
-        record.label: row.label for t in tables for row in t.rows if len(row.records) > 1 for record in row.records
-    }
+    names: dict[str, set[str]] = {}
+    for row in (row for table in tables for row in table.rows if len(row.records) > 1):
+        for record in row.records:
+            names.setdefault(_who(record), set()).add(row.label)
     for table in tables:
-        wanted = [merged.get(row.label, row.label) for row in table.rows]
+        found = [names.get(_who(row.records[0]), {row.label}) for row in table.rows]
+        wanted = [min(said) if len(said) == 1 else row.label for said, row in zip(found, table.rows, strict=True)]
         for row, name in zip(table.rows, wanted, strict=True):
             if wanted.count(name) == 1:
                 row.label = name
+
+
+def _who(record: Record) -> str:
+    """What tells a method's training from others of the same label."""
+    method = record.method
+    return repr((record.label, method.name, method.parameters, method.weights, method.images_seen, method.seed))
 
 
 def _among_masks(name: str) -> tuple[str, int]:
@@ -141,12 +149,13 @@ def _group_seeds(records: Sequence[Record], runs: Sequence[History] = ()) -> lis
     """
     groups: dict[str, list[Record]] = {}
     silent = {without_seed_mark(record.label) for record in records if not _config_of(record, runs)}
+    marked = {mark for record in records if (mark := without_seed_mark(record.label)) != record.label}
     for record in records:
         method, seed, label = record.method, record.method.seed, without_seed_mark(record.label)
         same = (method.name, method.parameters, method.weights, method.images_seen)
         measured = (record.adaptation, record.not_applicable, sorted(record.metrics.keys() - {"votes"}))
         said = "" if label in silent else _without_seed(_config_of(record, runs))
-        key = repr((same, measured, said, label if said == "" or label != record.label else None))
+        key = repr((same, measured, said, label if said == "" or label in marked else None))
         if seed is None or any(r.method.seed == seed for r in groups.get(key, [])):
             key += f" {record.source}"
         groups.setdefault(key, []).append(record)

@@ -1,5 +1,7 @@
-"""Find configurations and protocols named on the command line."""
+"""Find configurations and protocols named on the command line, and what was written last."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from experiments.files.read import parse_yaml
@@ -36,3 +38,12 @@ def find_yaml(name: str, folder: str = "") -> Path:
     installed = sorted(str(p.relative_to(INSTALLED)) for p in (INSTALLED / folder).rglob("*.yaml"))
     hint = nearest(f"{name.removesuffix('.yaml')}.yaml", installed, cutoff=0.4)
     raise ValueError(f"there is no file and no configuration '{name}'. {hint}")
+
+
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """By the time of their last change; without those that vanish meanwhile."""
+    changed = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            changed[path] = path.stat().st_mtime
+    return sorted(changed, key=lambda path: changed[path], reverse=True)

@@ -8,7 +8,7 @@ from experiments.files.write import write_text
 from experiments.study import options, snakefile
 from experiments.study.plan import Study, read_study
 from experiments.study.step import hold, run_step
-from experiments.study.units import adopt, forget_changed, units
+from experiments.study.units import adopt, forget_changed, refuse_missing, units
 from lit_inpaint import plugins
 
 
@@ -31,7 +31,7 @@ def _adopt(study: Study) -> str:
     taken, folder = adopt(study), study.file.adopts
     if folder is None:
         return ""
-    none = "nothing" if Path(folder).is_dir() else "nothing, there is no such folder here"
+    none = "nothing" if Path(folder).is_dir() else "nothing (there is no such folder here)"
     return f"Taken from {folder}: {', '.join(taken) or none}.\n"
 
 
@@ -42,8 +42,11 @@ def _job(study: Study, name: str | None) -> int:
     if name is None or name == "page":
         return write_page(study, last=name is not None)
     step = study.steps[name]
-    [unit] = units(study, having=step)
-    code = run_step(study, step, unit.hash)
+    try:
+        [hashed] = [unit.hash for unit in units(study, having=step)]
+    except ValueError:  # a file that it names is broken: its command says so
+        hashed = None
+    code = run_step(study, step, hashed)
     if step.cell or code:
         refresh(study)
     return code
@@ -51,10 +54,11 @@ def _job(study: Study, name: str | None) -> int:
 
 def _launch(study: Study, more: list[str]) -> int:
     program = snakefile.program()
+    refuse_missing(study)
     study.out.mkdir(parents=True, exist_ok=True)
     hold(study)
     if changed := forget_changed(study):
-        print(f"A file that they name has changed, so that they run again: {', '.join(changed)}.")
+        print(f"Running again, because a file that they name has changed: {', '.join(changed)}.")
     print(_adopt(study), end="")
     (study.out / snakefile.marker("page")).unlink(missing_ok=True)  # votes, hours and failures may be new
     saved = study.out / study.path.name

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from experiments.files.find import find_yaml
+from experiments.files.find import find_yaml, newest_first
 from experiments.files.read import read_json, read_yaml
 from experiments.files.write import write_text
 from experiments.records.files import read_record
@@ -159,7 +159,7 @@ def images_of(study: Study, step: Step) -> int:
     limits = [int(number) for number in [*said[-1:], protocol.get("limit")] if number]
     if limits:
         return min(limits)
-    for path in study.out.glob(f"benchmark/records/{protocol['name']}-*/*.json"):
+    for path in newest_first(study.out.glob(f"benchmark/records/{protocol['name']}-*/*.json")):
         if images := len(read_record(path).hole_share):  # one that refuses its holes has none
             return images
     raise ValueError("how many images the protocol has is known from its first cell on; --limit=N says it before")

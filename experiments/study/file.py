@@ -106,7 +106,7 @@ class File:
     protocol: str
     methods: dict[str, Method]
     about: str = ""
-    masks: list[str] | None = None
+    masks: Annotated[list[str], Field(min_length=1)] | None = None
     seeds: Seeds = field(default_factory=lambda: [0])
     fit: list[str] = field(default_factory=list)
     benchmark: list[str] = field(default_factory=list)

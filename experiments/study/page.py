@@ -2,20 +2,21 @@
 
 import fcntl
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from experiments.files.find import find_yaml
+from experiments.files.find import find_yaml, newest_first
 from experiments.files.read import read_yaml
 from experiments.files.write import write_text
 from experiments.records.files import read_record, write_record
 from experiments.records.record import MethodFacts, ProtocolFacts, Record
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
-from experiments.study.step import argv, facts_of, is_done
+from experiments.study.step import argv, facts_of, is_done, record_of
 from experiments.study.trainings import write_trainings
 from experiments.study.units import keep
 
@@ -116,7 +117,7 @@ def _fill_failed(study: Study, cells: list[Step]) -> list[str]:
     found: dict[str, tuple[ProtocolFacts, str] | None] = {}
     for step in cells:
         label, mask = step.cell or ("", "")
-        if (reason := reason_of(study, step)) is None:
+        if (reason := reason_of(study, step)) is None or _is_in_its_record(study, step, reason):
             continue
         if mask not in found:
             found[mask] = _protocol(study, mask)
@@ -141,15 +142,20 @@ def _fill_failed(study: Study, cells: list[Step]) -> list[str]:
     return list(notes)
 
 
+def _is_in_its_record(study: Study, step: Step, reason: str) -> bool:
+    own = record_of(study.out / "benchmark", step)
+    return bool(own and own.not_applicable and own.not_applicable.endswith(reason.partition(" failed: ")[2]))
+
+
 def _method(label: str) -> str:
-    return label.rpartition("-seed")[0] or label
+    return re.sub(r"-seed\d+$", "", label)
 
 
 def _protocol(study: Study, mask: str) -> tuple[ProtocolFacts, str] | None:
     """The protocol of a mask and its folder, as the newest record has them: others are of what it was before."""
     name = "-".join(filter(None, [str(read_yaml(find_yaml(study.file.protocol, "protocols"))["name"]), mask]))
     found = study.out.glob(f"benchmark/records/{name}-????????/*.json")
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in newest_first(found):
         try:
             record = read_record(path)
         except ValueError as error:

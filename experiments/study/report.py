@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
+from experiments.files.find import newest_first
 from experiments.files.read import read_json
 from experiments.study.cost import Cost, images_of, measure
 from experiments.study.file import Method
 from experiments.study.page import reason_of, votes_under
 from experiments.study.plan import Step, Study
 from experiments.study.step import argv, facts_of, is_done, is_running
+from experiments.study.units import changed, refuse_missing
 from lit_inpaint import plugins
 
 _HEAD = (
@@ -42,7 +44,16 @@ def dry_run(study: Study) -> str:
         "of each method; with the start of the processes and the metrics, without data loading and validations."
     )
     lines += [f"Not measured: {reason}" for reason in dict.fromkeys(missing.values())]
-    return "\n".join([*lines, *_failures(study)])
+    return "\n".join([*lines, *_changed(study), *_failures(study)])
+
+
+def _changed(study: Study) -> list[str]:
+    try:
+        refuse_missing(study)
+    except ValueError:  # asked from another folder
+        return []
+    labels = [unit.label for unit in changed(study)]
+    return [f"To run again, because a file that they name has changed: {', '.join(labels)}."] if labels else []
 
 
 def _row(study: Study, name: str, method: Method, costs: dict[str, Cost]) -> list[str]:
@@ -95,7 +106,7 @@ def status(study: Study) -> str:
     page = study.out / "page.html"
     asked = [votes for mask in study.masks if (votes := votes_under(study, mask))]
     lines += [f"Votes: {plugins.command('vote', *words)}" for words in asked]
-    return "\n".join([*lines, *_failures(study), *([f"Page: {page}"] if page.is_file() else [])])
+    return "\n".join([*lines, *_changed(study), *_failures(study), *([f"Page: {page}"] if page.is_file() else [])])
 
 
 def _failures(study: Study) -> list[str]:
@@ -139,8 +150,8 @@ def _journal(study: Study, label: str, mask: str) -> list[dict[str, float]]:
     """The rows of a cell so far; a line that is being written is not there yet."""
     found = []
     paths = study.out.glob(f"benchmark/journal/*{mask and f'-{mask}'}-????????/{label}/journal.jsonl")
-    newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)  # others are of an earlier protocol
-    for line in newest.read_text(encoding="utf-8", errors="replace").splitlines() if newest else ():
+    newest = newest_first(paths)[:1]  # others are of an earlier protocol
+    for line in newest[0].read_text(encoding="utf-8", errors="replace").splitlines() if newest else ():
         try:
             found.append(json.loads(line))
         except ValueError:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from experiments.files.find import newest_first
 from experiments.files.read import read_json
 from experiments.files.write import write_text
 from experiments.records.files import read_record
@@ -80,9 +81,8 @@ def _run(command: Sequence[str], log: Path, lock: IO[bytes]) -> int:
 def record_of(benchmark: Path, step: Step) -> Record | None:
     """The newest record of a cell."""
     label, mask = step.cell or ("", "")
-    found = benchmark.glob(f"records/*{mask and f'-{mask}'}-????????/{label}.json")
-    newest = max(found, key=lambda path: path.stat().st_mtime, default=None) if label else None
-    return read_record(newest) if newest else None
+    found = newest_first(benchmark.glob(f"records/*{mask and f'-{mask}'}-????????/{label}.json")) if label else []
+    return read_record(found[0]) if found else None
 
 
 def refusal(benchmark: Path, step: Step, said: str) -> str | None:
@@ -115,8 +115,11 @@ def is_done(study: Study, step: Step) -> bool:
     if facts_of(study, step, "json") is None:
         return False
     needs = [study.steps[need] for need in step.needs]
-    written = file_of(study, step, "json").stat().st_mtime_ns
-    return all(is_done(study, need) and file_of(study, need, "json").stat().st_mtime_ns <= written for need in needs)
+    try:
+        written = [file_of(study, one, "json").stat().st_mtime_ns for one in (step, *needs)]
+    except FileNotFoundError:  # taken away meanwhile, to run again
+        return False
+    return max(written) == written[0] and all(is_done(study, need) for need in needs)
 
 
 def is_running(study: Study, step: Step) -> bool:
@@ -152,7 +155,7 @@ def reason_in(log: Path, step: Step, code: int, begin: int = 0) -> str:
     if said.endswith("any of the Union subtypes"):  # jsonargparse's, of a class that cannot be made: the causes follow
         causes = [line.removeprefix("- ") for line in lines[lines.index(said) :] if line.startswith("- ")]
         said = next((cause for cause in causes if "NoneType" not in cause), said)
-    return said.removeprefix("lit-inpaint: ")[:500]
+    return said.removeprefix("lit-inpaint: ").removeprefix("failed: ")[:500]
 
 
 def hold(study: Study) -> None:

@@ -115,9 +115,6 @@ def keep(study: Study) -> None:
         of_training = trained(study, unit.name, study.file.methods[unit.name], unit.family[1])
         if len(records) < len(unit.cells):
             continue
-        for other in folder.glob(f"{unit.label}-????????.json"):
-            if other != path and read_json(other).get("label") == unit.label:
-                other.unlink()
         before = _training(read_json(path)) if path.is_file() else None
         if before and of_training.core_hours is None:  # the run's folder is gone
             of_training = before
@@ -131,6 +128,9 @@ def keep(study: Study) -> None:
         packed = [_packed(record, study.out) for record in records]
         content = {"hash": unit.hash, "label": unit.label, **of_training._asdict(), "records": packed}
         write_text(path, json.dumps(content) + "\n")
+        for other in folder.glob(f"{unit.label}-????????.json"):
+            if other != path and read_json(other).get("label") == unit.label:
+                other.unlink()
 
 
 def _was_another(study: Study, unit: Unit) -> bool:
@@ -139,12 +139,26 @@ def _was_another(study: Study, unit: Unit) -> bool:
     return any(facts.get("unit", unit.hash) != unit.hash for facts in done)
 
 
+def changed(study: Study) -> list[Unit]:
+    """Units whose jobs are done and name a file that has changed since."""
+    return [unit for unit in units(study) if _was_another(study, unit)]
+
+
+def refuse_missing(study: Study) -> None:
+    """
+    Raises:
+        ValueError: A configuration that a job names is not here: a typing error, or another folder.
+    """
+    for word in (word for step in study.steps.values() for word in step.command if word.startswith("--config=")):
+        find_yaml(word.partition("=")[2])
+
+
 def forget_changed(study: Study) -> list[str]:
-    """Have the jobs of units run again that name a file which has changed; their labels."""
-    changed = [unit for unit in units(study) if _was_another(study, unit)]
-    for step in (step for unit in changed for step in unit.steps):
+    """Have the jobs of those run again; their labels."""
+    found = changed(study)
+    for step in (step for unit in found for step in unit.steps):
         file_of(study, step, "json").unlink(missing_ok=True)
-    return [unit.label for unit in changed]
+    return [unit.label for unit in found]
 
 
 def _packed(record: Record, out: Path) -> dict[str, Any]:
@@ -196,7 +210,8 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
     for of_mask, record in _unpacked(source, content):
         write_record(record, study.out / "benchmark" / "records" / of_mask / f"{unit.label}.json")
     for step in unit.steps:
-        facts = {"command": step.command, "adopted": str(source / unit.file), **_training(content)._asdict()}
+        adopted = {"unit": unit.hash, "adopted": str(source / unit.file)}
+        facts = {"command": step.command, **adopted, **_training(content)._asdict()}
         write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
 
 
@@ -228,7 +243,7 @@ def read_units(folder: Path) -> tuple[list[Record], dict[str, Trained]]:
         content = read_json(path)
         if "records" in content:
             if content["label"] in trainings:
-                raise ValueError(f"{folder} holds two units of {content['label']}; delete the one that is not wanted.")
+                raise ValueError(f"{path} is the second unit of {content['label']} there; delete the one not wanted.")
             records += [record for _, record in _unpacked(folder, content)]
             trainings[content["label"]] = _training(content)
     return records, trainings

@@ -16,6 +16,7 @@ from PIL import Image
 
 from datamodules import SamplePhotos
 from experiments.cli import COMMANDS, help_text, main, reason_of
+from experiments.files.write import write_text
 from lit_inpaint.load import read_checkpoint
 from masks import CenterRectangle
 
@@ -152,6 +153,14 @@ def test_a_file_in_the_place_of_a_folder_is_named(capsys: pytest.CaptureFixture[
     Path("file").write_text("mine")
     assert "file is a file where a folder is needed" in refused(capsys, *command)
     assert Path("file").read_text() == "mine"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path):
+    (tmp_path / "out" / "mine").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory") as told:
+        write_text(tmp_path / "out", "text")
+    assert reason_of(told.value) == f"{tmp_path / 'out'}: Is a directory"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(capsys: pytest.CaptureFixture[str]):

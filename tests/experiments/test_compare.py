@@ -262,6 +262,16 @@ def test_without_configs_only_a_seed_mark_in_the_label_merges(tmp_path: Path) ->
     assert [(row.label, row.seeds) for row in table.rows] == [("LaMa-big", [2]), ("LaMa", [0, 1])]
 
 
+def test_a_label_without_a_mark_joins_one_with_a_mark_as_their_configs_are_equal(tmp_path: Path) -> None:
+    for label, seed in (("LaMa", 0), ("LaMa-seed1", 1)):
+        (tmp_path / f"run{seed}").mkdir()
+        (tmp_path / f"run{seed}/config.yaml").write_text(f"seed_everything: {seed}\nmodel: {{class_path: LaMa}}\n")
+        method = {"name": "LaMa", "seed": seed, "run": str(tmp_path / f"run{seed}")}
+        write_record(tmp_path / "out", label, {"psnr": spread(24 + seed)}, method=method)
+    (table,) = make_tables(read_folders([tmp_path / "out"])[0])
+    assert [(row.label, row.seeds) for row in table.rows] == [("LaMa", [0, 1])]
+
+
 def test_a_record_given_twice_counts_once(tmp_path: Path) -> None:
     write_record(tmp_path / "a", "Telea", {"psnr": spread(24)})
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -294,6 +304,18 @@ def test_a_method_has_one_name_where_not_all_seeds_are_measured_under_every_mask
         write_record(tmp_path, label, {"psnr": spread(24)}, method={"name": name, "seed": seed}, protocol=half)
     found = {t.name: {row.label for row in t.rows} for t in make_tables(read_folders([tmp_path])[0])}
     assert found == {"half": {"LaMa", "ICT-seed0", "LaMa-seed2"}, "wide": {"LaMa", "ICT-seed0"}}
+
+
+def test_a_name_is_taken_from_another_mask_only_for_the_same_training(tmp_path: Path) -> None:
+    """Two folders measured trainings of two lengths under one label."""
+    for seen, label, seed in ((1000, "LaMa-seed0", 0), (2000, "LaMa-seed0", 0), (1000, "LaMa-seed1", 1)):
+        method = {"name": "LaMa", "seed": seed, "images_seen": seen}
+        write_record(tmp_path / str(seen), label, {"psnr": spread(24)}, method=method)
+    method = {"name": "LaMa", "seed": 0, "images_seen": 2000}
+    write_record(tmp_path / "2000", "LaMa-seed0", {"psnr": spread(25)}, method=method, protocol={"name": "half"})
+    half, wide = make_tables(read_folders([tmp_path / "1000", tmp_path / "2000"])[0])
+    assert {row.label for row in wide.rows} == {"LaMa", "LaMa-seed0"}
+    assert [row.label for row in half.rows] == ["LaMa-seed0"]
 
 
 def test_two_samplers_of_one_training_are_two_rows_and_an_adopted_seed_joins_a_trained_one(tmp_path: Path) -> None:

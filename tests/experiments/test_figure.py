@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from experiments import cli
 from experiments.compare import figure
+from experiments.compare.grouping import make_tables
 from experiments.compare.reader import read_folders
 
 METHODS = ["Telea", "NavierStokes", "Harmonic", "Biharmonic"]
@@ -72,6 +74,18 @@ def test_every_cell_holds_the_picture_of_its_column_and_row(measured: Path, tmp_
                 found = drawn[round(top + (y + 0.5) * scale), round(left + (x + 0.5) * scale)]
                 assert np.abs(found - file[y, x]).max() <= 1, (name, kind, y, x)
         top += cell * height / width + 0.03 * figure.DPI
+
+
+def test_a_row_of_several_seeds_is_named_by_the_one_whose_picture_it_shows(measured: Path):
+    (table,) = make_tables(read_folders([measured])[0])
+    [row, *_] = table.rows
+    [record] = row.records
+    shown, other = (replace(record, method=replace(record.method, label=f"LaMa-seed{seed}")) for seed in (0, 1))
+    shown.path = record.path
+    table.rows[0] = replace(row, label="LaMa", records=[shown, other])
+    assert [one.label for one in figure.chosen(table, ["LaMa-seed0"])] == ["LaMa"]
+    with pytest.raises(ValueError, match="no pictures of 'LaMa-seed1'"):
+        figure.chosen(table, ["LaMa-seed1"])
 
 
 def test_best_median_and_worst_follow_the_metric_s_direction(measured: Path):

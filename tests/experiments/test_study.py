@@ -115,7 +115,9 @@ def test_the_snakefile_has_a_rule_per_job_and_survives_braces(small: Any, tmp_pa
 def test_what_follows_two_dashes_goes_to_snakemake(more: list[str], ends: list[str]):
     words = snakefile.command("snakemake", Path("out"), more)
     assert words[-len(ends) :] == ends and words.count("--cores") == (not more)
-    assert {"--keep-going", "--rerun-incomplete"} <= {*words} and "code" not in words
+    assert {"--keep-going", "--rerun-incomplete"} <= {*words}
+    begin = words.index("--rerun-triggers") + 1
+    assert words[begin : begin + 4] == ["mtime", "params", "input", "--nolock"], "not the code, which names a folder"
 
 
 def test_without_snakemake_the_message_says_how_to_get_it(small: Any, monkeypatch: pytest.MonkeyPatch):
@@ -169,7 +171,7 @@ def test_what_benchmark_says_of_its_method_is_the_reason(small: Any, monkeypatch
     stand_in(monkeypatch, f"print({said!r}); print('Page: x'); raise SystemExit(1)")
     cell = small.steps["benchmark-DSI-seed0-small"]
     assert step.run_step(small, cell) == 1
-    assert read(small, "benchmark-DSI-seed0-small.failed.json")["reason"] == "failed: RuntimeError: it is broken"
+    assert read(small, "benchmark-DSI-seed0-small.failed.json")["reason"] == "RuntimeError: it is broken"
 
 
 def test_why_a_method_cannot_be_made_is_the_reason_and_not_that_it_cannot(small: Any, monkeypatch: pytest.MonkeyPatch):
@@ -302,7 +304,7 @@ def test_the_dry_run_prints_graph_cost_and_what_is_done(
 def test_units_that_are_not_there_are_told_before_everything_is_trained(small: Any, capsys: pytest.CaptureFixture[str]):
     measured(small)
     small.path.write_text(small.path.read_text() + "adopts: kept\n")
-    for line in ("nothing, there is no such folder here", "nothing"):
+    for line in ("nothing (there is no such folder here)", "nothing"):
         assert main(["small.yaml", "--out", "out", "--dry-run"]) == 0
         assert capsys.readouterr().out.startswith(f"Taken from kept: {line}.\n")
         Path("kept").mkdir(exist_ok=True)
@@ -409,7 +411,8 @@ def test_built_in_studies_name_only_what_there_is(path: Path):
     for one in study.steps.values():
         if one.kind == "fit":
             find_yaml(one.command[1].partition("=")[2])
-    assert len(study.masks) == 6 and len(study.steps) > 50
+    masks = 2 if path.stem == "table1_longer" else 6
+    assert len(study.masks) == masks and len(study.steps) > 5 * masks
 
 
 def test_flops_are_those_of_pytorch_also_where_a_step_calls_autograd_grad():

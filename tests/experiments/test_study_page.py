@@ -154,6 +154,23 @@ def test_the_page_has_hours_votes_reasons_and_published_rows_apart(study: Study,
     assert "Votes: lit-inpaint vote" in report.status(study)
 
 
+def test_a_failure_that_stands_in_the_record_of_its_cell_is_no_note_as_well(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+):
+    in_process(monkeypatch)
+    one = study.steps["benchmark-Telea-wide"]
+    [path] = study.out.glob("benchmark/records/tiny-wide-*/Telea.json")
+    broken = replace(read_record(path), metrics={}, hole_share={}, not_applicable="failed: RuntimeError: no memory")
+    write_record(broken, path)
+    step.file_of(study, one, "json").unlink()
+    for reason, noted in (("RuntimeError: no memory", False), ("OSError: the disk is full", True)):
+        said = {"command": one.command, "reason": reason}
+        write_text(step.file_of(study, one, "failed.json"), json.dumps(said))
+        assert page.write_page(study) == 0
+        text = (study.out / "page.md").read_text()
+        assert ("Telea: benchmark-Telea-wide failed: " in text) == noted and "RuntimeError: no memory" in text
+
+
 def test_votes_are_not_set_up_while_cells_are_to_come(study: Study, monkeypatch: pytest.MonkeyPatch):
     in_process(monkeypatch)
     (study.out / "steps" / "benchmark-Telea-wide.json").unlink()

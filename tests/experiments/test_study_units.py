@@ -1,6 +1,7 @@
 """Units of a study: kept when complete, adopted by the hash of what they were asked; methods that share a training."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -14,8 +15,9 @@ from experiments.files.write import write_text
 from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
-from experiments.study import report, snakefile, step
+from experiments.study import page, report, snakefile, step
 from experiments.study.command import main
+from experiments.study.cost import images_of
 from experiments.study.file import read_file
 from experiments.study.plan import Study, read_study
 from experiments.study.units import adopt, forget_changed, keep, read_units, units
@@ -217,7 +219,7 @@ def test_a_cell_is_not_done_once_its_training_has_changed(make: Callable[..., St
     assert len(names & {*before}) == 3 and len(names) == len(before), "Telea and two protocols; a unit for each label"
     again = next(path for path in (study.out / "units").glob("Other-seed0-*"))
     write_text(again.with_name("Other-seed0-00000000.json"), again.read_text())
-    with pytest.raises(ValueError, match="two units of Other-seed0"):
+    with pytest.raises(ValueError, match="second unit of Other-seed0"):
         read_units(study.out / "units")
 
 
@@ -240,6 +242,66 @@ def test_jobs_of_a_file_that_has_changed_run_again_and_their_numbers_are_not_kep
     assert forget_changed(study) == []
 
 
+def test_what_was_adopted_counts_as_changed_as_well(make: Callable[..., Study]):
+    first, second = make("first"), make("second")
+    finish(first), commit(first), adopt(second), keep(second)
+    before = {path.name for path in (second.out / "units").iterdir()}
+    Path("partial.yaml").write_text(Path("partial.yaml").read_text().replace("width: 8", "width: 9"))
+    keep(second)
+    assert {path.name for path in (second.out / "units").iterdir()} == before
+    four = "Partial-seed0, Partial-seed1, Other-seed0, Other-seed1"
+    assert f"To run again, because a file that they name has changed: {four}." in report.status(second)
+    assert len(forget_changed(second)) == 4 and "2 of 12 jobs done" in report.status(second)
+
+
+def test_a_protocol_that_is_changed_back_has_its_own_numbers_again(
+    make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    """A benchmark that finds its record finished does not write it again; it is the newest all the same."""
+    monkeypatch.setattr(step, "_run", in_process)
+    study = make("first", methods={"Telea": {"method": "Telea"}}, adopts=None, masks=["center"])
+    text = Path("protocol.yaml").read_text()
+    for limit in (3, 4, 3):
+        Path("protocol.yaml").write_text(text.replace("limit: 3", f"limit: {limit}"))
+        forget_changed(study)
+        assert main(["small.yaml", "--out", "first", "--step", "benchmark-Telea-center"]) == 0
+        keep(study)
+        assert [record.metrics["ssim"].n for record in read_units(study.out / "units")[0]] == [limit]
+        found = page._protocol(study, "center")
+        assert found
+        record = read_record(study.out / "benchmark/records" / found[1] / "Telea.json")
+        assert record.metrics["ssim"].n == limit
+        assert images_of(study, replace(study.steps["benchmark-Telea-center"], command=[])) == limit
+
+
+def test_an_old_unit_stays_until_the_new_one_is_written(make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch):
+    study = make("first")
+    finish(study), keep(study)
+    before = {path.name for path in (study.out / "units").iterdir()}
+    changed = make("first", fit=["--trainer.max_steps=99"])
+    finish(changed)
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("experiments.study.units.write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        keep(changed)
+    assert {path.name for path in (study.out / "units").iterdir()} == before
+
+
+def test_a_configuration_that_is_not_here_is_refused_before_anything_changes(
+    make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    study = make("first")
+    finish(study)
+    monkeypatch.setenv(snakefile.PROGRAM, sys.executable)
+    Path("partial.yaml").rename("other.yaml")
+    with pytest.raises(ValueError, match=r"no configuration 'partial.yaml'"):
+        main(["small.yaml", "--out", "first"])
+    assert done(study) == [*study.steps] and "To run again" not in report.status(study)
+
+
 def test_asking_how_a_study_stands_changes_nothing_wherever_it_is_asked(
     make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -258,14 +320,15 @@ def test_what_is_adopted_has_not_failed_and_is_older_than_what_it_serves(make: C
     first, second = make("first", methods=methods), make("second", methods=methods)
     finish(first), commit(first)
     write_text(step.file_of(second, second.steps["fit-Partial-seed0"], "failed.json"), '{"reason": "killed"}')
-    assert "1 failed" not in report.status(first) and "5 failed" in report.status(second)
+    assert "5 failed" in report.status(second), "its training and the cells of both methods"
     adopt(second)
     assert "12 of 12 jobs done, 0 running, 0 failed, 0 to do" in report.status(second)
 
 
-def test_seeds_are_at_least_one(make: Callable[..., Study]):
-    with pytest.raises(ValueError, match="seeds"):
-        make("first", seeds=[])
+@pytest.mark.parametrize("key", ["seeds", "masks"])
+def test_seeds_and_masks_are_at_least_one(key: str, make: Callable[..., Study]):
+    with pytest.raises(ValueError, match=key):
+        make("first", **{key: []})
 
 
 def test_a_method_of_anothers_training_waits_for_it_and_adds_no_job(make: Callable[..., Study]):
