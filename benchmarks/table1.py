@@ -2,11 +2,11 @@
 
     python -m benchmarks.table1 records/table1                              # prints them
     python -m benchmarks.table1 records/table1 --into docs/results/table1.md
-    python -m benchmarks.table1 records/table1 --means --into README.md      # the first of them
+    python -m benchmarks.table1 records/table1 --tables means --into README.md
 
 ``--into`` replaces what stands between ``<!-- records/table1 -->`` and ``<!-- end -->``. Differences are of the
 protocol's first metric, over the images that both methods completed, each averaged over its seeds, with 95 % bootstrap
-intervals. A win is a difference whose interval lies on one side of 0.
+intervals over the images. A win is a difference whose interval lies on one side of 0.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from experiments.study.units import read_units
 from lit_inpaint.metrics import higher_is_better
 
 REFERENCE, CLASSIC, SHOWN_AGAINST_IT = "RePaint", "Telea", ("wide", "half")
+TABLES = ("means", "kid", "lead", "classic", "costs", "order")
 SURVEY = {"AOTGAN", "DSI", "ICT", "DeepFillV2", "LaMa", "RePaint"}  # the systems of RePaint's Table 1
 
 
@@ -87,23 +88,29 @@ def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
 
 
 def write(
-    records: Sequence[Record], trainings: Mapping[str, Trained], survey: str | None = None, means: bool = False
+    records: Sequence[Record], trainings: Mapping[str, Trained], survey: str, tables: Sequence[str] = TABLES
 ) -> str:
-    """All tables as Markdown, or the first. ``survey``: the protocol whose published rows are the survey's."""
+    """Tables as Markdown. ``survey``: the protocol whose published rows are those of RePaint's Table 1."""
     masks = masks_of(records)
-    printed = read_yaml(find_yaml(survey, "protocols"))["masks"] if survey else {}
+    printed = read_yaml(find_yaml(survey, "protocols"))["masks"]
     masks = {mask: masks[mask] for mask in [*printed, *masks] if mask in masks}  # in the survey's order
     metric = next(name for table in masks.values() for name in table.metrics)
     labels = list(dict.fromkeys(label for table in masks.values() for label in rows_of(table)))
-    parts = [_means(masks, metric, labels)]
-    if not means:
-        parts += [
-            _wins(masks, metric, labels),
-            _over_classic(masks, metric, trainings),
-            _costs(masks, labels, trainings),
-        ]
-        parts += [_order(masks, metric, printed)] if printed else []
-    return "\n\n".join(part for part in parts if part) + "\n"
+    has_kid = any("kid_paired" in table.metrics for table in masks.values())
+    parts = {
+        "means": lambda: f"{_means(masks, metric, labels)}\n\n{_hashes(masks)}",
+        "kid": lambda: _means(masks, "kid_paired", labels) if has_kid else "",
+        "lead": lambda: _lead(masks, metric, labels),
+        "classic": lambda: _over_classic(masks, metric, trainings),
+        "costs": lambda: _costs(masks, labels, trainings),
+        "order": lambda: _order(masks, metric, printed, survey),
+    }
+    return "\n\n".join(text for name in tables if (text := parts[name]())) + "\n"
+
+
+def _hashes(masks: Masks) -> str:
+    hashes = ", ".join(f"{mask} {table.hash[:8]}" for mask, table in masks.items())
+    return f"Protocols: {hashes}."
 
 
 def _means(masks: Masks, metric: str, labels: Sequence[str]) -> str:
@@ -121,11 +128,13 @@ def _means(masks: Masks, metric: str, labels: Sequence[str]) -> str:
             text += f" ± {number(metric, cell.deviation)}" if cell.deviation is not None else ""
             cells.append(f"{text} ({cell.n})")
         lines.append([label, *cells])
-    words = f"{column(metric)}; **bold** best, ≈ tied with it, ± deviation between seeds, (images)."
+    rows = [row for table in masks.values() for row in table.rows]
+    tied = ", ≈ tied with it" if any(row.cells[metric].tied for row in rows if metric in row.cells) else ""
+    words = f"{column(metric)}; **bold** best{tied}, ± deviation between seeds, (images)."
     return f"{words}\n\n{_table(['method', *masks], lines)}"
 
 
-def _wins(masks: Masks, metric: str, labels: Sequence[str]) -> str:
+def _lead(masks: Masks, metric: str, labels: Sequence[str]) -> str:
     if REFERENCE not in labels:
         return f"{REFERENCE} is not measured yet."
     lines = []
@@ -138,9 +147,9 @@ def _wins(masks: Masks, metric: str, labels: Sequence[str]) -> str:
     others = [label for label in labels if label != REFERENCE]
     surveyed = [label for label in others if label in SURVEY]
     unbeaten, leading = (_masks_where(masks, metric, of, least) for of, least in ((others, 0), (surveyed, 1)))
-    said = f"{REFERENCE} is behind no method under {unbeaten}."
+    said = f"Masks under which no method is ahead of {REFERENCE}: {unbeaten}."
     if surveyed:
-        said += f" It is ahead of each of the survey's other systems ({', '.join(surveyed)}) under {leading}."
+        said += f" Masks under which it is ahead of each of {', '.join(surveyed)}: {leading}."
     words = (
         f"{REFERENCE}'s lead in {column(metric)}, paired over the images, and the share of images on which it wins; "
         f"**bold**: ahead, *italic*: behind, plain: undecided. Last column: masks won : lost."
@@ -155,12 +164,14 @@ def _masks_where(masks: Masks, metric: str, others: Sequence[str], least: int) -
         if (known := [difference for label in others if (difference := ahead(table, metric, REFERENCE, label))])
         and all(difference.decided >= least for difference in known)
     ]  # fmt: skip
-    return f"{len(found)} of {len(masks)} masks" + (f" ({', '.join(found)})" if found else "")
+    return f"{len(found)} of {len(masks)}" + (f" ({', '.join(found)})" if found else "")
 
 
 def _over_classic(masks: Masks, metric: str, trainings: Mapping[str, Trained]) -> str:
     """Whether every method that was trained beats the classic under two masks."""
-    learned = dict.fromkeys(without_seed_mark(label) for label, trained in trainings.items() if trained.core_hours != 0)
+    elsewhere = {row.label for table in masks.values() for row in table.rows if row.method.outputs is not None}
+    hours = {label: trained.core_hours for label, trained in trainings.items()}
+    learned = dict.fromkeys(without_seed_mark(label) for label in hours if hours[label] != 0 or label in elsewhere)
     shown = [mask for mask in SHOWN_AGAINST_IT if mask in masks]
     lines: list[list[str]] = []
     others: dict[str, list[str]] = {f"Behind {CLASSIC}": [], "Undecided": [], "Not measured": []}
@@ -203,8 +214,8 @@ def _span(masks: Masks, label: str, name: str) -> str:
     return " to ".join(dict.fromkeys((found[min(found)], found[max(found)]))) if found else ""
 
 
-def _order(masks: Masks, metric: str, printed: Mapping[str, Any]) -> str:
-    """Pairs of the survey's systems: whether the order here is that of RePaint's Table 1."""
+def _order(masks: Masks, metric: str, printed: Mapping[str, Any], survey: str) -> str:
+    """Whether the order of pairs here is that of RePaint's Table 1."""
     lines, sign = [], 1 if higher_is_better(metric) else -1
     for mask, table in masks.items():
         rows = printed.get(mask, {}).get("published", [])
@@ -228,8 +239,11 @@ def _order(masks: Masks, metric: str, printed: Mapping[str, Any]) -> str:
         places.sort(key=lambda tied: theirs[tied[0]], reverse=True)
         order = ", ".join(" = ".join(tied) for tied in places)
         lines.append([mask, order, str(same), "; ".join(reversed_here) or "none", str(undecided)])
-    head = ["mask", "order of the survey's Table 1, best first", "same order", "reversed here", "undecided"]
-    words = "Pairs of the survey's systems that it does not tie: whether the paired interval here has their order."
+    head = ["mask", "order in RePaint's Table 1, best first", "same order here", "reversed here", "undecided here"]
+    words = (
+        f"Pairs of systems that RePaint's Table 1 separates in LPIPS (`{survey}`): does the paired interval here put "
+        "them in the same order?"
+    )
     return f"{words}\n\n{_table(head, lines)}"
 
 
@@ -257,14 +271,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="table1", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("records", type=Path)
     parser.add_argument("--into", type=Path)
-    parser.add_argument("--means", action="store_true", help="only the table of means")
-    parser.add_argument("--survey", default="repaint_celebahq256", help="protocol with the survey's published rows")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--survey", default="repaint_celebahq256", help="protocol with the rows of RePaint's Table 1")
     a = parser.parse_args(argv)
     try:
         records, trainings = read_units(a.records)
         if not records:
             raise ValueError(f"{a.records} holds no units; commit the folder units/ of a study there.")
-        tables = write(records, trainings, a.survey, a.means)
+        tables = write(records, trainings, a.survey, a.tables)
         if a.into:
             write_text(a.into, put_into(a.into.read_text(encoding="utf-8"), a.records.as_posix(), tables))
         else:
