@@ -4,7 +4,7 @@
     python -m benchmarks.published_training naoto0804 kit completions --public DIR --seconds 1200
     lit-inpaint benchmark table1_64 --masks wide half --methods Published=outputs:completions --out results
 
-Holes are LaMa's training masks; programs.py, palette.py and dsi.py state each program's settings.
+Holes are LaMa's training masks; the modules beside state each program's settings.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.published_training.deepfillv2 import nipponjo
 from benchmarks.published_training.dsi import ustc
 from benchmarks.published_training.palette import janspiry
 from benchmarks.published_training.programs import SIZE, Training, daa233, naoto0804, raywzy
@@ -24,7 +25,7 @@ from experiments.files.write import write_png
 from masks import LaMaTraining
 from masks.convention import composite, from_levels, to_levels
 
-PROGRAMS = {program.__name__: program for program in (naoto0804, daa233, raywzy, ustc, janspiry)}
+PROGRAMS = {program.__name__: program for program in (naoto0804, daa233, nipponjo, raywzy, ustc, janspiry)}
 
 
 def main() -> None:
