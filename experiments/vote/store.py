@@ -1,14 +1,15 @@
 """Raters, questions and answers in one SQLite file: an answer is on disk before the page continues."""
 
-import os
 import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.files.write import next_free, write_bytes
 from experiments.vote.study import Question, Study
 from masks.atomic import whole
 
@@ -56,7 +57,12 @@ class Store:
             self._db.executescript(_SCHEMA)
             known = self._db.execute("select hash, reference from study").fetchone()
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} is not a file of answers ({error}); move it away.") from error
+            if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+                raise ValueError(f"{path} is not a file of answers ({error}); move it away.") from error
+            raise ValueError(
+                f"{path} cannot be used now ({error}): another process holds it, the disk is full, or its folder may "
+                "not be written. Its answers are untouched; mend that and run the command again."
+            ) from error
         if known is None:
             self._db.execute("insert into study values (?, ?)", (study.hash, study.reference))
         elif known != (study.hash, study.reference):
@@ -139,32 +145,45 @@ def _damage(path: Path) -> str | None:
         try:
             found = [str(row[0]) for row in file.execute("pragma integrity_check")]
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorname == "SQLITE_NOTADB":
+            if _code(error) != sqlite3.SQLITE_CORRUPT:  # busy, unreadable, no space: the answers may be whole
                 raise
             return str(error)
     return None if found == ["ok"] else found[0].splitlines()[-1]
 
 
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary code of an error."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
 def _salvage(path: Path) -> Path:
-    """Replace a damaged file by an intact one with what can still be read; the damaged file is kept."""
-    kept = path.with_name(f"{path.name}.damaged")
+    """Replace a damaged file by an intact one with what can still be read, once a copy of it is on the disk."""
+    kept = next_free(path.with_name(f"{path.name}.damaged"))
     content = path.read_bytes()
+    write_bytes(kept, content, flush=True)
     # SQLite reads nothing of a file that is shorter than its header says: zeros stand for the pages that are cut off.
     size = int.from_bytes(content[16:18], "big") * int.from_bytes(content[28:32], "big")
-    with whole(path, flush=True) as part:
-        with closing(sqlite3.connect(":memory:")) as old, closing(sqlite3.connect(part)) as new:
-            old.deserialize(content.ljust(min(size, 1 << 28), b"\0"))
-            new.executescript(_SCHEMA)
-            for table in ("study", "rater", "question", "answer"):
-                for order in ("asc", "desc"):  # a damaged page ends a scan: read up to it from both sides
-                    with suppress(sqlite3.DatabaseError):
-                        for row in old.execute(f"select rowid, * from {table} order by rowid {order}"):
-                            columns = ", ".join(c[1] for c in new.execute(f"pragma table_info({table})"))
-                            marks = ", ".join("?" * len(row))
-                            new.execute(f"insert or ignore into {table} (rowid, {columns}) values ({marks})", row)
-            for table in ("question", "answer"):  # those of a lost rater stay theirs: a new one never gets their number
-                raters = f"select distinct rater from {table} where rater is not null"
-                new.execute(f"insert or ignore into rater (id) {raters}")
-            new.commit()
-        os.replace(path, kept)
+    with (
+        whole(path, flush=True) as part,
+        closing(sqlite3.connect(":memory:")) as old,
+        closing(sqlite3.connect(part)) as new,
+    ):
+        old.deserialize(content.ljust(min(size, 1 << 28), b"\0"))
+        new.executescript(_SCHEMA)
+        for table in ("study", "rater", "question", "answer"):
+            columns = ", ".join(c[1] for c in new.execute(f"pragma table_info({table})"))
+            for row in _readable(old, table):
+                marks = ", ".join("?" * len(row))
+                new.execute(f"insert or ignore into {table} (rowid, {columns}) values ({marks})", row)
+        for table in ("question", "answer"):  # those of a lost rater stay theirs: a new one never gets their number
+            raters = f"select distinct rater from {table} where rater is not null"
+            new.execute(f"insert or ignore into rater (id) {raters}")
+        new.commit()
     return kept
+
+
+def _readable(old: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
+    """A damaged page ends a scan: rows up to it from both sides."""
+    for order in ("asc", "desc"):
+        with suppress(sqlite3.DatabaseError):
+            yield from old.execute(f"select rowid, * from {table} order by rowid {order}")

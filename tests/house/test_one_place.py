@@ -23,8 +23,7 @@ ONE_PLACE = {  # what stands nowhere else in our packages: where, and what to ca
         {"lit_inpaint/load.py", "experiments/train/parser.py"},  # the model of fit, as Lightning adds it
         "lit_inpaint.load.instantiate",
     ),
-    r"\bmkstemp\b|\bNamedTemporaryFile\b|\bos\.(rename|renames)\b": (set(), "masks.atomic.whole"),
-    r"\bos\.replace\b": ({"experiments/vote/store.py"}, "masks.atomic.whole"),  # puts the damaged file aside
+    r"\bmkstemp\b|\bNamedTemporaryFile\b|\bos\.(rename|renames|replace)\b": (set(), "masks.atomic.whole"),
     r"\bos\.fsync\b": (
         {"masks/atomic.py", "experiments/run/journal.py", "experiments/sweep/storage.py"},  # two append to journals
         "masks.atomic.whole with flush",
