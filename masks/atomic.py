@@ -37,6 +37,16 @@ def whole(path: Path, overwrite: bool = True, flush: bool = False, part: Path | 
         part.unlink(missing_ok=True)
 
 
+def next_free(path: Path) -> Path:
+    """``path``, or name-1, name-2, ... if it exists.
+
+    >>> next_free(Path("/nowhere/config.yaml")).name
+    'config.yaml'
+    """
+    numbered = (path.with_stem(f"{path.stem}-{n}") for n in range(1, 1_000_000))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
+
+
 def _flush_names(folder: Path) -> None:
     """A rename is on the disk once its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -75,16 +75,6 @@ def below(folder: Path, name: str) -> Path:
     return target
 
 
-def next_free(path: Path) -> Path:
-    """``path``, or name-1, name-2, ... if it exists.
-
-    >>> next_free(Path("/nowhere/config.yaml")).name
-    'config.yaml'
-    """
-    numbered = (path.with_stem(f"{path.stem}-{n}") for n in range(1, 1_000_000))
-    return path if not path.exists() else next(p for p in numbered if not p.exists())
-
-
 def key_of(name: str) -> str:
     """An image's key in records and folders: its path in the data set without suffix."""
     return str(PurePosixPath(name).with_suffix(""))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.files.write import next_free
+from masks.atomic import next_free
 
 CHECKPOINTS, PANELS = "checkpoints", "panels"
 LOCK, STATUS, WANDB_ID = ".lock", "status.json", "wandb_id.txt"

@@ -13,7 +13,7 @@ import yaml
 from experiments.cli import current_folder_last
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml
-from experiments.files.write import next_free, write_text
+from experiments.files.write import write_text
 from experiments.records.files import read_record
 from experiments.records.intervals import paired_difference
 from experiments.records.record import Record
@@ -21,6 +21,7 @@ from experiments.run import Run
 from lit_inpaint import zoo
 from lit_inpaint.denoising import DenoisingModule
 from lit_inpaint.load import load_method
+from masks.atomic import next_free
 
 RUN = Path("runs/quickstart")
 _LEARNED, _NOT_TRAINED = "ContextEncoder", "not trained here"

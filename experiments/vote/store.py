@@ -9,9 +9,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.files.write import next_free, write_bytes
 from experiments.vote.study import Question, Study
-from masks.atomic import whole
+from masks.atomic import next_free, whole
 
 CONSISTENT = 0.75  # RePaint: raters with fewer equal answers to repeated pairs are excluded
 
@@ -160,7 +159,8 @@ def _salvage(path: Path) -> Path:
     """Replace a damaged file by an intact one with what can still be read, once a copy of it is on the disk."""
     kept = next_free(path.with_name(f"{path.name}.damaged"))
     content = path.read_bytes()
-    write_bytes(kept, content, flush=True)
+    with whole(kept, flush=True) as part:
+        part.write_bytes(content)
     # SQLite reads nothing of a file that is shorter than its header says: zeros stand for the pages that are cut off.
     size = int.from_bytes(content[16:18], "big") * int.from_bytes(content[28:32], "big")
     with (

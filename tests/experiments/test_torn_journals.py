@@ -1,11 +1,9 @@
 """Damage by a crash or a full disk is discarded and reported, and the work redone; a full disk names its path."""
 
 import json
-import resource
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +26,10 @@ from lit_inpaint.callbacks import panels
 from masks import Wide
 from masks.fixed import FixedSet
 from tests.support import killing, processes
+from tests.support.disks import full_disk
 from tests.support.journals import ROWS, lines_of, open_ledger, outcome, spend
 from tests.support.protocols import records, run, without_cost, write_protocol
 from tests.support.votes import results, study_of
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file can grow beyond ``size`` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def torn_end(lines: list[bytes]) -> list[bytes]:

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.vote.store import Store
 from experiments.vote.study import Study
-from tests.experiments.test_torn_journals import full_disk
+from tests.support.disks import full_disk
 from tests.support.votes import results, study_of
 
 ROOT = Path(__file__).parents[2]
