@@ -105,6 +105,25 @@ def recipe_identity(path: Path) -> str:
     return json.dumps([_path_of(cls), arguments, cls.content(**arguments)], sort_keys=True)
 
 
+def own_sources(method: str) -> dict[str, str]:
+    """:func:`lit_inpaint.plugins.sources` of a method that is not ours, and of what its arguments name; {} of ours."""
+    path, arguments = Path(method), dict[str, Any]()
+    cls: type[Any]
+    try:
+        if recipes.is_recipe(path):
+            cls, arguments = recipe(path)
+        elif zoo.entry(method) is not None:
+            return {}
+        elif (at := hub.address(method)) or path.is_file():
+            checkpoint = hub.checkpoint_of(at) if at else read_checkpoint(path)
+            cls, arguments = class_of(checkpoint, at or path), checkpoint["hyper_parameters"]
+        else:
+            cls = method_class((plugins.with_file(method) or (method,))[0])
+    except ValueError:  # said when it is loaded
+        return {}
+    return plugins.sources([cls.__module__]) | plugins.sources_named(arguments)
+
+
 def usable(device: str | torch.device) -> torch.device:
     """
     Raises:

@@ -6,16 +6,19 @@ variable, which every worker, rank and trial inherits. A distribution declares e
 measured is never a reason to import a module.
 """
 
+import ast
+import hashlib
 import os
 import re
 import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,6 +109,62 @@ def with_file(given: str) -> tuple[str, Path] | None:
     """
     found = re.fullmatch(r"((?:[^\W\d]\w*\.)+[^\W\d]\w*):(.+)", given)
     return None if found is None or Path(given).is_file() else (found[1], Path(found[2]))
+
+
+def sources(names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files that define imported modules, and of those that they import from beside them, by module.
+
+    What is ours is left out; of an installed module only its own package counts, the others have versions.
+
+    >>> sources(["lit_inpaint.methods", "json.decoder"]).keys() == {"json", "json.decoder", "json.scanner"}
+    True
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        if file := getattr(sys.modules.get(name), "__file__", None):
+            path = Path(file)
+            home = path.parents[name.count(".") + (path.stem == "__init__")]
+            top = name.partition(".")[0] if _is_installed(home) else ""
+            _add_sources(name, home, top, found)
+    return dict(sorted(found.items()))
+
+
+def _add_sources(name: str, home: Path, top: str, found: dict[str, str]) -> None:
+    """Add a module of the folder ``home``, the packages that it is in, and what it imports, below ``top`` if given."""
+    first, stem = name.partition(".")[0], home / name.replace(".", "/")
+    file = next((path for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if path.is_file()), None)
+    if not name or name in found or first in OWN or first != (top or first):
+        return
+    if file is not None:
+        content = file.read_bytes()
+        found[name] = hashlib.sha256(content).hexdigest()
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
+        with suppress(SyntaxError, ImportError):  # of a file that is never imported
+            for imported_name in _imports(ast.parse(content), package):
+                _add_sources(imported_name, home, top, found)
+    _add_sources(name.rpartition(".")[0], home, top, found)
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Names that may be modules, of every import, those in functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            yield from (str(above), *(f"{above}.{alias.name}" for alias in node.names))
+
+
+def sources_named(arguments: Any) -> dict[str, str]:
+    """:func:`sources` of the modules, not installed ones, whose classes ``arguments`` name."""
+    modules = {text.rpartition(".")[0] for text in _texts(arguments)}
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in modules}
+    return sources(name for name, file in files.items() if file and not _is_installed(Path(file)))
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a file is of an installed package or of Python."""
+    return path.is_relative_to(sys.base_prefix) or bool({"site-packages", "dist-packages"} & {*path.parts})
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from experiments.evaluate.outputs import PREFIX, Made, Outputs
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Network, Source
+from lit_inpaint import plugins
 from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
 from masks.size import sides
 
@@ -90,4 +91,7 @@ class Job:
         given |= {"sampler": list(self.sampler)} if self.sampler else {}
         if not self.pictures_kept:  # asked for later, they are made
             given["pictures_kept"] = False
+        # A changed definition changes the hash; code may change without its words.
+        if sources := plugins.sources(function.__module__ for function in self.metrics.values()):
+            given["metrics"] = sources
         return given | self.source().identity() | {"left_out": sorted(self.left_out)}

@@ -15,7 +15,7 @@ from typing import Protocol as Structural
 
 from lit_inpaint import zoo
 from lit_inpaint.backbones import sha256
-from lit_inpaint.load import recipe_identity
+from lit_inpaint.load import own_sources, recipe_identity
 from lit_inpaint.plugins import with_file
 from lit_inpaint.recipes import is_recipe
 
@@ -36,13 +36,18 @@ def settings_of(arguments: argparse.Namespace, may_change: Collection[str]) -> d
 
 def content_of(method: str) -> str:
     """A method's name, or the sha256 of its checkpoint or of its tensors in the zoo, or both of a network with weights
-    in a file; of a YAML, the method's arguments and what they name."""
+    in a file; of a YAML, the method's arguments and what they name. The sources of a class that is not ours follow."""
+    sources = own_sources(method)
+    return f"{_content_of(method)} {json.dumps(sources)}" if sources else _content_of(method)
+
+
+def _content_of(method: str) -> str:
     if is_recipe(Path(method)):
         return recipe_identity(Path(method))
     if (name := zoo.entry(method)) is not None:
         return zoo.card_of(name).file_sha256
     if found := with_file(method):
-        return f"{found[0]}:{content_of(str(found[1]))}"
+        return f"{found[0]}:{_content_of(str(found[1]))}"
     return sha256(Path(method)) if Path(method).is_file() else method
 
 
