@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from masks.files import deep_colours
+from masks.files import deep_colours, misread
 
 Bands = Literal["rgb", "alpha"]
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands of colour by TIFF's PhotometricInterpretation
-_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _PLANAR, _ORIENTATION = 258, 262, 277, 338, 284, 274  # TIFF tags
+_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _ORIENTATION = 258, 262, 277, 338, 274  # TIFF tags
 
 
 def reading_settings(bands: Bands | None, white_level: int | None) -> dict[str, Any]:
@@ -52,15 +52,13 @@ def extra_bands(image: Image.Image) -> str | None:
 
 
 def choose(image: Image.Image, bands: Bands | None) -> bool:
-    """Reject unspecified extra bands; return whether to drop them.
+    """Reject unspecified extra bands and what Pillow misreads; return whether to drop the bands.
 
     Raises:
         UnclearImageError: Stating the file's content and the allowed values.
     """
-    tags: Any = getattr(image, "tag_v2", {})
-    if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8 and tags.get(_SAMPLES, 1) > 1:
-        # Pillow takes the low and high bytes of such bands for pixels.
-        raise UnclearImageError("holds bands of 16 bits stored one after another. Save it with interleaved bands.")
+    if problem := misread(image):
+        raise UnclearImageError(f"{problem}. Save it as a PNG of 8 bits.")
     if (extra := extra_bands(image)) is None:
         return False
     if bands is None:

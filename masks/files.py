@@ -15,7 +15,7 @@ from masks.regular import open_regular, refuse_irregular
 
 White = Literal["hole", "known"]
 Alpha = Literal["opaque", "transparent"]
-_PHOTOMETRIC = 262  # TIFF tag; 0: the smallest value is white
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT = 258, 262, 277, 284, 339  # TIFF tags
 
 
 def read_mask(
@@ -125,8 +125,8 @@ def _read(path: str | os.PathLike[str], want_alpha: bool, content: bytes | None)
 def _channels(file: Image.Image, content: BinaryIO) -> NDArray[Any]:
     """(H, W, C) as the file holds it: grey of any depth, 3 colours, or 2 or 4 channels of which the last is alpha."""
     deep = deep_colours(file)
-    if file.mode.startswith("I;16") and getattr(file, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
-        raise ValueError("its 16 bits are stored with 0 as white")
+    if problem := misread(file):
+        raise ValueError(problem)
     if deep or file.format == "JPEG2000" or (file.format == "PPM" and file.mode == "RGB"):
         if file.getexif().get(0x0112, 1) != 1:
             raise ValueError("turned by EXIF, with 16 bits a channel")
@@ -151,6 +151,26 @@ def _channels(file: Image.Image, content: BinaryIO) -> NDArray[Any]:
 def deep_colours(image: Image.Image) -> bool:
     """Whether an opened file has several channels of 16 bits, of which Pillow keeps 8."""
     return not image.mode.startswith(("I", "F")) and ";16" in str([tile[3] for tile in getattr(image, "tile", [])])
+
+
+def misread(image: Image.Image) -> str | None:
+    """Why Pillow would take wrong pixels from an opened file; None if it does not.
+
+    Transparent greys of 2 and 4 bits are mended in ``image``: Pillow scales the pixels to 8 bits, but not that value.
+    """
+    tags = getattr(image, "tag_v2", {})
+    raw, bits = str([tile[3] for tile in getattr(image, "tile", [])]), max(tags.get(_BITS, (1,)))
+    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == 0:
+        return "its 16 bits are stored with 0 as white"
+    if tags.get(_PLANAR) == 2 and bits > 8 and tags.get(_SAMPLES, 1) > 1:  # taken for their low and high bytes
+        return "holds bands of 16 bits stored one after another"
+    if image.mode == "L" and 2 in tags.get(_FORMAT, ()):
+        return "its 8 bits are signed"
+    if image.format == "PNG" and image.mode != "P" and "transparency" in image.info:
+        if "16" in raw:  # compared with 8 bits of the pixels, or not at all
+            return "one of its colours of 16 bits is transparent, without an alpha channel"
+        image.info["transparency"] *= 85 if "L;2" in raw else 17 if "L;4" in raw else 1
+    return None
 
 
 def write_mask(mask: Mask, path: str | os.PathLike[str]) -> None:

@@ -70,6 +70,21 @@ def test_deep_bands_one_after_another_which_pillow_misreads_are_refused(tmp_path
     np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), RGB)
 
 
+def test_a_tiff_whose_white_is_zero_is_no_negative_and_signed_values_are_refused(tmp_path: Path):
+    ramp = np.linspace(0, 255, 32).round().astype(np.uint8)[None].repeat(24, 0)
+    tifffile.imwrite(tmp_path / "8.tif", 255 - ramp, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "1.tif", ramp < 128, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "8.tif")[..., 0], ramp)
+    np.testing.assert_array_equal(read_image(tmp_path / "1.tif")[..., 0], (ramp >= 128) * 255)
+    tifffile.imwrite(tmp_path / "16.tif", (255 - ramp).astype(np.uint16) * 257, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "zip.tif", ramp.astype(np.uint16), photometric="miniswhite", compression="zlib")
+    tifffile.imwrite(tmp_path / "signed.tif", (ramp.astype(int) - 128).astype(np.int8), photometric="minisblack")
+    for name, words in {"16": "0 as white", "zip": "0 as white", "signed": "its 8 bits are signed"}.items():
+        for given in ({}, {"white_level": 4095}):
+            with pytest.raises(UnreadableImageError, match=rf"{name}\.tif: .*{words}\. Save it as a PNG of 8 bits\."):
+                read_image(tmp_path / f"{name}.tif", **given)
+
+
 @pytest.mark.parametrize("name", ["grey.png", "colour.png", "grey.tif", "colour.tif"])
 def test_twelve_bits_in_a_file_of_sixteen_are_scaled_only_when_asked(tmp_path: Path, name: str):
     path, grey = tmp_path / name, name.startswith("grey")

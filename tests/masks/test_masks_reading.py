@@ -10,10 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, TiffImagePlugin
 
 from datamodules.evaluation import EvaluationSet
 from datamodules.files import Files
+from datamodules.reading import decode_image
 from datamodules.transforms import evaluation_transform, place_mask
 from experiments.catalogue.masks import main as masks_command
 from experiments.evaluate.benchmark import main as benchmark
@@ -116,6 +118,33 @@ def test_the_files_of_other_programs(tmp_path: Path) -> None:
     Image.fromarray(deep(np.uint16, 65535)).save(tmp_path / "inverted16.tif", tiffinfo=inverted)
     with pytest.raises(ValueError, match=r"inverted16\.tif: .*0 as white"):
         read_mask(tmp_path / "inverted16.tif")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_value_of_a_grey_png_has_the_depth_of_its_pixels(bits: int) -> None:
+    """Pillow scales the pixels to 8 bits; of 2 and 4 bits it does not scale the value that is transparent."""
+    for key in {0, 1, 2**bits - 1}:
+        other = 0 if key else 2**bits - 1
+        rows = ["".join(f"{key if hole else other:0{bits}b}" for hole in row) for row in HOLE]
+        content = png(0, bits, [int(row, 2).to_bytes(bits, "big") for row in rows], chunk(b"tRNS", bytes([0, key])))
+        np.testing.assert_array_equal(read_mask("a.png", alpha="transparent", content=content), HOLE)
+        picture = decode_image("a.png", content, background=(9, 9, 9))
+        np.testing.assert_array_equal(picture[..., 0], np.where(HOLE, 9, 0 if key else 255))
+
+
+def test_deep_files_that_pillow_misreads_are_refused_as_masks_and_as_pictures(tmp_path: Path) -> None:
+    grey, colour = deep(np.uint16, 65535), deep(np.uint16, 65535, 3)
+    keyed = chunk(b"tRNS", b"\0\xff")  # of another value than any pixel: the file is opaque
+    (tmp_path / "grey.png").write_bytes(png(0, 16, [row.astype(">u2").tobytes() for row in grey], keyed))
+    rows = [row.astype(">u2").tobytes() for row in colour]
+    (tmp_path / "colour.png").write_bytes(png(2, 16, rows, chunk(b"tRNS", b"\0\xff" * 3)))
+    tifffile.imwrite(tmp_path / "planes.tif", colour.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    for name, words in {"grey.png": "without an", "colour.png": "without an", "planes.tif": "one after"}.items():
+        for alpha in (None, "opaque"):
+            with pytest.raises(ValueError, match=rf"{name}: .*{words}"):
+                read_mask(tmp_path / name, alpha=alpha)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"{name}: .*{words}"):
+            decode_image(name, (tmp_path / name).read_bytes())
 
 
 def test_alpha_says_which_side_is_the_hole_and_without_it_the_refusal_names_the_flag(tmp_path: Path) -> None:
