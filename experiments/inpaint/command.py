@@ -254,7 +254,7 @@ def fill_file(method: Method, pair: Pair, run: Run) -> Done:
     given = pixels if method.channels == 3 else grey(pixels, type(method).__name__, str(shown(pair.image)))
     memory = refuse_too_large(method, hole, a.tile) if share else None
     method.moved = [] if method.moves_known else None
-    options, left_out = kept(pair.image, pixels.shape[1], pixels.shape[0])
+    options, left_out = kept(pair.image, given.shape, a.format)
     for number, target in enumerate(pair.outputs):
         result = (
             complete_pixels(method, given, hole, pair.image.stem, number, a.seed, a.tile, guides) if share else given

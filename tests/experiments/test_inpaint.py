@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from PIL import ExifTags, Image, ImageCms
 from experiments.cli import main
 from experiments.inpaint import command as inpaint
 from experiments.inpaint.large import available_memory, estimate
+from experiments.inpaint.original import kept
 from lit_inpaint.methods import DeepFillV2, Harmonic, Telea
 from lit_inpaint.windows import TILE, Window, complete_pixels, plan
 from masks.files import write_mask
@@ -128,6 +130,7 @@ def test_a_bad_image_is_one_line_and_the_others_are_as_in_a_clean_run(name, clea
 
 
 ODD_IMAGES: dict[str, Callable[[], bytes]] = {
+    "LAB.tif": lambda: encoded(photo(1).convert("LAB"), "TIFF"),
     "grey": lambda: encoded(photo(1, mode="L"), "PNG"),
     "palette": lambda: encoded(photo(1, mode="P"), "PNG"),
     "RGBA": lambda: encoded(photo(1, mode="RGBA"), "PNG"),
@@ -152,6 +155,7 @@ SAYS = {
     "grey": "grey to RGB",
     "animated.gif": "first of 3 frames",
     "CMYK.jpg": "CMYK",
+    "LAB.tif": "LAB to RGB",
 }
 
 
@@ -217,6 +221,87 @@ def test_a_profile_of_other_colours_and_damaged_tags_are_left_out_and_said(capsy
         assert words in capsys.readouterr().out
         with Image.open(f"{name}.out.png") as filled:
             assert "icc_profile" not in filled.info
+
+
+SECRET = b"the erased face"
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+def test_no_tag_that_may_hold_the_erased_content_reaches_the_completion(kind, capsys):
+    prepare({})
+    tags = exif(1)
+    tags[ExifTags.Base.Artist], tags[37724], tags[ExifTags.Base.DNGPrivateData] = "someone", SECRET, SECRET
+    inner = tags.get_ifd(ExifTags.IFD.Exif)
+    inner[ExifTags.Base.MakerNote], inner[ExifTags.Base.UserComment], inner[65000] = SECRET, b"ASCII\0\0\0noon", SECRET
+    inner[ExifTags.IFD.Interop] = {1: "R03", 4096: SECRET.decode()}
+    tags.get_ifd(ExifTags.IFD.GPSInfo).update({ExifTags.GPS.GPSLatitudeRef: "N", 99: SECRET})
+    options = {"xmp": SECRET} if kind in ("jpg", "webp") else {}
+    tags[ExifTags.Base.XMLPacket] = SECRET
+    photo(1).save(f"x.{kind}", exif=tags if kind == "tif" else tags.tobytes(), **options)
+    assert SECRET in Path(f"x.{kind}").read_bytes()
+    for suffix in ("png", "jpg", "webp"):
+        out = Path(f"{kind}.{suffix}")
+        assert call("--method", "Telea", "--image", f"x.{kind}", "--mask", "m.png", "--out", str(out)) == 0
+        assert SECRET not in out.read_bytes()
+        said = capsys.readouterr().out
+        assert "dropped" in said and (kind == "tif" or "XMLPacket, MakerNote, tag 37724 and" in said)
+        with Image.open(out) as filled:
+            found = filled.getexif()
+            assert found[ExifTags.Base.Artist] == "someone"
+            if kind != "tif":
+                assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment].endswith(b"noon")
+                assert found.get_ifd(ExifTags.IFD.Interop) == {1: "R03"}
+                assert found.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+
+
+def test_a_resolution_that_a_header_cannot_hold_is_in_the_exif():
+    for given in ((300, 300), (65_536, 70_000), (101_600, 101_600), (0.3, 0.3)):
+        photo(1).save("x.png", dpi=given)
+        for kind in ("png", "jpeg", "webp"):
+            options, said = kept(Path("x.png"), (32, 40, 3), kind)
+            photo(1).save(f"o.{kind}", **options)
+            with Image.open(f"o.{kind}") as filled:
+                tags = filled.getexif()
+                in_exif = tags.get(ExifTags.Base.XResolution), tags.get(ExifTags.Base.YResolution)
+                found = in_exif if all(in_exif) else filled.info["dpi"]  # Pillow takes one of EXIF's for both
+            assert found == pytest.approx(given, rel=0.02) and not said, (kind, given)
+    for unit, given in ((2, 300.0), (3, 118.11)):
+        photo(1).save("x.tif", resolution_unit=unit, x_resolution=given, y_resolution=given)
+        tags = Image.Exif()
+        tags.load(kept(Path("x.tif"), (32, 40, 3), "webp")[0]["exif"])
+        assert (tags[ExifTags.Base.XResolution], tags[ExifTags.Base.ResolutionUnit]) == (
+            pytest.approx(300, abs=0.01),
+            2,
+        )
+
+
+def test_what_a_format_cannot_hold_is_said_before_the_fill_or_left_out(monkeypatch, capsys):
+    prepare({})
+    tags = exif(1)
+    tags[ExifTags.Base.ImageDescription] = "x" * 70_000
+    photo(1).save("long.png", exif=tags)
+    assert call("--method", "Telea", "--image", "long.png", "--mask", "m.png", "--out", "long.jpg") == 0
+    assert (
+        re.search(r"EXIF of 70,\d{3} bytes dropped", capsys.readouterr().out) and not Image.open("long.jpg").getexif()
+    )
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo(1).save("profile.jpg", icc_profile=profile + os.urandom(2**20))
+    assert call("--method", "Telea", "--image", "profile.jpg", "--mask", "m.png", "--out", "profile.png") == 0
+    assert re.search(r"colour profile of 1,\d{3},\d{3} bytes dropped", capsys.readouterr().out)
+    assert Image.open("profile.png").convert("RGB").size == SIZE
+    grey = profile[:16] + b"GRAY" + profile[20:]
+    photo(1, mode="L").save("grey.png", icc_profile=grey)
+    assert kept(Path("grey.png"), (32, 40, 1))[0]["icc_profile"] == grey
+    assert kept(Path("grey.png"), (32, 40, 3)) == ({}, ["GRAY colour profile dropped"])
+    monkeypatch.setattr(inpaint, "complete_pixels", None)
+    for suffix, side in (("webp", 16_383), ("jpg", 65_500)):
+        for size in ((side + 1, 8), (8, side + 1)):
+            Image.new("RGB", size).save("wide.png")
+            write_mask(hole(size), "wide_mask.png")
+            given = "--image", "wide.png", "--mask", "wide_mask.png", "--out", f"wide.{suffix}"
+            assert call("--method", "Telea", *given) == 2
+            assert f"wide.png: {size[0]}x{size[1]} is too large for" in capsys.readouterr().err
+        Image.new("RGB", (side, 1)).save(f"largest.{suffix}")
 
 
 def test_a_turned_photograph_is_filled_upright_and_a_mask_drawn_on_the_unturned_one_is_refused(capsys):
