@@ -11,8 +11,11 @@ from experiments.run.curves import History
 from experiments.run.names import METRICS
 
 
-def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[History]]:
+def read_folders(folders: Iterable[Path], votes: bool = True) -> tuple[list[Record], list[History]]:
     """Every record and every training run at or under ``folders``; a folder given twice counts once.
+
+    Args:
+        votes: Add the columns of votes to the records.
 
     Raises:
         ValueError: If a folder is missing, holds neither, or holds an invalid file.
@@ -30,18 +33,23 @@ def read_folders(folders: Iterable[Path]) -> tuple[list[Record], list[History]]:
             here = Path(place)
             if here.parent.name == "records":
                 for name in sorted(f for f in files if f.endswith(".json")):
-                    records[here / name] = _with_votes(read_record(here / name))
+                    records[here / name] = read_record(here / name)
                     found += 1
             if METRICS.among(files):
                 runs[here] = Run(here).history
                 found += 1
         if not found:
             raise ValueError(f"{folder} holds no records/*/*.json and no metrics.csv; run `lit-inpaint benchmark`.")
+    if votes:
+        _add_votes(records)
     return list(records.values()), list(runs.values())
 
 
-def _with_votes(record: Record) -> Record:
-    """A record with its column of votes, if there is one."""
-    if record.votes_path.is_file():
-        record.metrics["votes"] = read_column(record.votes_path)
-    return record
+def _add_votes(records: dict[Path, Record]) -> None:
+    """Give every record its column of votes, if there is one."""
+    hashes: dict[Path, dict[str, str]] = {}
+    for path, record in records.items():
+        hashes.setdefault(path.parent, {})[record.label] = record.method_hash
+    for path, record in records.items():
+        if record.votes_path.is_file():
+            record.metrics["votes"] = read_column(record.votes_path, hashes[path.parent])

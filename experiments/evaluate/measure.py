@@ -24,7 +24,7 @@ from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Completion, RefusedError, Source
 from experiments.evaluate.summarise import summarise, versions
 from experiments.files.write import below, key_of, quick_png, write_bytes
-from experiments.records.files import NewerFormatError, read_record, write_record
+from experiments.records.files import NewerFormatError, forget, read_record, write_record
 from experiments.records.record import Record
 from experiments.run.journal import BusyError, Journal, Row
 from lit_inpaint.metrics import Features, one_per_image, round_to_8_bits
@@ -82,6 +82,7 @@ def evaluate_together(job: Job, device: str, advance: Callable[[int, int], None]
         about = (job.protocol.described(), job.source().described())
         found = Record(*about, device=device.partition(":")[0], versions=versions(), not_applicable=said)
         found.refused = isinstance(error, RefusedError) or None
+        forget(job.record_path)
     if found:
         write_record(found, job.record_path)
     return found
@@ -117,7 +118,7 @@ def _evaluate(job: Job, device: torch.device, advance: Callable[[int, int], None
 
 def _do(job: Job, source: Source, journal: Journal, indices: range, device: torch.device) -> None:
     """Images, method, metrics, journal, for one batch: what is in the journal is complete on the disk."""
-    job.record_path.unlink(missing_ok=True)  # of other weights or settings; it must not pass for the new one
+    forget(job.record_path)  # of other weights or settings; it must not pass for the new one
     batch = collate([job.protocol.images[index] for index in indices])
     batch = batch._replace(image=batch.image.to(device), mask=batch.mask.to(device))
     completion = source.complete(batch)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from experiments.files.write import write_text
-from experiments.records.record import FORMAT, MetricResult, PublishedRow, Record, close
+from experiments.records.record import FORMAT, MetricResult, PublishedRow, Record, close, votes_of
 
 _RECORD, _COLUMN = TypeAdapter(Record), TypeAdapter(MetricResult)
 _PUBLISHED = TypeAdapter(list[PublishedRow])
@@ -63,25 +63,43 @@ def read_record(path: Path) -> Record:
     raise NewerFormatError(f"{path} has format {newer}, of a newer lit-inpaint; this one reads {FORMAT}. Update it.")
 
 
-def read_column(path: Path) -> MetricResult:
-    """The column of votes that `lit-inpaint vote --result` wrote.
+def read_column(path: Path, hashes: dict[str, str]) -> MetricResult:
+    """The column of votes that `lit-inpaint vote --result` wrote; a reason instead if a method has changed since.
+
+    Args:
+        hashes: ``method_hash`` of the methods of this folder, by label.
 
     Raises:
         ValueError: The file is not such a column, or its mean does not match its values.
     """
     try:
-        metric = _COLUMN.validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes())
+        about = content.pop("about", {}) if isinstance(content, dict) else {}  # earlier versions did not write it
+        metric = _COLUMN.validate_json(json.dumps(content))
+        if changed := sorted(label for label, known in about.items() if hashes.get(label, known) != known):
+            return MetricResult(metric.definition, reason=f"votes on earlier pictures by {' and '.join(changed)}")
         defined = [v for v in metric.values.values() if v is not None]
         if not close(metric.mean, math.fsum(defined) / len(defined) if defined else None) or metric.n != len(defined):
             raise ValueError(f"the mean of its {metric.n} images, {metric.mean}, is not that of its values")
         return metric
-    except ValueError as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a column of votes ({_reason(error)}); `vote --result` rewrites it.") from error
 
 
-def write_column(metric: MetricResult, path: Path) -> None:
-    """Path of a method's votes, beside its record."""
-    write_text(path, json.dumps(asdict(metric), indent=1, allow_nan=False) + "\n")
+def write_column(metric: MetricResult, path: Path, about: dict[str, str]) -> None:
+    """Write a method's votes; ``about``: the ``method_hash`` of those whose pictures were compared, by label."""
+    write_text(path, json.dumps({**asdict(metric), "about": about}, indent=1, allow_nan=False) + "\n")
+
+
+def forget(record: Path) -> None:
+    """Delete the record of a method that is measured anew, and the columns of votes on its pictures; those on pictures
+    that stay the same are written again by `vote --result`."""
+    record.unlink(missing_ok=True)
+    own = votes_of(record)
+    is_reference = own.with_suffix(".sqlite").is_file()
+    for column in own.parent.glob("*.json"):
+        if is_reference or column.name == own.name:
+            column.unlink(missing_ok=True)
 
 
 def published_rows(rows: object) -> list[PublishedRow]:

@@ -193,7 +193,16 @@ class Record:
     def votes_path(self) -> Path:
         """Path where `lit-inpaint vote --result` stores the votes on this method."""
         assert self.path is not None
-        return self.path.parents[2] / "votes" / self.path.parent.name / self.path.name
+        return votes_of(self.path)
+
+    @property
+    def method_hash(self) -> str:
+        """Hash of all that makes other pictures of the same protocol: the method, its weights and its sampler, wherever
+        its files lie and whatever the table calls it."""
+        m = self.method
+        sampler = [part for part in (self.note or "").split("; ") if part.startswith("sampled by ")]
+        facts = [m.name, m.checkpoint_sha256, m.weights, m.outputs, m.repository, m.revision, m.settings, sampler]
+        return hash_of(facts)
 
     def picture_folder(self, kind: str | None = None) -> Path | None:
         """OUT/images/<protocol>/<label>, or the shared ``_truth``, ``_mask``, ``_input``; None if not kept."""
@@ -264,6 +273,11 @@ class Record:
             mean = math.fsum(values) / len(values) if values else None
             if bucket.n != len(values) or not close(bucket.mean, mean):
                 raise ValueError(f"the mean of {name} at {area} of hole, {bucket.mean}, is not that of its values.")
+
+
+def votes_of(record: Path) -> Path:
+    """The column of votes that belongs to the file of a record."""
+    return record.parents[2] / "votes" / record.parent.name / record.name
 
 
 def close(a: float | None, b: float | None, slack: float = 0.0) -> bool:

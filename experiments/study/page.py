@@ -101,8 +101,8 @@ def votes_under(study: Study, mask: str) -> list[str] | None:
     if study.file.votes not in shown or len(shown) < 2:
         return None
     rivals = [labels[name] for name in shown if name != study.file.votes]
-    protocol = ["--protocol", known[0].name]
-    return [str(benchmark), "--reference", labels[study.file.votes], *protocol, "--against", *rivals]
+    folder = benchmark / "records" / known[1]  # of the newest protocol of that name
+    return [str(folder), "--reference", labels[study.file.votes], "--against", *rivals]
 
 
 def _failed(study: Study) -> Path:

@@ -12,7 +12,9 @@ def main(argv: list[str]) -> int:
     a = options.vote().parse_args(argv)
     if a.pairs is not None and a.pairs < 1:
         raise ValueError(f"--pairs is {a.pairs}; expected at least 1.")
-    records, _ = read_folders([a.out])
+    if not 0 <= a.port <= 65535:
+        raise ValueError(f"--port is {a.port}; expected 1 to 65535, or 0 for any free one.")
+    records, _ = read_folders([a.out], votes=False)  # a damaged column is no obstacle to the one that replaces it
     study = make_study(records, a.reference, a.against, a.protocol)
     store = Store(study.database, study)
     if a.result:
@@ -21,9 +23,8 @@ def main(argv: list[str]) -> int:
     from experiments.vote.page import serve
 
     server = serve(study, store, a.port, a.pairs)
-    print(
-        f"lit-inpaint: http://127.0.0.1:{server.server_port} asks about {len(study.pairs)} pairs (press Ctrl-C to stop)"
-    )
+    address = f"http://127.0.0.1:{server.server_port}"
+    print(f"lit-inpaint: {address} asks about {len(study.pairs)} pairs (press Ctrl-C to stop)", flush=True)
     try:
         server.serve_forever()
     finally:
@@ -44,7 +45,7 @@ def _write_result(study: Study, store: Store) -> str:
     for label, record in study.records.items():
         votes = Votes([v for v in store.votes() if v.rater in kept and v.rival == label])
         metric = column(votes, study.reference, label == study.reference, len(raters))
-        write_column(metric, record.votes_path)
+        write_column(metric, record.votes_path, {n: study.records[n].method_hash for n in (study.reference, label)})
         if label == study.reference:
             continue
         if metric.mean is None:

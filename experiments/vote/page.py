@@ -2,9 +2,11 @@
 
 import html
 import re
+import sqlite3
+import sys
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -35,7 +37,10 @@ def serve(study: Study, store: Store, port: int, pairs: int | None = None) -> Th
         pass
 
     Handler.study, Handler.store, Handler.pairs = study, store, pairs
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise ValueError(f"port {port}: {error.strerror}. Give another --port; --port 0 is any free one.") from error
 
 
 def _sharp(width: int, height: int) -> str:
@@ -55,6 +60,22 @@ class _RaterPage(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
+        self._answered(self._get)
+
+    def do_POST(self) -> None:
+        self._answered(self._post)
+
+    def _answered(self, request: Callable[[], None]) -> None:
+        """A picture or the answers may be gone, or the disk full: the rater learns that, and so does the terminal."""
+        try:
+            request()
+        except (ConnectionError, TimeoutError):
+            raise
+        except (OSError, sqlite3.Error) as error:
+            print(f"lit-inpaint: {self.path}: {error}", file=sys.stderr, flush=True)
+            self._say(500, "This did not work: a file cannot be read or written. Tell who runs the study; then reload.")
+
+    def _get(self) -> None:
         if why := self._refusal():
             self._say(403, why)
         elif self.path == "/":
@@ -64,7 +85,7 @@ class _RaterPage(BaseHTTPRequestHandler):
         else:
             self._say(404, "There is no such page.")
 
-    def do_POST(self) -> None:
+    def _post(self) -> None:
         length = self.headers.get("Content-Length", "")
         if why := self._refusal():
             self.close_connection = True
@@ -77,7 +98,8 @@ class _RaterPage(BaseHTTPRequestHandler):
         form = {k: v[0] for k, v in parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace")).items()}
         if self.path == "/begin":
             token = self.store.begin(form.get("name", "").strip()[:60], self.study, self.pairs)
-            self._go_on(f"rater={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000")
+            # Pages on other ports share this browser's cookies: each study has one of its own.
+            self._go_on(f"rater-{token[:8]}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000")
         elif self.path == "/answer" and re.fullmatch(
             r"[0-9]+ (left|right)", f"{form.get('position')} {form.get('choice')}"
         ):
@@ -97,10 +119,11 @@ class _RaterPage(BaseHTTPRequestHandler):
         elif (found := self.store.question(token)) is None:
             self._say(200, "That was all. Thank you!")
         else:
-            position, count, question = found
-            self._say(200, self._pair(position, count, question.image), f"{position + 1} of {count}: ", markup=True)
+            position, (answered, count), question = found
+            page = self._pair(position, answered, count, question.image)
+            self._say(200, page, f"{answered + 1} of {count}: ", markup=True)
 
-    def _pair(self, position: int, count: int, image: str) -> str:
+    def _pair(self, position: int, answered: int, count: int, image: str) -> str:
         with Image.open(self.study.picture(image, self.study.reference)) as picture:
             width, height = picture.size
         buttons = "".join(
@@ -111,7 +134,7 @@ class _RaterPage(BaseHTTPRequestHandler):
         )
         return (
             f"{_sharp(width, height)}<header><div><h1>Which looks more real?</h1><progress max={count} "
-            f"value={position} aria-label='answered pairs'></progress>{position + 1} of {count}</div><p class=input>"
+            f"value={answered} aria-label='answered pairs'></progress>{answered + 1} of {count}</div><p class=input>"
             f"<img alt='' src=/picture/{position}/input>with its hole</p></header>"
             f"<div class=two style='--wide:{width}px;--shape:{width / height:.4f}'>{buttons}</div>"
         )
@@ -132,11 +155,9 @@ class _RaterPage(BaseHTTPRequestHandler):
         return refusal(self.headers.get("Host"), self.headers.get("Origin"), local=True)
 
     def _token(self) -> str:
-        try:
-            cookie = SimpleCookie(self.headers.get("Cookie", "")).get("rater")
-        except CookieError:
-            return ""
-        return cookie.value if cookie else ""
+        """This study's token among those of all studies in this browser; earlier versions called it ``rater``."""
+        tokens = re.findall(r"\brater(?:-[\w-]+)?=([\w-]+)", self.headers.get("Cookie", ""))
+        return next(filter(self.store.known, tokens), "")
 
     def _go_on(self, cookie: str | None = None) -> None:
         self.send_response(303)

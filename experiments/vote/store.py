@@ -16,6 +16,7 @@ CONSISTENT = 0.75  # RePaint: raters with fewer equal answers to repeated pairs 
 
 _SCHEMA = """
 create table if not exists study (hash text, reference text);
+create table if not exists shown (label text primary key, method_hash text);
 create table if not exists rater (id integer primary key, token text unique, name text, begun real);
 create table if not exists question (rater integer, position integer, rival text, image text, left integer,
     primary key (rater, position));
@@ -55,6 +56,13 @@ class Store:
             self._db.execute("pragma synchronous = full")
             self._db.executescript(_SCHEMA)
             known = self._db.execute("select hash, reference from study").fetchone()
+            if known is None:
+                self._db.execute("insert into study values (?, ?)", (study.hash, study.reference))
+            elif known != (study.hash, study.reference):
+                raise ValueError(f"{path} holds answers about other images (protocol {known[0][:8]}); move it away.")
+            self._refuse_changed(path, study)
+            self._db.execute("create temp table pair (rival, image, primary key (rival, image))")
+            self._db.executemany("insert into pair values (?, ?)", study.pairs)
         except sqlite3.DatabaseError as error:
             if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
                 raise ValueError(f"{path} is not a file of answers ({error}); move it away.") from error
@@ -62,10 +70,22 @@ class Store:
                 f"{path} cannot be used now ({error}): another process holds it, the disk is full, or its folder may "
                 "not be written. Its answers are untouched; mend that and run the command again."
             ) from error
-        if known is None:
-            self._db.execute("insert into study values (?, ?)", (study.hash, study.reference))
-        elif known != (study.hash, study.reference):
-            raise ValueError(f"{path} holds answers about other images (protocol {known[0][:8]}); move it away.")
+
+    def _refuse_changed(self, path: Path, study: Study) -> None:
+        """Answers are about the pictures that were shown; a file of an earlier version does not say which."""
+        answered = {vote.rival for vote in self.votes()}
+        answered |= {study.reference} if answered else set()
+        shown = dict(self._db.execute("select label, method_hash from shown"))
+        for label, record in study.records.items():
+            if (known := shown.get(label)) == record.method_hash:
+                continue
+            if known and label in answered:
+                rest = "" if label == study.reference else "name the others with --against, or "
+                raise ValueError(
+                    f"{path} holds answers about earlier pictures by '{label}', whose weights or settings have changed "
+                    f"since; {rest}move the file away."
+                )
+            self._db.execute("insert or replace into shown values (?, ?)", (label, record.method_hash))
 
     def begin(self, name: str, study: Study, pairs: int | None) -> str:
         """Add a rater with their questions; return the token for their browser."""
@@ -82,19 +102,21 @@ class Store:
             )
         return token
 
-    def question(self, token: str, position: int | None = None) -> tuple[int, int, Question] | None:
-        """(position, how many there are, question): the next one without an answer, or that at ``position``."""
+    def question(self, token: str, position: int | None = None) -> tuple[int, tuple[int, int], Question] | None:
+        """(position, (how many are answered, how many there are), question): the next one without an answer, or that at
+        ``position``. Those that are not in this study, by a method left out or without a picture, are skipped."""
+        sql = (
+            "select position, answer.at is null, rival, image, left from rater join question on rater = id "
+            "join temp.pair using (rival, image) left join answer using (rater, position) "
+            "where token = ? order by position"
+        )
         with self._lock:
-            rater = self._db.execute("select id from rater where token = ?", (token,)).fetchone()
-            if rater is None:
-                return None
-            count = self._db.execute("select count(*) from question where rater = ?", rater).fetchone()[0]
-            where = "position = ?" if position is not None else (
-                "position not in (select position from answer where rater = ?) order by position limit 1"
-            )  # fmt: skip
-            sql = f"select position, rival, image, left from question where rater = ? and {where}"
-            row = self._db.execute(sql, (*rater, position if position is not None else rater[0])).fetchone()
-        return (row[0], count, Question(row[1], row[2], bool(row[3]))) if row else None
+            rows = self._db.execute(sql, (token,)).fetchall()
+        answered = sum(not row[1] for row in rows)
+        for place, is_open, rival, image, left in rows:
+            if is_open if position is None else place == position:
+                return place, (answered, len(rows)), Question(rival, image, bool(left))
+        return None
 
     def known(self, token: str) -> bool:
         with self._lock:
@@ -170,7 +192,7 @@ def _salvage(path: Path) -> Path:
     ):
         old.deserialize(content.ljust(min(size, 1 << 28), b"\0"))
         new.executescript(_SCHEMA)
-        for table in ("study", "rater", "question", "answer"):
+        for table in ("study", "shown", "rater", "question", "answer"):
             columns = ", ".join(c[1] for c in new.execute(f"pragma table_info({table})"))
             for row in _readable(old, table):
                 marks = ", ".join("?" * len(row))

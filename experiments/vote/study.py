@@ -65,11 +65,14 @@ def make_study(
         raise ValueError(f"the folder holds several protocols; name one: --protocol {' | '.join(protocols)}.")
     if protocol is not None and protocol not in protocols:
         raise ValueError(f"there is no record of protocol '{protocol}'. There are: {', '.join(protocols)}.")
-    found = {r.label: r for r in records if protocol in (None, r.protocol.name) and r.picture_folder()}
+    shown = [r for r in records if protocol in (None, r.protocol.name) and r.picture_folder()]
+    found = {r.label: r for r in shown}
     wanted = [reference, *(against or (label for label in found if label != reference))]
     for label in wanted:
         if label not in found:
             raise ValueError(f"there are no pictures by '{label}'. There are: {', '.join(sorted(found)) or 'none'}.")
+        if len(places := [str(r.path.parent) for r in shown if r.label == label and r.path]) > 1:
+            raise ValueError(f"there are several '{label}'; give one of these folders: {', '.join(places)}.")
     if len(set(wanted)) < 2 or len(set(wanted)) < len(wanted):
         raise ValueError(f"a study needs two methods or more, each once; got {', '.join(wanted)}.")
     if len({found[label].hash for label in wanted}) > 1:

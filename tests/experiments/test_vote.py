@@ -118,8 +118,8 @@ class Browser:
 
 
 @contextmanager
-def voting(folder: Path) -> Iterator[tuple[Any, Store, Study]]:
-    study = study_of(results(folder))
+def voting(folder: Path, study: Study | None = None) -> Iterator[tuple[Any, Store, Study]]:
+    study = study or study_of(results(folder))
     store = Store(study.database, study)
     started = serve(study, store, 0)
     thread = threading.Thread(target=started.serve_forever, daemon=True)
@@ -341,3 +341,99 @@ def test_a_file_of_answers_about_other_images_is_refused(tmp_path: Path):
     shutil.rmtree(tmp_path / "images" / "wide-5bc7d730" / "LaMa")
     with pytest.raises(ValueError, match="no pictures by 'LaMa'"):
         make_study(read_folders([tmp_path])[0], "RePaint", ["LaMa"])
+
+
+def test_a_narrower_study_asks_about_its_own_pairs_alone_and_a_wider_one_about_all_again(tmp_path: Path):
+    results(tmp_path)
+    with voting(tmp_path) as (server, store, _):
+        browser = Browser(server.server_port)
+        browser.ask("/begin", {"name": "rater"})
+        browser.ask("/answer", {"position": 0, "choice": "left"})
+        questions = [store.question(browser.cookie.partition("=")[2], place)[2] for place in range(96)]
+    (tmp_path / "images/wide-5bc7d730/RePaint/a/07.png").unlink()
+    narrow = make_study(read_folders([tmp_path])[0], "RePaint", ["LaMa"])
+    in_it = [place for place, q in enumerate(questions) if q.rival == "LaMa" and q.image != "a/07"]
+    assert len(in_it) == 46
+    with voting(tmp_path, narrow) as (server, store, _):
+        browser.port = server.server_port
+        outside = next(place for place, q in enumerate(questions) if place and place not in in_it)
+        assert browser.ask(f"/picture/{outside}/left")[0] == 404
+        assert browser.ask("/answer", {"position": outside, "choice": "left"})[0] == 404
+        for number, place in enumerate([place for place in in_it if place], 46 - len([p for p in in_it if p]) + 1):
+            status, page = browser.ask("/")
+            assert status == 200 and f"{number} of 46".encode() in page and f"value={place}>".encode() in page
+            assert browser.ask(f"/picture/{place}/right")[0] == 200
+            assert browser.ask("/answer", {"position": place, "choice": "left"})[0] == 303
+        assert b"That was all" in browser.ask("/")[1]
+    results(tmp_path)
+    with voting(tmp_path) as (server, *_):
+        browser.port = server.server_port
+        assert f"{len({0, *in_it}) + 1} of 96".encode() in browser.ask("/")[1]
+
+
+def test_a_picture_that_goes_while_raters_are_asked_is_told_and_stops_nobody(server: Any, capsys: Any):
+    started, store, study = server
+    browser = Browser(started.server_port)
+    browser.ask("/begin", {"name": "rater"})
+    question = store.question(browser.cookie.partition("=")[2])[2]
+    file = study.picture(question.image, "RePaint")
+    file.rename(file.with_suffix(".away"))
+    status, page = browser.ask("/")
+    assert status == 500 and b"Tell who runs the study" in page and str(file) in capsys.readouterr().err
+    file.with_suffix(".away").rename(file)
+    assert browser.ask("/")[0] == 200
+
+
+def test_one_browser_rates_several_studies_and_continues_each(tmp_path: Path):
+    """A browser sends the cookies of 127.0.0.1 to every port."""
+    with voting(tmp_path / "a") as (first, *_), voting(tmp_path / "b") as (second, *_):
+        jar = {}
+        for server in (first, second):
+            browser = Browser(server.server_port)
+            browser.cookie = "; ".join(jar.values())
+            assert b"Your name" in browser.ask("/")[1]
+            browser.ask("/begin", {"name": "rater"})
+            jar[browser.cookie.partition("=")[0]] = browser.cookie
+        browser.cookie = "; ".join(["session[id]=<other page>", *jar.values()])
+        for server in (first, second):
+            browser.port = server.server_port
+            assert b"1 of 96" in browser.ask("/")[1]
+        browser.cookie = f"rater={next(iter(jar.values())).partition('=')[2]}"  # as earlier versions named it
+        browser.port = first.server_port
+        assert b"1 of 96" in browser.ask("/")[1]
+
+
+@pytest.mark.parametrize("places", [("exp1", "exp2"), ("exp1", ".")])
+def test_a_label_that_is_found_twice_is_refused_with_the_folders_to_choose_from(places: Any, tmp_path: Path):
+    for place in places:
+        results(tmp_path / place)
+    with pytest.raises(ValueError, match="there are several 'RePaint'; give one of these folders: ") as error:
+        study_of(tmp_path)
+    for place, given in zip(places, str(error.value).rstrip(".").partition("folders: ")[2].split(", "), strict=True):
+        study = study_of(Path(given))
+        assert study.database == (tmp_path / place).resolve() / "votes/wide-5bc7d730/RePaint.sqlite"
+        assert len(study.pairs) == 48
+
+
+def test_the_address_is_in_a_log_at_once_and_a_port_that_is_taken_is_named(tmp_path: Path):
+    results(tmp_path)
+    command = [sys.executable, "-m", "experiments", "vote", str(tmp_path), "--reference", "RePaint", "--port"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    options: Any = {"cwd": Path(__file__).parents[2], "env": environment, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, **options) as process:
+        try:
+            assert process.stdout is not None
+            port = re.match(r"lit-inpaint: http://127\.0\.0\.1:(\d+) asks about 48 pairs", process.stdout.readline())
+            assert port
+            second = subprocess.run([*command, port[1]], **options)
+        finally:
+            process.kill()
+    said = f"lit-inpaint: port {port[1]}: Address already in use. Give another --port; --port 0 is any free one.\n"
+    assert second.returncode == 2 and second.stderr == said
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_there_is_not_is_refused(port: int, tmp_path: Path, capsys: Any):
+    with pytest.raises(SystemExit):
+        main(["vote", str(tmp_path), "--reference", "RePaint", f"--port={port}"])
+    assert capsys.readouterr().err == f"lit-inpaint: --port is {port}; expected 1 to 65535, or 0 for any free one.\n"

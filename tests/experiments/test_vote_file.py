@@ -1,5 +1,6 @@
 """The file of answers: only damage counts as damage, and no kill, second damage or full disk loses an answer."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -8,12 +9,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiments.compare.command import main as compare
+from experiments.compare.reader import read_folders
+from experiments.evaluate.job import Job
+from experiments.evaluate.protocol import load_protocols
+from experiments.records.files import read_record, write_record
+from experiments.records.record import Record
+from experiments.vote.command import main as vote
 from experiments.vote.store import Store
 from experiments.vote.study import Study
 from tests.support.disks import full_disk
+from tests.support.protocols import run, write_protocol
 from tests.support.votes import results, study_of
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +35,8 @@ def answered(out: Path, raters: int = 1) -> Study:
     store = Store(study.database, study)
     for number in range(1, raters + 1):
         store.begin(f"rater {number}", study, None)
-        store._db.execute("insert into answer select rater, position, left, 0 from question where rater = ?", [number])
+        said = "select rater, position, image < 'a/06', 0 from question where rater = ?"
+        store._db.execute(f"insert into answer {said}", [number])
     store.close()
     return study
 
@@ -132,3 +143,111 @@ def test_another_database_is_named_as_no_file_of_answers(tmp_path: Path):
     sqlite3.connect(study.database).execute("create table study (name text)")
     with pytest.raises(ValueError, match=r"is not a file of answers \(no such column: hash\); move it away"):
         Store(study.database, study)
+
+
+# ---- what the answers are about ------------------------------------------------------------------------------------
+
+
+def changed(out: Path, label: str, **facts: Any) -> None:
+    """The method is measured anew: other weights, or another name of a file."""
+    path = out / f"records/wide-5bc7d730/{label}.json"
+    record = read_record(path)
+    for name, value in facts.items():
+        setattr(record if name == "note" else record.method, name, value)
+    write_record(record, path)
+
+
+def result(out: Path, *against: str) -> dict[str, Record]:
+    assert vote([str(out), "--reference", "RePaint", "--result", *(["--against", *against] if against else [])]) == 0
+    return {record.label: record for record in read_folders([out])[0]}
+
+
+OTHER_PICTURES = [
+    ("LaMa", {"checkpoint_sha256": "ab" * 32}), ("LaMa", {"weights": "ema"}), ("LaMa", {"settings": {"width": 8}}),
+    ("LaMa", {"revision": "c0ffee"}), ("LaMa", {"outputs": {"a/00": "ab"}}), ("RePaint", {"note": "sampled by DDIM"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("label", "facts"), OTHER_PICTURES)
+def test_votes_on_earlier_pictures_are_no_votes_on_a_method(label: str, facts: dict[str, Any], tmp_path: Path, capsys):
+    answered(tmp_path)
+    assert result(tmp_path)["LaMa"].metrics["votes"].mean is not None
+    changed(tmp_path, label, **facts)
+    found = {record.label: record.metrics["votes"] for record in read_folders([tmp_path])[0]}
+    assert found["LaMa"].mean is None and found["LaMa"].reason == f"votes on earlier pictures by {label}"
+    assert (found["Telea"].mean is None) == (label == "RePaint")
+    assert compare([str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    assert f"votes on earlier pictures by {label}" in (tmp_path / "page.md").read_text()
+    with pytest.raises(ValueError, match=rf"earlier pictures by '{label}', whose weights or settings have changed"):
+        result(tmp_path)
+    if label == "LaMa":  # the others go on, as the message says
+        assert result(tmp_path, "Telea")["Telea"].metrics["votes"].mean is not None
+
+
+def test_another_place_or_name_of_the_same_weights_changes_no_votes(tmp_path: Path):
+    answered(tmp_path)
+    before = result(tmp_path)["LaMa"].metrics["votes"]
+    changed(tmp_path, "LaMa", checkpoint="/elsewhere/lama.ckpt", run="/elsewhere", note="known pixels moved by 1.00")
+    assert read_folders([tmp_path])[0][0].metrics["votes"] == before == result(tmp_path)["LaMa"].metrics["votes"]
+
+
+def test_a_study_that_nobody_has_answered_yet_takes_the_new_pictures(tmp_path: Path):
+    study = study_of(results(tmp_path))
+    store = Store(study.database, study)
+    token = store.begin("begun", study, None)
+    store.close()
+    changed(tmp_path, "LaMa", weights="ema")
+    assert Store(study.database, study_of(tmp_path)).known(token)
+
+
+def test_files_of_earlier_versions_which_name_no_weights_are_read(tmp_path: Path):
+    study = answered(tmp_path)
+    with closing(sqlite3.connect(study.database)) as file:
+        file.execute("drop table shown")
+        file.commit()
+    changed(tmp_path, "LaMa", weights="ema")
+    before = result(tmp_path)["LaMa"].metrics["votes"]
+    path = tmp_path / "votes/wide-5bc7d730/LaMa.json"
+    content = json.loads(path.read_text())
+    assert set(content.pop("about")) == {"LaMa", "RePaint"}
+    path.write_text(json.dumps(content))
+    assert read_folders([tmp_path])[0][0].metrics["votes"] == before and before.mean is not None
+
+
+def test_a_salvaged_file_still_knows_what_its_answers_are_about(tmp_path: Path):
+    study = answered(tmp_path, 12)
+    damage(study.database)
+    Store(study.database, study).close()
+    assert list(study.database.parent.glob("*.damaged"))
+    changed(tmp_path, "LaMa", weights="ema")
+    with pytest.raises(ValueError, match="earlier pictures by 'LaMa'"):
+        Store(study.database, study_of(tmp_path))
+
+
+@pytest.mark.parametrize("then", [["a=Bertalmio"], ["a=Telea", "--sampler", "DDIM"]], ids=["other", "fails"])
+@pytest.mark.parametrize("is_reference", [False, True])
+def test_benchmark_of_a_changed_method_drops_the_votes_on_its_old_pictures(
+    is_reference: bool, then: list[str], photos: Path, tmp_path: Path
+):
+    out, protocol = tmp_path / "out", write_protocol(tmp_path)
+    arguments = [protocol, "--images", photos, "--out", out, "--methods"]
+    assert run(*arguments, "a=Telea", "b=NavierStokes") == 0
+    (one,) = load_protocols(protocol, photos)
+    votes = out / "votes" / Job("Telea", "a", one, out).record_path.parent.name
+    votes.mkdir(parents=True)
+    for name in ("a.json", "b.json", "a.sqlite" if is_reference else "b.sqlite"):
+        (votes / name).write_text("of an earlier version, without the hashes of methods")
+    assert run(*arguments, "a=Telea") == 0 and len(list(votes.iterdir())) == 3  # nothing is new
+    assert run(*arguments, *then) == (1 if "--sampler" in then else 0)
+    assert sorted(file.name for file in votes.iterdir()) == (["a.sqlite"] if is_reference else ["b.json", "b.sqlite"])
+
+
+def test_the_advice_for_a_damaged_column_is_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    answered(tmp_path)
+    before = result(tmp_path)["LaMa"].metrics["votes"]
+    path = tmp_path / "votes/wide-5bc7d730/LaMa.json"
+    for content in (path.read_text()[:40], "[]", '{"about": 3, "definition": "x"}', "[" * 100_000, ""):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=r"LaMa.json is not a column of votes .*`vote --result` rewrites it"):
+            read_folders([tmp_path])
+        assert result(tmp_path)["LaMa"].metrics["votes"] == before
