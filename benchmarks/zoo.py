@@ -157,7 +157,7 @@ def _rows(
             reason = whole.not_applicable or half.not_applicable or "; ".join(job.left_out.values())
             raise ValueError(f"{name} under {job.protocol.name}: {reason}. The card needs every number.")
         numbers = {metric: _number(whole, half, metric) for metric in whole.metrics}
-        mask = job.protocol.name.rpartition("-")[2] if "-" in job.protocol.name else None
+        mask = job.protocol.mask_name or None
         yield zoo.CardRow(
             protocol=protocol, mask=mask, hash=whole.hash, limit=limit, sampler=[*sampler], metrics=numbers
         )

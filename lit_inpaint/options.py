@@ -72,6 +72,20 @@ def key_value(pair: str) -> tuple[str, Any]:
         raise ValueError(f"{pair!r}: the value is not YAML ({' '.join(str(error).split())}).") from error
 
 
+def count(text: str) -> int:
+    """A number of things, from 1, as an option takes it.
+
+    >>> count("8")
+    8
+
+    Raises:
+        ArgumentTypeError: It is no such number.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
 @contextlib.contextmanager
 def loading(what: str, every: float = 2.0) -> Iterator[None]:
     """In a terminal, say that imports are still running, with a dot every two seconds."""

@@ -1,6 +1,6 @@
 """The options of `methods`, without what it runs on."""
 
-from lit_inpaint.options import Parser
+from lit_inpaint.options import Parser, count
 from masks.size import parse_size
 
 
@@ -15,5 +15,5 @@ def methods() -> Parser:
     p.add_argument("--json", action="store_true", help="for programs")
     p.add_argument("--memory", action="store_true", help="parameters, optimiser state, measured peak per image")
     p.add_argument("--size", type=parse_size, default=256, help="of the images, for --memory: 256 (default), or 48x80")
-    p.add_argument("--batch-size", type=int, default=2, help="batch size; twice the size is measured as well (2)")
+    p.add_argument("--batch-size", type=count, default=2, help="batch size; twice the size is measured as well (2)")
     return p

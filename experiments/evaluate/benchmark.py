@@ -12,11 +12,11 @@ from experiments.compare.table import plain_table
 from experiments.compare.text import report
 from experiments.evaluate import options
 from experiments.evaluate.job import Job
-from experiments.evaluate.outputs import label_sources
+from experiments.evaluate.outputs import label_sources, refuse_inside
 from experiments.evaluate.place import here
 from experiments.evaluate.processes import devices_of, run
 from experiments.evaluate.protocol import Protocol, load_protocols
-from experiments.files.write import refuse_equal_keys, write_text
+from experiments.files.write import refuse_equal_keys, refuse_not_utf8, write_text
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint import plugins
@@ -55,6 +55,8 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
     image_reading = reading_settings(a.bands, a.white_level)
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, reading, image_reading)
     refuse_equal_keys(map(protocols[0].images.name, range(len(protocols[0].images))))
+    refuse_not_utf8([*a.methods, *(protocol.described().mask for protocol in protocols)])
+    refuse_inside(a.out, a.images, a.methods)
     if a.masks:
         protocols = only_masks(protocols, a.masks, a.protocol)
     methods = label_sources(a.methods, a.weights)
@@ -114,7 +116,7 @@ def _unfinished(labels: list[str], ours: bool, console: Console) -> int:
 
 def only_masks(protocols: list[Protocol], masks: list[str], name: str) -> list[Protocol]:
     """The protocols of these masks, in their order."""
-    by_mask = {protocol.name.rpartition("-")[2]: protocol for protocol in protocols}
+    by_mask = {protocol.mask_name or protocol.name: protocol for protocol in protocols}
     for mask in set(masks) - set(by_mask):
         raise ValueError(f"protocol {name} has no mask '{mask}'. {nearest(mask, by_mask)}")
     return [by_mask[mask] for mask in masks]

@@ -54,7 +54,7 @@ def evaluate(
     flags = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     jobs = jobs_of(options.benchmark().parse_args([str(protocol), "--methods", str(method), "--out", str(out), *flags]))
     if len(jobs) > 1:
-        masks = [job.protocol.name.rpartition("-")[2] for job in jobs]
+        masks = [job.protocol.mask_name for job in jobs]
         raise ValueError(f"protocol {protocol} has {len(jobs)} masks, {', '.join(masks)}; give one: mask='{masks[0]}'.")
     record = measured(jobs[0], device, advance)
     record.path = jobs[0].record_path

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from experiments.evaluate.outputs import PREFIX, Made, Outputs
 from experiments.evaluate.protocol import Protocol
 from experiments.evaluate.source import Network, Source
+from experiments.records.record import hash_of
 from lit_inpaint import plugins
 from lit_inpaint.metrics import Features, Metric, metric, refusal, unavailable
 from masks.size import sides
@@ -54,12 +55,22 @@ class Job:
     def journal_folder(self) -> Path:
         return self.out / "journal" / self.protocol.folder / self.label
 
+    @cached_property
+    def _features_names(self) -> dict[Features, str]:
+        """Name of the folder of each kind of features; those of one's own metrics are not those of edited code."""
+        users: dict[Features, list[str]] = {}
+        for function in self.metrics.values():
+            if function.features:
+                users.setdefault(function.features, []).append(function.__module__)
+        hashes = {features: plugins.sources(modules) for features, modules in users.items()}
+        return {f: f"{f.folder}-{hash_of(found)[:8]}" if found else f.folder for f, found in hashes.items()}
+
     def features_folder(self, features: Features) -> Path:
-        return self.journal_folder / features.folder
+        return self.journal_folder / self._features_names[features]
 
     def truth_features_folder(self, features: Features) -> Path:
         """Features of the ground truth, shared by all methods."""
-        return self.journal_folder.parent / f"_truth_{features.folder}"
+        return self.journal_folder.parent / f"_truth_{self._features_names[features]}"
 
     def pictures(self, kind: str) -> Path:
         return self.out / "images" / self.protocol.folder / kind

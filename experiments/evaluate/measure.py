@@ -137,8 +137,15 @@ def _batches(job: Job, place: Place, share: int) -> Iterator[range]:
 
 
 def _missing(job: Job, journal: Journal, place: Place, share: int) -> Iterator[range]:
-    """Batches that the journals do not hold whole."""
-    return (batch for batch in _batches(job, place, share) if not all(index in journal.rows for index in batch))
+    """Batches that the journals do not hold whole, or whose features are damaged: only journals are flushed."""
+    kept = [
+        folder
+        for features in _features_of(job)
+        for folder in (job.features_folder(features), job.truth_features_folder(features))
+    ]
+    for batch in _batches(job, place, share):
+        if not all(index in journal.rows and all(_is_whole(folder, index) for folder in kept) for index in batch):
+            yield batch
 
 
 def _as_measured(protocol: Protocol, batch: InpaintingBatch, completion: Completion) -> tuple[Tensor, Tensor]:
@@ -204,19 +211,30 @@ def _keep_pictures(
 
 @torch.no_grad()
 def _keep_all_features(job: Job, completed: Tensor, truth: Tensor, indices: range) -> None:
-    for features in dict.fromkeys(function.features for function in job.metrics.values()):
-        if features:
-            _keep_features(job, features, completed, truth, indices)
+    for features in _features_of(job):
+        _keep_features(job, features, completed, truth, indices)
+
+
+def _features_of(job: Job) -> list[Features]:
+    return list(dict.fromkeys(function.features for function in job.metrics.values() if function.features))
 
 
 def _keep_features(job: Job, features: Features, prediction: Tensor, target: Tensor, indices: range) -> None:
     """Features of each image, computed once; those of the ground truth are shared by all methods."""
     own, truth = job.features_folder(features), job.truth_features_folder(features)
     for images, folder in ((prediction, own), (target, truth)):
-        if folder == own or not all((truth / f"{index}.npy").is_file() for index in indices):
+        if folder == own or not all(_is_whole(truth, index) for index in indices):
             # One batch of each, always: the bits of a convolution may depend on what stands beside an image.
             for index, found in zip(indices, features.extract(images).cpu().numpy(), strict=True):
                 _save_array(found, folder / f"{index}.npy")
+
+
+def _is_whole(folder: Path, index: int) -> bool:
+    """Whether the features of an image can be read."""
+    try:
+        return np.load(folder / f"{index}.npy").ndim == 1
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _save_array(array: np.ndarray, path: Path) -> None:

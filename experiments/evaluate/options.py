@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lit_inpaint.options import Parser
+from lit_inpaint.options import Parser, count
 
 ABOUT = "List and show protocols, export one for other programs, score what they made of it."
 PROTOCOL = {
@@ -53,7 +53,7 @@ def benchmark() -> Parser:
     )
     p.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
     p.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
-    p.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
+    p.add_argument("--limit", type=count, help="use only the first N images; changes the protocol hash")
     p.add_argument("--weights", choices=["ema", "raw"], default="ema", help="EMA or raw weights of a checkpoint")
     p.add_argument(
         "--sampler", nargs="+", default=[], metavar="S", help="NAME KEY=VALUE ... instead of the checkpoint's sampler"
@@ -69,7 +69,7 @@ def protocol() -> Parser:
     w = commands.add_parser("show", help=PROTOCOL["show"], description=PROTOCOL["show"])
     w.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
     w.add_argument("--images", type=Path, help="the hash on all images below this folder")
-    w.add_argument("--limit", type=int, help="the hash on the first N images")
+    w.add_argument("--limit", type=count, help="the hash on the first N images")
     w.set_defaults(command="show")
     e = commands.add_parser("export", help=PROTOCOL["export"], description=PROTOCOL["export"])
     e.add_argument("protocol", help="name of a built-in protocol (repaint, center_hole, ...) or a YAML file")
@@ -85,7 +85,7 @@ def protocol() -> Parser:
         help="meaning of white in written masks (default: hole)",
     )
     e.add_argument("--masks", nargs="+", metavar="MASK", help="use only these masks of the protocol")
-    e.add_argument("--limit", type=int, help="use only the first N images; changes the protocol hash")
+    e.add_argument("--limit", type=count, help="use only the first N images; changes the protocol hash")
     e.add_argument("--bands", choices=["rgb", "alpha"], help="meaning of a fourth band in TIFF images")
     e.add_argument("--white-level", type=int, help="value of white in 16-bit images, e.g. 4095 for 12-bit data")
     e.set_defaults(command="export")
@@ -112,7 +112,7 @@ def _add_running(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--devices", type=int, metavar="N", help="share the images among N processes, a GPU each if there are"
     )
-    p.add_argument("--batch-size", type=int, default=1)
+    p.add_argument("--batch-size", type=count, default=1)
     p.add_argument(
         "--no-pictures",
         action="store_true",

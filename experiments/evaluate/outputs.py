@@ -19,7 +19,7 @@ from datamodules.reading import Pixels
 from experiments.evaluate.protocol import Protocol as Rules
 from experiments.evaluate.source import Completion
 from experiments.files.find import find_method
-from experiments.files.write import key_of
+from experiments.files.write import key_of, refuse_not_utf8
 from experiments.records.record import MethodFacts, hash_of
 from lit_inpaint.backbones import sha256
 from lit_inpaint.labels import label_methods, unique_label
@@ -125,7 +125,9 @@ class Outputs:
 
     @cached_property
     def names(self) -> list[str]:
-        return find_images(self.root, what="outputs")
+        found = find_images(self.root, what="outputs")
+        refuse_not_utf8(found)  # refused ones are in the record as well
+        return found
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -261,6 +263,17 @@ def _white_is_swapped(difference: np.ndarray, hole: np.ndarray) -> bool:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def refuse_inside(out: Path, images: Path | None, methods: Sequence[str] = ()) -> None:
+    """
+    Raises:
+        ValueError: ``out`` lies in the folder of the images or outputs: the next run would take its pictures for them.
+    """
+    folders = [Path(word.partition(PREFIX)[2]) for word in methods if PREFIX in word]
+    for folder in [*([images] if images else []), *folders]:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"--out {out} lies in {folder}, whose pictures are all taken; choose a folder elsewhere.")
 
 
 def label_sources(given: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:

@@ -43,7 +43,7 @@ from experiments.files.variables import expanded
 from experiments.records.definition import define
 from experiments.records.record import ProtocolFacts, PublishedRow, hash_of
 from lit_inpaint.load import instantiate
-from lit_inpaint.metrics import metric
+from lit_inpaint.metrics import Features, metric
 from masks import MaskFolder
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
@@ -69,6 +69,18 @@ class Protocol:
     about: str = ""
     published: list[PublishedRow] = field(default_factory=list)
     prompts: dict[str, str] = field(default_factory=dict)  # by the names of ``images``
+    mask_name: str = ""  # among the masks of its YAML
+
+    def __post_init__(self) -> None:
+        kept: dict[str, tuple[str, Features]] = {}
+        for name in self.metrics:
+            if (features := metric(name).features) and kept.setdefault(features.folder, (name, features))[
+                1
+            ] != features:
+                raise ValueError(
+                    f"{kept[features.folder][0]} and {name} keep different features in one folder, "
+                    f"'{features.folder}'. Give the Features of one of them another folder."
+                )
 
     @cached_property
     def _fingerprint(self) -> dict[str, Any]:
@@ -124,6 +136,11 @@ _KEYS = {
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _ALLOWED = "expected letters, digits, dot, dash and underscore, the first one a letter or a digit"
 _RANGES = {"limit": (1, 2**31), "samples": (1, 2**16), "seed": (0, 2**63), "mask_seed": (0, 2**63)}
+_CHOICES = {
+    "measured": ("composite", "raw"),
+    "resize": ("shorter", "direct", "none"),
+    "round_to_8_bits": (True, False),
+}
 _MASK_KEYS = {"class_path", "init_args", "folder", "sha256", "published"}
 
 
@@ -164,17 +181,21 @@ def load_protocols(
         for part in (config["name"], *(masks if "masks" in config else ())):
             if not isinstance(part, str) or not _NAME.fullmatch(part):
                 raise ValueError(f"{path} has the name {part!r}; folders are called after it: {_ALLOWED}.")
+        if not isinstance(config["metrics"], list) or not config["metrics"]:
+            raise ValueError(f"{path}: metrics is {config['metrics']!r}; expected a list of names, [psnr, ssim].")
         for asked in config["metrics"]:
             if metric(asked).of_prompts and not config.get("prompts"):  # metric() refuses unknown names
                 raise ValueError(f"{path}: {asked} compares with prompts: name their table, prompts: prompts.csv.")
         for key, (least, most) in _RANGES.items():
             if (value := config.get(key, least)) is not None and not (type(value) is int and least <= value <= most):
                 raise ValueError(f"{path}: {key} is {value!r}; expected a whole number from {least} to {most}.")
+        for key, allowed in _CHOICES.items():
+            if key in config and config[key] not in allowed:
+                words = " or ".join(str(word).lower() for word in allowed)
+                raise ValueError(f"{path}: {key} is {config[key]!r}; expected {words}.")
         config["size"] = square_or_pair(config["size"], "size")
         if "data" in config:
             config["data"] = data_of(config["data"], path)
-        if config.get("measured", "composite") not in ("composite", "raw"):
-            raise ValueError(f"{path}: measured is {config['measured']!r}; expected composite or raw.")
         if mask_folder and not all("folder" in mask for mask in masks.values()):
             raise ValueError(
                 f"{path} names no masks of its authors: --mask-folder does not apply to it. For files of your own, "
@@ -241,4 +262,5 @@ def _protocol(
         about=about.strip(),
         published=published,
         prompts=prompts_of(config, path, data),
+        mask_name=mask_name,
     )

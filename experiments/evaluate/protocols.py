@@ -11,7 +11,7 @@ from experiments.evaluate.benchmark import measure_and_show, only_masks
 from experiments.evaluate.job import Job
 from experiments.evaluate.kit import export, load_kits
 from experiments.evaluate.laws import masks_of, rows_of
-from experiments.evaluate.outputs import PREFIX, label_sources
+from experiments.evaluate.outputs import PREFIX, label_sources, refuse_inside
 from experiments.evaluate.processes import devices_of
 from experiments.evaluate.protocol import load_protocols
 from experiments.files.find import INSTALLED, find_yaml
@@ -80,6 +80,7 @@ def _flow(value: object) -> str:
 
 def _export(a: argparse.Namespace) -> int:
     """Write images, masks, erased images and an index with the protocol's hash."""
+    refuse_inside(a.out, a.images)
     image_reading = reading_settings(a.bands, a.white_level)
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, image_reading=image_reading)
     if a.masks:
@@ -94,6 +95,7 @@ def _score(a: argparse.Namespace) -> int:
     """Measure the PNGs that another program made of a kit, with the kit alone."""
     given = [f"{label}{equals}{PREFIX}{folder}" for label, equals, folder in map(_split, a.outputs)]
     labels, out = label_sources(given, "raw"), a.out or a.kit / "scores"
+    refuse_inside(out, None, given)
     jobs = [
         Job(method, label, kit, out, batch_size=a.batch_size, made=a.outputs_are, pictures_kept=not a.no_pictures)
         for kit in load_kits(a.kit)

@@ -85,9 +85,7 @@ def numbers(job: Job, rows: list[Row], names: list[str]) -> Numbers:
         folders = (job.features_folder(features), job.truth_features_folder(features))
         fake, real = (np.stack([np.load(folder / f"{row['index']}.npy") for row in rows]) for folder in folders)
         given = {name: m for name, m in zip(names, metrics, strict=True) if m.features == features}
-        of_set = from_features([*given.values()], fake, real)
-        for name, m in given.items():  # a metric of one's own is asked for as package.module.name
-            value = of_set[m.__name__]
+        for name, value in zip(given, from_features([*given.values()], fake, real), strict=True):
             out[name] = (None, 0) if math.isnan(value) else (value, len(rows))
     for name, found in zip(names, metrics, strict=True):
         if found.features:

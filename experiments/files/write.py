@@ -80,13 +80,26 @@ def key_of(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
+def refuse_not_utf8(names: Iterable[str]) -> None:
+    """
+    Raises:
+        ValueError: A name has bytes that are not UTF-8, which no record, index or page can hold.
+    """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the name {name!a} is not UTF-8, which a record cannot hold; rename it.") from None
+
+
 def refuse_equal_keys(names: Iterable[str]) -> None:
     """Outputs are named after images without suffix, so two images with the same stem would collide.
 
     Raises:
-        ValueError: Naming both.
+        ValueError: Naming both, or one that is not UTF-8.
     """
     seen: dict[str, str] = {}
+    refuse_not_utf8(names := [*names])
     for name in names:
         if (other := seen.setdefault(key_of(name), name)) is not name:
             raise ValueError(f"{other} and {name} would have the same name in the output; rename or remove one.")

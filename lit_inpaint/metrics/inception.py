@@ -119,14 +119,11 @@ def refusal(metric: Defined, images: int, dimensions: int | None = None) -> str 
     return None if images >= minimum else f"{metric.__name__} needs at least {minimum} images, given {images}"
 
 
-def from_features(metrics: Sequence[Defined], fake: Rows, real: Rows) -> dict[str, float]:
-    """Numbers of a set by metric, nan where refused; what several metrics share is computed once."""
+def from_features(metrics: Sequence[Defined], fake: Rows, real: Rows) -> list[float]:
+    """The number of each metric of a set, nan where refused; what several metrics share is computed once."""
     given = [metric for metric in metrics if not refusal(metric, len(real), real.shape[1])]
-    found: dict[str, float] = {}
-    for score in dict.fromkeys(metric.score for metric in given):
-        assert score is not None, "defined() gives every metric on features a score"
-        found |= score(fake, real)
-    return {m.__name__: found[m.__name__] if m in given else float("nan") for m in metrics}
+    scores = {score: score(fake, real) for score in dict.fromkeys(metric.score for metric in given) if score}
+    return [scores[m.score][m.__name__] if m in given and m.score else float("nan") for m in metrics]
 
 
 class InceptionMetrics(Metric):
@@ -168,7 +165,7 @@ class InceptionMetrics(Metric):
         fake, real = (dim_zero_cat(x).double().cpu().numpy() for x in (self.fake, self.real))
         metrics = {name: metric(name) for name in self.names}
         found = from_features([*metrics.values()], fake, real)
-        return {name: torch.tensor(found[of_set.__name__]) for name, of_set in metrics.items()}
+        return dict(zip(metrics, map(torch.tensor, found), strict=True))
 
 
 def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
@@ -182,7 +179,7 @@ def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
         raise ValueError(reason + ".")
     assert metric.features is not None, "defined() gives every metric of a set its features"
     fake, real = (metric.features.extract(x).double().cpu().numpy() for x in (prediction, target))
-    return torch.tensor(from_features([metric], fake, real)[metric.__name__])
+    return torch.tensor(*from_features([metric], fake, real))
 
 
 @on_inception(

@@ -221,6 +221,15 @@ def test_a_metric_without_its_backbone_is_left_out_and_the_record_says_so(
         ({}, ["--methods", "none.ckpt"], "no checkpoint none.ckpt"),
         ({}, ["--methods", "Telea", "Telea"], "'Telea' is taken|given twice"),
         ({}, ["--baseline", "Harmonic"], "is not one of the methods"),
+        ({}, ["--batch-size", "-2"], "--batch-size: '-2' is not a whole number from 1"),
+        ({}, ["--batch-size", "0"], "--batch-size: '0' is not a whole number from 1"),
+        ({}, ["--limit", "0"], "--limit: '0' is not a whole number from 1"),
+        ({}, ["--limit", "-1"], "--limit: '-1' is not a whole number from 1"),
+        ({"metrics": "psnr"}, [], "metrics is 'psnr'; expected a list of names"),
+        ({"metrics": []}, [], "expected a list of names"),
+        ({"resize": "shortr"}, [], "resize is 'shortr'; expected shorter or direct or none"),
+        ({"resize": None}, [], "resize is None; expected shorter or direct or none"),
+        ({"round_to_8_bits": "no"}, [], "round_to_8_bits is 'no'; expected true or false"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_anything_is_written(

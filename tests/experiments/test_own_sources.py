@@ -12,6 +12,7 @@ from experiments.evaluate.protocol import load_protocols
 from experiments.run.journal import content_of
 from lit_inpaint import plugins
 from lit_inpaint.load import load_method
+from lit_inpaint.metrics import InceptionMetrics
 from tests.support.protocols import records, run, write_protocol
 
 NET = """
@@ -31,6 +32,22 @@ from lit_inpaint.metrics import defined
 @defined("1: largest error", title="Largest error", higher_is_better=False)
 def worst(prediction, target, mask=None):
     return (prediction - target).abs().flatten(1).amax(1)
+"""
+OF_SET = """
+import torch
+from lit_inpaint.metrics import Features, InceptionMetrics, defined
+
+FOLDER, SCALE = "own", 1
+
+
+def colours(image):
+    return image.mean((2, 3)) * SCALE
+
+
+@defined("1: distance of mean colours", title="Distance", higher_is_better=False,
+         features=Features(FOLDER, colours, 3), score=lambda fake, real: {"dist": float(abs(fake - real).sum())})
+def dist(prediction, target, mask=None):
+    return torch.zeros(())
 """
 STAGE = """
 from lit_inpaint import plugins
@@ -59,7 +76,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A lab's package, imported anew whenever one of its files was written."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.syspath_prepend(str(tmp_path))
-    files = {"net": NET, "layers": "def fill(x):\n    return x * 0 + 0.5\n", "levels": "LEVEL = 1\n", "met": METRIC}
+    files = {
+        "net": NET,
+        "one": OF_SET,
+        "layers": "def fill(x):\n    return x * 0 + 0.5\n",
+        "levels": "LEVEL = 1\n",
+        "met": METRIC,
+    }
     for name, text in (files | {"stage": STAGE, "script": "raise SystemExit\n"}).items():
         write(tmp_path / "own" / f"{name}.py", text)
     return tmp_path / "own"
@@ -113,6 +136,37 @@ def test_own_code_of_checkpoints_and_yamls_counts_and_a_script_beside_it_does_no
     assert [one != other for one, other in zip(before, contents(), strict=True)] == [True, True, False]
     write(own / "stage.py", f"{STAGE}\nedited = True\n")
     assert [one != other for one, other in zip(before, contents(), strict=True)] == [True, True, True]
+
+
+def numbers(folder: Path, photos: Path, out: str, *names: str) -> list[float | None]:
+    path = write_protocol(folder, metrics=list(names))
+    assert run(path, "--images", photos, "--limit", 3, "--methods", "Harmonic", "--out", folder / out) == 0
+    found = {record.hash: record for record in records(folder / out).values()}
+    (protocol,) = load_protocols(path, photos, limit=3)
+    return [metric.mean for metric in found[protocol.hash].metrics.values()]
+
+
+def test_two_metrics_of_a_set_with_one_name_have_a_number_each(own: Path, photos: Path, tmp_path: Path):
+    write(own / "two.py", OF_SET.replace("abs(", "100 + abs(").replace('"own"', '"two"'))
+    alone = [*numbers(tmp_path, photos, "out", "own.one.dist"), *numbers(tmp_path, photos, "out", "own.two.dist")]
+    assert alone[0] and alone[1] and alone[1] > 100 > alone[0]
+    assert numbers(tmp_path, photos, "out", "own.one.dist", "own.two.dist") == alone
+    live = InceptionMetrics(["own.one.dist", "own.two.dist"], features=lambda image: image.mean((2, 3)))
+    live.update(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
+    assert [value.item() for value in live.compute().values()] == [0, 100]
+
+
+def test_different_features_in_one_folder_are_refused(own: Path, photos: Path, tmp_path: Path):
+    write(own / "two.py", OF_SET.replace("* SCALE", "* 2"))
+    with pytest.raises(ValueError, match="keep different features in one folder, 'own'"):
+        numbers(tmp_path, photos, "out", "own.one.dist", "own.two.dist")
+
+
+def test_kept_features_of_the_truth_are_not_those_of_edited_code(own: Path, photos: Path, tmp_path: Path):
+    first = numbers(tmp_path, photos, "out", "own.one.dist")
+    write(own / "one.py", OF_SET.replace("* SCALE", "* 2"))
+    assert numbers(tmp_path, photos, "out", "own.one.dist") == numbers(tmp_path, photos, "fresh", "own.one.dist")
+    assert numbers(tmp_path, photos, "out", "own.one.dist") == [pytest.approx(2 * first[0])]  # type: ignore[operator]
 
 
 def test_nothing_is_added_to_the_identity_of_our_methods_and_metrics(photos: Path, tmp_path: Path):

@@ -341,11 +341,11 @@ def test_kid_is_torch_fidelitys_with_all_images_as_one_subset(dtype: type):
     a, b = features_like_inceptions(kernel._BLOCK + 76, dtype)  # two blocks, the second smaller
     settings = {"kid_subsets": 1, "kid_subset_size": len(a), "verbose": False}
     theirs = fidelity.kid_features_to_metric(torch.from_numpy(a), torch.from_numpy(b), **settings)
-    found = inception.from_features([metric("kid"), metric("kid_paired")], a, b)
-    assert found["kid"] == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
+    kid, paired = inception.from_features([metric("kid"), metric("kid_paired")], a, b)
+    assert kid == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     kernels = [fidelity.kernel_poly(*pair) for pair in ((a, a), (a, b), (b, b))]
-    assert found["kid_paired"] == pytest.approx(fidelity.mmd2(*kernels, mmd_est="u-statistic"), abs=1e-6)
-    assert found["kid"] != pytest.approx(found["kid_paired"], abs=1e-5)
+    assert paired == pytest.approx(fidelity.mmd2(*kernels, mmd_est="u-statistic"), abs=1e-6)
+    assert kid != pytest.approx(paired, abs=1e-5)
 
 
 def features_like_inceptions(count: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
@@ -368,8 +368,8 @@ def test_kid_of_pairs_is_0_on_average_and_kid_of_them_is_not():
 
 def test_kid_needs_50_images_where_fid_needs_1000(weights_dir: Path):
     a, b = features_like_inceptions(50)
-    found = inception.from_features([metric(name) for name in ("fid", "kid")], a, b)
-    assert np.isnan(found["fid"]) and found["kid"] == kernel.kernel_distances(a, b)[0]
+    fid, kid = inception.from_features([metric(name) for name in ("fid", "kid")], a, b)
+    assert np.isnan(fid) and kid == kernel.kernel_distances(a, b)[0]
     with pytest.raises(ValueError, match="kid needs at least 50 images, given 2"):
         metric("kid")(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
 
