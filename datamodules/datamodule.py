@@ -11,13 +11,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
+from datamodules.arguments import check_whole, one_of
 from datamodules.bands import Bands, reading_settings
 from datamodules.elastic import Deal, Resumed, resumed
 from datamodules.evaluation import EvaluationSet, checked_channels, collate
 from datamodules.files import Files
 from datamodules.sampler import EvaluationSampler, TrainingSampler, worker_threads
 from datamodules.summary import lines, summarise
-from datamodules.training import TrainingSet
+from datamodules.training import OnBadImage, TrainingSet
 from datamodules.transforms import (
     Augmentation,
     Crop,
@@ -109,7 +110,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         eval_repeats: int = 1,
         eval_batch_size: int | None = None,
         limit_eval: int | None = None,
-        on_bad_image: Literal["stop", "skip"] = "stop",
+        on_bad_image: OnBadImage = "stop",
         global_batch: int | None = None,
         bands: Bands | None = None,
         white_level: int | None = None,
@@ -124,12 +125,12 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         if not shorter <= low <= high:
             least = f"image_size ({shorter})" if shorter == image_size else f"the shorter of image_size ({shorter})"
             raise ValueError(f"shorter_side is ({low}, {high}); expected {least} <= low <= high.")
-        if resize not in ("shorter", "direct", "none"):
-            raise ValueError(f"resize is {resize!r}; expected shorter, direct or none.")
-        if crop not in ("random", "center"):
-            raise ValueError(f"crop is {crop!r}; expected random or center.")
-        if on_bad_image not in ("stop", "skip"):
-            raise ValueError(f"on_bad_image is {on_bad_image!r}; expected stop or skip.")
+        one_of(resize, Resize, "resize")
+        one_of(crop, Crop, "crop")
+        one_of(on_bad_image, OnBadImage, "on_bad_image")
+        check_whole(0, num_workers=num_workers, seed=seed, eval_seed=eval_seed)
+        check_whole(1, batch_size=batch_size, samples_per_epoch=samples_per_epoch, global_batch=global_batch)
+        check_whole(1, eval_repeats=eval_repeats, eval_batch_size=eval_batch_size, limit_eval=limit_eval)
         self.mask, self.image_size, self.batch_size, self.num_workers = mask, image_size, batch_size, num_workers
         self.seed, self.resize, self.shorter_side, self.flip = seed, resize, (low, high), flip
         self.augment, self.augment_after_crop, self.crop = list(augment or ()), list(augment_after_crop or ()), crop
@@ -155,7 +156,7 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
 
     def files(self, split: Split) -> Files:
         """The images of one split, searched once."""
-        if split not in self._files:
+        if one_of(split, Split, "split") not in self._files:
             self._files[split] = self.find(split)
         self._files[split].reading = self.reading
         return self._files[split]

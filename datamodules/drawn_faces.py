@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any, ClassVar
 
+from datamodules.arguments import check_whole
 from datamodules.datamodule import InpaintingDataModule, Split
 from datamodules.faces import VERSION, draw
 from datamodules.files import Files
@@ -46,6 +47,7 @@ class DrawnFaces(InpaintingDataModule):
         for split, count in (("train", train), ("val", val), ("test", test)):
             if not 1 <= count < 10**8:
                 raise ValueError(f"{split} is {count}; expected a number of faces from 1 to 99,999,999.")
+        check_whole(0, faces_seed=faces_seed)
         self.counts = {"train": train, "val": val, "test": test}
         self.faces_seed = faces_seed
         super().__init__(mask=mask, image_size=image_size, **data)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.arguments import check_whole
 from datamodules.files import Files
 from datamodules.own_masks import OwnMaskFiles
 from datamodules.reading import Pixels
@@ -65,9 +66,11 @@ class EvaluationSet(Dataset[InpaintingBatch]):
         repeats: int = 1,
         channels: int = 3,
     ) -> None:
+        check_whole(0, seed=seed)
+        check_whole(1, limit=limit, repeats=repeats)
         if files.masks is None and (roots := list(roots_of(mask))):
             left = without_masks(files.names(), files.root, *roots)
-            files = files if len(left) == len(files) else Files(files.root, left, files.left_out, files.reading)
+            files = files if len(left) == len(files) else files.only(left)
         self.size, self.channels = square_or_pair(size, "size"), checked_channels(channels)
         self.files, self.mask, self.resize, self.seed = files, mask, resize, seed
         self.images = len(files) if limit is None else min(limit, len(files))

@@ -1,9 +1,10 @@
 """Lists of image files: found in folders, read from lists, split without a sample in two splits."""
 
+import copy
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -34,13 +35,22 @@ class Files:
         left_out: Mapping[str, int] | None = None,
         reading: Mapping[str, Any] | None = None,
     ) -> None:
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self.root = os.fspath(root)
         self.archive = archive_at(root)
         self.left_out = dict(left_out or {})  # number of other files by suffix
         self.reading = dict(reading or {})  # arguments of read_image
+        self._hold(names)
+
+    def _hold(self, names: Iterable[str]) -> None:
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self._bytes = b"".join(encoded)
         self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+    def only(self, names: Iterable[str]) -> Self:
+        """Those of these ``names``, read in the same way."""
+        some = copy.copy(self)
+        some._hold(names)
+        return some
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.arguments import check_whole, one_of
 from datamodules.evaluation import to_image, to_mask
 from datamodules.files import Files
 from datamodules.own_masks import OwnMaskFiles
@@ -20,6 +21,7 @@ from masks.generator import Mask, MaskGenerator, keyed_rng
 from masks.own import found_by
 from masks.size import Size, by_name, sides
 
+OnBadImage = Literal["stop", "skip"]
 T = TypeVar("T")
 
 
@@ -47,14 +49,15 @@ class TrainingSet(Dataset[InpaintingBatch]):
         size: Size,
         seed: int,
         samples: int | None = None,
-        on_bad_image: Literal["stop", "skip"] = "stop",
+        on_bad_image: OnBadImage = "stop",
         own_transform: Keyed | None = None,
         channels: int = 3,
     ) -> None:
         self.own, self.own_transform = OwnMaskFiles(files, mask), own_transform or transform
         self.files, self.mask, self.transform, self.size, self.seed = files, mask, transform, size, seed
+        check_whole(1, samples=samples)
         self.samples = samples or len(files)
-        self.on_bad_image, self.channels = on_bad_image, channels
+        self.on_bad_image, self.channels = one_of(on_bad_image, OnBadImage, "on_bad_image"), channels
         # Shared with the workers, which mark unreadable files; the main process counts them.
         self.unreadable: Tensor = torch.zeros(len(files), dtype=torch.uint8).share_memory_()
 

@@ -14,6 +14,7 @@ import numpy as np
 from albumentations.core.composition import BaseCompose
 from albumentations.core.type_definitions import Targets
 
+from datamodules.arguments import one_of
 from datamodules.reading import Pixels
 from masks.files import resize_mask
 from masks.generator import Mask
@@ -189,9 +190,17 @@ def is_picture(image: object) -> bool:
 
 
 def first_resize(size: Size, resize: Resize, shorter_side: tuple[int, int]) -> list[Augmentation]:
-    """What comes before ``augment``."""
-    steps: dict[str, list[Augmentation]] = {"shorter": [ShorterSide(*shorter_side, size)], "direct": [_Direct(size)]}
-    return steps.get(resize, [])
+    """What comes before ``augment``.
+
+    Raises:
+        ValueError: ``resize`` is none of the three.
+    """
+    steps: dict[Resize, list[Augmentation]] = {
+        "shorter": [ShorterSide(*shorter_side, size)],
+        "direct": [_Direct(size)],
+        "none": [],
+    }
+    return steps[one_of(resize, Resize, "resize")]
 
 
 def training_transform(
@@ -211,7 +220,7 @@ def training_transform(
     first = first_resize(size, resize, shorter_side)
     fit = [_AtLeast(size)] if resize == "none" or augment else []
     around = A.CropNonEmptyMaskIfExists if own_mask else A.RandomCrop
-    cut = around(*sides(size)) if crop == "random" else A.CenterCrop(*sides(size))
+    cut = around(*sides(size)) if one_of(crop, Crop, "crop") == "random" else A.CenterCrop(*sides(size))
     mirror = [A.HorizontalFlip(p=0.5)] if flip else []
     return Keyed([*first, *augment, *fit, cut, *mirror, *augment_after_crop])
 
