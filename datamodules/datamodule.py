@@ -78,7 +78,8 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
             only. Pipelines that return another type or range are rejected before training.
         augment_after_crop: The same after crop and flip, on the sample; LaMa's CLAHE equalises the crop.
         drop_last: Drop samples at the end of an epoch that do not fill a batch on every device.
-        samples_per_epoch: If larger than the number of images, each is used several times with new crops and masks.
+        samples_per_epoch: If larger than the number of images, each is used several times with new crops and masks;
+            if smaller, each epoch takes other images.
         eval_mask: Distribution of the holes in validation and test; default: ``mask``.
         eval_seed: Seed for these holes: the hole of image i is keyed by (eval_seed, i).
         eval_repeats: Holes per image in validation and test.
@@ -251,7 +252,9 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self._start = resumed(self.trainer, self._deal(), self._resumed)
         self._resumed = self.state_dict() if self._resumed else {}  # that is settled; another epoch's loader is new
         start = (self._start.epoch, self._start.done)
-        sampler = TrainingSampler(len(data), self.batch_size, self.seed, rank, world, self.drop_last, start)
+        sampler = TrainingSampler(
+            len(data), self.batch_size, self.seed, rank, world, self.drop_last, start, len(data.files)
+        )
         return TrainingLoader(data, sampler=sampler, drop_last=self.drop_last, **self._workers(self.batch_size))
 
     def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[DataLoader[InpaintingBatch]]:

@@ -64,6 +64,7 @@ class _DrawnFiles(Files):
     """Names like v1/0/test/00000042.png, which no folder holds: the pixels are drawn when they are asked for."""
 
     on_disk: ClassVar[bool] = False
+    compared = False
 
     def __init__(self, seed: int, split: Split, count: int, size: int) -> None:
         super().__init__(f"faces drawn by arithmetic, version {VERSION}", ())

@@ -26,6 +26,7 @@ class Files:
     """
 
     on_disk: ClassVar[bool] = True  # False: drawn, not read
+    compared: bool = True  # False: too many bytes to look for equal images, or drawn, no two alike
     masks: "Files | None" = None  # of each image, where a list names them
 
     def __init__(
@@ -78,6 +79,10 @@ class Files:
     def shape(self, index: int) -> tuple[int, int]:
         """(height, width) of what :meth:`read` gives."""
         return read_shape(self.path(index), self.content(index))
+
+    def size(self, index: int) -> int:
+        """Bytes of what :meth:`sha256` hashes, without reading it where that can be known."""
+        return self.archive.size(self.name(index)) if self.archive else os.stat(self.path(index)).st_size
 
     def sha256(self, index: int) -> str:
         """Hash of the image for a fingerprint."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from datamodules.datamodule import InpaintingDataModule, Split
 from datamodules.files import Files, split_by_name
+from datamodules.summary import HASHED
 from masks.generator import MaskGenerator
 from masks.regular import open_regular
 
@@ -120,8 +121,12 @@ class _Rows(Files):
         super().__init__(path, [f"{split}/{number:08}" for number in numbers])
         self.rows, self.numbers, self.column = rows, numbers, column
         self.archive = None  # a name on the Hub is no path
+        self.compared = rows.data.nbytes <= HASHED
         if own_mask:
             self.masks = _Rows(path, rows, numbers, f"{split}/{own_mask}", own_mask)
+
+    def size(self, index: int) -> int:
+        return len(self.content(index))
 
     def content(self, index: int) -> bytes:
         cell = self.rows[self.numbers[index]][self.column]

@@ -4,15 +4,21 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from datamodules.datamodule import InpaintingDataModule, Split
 from datamodules.files import Files, find_images, split_by_name
-from masks.archives import archive_at, holds
+from masks.archives import Archive, archive_at, holds
+from masks.finding import without_masks
 from masks.folder import roots_of
 from masks.generator import MaskGenerator
 from masks.lists import read_list
 from masks.table import SUFFIXES, read_table
+
+_FOLDERS = tuple(f"{split}/" for split in get_args(Split))
+_LISTS = tuple(f"{split}.txt" for split in get_args(Split))
 
 
 class ImageFolder(InpaintingDataModule):
@@ -63,25 +69,46 @@ class ImageFolder(InpaintingDataModule):
             raise ValueError(f"{self.root}: no such folder. Give the folder, .zip or .tar that holds the images.")
         if self.lists is not None and self.lists.suffix.lower() in SUFFIXES:
             return self._of_table(self.lists, split)
-        folder = self.lists or self.root
-        if self.lists is not None or (folder / "train.txt").is_file():
-            return self._listed(folder, split)
-        masks, left_out = roots_of(self.mask, self.eval_mask), Counter[str]()
-        if archive is None and (self.root / "train").is_dir():
-            if not (self.root / split).is_dir():
-                raise ValueError(f"{self.root} has a folder train but no folder {split}. Add it, or split lists.")
-            names = find_images(self.root / split, *masks, left_out=left_out)
-            return Files(self.root, [f"{split}/{name}" for name in names], left_out)
-        names = find_images(self.root, *masks, left_out=left_out)
-        if archive is not None and any(name.startswith("train/") for name in names):
-            own = [name for name in names if name.startswith(f"{split}/")]
-            if not own:
-                raise ValueError(f"{self.root} has a folder train but none called {split}. Add it, or give lists.")
-            return Files(self.root, own, left_out)
+        parts = [] if self.lists else self._parts(archive)
+        if self.lists is not None or any(part in _LISTS for part in parts):
+            return self._listed(self.lists or self.root, split)
+        masks, left_out = list(roots_of(self.mask, self.eval_mask)), Counter[str]()
+        if parts:
+            if f"{split}/" not in parts:
+                raise ValueError(f"{self.root} has a folder {parts[0][:-1]} but no folder {split}. Add it, or lists.")
+            if archive is None:
+                names = find_images(self.root / split, *masks, left_out=left_out)
+                return Files(self.root, [f"{split}/{name}" for name in names], left_out)
+            names = find_images(self.root, *masks, left_out=left_out)
+            names = [name for name in names if name.startswith(f"{split}/")]
+            if not names:
+                raise ValueError(f"{self.root}/{split}: a folder without images. Add some, or give lists.")
+            return Files(self.root, names, left_out)
+        # Masks have no share, whichever law: else another one in an evaluation would test on images trained on.
+        found = find_images(self.root, self.root, self.root / "masks", left_out=left_out)
+        names = without_masks(found, self.root, *masks)
+        if more := len(found) - len(names):
+            left_out["masks"] += more
+            rank_zero_warn(
+                f"{self.root}: {more} pictures are masks only by this run's mask distribution; under another one the "
+                "splits by share would differ. Call their folder masks, or write lists."
+            )
         for part, own in self._shares(names, split).items():
             if own:
                 self._files.setdefault(part, Files(self.root, own, left_out))
         return self._files[split]
+
+    def _parts(self, archive: Archive | None) -> list[str]:
+        """The lists and the folders of splits directly below the root, the latter with a "/"."""
+        if archive is None:
+            like = [name for name in os.listdir(self.root) if name.lower().removesuffix(".txt") in get_args(Split)]
+            top = [name + "/" * (self.root / name).is_dir() for name in like]
+        else:
+            top = sorted({"".join(name.partition("/")[:2]) for name in archive.names})
+        parts = [name for name in top if name.lower() in (*_LISTS, *_FOLDERS)]
+        if odd := [name for name in parts if name != name.lower()]:
+            raise ValueError(f"{self.root} has {odd[0]}, and no split is called so. Rename it to {odd[0].lower()}.")
+        return sorted(parts, key=(*_LISTS, *_FOLDERS).index)
 
     def _shares(self, names: Sequence[str], split: Split) -> dict[str, list[str]]:
         parts = split_by_name(names, self.val_share, self.test_share, self.split_seed)
@@ -118,8 +145,9 @@ class ImageFolder(InpaintingDataModule):
 
     def _listed(self, folder: Path, split: Split) -> Files:
         path = folder / f"{split}.txt"
-        if not path.is_file():
-            raise ValueError(f"{folder} has no list {split}.txt. Write one path per line, below {self.root}.")
+        if not holds(folder, path.name):
+            beside = "".join(f", only {name}" for name in _LISTS if holds(folder, name))
+            raise ValueError(f"{folder} has no list {split}.txt{beside}. Write one path per line, below {self.root}.")
         names = read_list(path, self.root)
         files = Files(self.root, names)
         self._check(path, files)

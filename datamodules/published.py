@@ -76,7 +76,7 @@ class PublishedData(ImageFolder):
 def hold_out(names: Sequence[str], count: int) -> tuple[list[str], list[str]]:
     """(rest, held out): ``count`` names with the smallest SHA-256, for data sets without a validation split of theirs.
 
-    The same images on every machine, however a file system sorts them.
+    The same images however a file system sorts them, and wherever the names are the same, that of the folder included.
 
     >>> hold_out(["a", "b", "c"], 1)
     (['a', 'b'], ['c'])

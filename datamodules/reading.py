@@ -130,7 +130,8 @@ def read_shape(path: str | os.PathLike[str], content: bytes | None = None) -> tu
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             source = open_regular(path) if content is None else io.BytesIO(content)
             with source, Image.open(source) as image:
-                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                # Pillow gives the size of a TIFF as it is shown, of every other format as it is stored.
+                turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
                 return image.size if turned else (image.height, image.width)
     except Exception:  # says what is wrong
         return (read_image(path) if content is None else decode_image(os.fspath(path), content)).shape[:2]

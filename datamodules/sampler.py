@@ -23,7 +23,8 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
     One rank with batches of 2B and two ranks with batches of B see the same global batches.
 
     Args:
-        samples: Number of samples in the data set.
+        samples: Samples of an epoch.
+        files: Where there are more of them than samples, an epoch takes other ones each time.
         batch_size: Batch size per rank.
         start: (epoch, samples of it that are done, on all ranks): where a run resumes. Others start at their first.
     """
@@ -37,9 +38,11 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
         world: int = 1,
         drop_last: bool = True,
         start: tuple[int, int] = (0, 0),
+        files: int = 0,
     ) -> None:
         super().__init__(range(samples), num_replicas=world, rank=rank, seed=seed, drop_last=drop_last)  # type: ignore[arg-type]
         self.samples, self.batch_size, self.start, self.epoch = samples, batch_size, start, start[0]
+        self.indices = max(samples, files)
         self.unit = batch_size * world if drop_last else world
         self.total_size = samples // self.unit * self.unit
         self.num_samples = self.total_size // world
@@ -50,7 +53,7 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.epoch
-        order = keyed_rng(self.seed, "order", epoch).permutation(self.samples)
+        order = keyed_rng(self.seed, "order", epoch).permutation(self.indices)[: self.samples]
         # The skip belongs to one epoch; a flag used up by the first iterator would fail when Lightning makes two.
         rest = order[self.start[1] if epoch == self.start[0] else 0 :]
         own = rest[: len(rest) // self.unit * self.unit][self.rank :: self.num_replicas]

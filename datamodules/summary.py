@@ -1,6 +1,5 @@
 """Summary of a data set, reported before it is used: files, skipped files, depth, bands, range, overlap of splits."""
 
-import hashlib
 import io
 import os
 from collections import Counter
@@ -97,25 +96,23 @@ def shared(train: Files, other: Files) -> dict[str, Any]:
     asked = set(other.names())  # of the two the small one
     trained = {name for name in map(train.name, range(len(train))) if name in asked}
     names = [name for name in other.names() if name in trained]
-    if max(len(train), len(other)) > COMPARED or not train.on_disk or train.archive:
+    if max(len(train), len(other)) > COMPARED or not (train.compared and other.compared):
         return {"compared": "by path", "count": len(names), "names": names[:100]}
     trained_on, evaluated = _by_size(train), _by_size(other)
     equal = set(trained_on) & set(evaluated)
     if sum(size * (len(trained_on[size]) + len(evaluated[size])) for size in equal) > HASHED:
         return {"compared": "by path", "count": len(names), "names": names[:100]}
     for size in sorted(equal):
-        hashes = {_sha256(train.path(i)) for i in trained_on[size]}
-        names += [
-            n for i in evaluated[size] if (n := other.name(i)) not in trained and _sha256(other.path(i)) in hashes
-        ]
+        hashes = {_sha256(train, i) for i in trained_on[size]}
+        names += [n for i in evaluated[size] if (n := other.name(i)) not in trained and _sha256(other, i) in hashes]
     return {"compared": "by content", "count": len(names), "names": names[:100]}
 
 
 def _by_size(files: Files) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for i in range(len(files)):
-        with suppress(OSError):  # reported when it is read
-            found.setdefault(os.stat(files.path(i)).st_size, []).append(i)
+        with suppress(OSError, ValueError, KeyError):  # reported when it is read
+            found.setdefault(files.size(i), []).append(i)
     return found
 
 
@@ -123,12 +120,11 @@ def _spread(count: int, most: int) -> list[int]:
     return list(dict.fromkeys(int(i) for i in np.linspace(0, count - 1, min(count, most)).round()))
 
 
-def _sha256(path: str) -> str:
+def _sha256(files: Files, index: int) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(index)
     except (OSError, ValueError):
-        return path  # like no other
+        return files.path(index)  # like no other
 
 
 def _kind(files: Files, index: int) -> tuple[str, int]:

@@ -35,6 +35,7 @@ class TrainingSet(Dataset[InpaintingBatch]):
         size: Side of the square samples, or (height, width).
         seed: Seed for all draws.
         samples: Samples per epoch; beyond the number of files, each is used several times with new crops and masks.
+            Where there are fewer, :class:`datamodules.sampler.TrainingSampler` chooses files by the epoch.
         on_bad_image: "stop": an unreadable image ends the run. "skip": it is reported once, counted and replaced by the
             next readable file, with the same draws.
         own_transform: ``transform`` of a sample whose mask is that of its image, and is cropped with it.

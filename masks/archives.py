@@ -1,11 +1,12 @@
 """Zip and tar archives read in place, by any number of processes: an index, and reads at an offset."""
 
 import os
+import posixpath
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -39,11 +40,12 @@ class Archive:
         """
         self.path = os.fspath(path)
         try:
-            members = sorted(_of_zip(self.path) if zipfile.is_zipfile(self.path) else _of_tar(self.path))
+            found = dict(_of_zip(self.path) if zipfile.is_zipfile(self.path) else _of_tar(self.path))
         except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
             raise ValueError(
                 f"{self.path}: cannot be read in place ({error}). Give a whole .zip, or a .tar that is not compressed."
             ) from error
+        members = sorted(_followed(name, found) for name in found)  # of a name that was added again, the last
         self.names = [member.name for member in members]
         self._numbers = np.array([member[1:] for member in members], np.int64).reshape(len(members), 5)
         self._is_zip = zipfile.is_zipfile(self.path)
@@ -55,11 +57,16 @@ class Archive:
     def read(self, name: str) -> bytes:
         """
         Raises:
-            ValueError: Naming the archive and the file: missing, or damaged (a zip's checksums are compared).
+            ValueError: Naming the archive and the file: missing, a link to a file that is, or damaged (a zip's
+                checksums are compared).
         """
         if name not in self:
             raise ValueError(f"{self.path}/{name}: no such file in the archive.")
         at, packed, size, method, crc = map(int, self._numbers[self._places()[name]])
+        if at < 0:
+            raise ValueError(
+                f"{self.path}/{name}: a link to no file of the archive. Pack the files themselves (tar -h)."
+            )
         with open(self.path, "rb", buffering=0) as file:
             if self._is_zip:
                 header = _exactly(file.fileno(), _LOCAL_HEADER, at)
@@ -72,6 +79,10 @@ class Archive:
         if len(content) != size or (crc >= 0 and zlib.crc32(content) != crc):
             raise ValueError(f"{self.path}/{name}: damaged, its checksum differs. Write the archive again.")
         return content
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return int(self._numbers[self._places()[name], 2])
 
     def _places(self) -> dict[str, int]:
         if self._place is None:
@@ -87,7 +98,8 @@ def _exactly(descriptor: int, count: int, at: int) -> bytes:
     return b"".join(parts)
 
 
-def _of_zip(path: str) -> Iterable[_Member]:
+def _of_zip(path: str) -> Iterable[tuple[str, _Member | str]]:
+    """Files and links by name; of a link, the path that it leads to from its own folder."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if entry.is_dir():
@@ -96,16 +108,31 @@ def _of_zip(path: str) -> Iterable[_Member]:
                 how = "encrypted" if entry.flag_bits & 1 else f"compressed by method {entry.compress_type}"
                 raise ValueError(f"{path}/{entry.filename}: {how}; zip it with deflate or without compression.")
             numbers = entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC
-            yield _Member(entry.filename, *numbers)
+            link = stat.S_ISLNK(entry.external_attr >> 16)
+            yield entry.filename, os.fsdecode(archive.read(entry)) if link else _Member(entry.filename, *numbers)
 
 
-def _of_tar(path: str) -> Iterable[_Member]:
+def _of_tar(path: str) -> Iterable[tuple[str, _Member | str]]:
     with tarfile.open(path, "r:") as archive:
         for entry in archive:
-            whole = archive.getmember(entry.linkname) if entry.islnk() else entry
-            if whole.isreg() and not whole.issparse():
-                name = entry.name.removeprefix("./")
-                yield _Member(name, whole.offset_data, whole.size, whole.size, zipfile.ZIP_STORED, -1)
+            name = entry.name.removeprefix("./")
+            if entry.islnk():
+                yield name, posixpath.relpath(entry.linkname, posixpath.dirname(name))
+            elif entry.issym():
+                yield name, entry.linkname
+            elif entry.isreg() and not entry.issparse():
+                yield name, _Member(name, entry.offset_data, entry.size, entry.size, zipfile.ZIP_STORED, -1)
+
+
+def _followed(name: str, found: Mapping[str, _Member | str]) -> _Member:
+    """The file of a name, through links as long as a file system follows them."""
+    at = name
+    for _ in range(40):
+        place = found.get(at)
+        if isinstance(place, _Member):
+            return place._replace(name=name)
+        at = posixpath.normpath(posixpath.join(posixpath.dirname(at), place or ""))
+    return _Member(name, -1, 0, 0, zipfile.ZIP_STORED, -1)
 
 
 @lru_cache(maxsize=16)

@@ -5,6 +5,8 @@ import os
 import stat
 from io import BufferedReader
 
+from masks.archives import archive_at
+
 _MOST_TEXT = 2**30  # bytes; the list of ImageNet has 60 million
 _KINDS = {
     stat.S_IFDIR: "a folder, not a file",
@@ -58,14 +60,19 @@ def _told(path: str | os.PathLike[str], error: Exception) -> str:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A text file as people's editors leave it: UTF-8 with or without a byte-order mark, or UTF-16 with one, as
-    PowerShell's ``>`` writes. A name that is not UTF-8 keeps its bytes, as Python's own file names do.
+    """A text file, in a folder or an archive, as people's editors leave it: UTF-8 with or without a byte-order mark, or
+    UTF-16 with one, as PowerShell's ``>`` writes. A name that is not UTF-8 keeps its bytes, as Python's own file names
+    do.
 
     Raises:
         ValueError: Naming the file: not to be opened, or no text.
     """
-    with open_regular(path, most=_MOST_TEXT) as file:
-        content = file.read()
+    archive, name = archive_at(os.path.dirname(path)), os.path.basename(path)
+    if archive is not None:
+        content = archive.read(name)
+    else:
+        with open_regular(path, most=_MOST_TEXT) as file:
+            content = file.read()
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16") if utf16 else content.decode("utf-8-sig", "surrogateescape")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from datamodules import EvaluationSet, ImageFolder, SamplePhotos
 from datamodules.files import Files, find_images, split_by_name
-from datamodules.reading import UnreadableImageError, read_image
+from datamodules.reading import UnreadableImageError, read_image, read_shape
 from datamodules.sampler import EvaluationSampler, TrainingSampler
 from datamodules.transforms import resize
 from masks import CenterRectangle, LaMaThick, MaskFolder, RandomRectangle, SquareCrop
@@ -61,6 +61,19 @@ def test_sixteen_bits_are_scaled_not_saturated(tmp_path: Path):
     between = np.array([[128, 129, 65406, 65407]], np.uint16)  # 0.498, 0.502, 254.498, 254.502
     Image.fromarray(between).save(tmp_path / "between.png")
     assert read_image(tmp_path / "between.png")[0, :, 1].tolist() == [0, 1, 254, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif"])
+def test_the_header_tells_the_shape_that_is_read(tmp_path: Path, orientation: int, suffix: str):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for compression in ("tiff_lzw", "raw") if suffix == "tif" else ("",):
+        more = {"compression": compression} if compression else {}
+        Image.fromarray(PIXELS).save(tmp_path / f"a.{suffix}", exif=exif, **more)
+        assert read_shape(tmp_path / f"a.{suffix}") == ((60, 40) if orientation >= 5 else (40, 60))
+        content = (tmp_path / f"a.{suffix}").read_bytes()
+        assert read_shape("a", content) == read_image(tmp_path / f"a.{suffix}").shape[:2]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -317,6 +330,22 @@ def test_ranks_share_an_epoch_without_repeats(samples: int, batch: int, world: i
     for start in range(0, samples // size * size, size):  # each global batch is that of one process
         at = slice(start // world, start // world + batch)
         assert sorted(key for rank in ranks for key in rank[at]) == sorted(whole[start : start + size])
+
+
+def test_epochs_of_fewer_samples_than_files_show_all_files_in_time(photos: Path):
+    few = ImageFolder(photos, Noise(), image_size=16, batch_size=2, num_workers=0, samples_per_epoch=2)
+    batches = few.train_dataloader()
+    seen = []
+    for epoch in range(12):
+        batches.sampler.set_epoch(epoch)
+        seen.append([name for batch in batches for name in batch.name])
+    assert {len(set(names)) for names in seen} == {2} and len({name for names in seen for name in names}) == 7
+    resumed, whole = TrainingSampler(6, 2, 3, start=(1, 2), files=50), TrainingSampler(6, 2, 3, files=50)
+    whole.set_epoch(1)
+    assert list(resumed) == list(whole)[2:] and len(resumed) == 6
+    halves = [list(TrainingSampler(6, 1, 3, rank, 2, files=50)) for rank in (0, 1)]
+    assert sorted(halves[0] + halves[1]) == sorted(TrainingSampler(6, 2, 3, files=50))
+    assert [index for _, index in TrainingSampler(5, 5, 3, files=5)] == [index for _, index in TrainingSampler(5, 5, 3)]
 
 
 def test_a_start_inside_an_epoch_skips_there_and_nowhere_else():

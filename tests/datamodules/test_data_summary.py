@@ -81,6 +81,17 @@ def test_images_that_are_trained_on_and_evaluated_are_named_by_content_or_by_pat
             assert module.shared(train, test) == {"compared": "by path", "count": 1, "names": ["train/1.png"]}
 
 
+@pytest.mark.parametrize("archive", ["a.zip", "a.tar"])
+def test_images_of_an_archive_that_are_trained_on_under_another_name_are_found(tmp_path: Path, archive: str):
+    for i in range(4):
+        picture(tmp_path / "a/train" / f"{i}.png", i)
+        picture(tmp_path / "a/val" / f"{i}.png", 10 + i)
+    shutil.copy(tmp_path / "a/train/2.png", tmp_path / "a/val/copy.png")
+    shutil.make_archive(str(tmp_path / "a"), archive[2:], tmp_path / "a")
+    found = [folder(tmp_path / name).summary()["also_trained_on"] for name in ("a", archive)]
+    assert found[0] == found[1] == {"val": {"compared": "by content", "count": 1, "names": ["val/copy.png"]}}
+
+
 def test_a_large_set_is_sampled_and_the_sample_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "HEADERS", 5)
     for i in range(20):

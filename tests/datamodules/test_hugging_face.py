@@ -83,3 +83,12 @@ def test_what_a_data_set_lacks_is_named(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ValueError, match=said):
         HuggingFaceImages(str(root / path), CenterRectangle(), **more).files("train")
+
+
+def test_rows_that_are_also_trained_on_are_found_by_content(root: Path, monkeypatch: pytest.MonkeyPatch):
+    more: dict[str, Any] = {"image_size": 24, "num_workers": 0, "test_share": 0.0}
+    found = HuggingFaceImages(str(root / "saved"), CenterRectangle(), **more).summary()["also_trained_on"]["val"]
+    assert found == {"compared": "by content", "count": 2, "names": ["validation/00000000", "validation/00000001"]}
+    monkeypatch.setattr("datamodules.hugging_face.HASHED", 1)
+    found = HuggingFaceImages(str(root / "saved"), CenterRectangle(), **more).summary()["also_trained_on"]["val"]
+    assert found["compared"] == "by path"
