@@ -80,7 +80,7 @@ class Files:
         """(height, width) of what :meth:`read` gives."""
         return read_shape(self.path(index), self.content(index))
 
-    def size(self, index: int) -> int:
+    def file_size(self, index: int) -> int:
         """Bytes of what :meth:`sha256` hashes, without reading it where that can be known."""
         return self.archive.size(self.name(index)) if self.archive else os.stat(self.path(index)).st_size
 

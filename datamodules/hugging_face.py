@@ -125,7 +125,7 @@ class _Rows(Files):
         if own_mask:
             self.masks = _Rows(path, rows, numbers, f"{split}/{own_mask}", own_mask)
 
-    def size(self, index: int) -> int:
+    def file_size(self, index: int) -> int:
         return len(self.content(index))
 
     def content(self, index: int) -> bytes:

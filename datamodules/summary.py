@@ -112,7 +112,7 @@ def _by_size(files: Files) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for i in range(len(files)):
         with suppress(OSError, ValueError, KeyError):  # reported when it is read
-            found.setdefault(files.size(i), []).append(i)
+            found.setdefault(files.file_size(i), []).append(i)
     return found
 
 
