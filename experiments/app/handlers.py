@@ -1,5 +1,6 @@
 """Event handlers of the page."""
 
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,9 @@ import numpy as np
 
 from datamodules.reading import read_image
 from experiments.app import examples
-from experiments.app.folder import used
+from experiments.app.folder import KEPT, used
 from experiments.app.guard import LATER
-from experiments.app.session import Session, data_url, layer, named, said
+from experiments.app.session import Session, data_url, layer, said
 from experiments.app.worker import Task, Worker, small
 from experiments.files.write import write_png
 from masks.files import read_mask, resize_mask, write_mask
@@ -42,7 +43,7 @@ class Page:
         try:
             pixels = read_image(file)
         except ValueError as error:
-            return None, {"image": ""}, named(error, file)
+            return None, {"image": ""}, said(error)
         session = Session(tempfile.mkdtemp(dir=self.folder), file, *pixels.shape[:2])
         preview = small(pixels)
         session.shown = (preview.shape[0], preview.shape[1])
@@ -77,7 +78,7 @@ class Page:
             side: Any = alpha if alpha in ("opaque", "transparent") else None
             hole = read_mask(file, white="known" if white == "known" else "hole", alpha=side)
         except ValueError as error:
-            return None, named(error, file)
+            return None, said(error)
         if hole.shape != (session.height, session.width):
             return None, (
                 f"The mask is {hole.shape[1]}x{hole.shape[0]}, the photograph {session.width}x{session.height}; they "
@@ -158,6 +159,8 @@ class Page:
             raise ValueError("samples is 1 to 16, the window 0 (whole image) or 64 to 8192 pixels.")
         if used(Path(self.folder)) > self.total:
             raise ValueError(f"The page is full: {self.total // 2**20} MB of photographs and results. {LATER}")
+        if not Path(str(session.image)).is_file():
+            raise ValueError(f"The photograph was deleted: files are kept for {KEPT // 3600} hours. Load it again.")
         hole = self.hole(session, drawn)
         if not hole.any():
             raise ValueError("Paint the hole first.")
@@ -181,12 +184,12 @@ class Page:
         for name in (left, right):
             if name == "input":
                 file = Path(session.folder) / "input.preview.png"
-                if not file.is_file():
+                if not file.is_file() and Path(str(session.image)).is_file():
                     write_png(small(read_image(str(session.image))), file.parent, file.name)
                 files.append(str(file))
             elif name in session.results:
                 files.append(session.results[name]["preview"])
-        return tuple(files) if len(files) == 2 else None
+        return tuple(files) if len(files) == 2 and all(map(os.path.isfile, files)) else None
 
     def wait(self) -> None:
         self.ended.wait()

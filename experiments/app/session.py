@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,13 @@ import numpy as np
 from PIL import Image
 
 _MOST_DRAWN = 20_000_000  # characters of a painted layer
+_FOLDERS = re.compile(r"(?<![\w.:/~])/(?:[^\s/]+/)*(?=[^\s/])")
+_HERE = {  # advice of the command line: what the page has
+    r"State from which value .* or save": "Save",
+    r"State which side of (the alpha channel is the hole), .* on the command line\)": r"State below which side of \1",
+    r"Set bands to rgb .* or save": "Save",
+    r"--tile": "window",
+}
 
 
 @dataclass
@@ -31,15 +39,17 @@ class Session:
         return Path(str(self.image)).stem.encode()[:120].decode(errors="ignore")
 
 
-def said(error: Exception) -> str:
-    """A message without the path of the page's folder."""
-    text = " ".join(str(error).split())
-    return text.replace(f"{tempfile.gettempdir()}{os.sep}", "")
+def said(error: object) -> str:
+    """A message in the words of this page: of paths only the names, of command-line options what to do here.
 
-
-def named(error: Exception, file: str) -> str:
-    """An error about an uploaded file, with only its name."""
-    return " ".join(str(error).split()).replace(file, Path(file).name)
+    >>> said(ValueError("/srv/photos/a.png: no such file."))
+    'a.png: no such file.'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = _FOLDERS.sub("", text.replace(f"{tempfile.gettempdir()}{os.sep}", os.sep))
+    for advice, here in _HERE.items():
+        text = re.sub(advice, here, text)
+    return text
 
 
 def data_url(pixels: np.ndarray, kind: str) -> str:

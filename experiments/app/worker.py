@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from datamodules.reading import read_image
+from experiments.app.session import said
 from experiments.files.write import write_png
 from experiments.inpaint.large import refuse_too_large
+from experiments.inpaint.original import kept
 from lit_inpaint.calls import counted
 from lit_inpaint.load import load_method
 from lit_inpaint.method import Method, moved_by
@@ -53,6 +55,7 @@ class Worker:
         self._context.set_forkserver_preload(["experiments.app.worker"])
         self._process: Any = None
         self._turn = threading.Lock()
+        self._ending = threading.Lock()  # a run does not end, and the next begin, while it is cancelled
         self.owner: str | None = None
 
     def run(self, task: Task, owner: str) -> Iterator[Message | None]:
@@ -62,7 +65,8 @@ class Worker:
             try:
                 yield from self._run(task)
             finally:
-                self.owner = None
+                with self._ending:
+                    self.owner = None
 
     def start(self) -> None:
         """Done before the first run, which would wait for the imports of the process."""
@@ -86,8 +90,8 @@ class Worker:
                 if not finished:
                     yield message
         except (EOFError, OSError):
-            process.join()
-            finished, self._process = True, None
+            self._kill()
+            finished = True
             killed = (
                 "cancelled"
                 if getattr(process, "cancelled", False)
@@ -96,15 +100,23 @@ class Worker:
             yield {"error": killed}
         finally:
             if not finished:  # the client is gone
-                process.kill()
+                self._kill()
+
+    def _kill(self) -> None:
+        """Killed is not yet dead: the next run would take a process that is still alive for one that serves it."""
+        if (process := self._process) is not None:
+            process.kill()
+            process.join()
+            self._process = None
 
     def cancel(self, owner: str) -> bool:
         """Cancel the active run of ``owner``; False if they have none."""
-        if self.owner != owner or self._process is None:
-            return False
-        self._process.cancelled = True
-        self._process.kill()
-        return True
+        with self._ending:
+            if self.owner != owner or self._process is None:
+                return False
+            self._process.cancelled = True
+            self._kill()
+            return True
 
     def close(self) -> None:
         if (process := self._process) is not None:
@@ -128,8 +140,7 @@ def _serve_tasks(pipe: Connection) -> None:
                 for message in completions(task, label, loaded[method], pipe):
                     pipe.send(message)
             except Exception as error:
-                text = getattr(error, "reason", None) or " ".join(str(error).split()) or type(error).__name__
-                pipe.send({"error": f"{label}: {text}"})
+                pipe.send({"error": f"{label}: {said(getattr(error, 'reason', None) or error)}"})
         pipe.send(None)
 
 
@@ -161,6 +172,7 @@ def completions(task: Task, label: str, method: Method, pipe: Connection) -> Ite
     method.asked = task.prompt or None
     if method.channels == 1:
         pixels = grey(pixels, type(method).__name__, "the photograph")
+    options, dropped = kept(Path(task.image), pixels.shape)
     with counted(method, called):
         for number in range(count):
             method.moved = [] if method.moves_known else None
@@ -169,13 +181,13 @@ def completions(task: Task, label: str, method: Method, pipe: Connection) -> Ite
             result = complete_pixels(method, pixels, hole, *arguments)
             result = result[..., 0] if method.channels == 1 else result
             name = f"{label}{f'-{number}' if count > 1 else ''}"
-            file = write_png(result, Path(task.folder), f"{task.name}-{name}.png")
+            file = write_png(result, Path(task.folder), f"{task.name}-{name}.png", **options)
             preview = write_png(small(result), Path(task.folder), f"{task.name}-{name}.preview.png")
             lines = ", guide lines ignored" if task.lines and not guides else ""
             lines += ", prompt ignored" if task.prompt and not method.prompted else ""
-            moved = f", {said}" if (said := moved_by(method)) else ""
-            said = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}{moved}"
-            yield {"label": name, "file": str(file), "preview": str(preview), "said": said}
+            more = "".join(f", {what}" for what in (*dropped, moved_by(method)) if what)
+            line = f"{label}{how}: {time.monotonic() - begun:.1f} s{lines}{more}"
+            yield {"label": name, "file": str(file), "preview": str(preview), "said": line}
 
 
 def small(pixels: np.ndarray, side: int = PREVIEW) -> np.ndarray:

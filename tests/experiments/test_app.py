@@ -20,15 +20,18 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
+import tifffile
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from datamodules.faces import draw
 from experiments.app import examples
 from experiments.app.command import main as app
-from experiments.inpaint.large import available_memory
+from experiments.app.session import said
+from experiments.app.worker import Task, Worker
+from experiments.inpaint.large import available_memory, refuse_too_large
 from experiments.web import refusal
-from lit_inpaint.methods import DeepFillV2, PartialConv
+from lit_inpaint.methods import DeepFillV2, PartialConv, Telea
 from masks.files import read_mask, write_mask
 from tests.support import processes
 from tests.support.browsing import violations
@@ -382,6 +385,94 @@ def test_a_slow_method_is_cancelled_and_the_next_run_works(tab: Any, tmp_path: P
     tab.get_by_label("Telea").check()
     tab.click("#go")
     wait_for(tab, r"Telea.*\d s")
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    started = Worker()
+    yield started
+    started.close()
+
+
+def task(folder: Path, image: Path, method: str = "Telea") -> Task:
+    hole = np.zeros((160, 240), np.uint8)
+    hole[40:80, 60:120] = 1
+    write_mask(hole, folder / "hole.png")
+    return Task(str(image), str(folder / "hole.png"), None, str(folder), {"A": method})
+
+
+@pytest.mark.parametrize("end", ["left", "cancelled"])
+def test_whoever_waits_behind_a_run_that_was_left_or_cancelled_is_served(worker: Worker, tmp_path: Path, end: str):
+    given = task(tmp_path, photograph(tmp_path / "photo.png"))
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            first = worker.run(given, "first")
+            assert next(message for message in first if message)["said"]
+            waiting = pool.submit(lambda: [message for message in worker.run(given, "second") if message])
+            if end == "left":
+                first.close()
+            else:
+                assert not worker.cancel("second") and worker.cancel("first")
+                assert [message for message in first if message] == [{"error": "cancelled"}]
+            messages = waiting.result(timeout=120)
+            assert not any("error" in message for message in messages) and "file" in messages[-1], messages
+            assert not worker.cancel("first") and not worker.cancel("second")
+
+
+def test_a_completion_keeps_the_profile_and_tags_and_a_deleted_photograph_is_named_without_its_path(
+    worker: Worker, tmp_path: Path
+):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = Image.Exif()
+    tags[ExifTags.Base.Make] = "a camera"
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = b"the erased face"
+    file = tmp_path / "photo.jpg"
+    Image.open(photograph(tmp_path / "p.png")).save(file, icc_profile=profile, exif=tags.tobytes(), dpi=(300, 300))
+    *_, done = (message for message in worker.run(task(tmp_path, file), "me") if message)
+    assert done["said"].endswith("MakerNote dropped") and b"the erased face" not in Path(done["file"]).read_bytes()
+    with Image.open(done["file"]) as filled:
+        assert filled.info["icc_profile"] == profile and filled.getexif()[ExifTags.Base.Make] == "a camera"
+        assert filled.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+    given = task(tmp_path, file)
+    file.unlink()
+    messages = [message for message in worker.run(given, "me") if message]
+    assert messages[-1] == {"error": "A: photo.jpg: no such file. Check the path."}
+
+
+def test_the_page_speaks_of_no_option_and_of_no_path_that_it_does_not_have(tmp_path: Path, monkeypatch: Any):
+    from experiments.app.page import Page
+
+    page = Page({"Telea": "Telea"}, str(tmp_path), "cpu")
+    file = photograph(tmp_path / "a photo.png", (24, 16))
+    session, _, _ = page.load(str(file))
+    assert session is not None
+    soft = np.full((16, 24), 100, np.uint8)
+    tifffile.imwrite(tmp_path / "four.tif", np.dstack([soft] * 4), photometric="rgb", extrasamples=["unassalpha"])
+    Image.fromarray(soft).save(tmp_path / "soft.png")
+    Image.fromarray(np.dstack([soft] * 2)).save(tmp_path / "clear.png")
+    monkeypatch.setattr("experiments.inpaint.large.available_memory", lambda device: 0)
+    with pytest.raises(ValueError) as too_large:
+        refuse_too_large(Telea(), np.ones((2000, 2001), np.uint8), 1024)
+    lines = {
+        "soft.png: 100.00% of its pixels are grey.* Save it in two colours\\.": page.load_mask(
+            session, str(tmp_path / "soft.png"), "hole"
+        )[1],
+        "clear.png: has transparent pixels. State below which side.* is the hole\\.": page.load_mask(
+            session, str(tmp_path / "clear.png"), "hole"
+        )[1],
+        "four.tif: has a fourth band.* Save it with three bands\\.": page.load(str(tmp_path / "four.tif"))[2],
+        "a window under 1024": said(too_large.value),
+    }
+    for pattern, line in lines.items():
+        assert re.search(pattern, line), line
+        assert "--" not in line and "command line" not in line and str(tmp_path) not in line
+    session.results = {"Telea": {"preview": str(file)}}
+    assert page.compare(session, "input", "Telea") is not None
+    file.unlink()
+    assert page.compare(session, "input", "Telea") is None
+    with pytest.raises(ValueError, match=r"^The photograph was deleted: files are kept for 6 hours\. Load it again\.$"):
+        page.task(session, "", "", ["Telea"], 0, 1, 1024)
+    assert said("/srv/a/b.ckpt: no such file (n/a, 1/2).") == "b.ckpt: no such file (n/a, 1/2)."
 
 
 def resident_mb(process: int | str, most: bool = True) -> float:
