@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -24,6 +25,10 @@ class Parser(argparse.ArgumentParser):
     ValueError: there is no option --metod. Did you mean '--method'? Allowed: --help, --method.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", Path, _path)
+
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
@@ -39,6 +44,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         named = "Allowed:" in message or "Did you mean" in message
         raise ValueError(message if named else f"{message}; `{self.prog} --help` shows every option.")
+
+
+def _path(given: str) -> Path:
+    """Of every option that is a path: "" would be the current folder."""
+    if not given:
+        raise argparse.ArgumentTypeError("it is empty, perhaps an unset variable; give a path, or '.'.")
+    return Path(given)
 
 
 class _Messages(logging.Handler):

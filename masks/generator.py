@@ -17,10 +17,15 @@ def keyed_rng(seed: int, purpose: str, *key: int) -> np.random.Generator:
         purpose: What is drawn, so that masks, crops and flips of one sample are independent.
         key: Training: (epoch, sample index). Evaluation: (sample index,).
 
+    Raises:
+        ValueError: The seed is negative.
+
     >>> int(keyed_rng(0, "mask", 3, 7).integers(1000)) == int(keyed_rng(0, "mask", 3, 7).integers(1000))
     True
     """
-    return np.random.default_rng((seed, zlib.crc32(purpose.encode()), *key))
+    if seed < 0:
+        raise ValueError(f"the seed is {seed}; expected 0 or more.")
+    return np.random.default_rng((seed, zlib.crc32(purpose.encode("utf-8", "surrogateescape")), *key))
 
 
 class MaskGenerator(ABC):

@@ -1,10 +1,8 @@
 """Memory of a training step: parameters, optimiser state, and the peak measured in fresh processes."""
 
 import logging
-import multiprocessing
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -12,6 +10,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from experiments.run.workers import workers
 from lit_inpaint import renamed
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
@@ -66,7 +65,7 @@ def mib(size: float) -> str:
 
 def _in_a_fresh_process(cls: type[Stage], arguments: dict[str, Any], size: Size, batch: int) -> dict[str, Any]:
     # The peak of a process never falls, so that each measurement needs its own.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with workers(1) as pool:
         try:
             return pool.submit(measure, cls, arguments, size, batch).result()
         except BrokenProcessPool:

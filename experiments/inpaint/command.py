@@ -1,14 +1,13 @@
 """``lit-inpaint inpaint``: fill the holes in the user's files, at any size. Resumes when interrupted."""
 
 import argparse
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from datamodules.bands import reading_settings
 from datamodules.reading import read_image
 from experiments.files.find import find_method
 from experiments.inpaint import options
-from experiments.inpaint.holes import guides_of, hole_of, law_of
+from experiments.inpaint.holes import files_of, guides_of, hole_of, law_of
 from experiments.inpaint.large import refuse_too_large
 from experiments.inpaint.original import conversions, kept
 from experiments.inpaint.output import SUFFIXES, check_format, is_lossless, suffix_of, write
 from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
-from experiments.inpaint.staging import place, refuse_existing, row_of, staged, staging
-from experiments.run.journal import Journal, content_of, settings_of
+from experiments.inpaint.staging import inputs_of, place, refuse_existing, row_of, staged, staging
+from experiments.run.journal import Journal, Row, content_of, settings_of
+from experiments.run.workers import workers
 from lit_inpaint import hub
 from lit_inpaint.classes import known_guides, method_classes
 from lit_inpaint.classical import UnfillableError
@@ -34,6 +34,7 @@ from lit_inpaint.options import show_messages
 from lit_inpaint.pictures import grey
 from lit_inpaint.sampling import choose
 from lit_inpaint.windows import complete_pixels, windows_of
+from masks.generator import keyed_rng
 from masks.size import sides
 
 MAY_CHANGE = (
@@ -57,14 +58,17 @@ def main(argv: list[str]) -> int:
     if (a.mask is None) == (a.mask_law is None):
         raise ValueError("give --mask, a file or folder, or --mask-law, by which masks are drawn; one of the two.")
     if a.mask_law is not None:
-        a.mask_law = law_of(a.mask_law)
+        a.mask_law = law_of(a.mask_law, a.out)
+        keyed_rng(a.seed, "mask")  # refuses a negative seed
     guides = {name: path for name in known if (path := getattr(a, name))}
-    pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing, suffix_of(a))
+    pairs = find_pairs(a.image, a.mask, a.out, a.samples, guides, a.pairing, suffix_of(a), bool(a.mask_alpha))
     many = not (len(pairs) == 1 and pairs[0].outputs[0].parent == a.out.parent and a.out.suffix.lower() in SUFFIXES)
     a.method = find_method(a.method)
     if at := hub.address(a.method):
         a.method = str(hub.pinned(at))  # workers and a resumed run use the same commit
-    run = Run(a, a.out if many else a.out.parent, (*MAY_CHANGE, *known))
+    # As the files are before they are read: what changes meanwhile counts as another.
+    content = {"method": content_of(a.method), **files_of(a.mask_law)} if many else {}
+    run = Run(a, a.out if many else a.out.parent, (*MAY_CHANGE, *known), content)
     method = _loaded(a)
     for name in guides:
         if name not in method.guided_by:
@@ -102,28 +106,30 @@ def _parsed(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
 
 @dataclass
 class Run:
-    """The arguments of a call and its output folder, by which the journal identifies a run."""
+    """The arguments of a call, its output folder, and the content of files that they name, by which the journal
+    identifies a run."""
 
     arguments: argparse.Namespace
     out: Path
     may_change: tuple[str, ...]
+    content: dict[str, str]
 
     @property
     def journal_folder(self) -> Path:
         return self.out / ".lit-inpaint"
 
     def identity(self) -> dict[str, Any]:
-        settings = settings_of(self.arguments, self.may_change)
-        return settings | {"method": content_of(self.arguments.method)}
+        return settings_of(self.arguments, self.may_change) | self.content
 
 
 @dataclass
 class Done:
-    """Result of one image: a line, and whether it failed."""
+    """Result of one image: a line, whether it failed, and the files from which it was filled."""
 
     pair: Pair
     said: str
     failed: bool = False
+    inputs: Row | None = None
 
 
 def _one(method: Method, pair: Pair, run: Run) -> int:
@@ -144,8 +150,8 @@ def _all(method: Method, pairs: list[Pair], run: Run) -> int:
     left = [pair for pair in pairs if journal.rows.get(pair.name) != row_of(pair)]
     refuse_existing(left, run.arguments.overwrite, journal.rows)
     failed = 0
-    with journal.writing(), staging(left):
-        for done in _results(method, left, run):
+    with journal.writing(), staging(left), closing(_results(method, left, run)) as results:
+        for done in results:
             done = done if done.failed else _kept(done, journal, run.arguments.overwrite)
             failed += done.failed
             _tell(done)
@@ -165,7 +171,7 @@ def _kept(done: Done, journal: Journal, overwrite: bool) -> Done:
         refuse_existing([done.pair], overwrite, journal.rows)  # files created meanwhile
     except ValueError as error:
         return Done(done.pair, str(error), failed=True)
-    journal.append([row_of(done.pair, waiting=True)])
+    journal.append([row_of(done.pair, done.inputs)])
     try:
         place(done.pair)
     except OSError as error:
@@ -176,35 +182,31 @@ def _kept(done: Done, journal: Journal, overwrite: bool) -> Done:
 # ---- one image after the other, here or in several processes -------------------------------------------------------
 
 
-def _results(method: Method, pairs: Sequence[Pair], run: Run) -> Iterator[Done]:
+def _results(method: Method, pairs: Sequence[Pair], run: Run) -> Generator[Done, None, None]:
     a = run.arguments
     if a.workers == 1 or len(pairs) < 2:
         yield from (_attempt(method, pair, run) for pair in pairs)
         return
     del method  # the workers have their own
-    context = multiprocessing.get_context("spawn")
-    waiting, queue = iter(pairs), {}
-    with ProcessPoolExecutor(a.workers, context, _start_worker, (run,)) as pool:
+    waiting, queue = iter(pairs), set[Future[Done]]()
+    with workers(a.workers, _start_worker, run) as pool:
         try:
             while True:
                 for pair in waiting:
-                    queue[pool.submit(_attempt_in_worker, pair)] = pair
+                    queue.add(pool.submit(_attempt_in_worker, pair))
                     if len(queue) >= 4 * a.workers:
                         break
                 if not queue:
                     return
-                finished: set[Future[Done]] = wait(queue, return_when=FIRST_COMPLETED).done
+                finished = wait(queue, return_when=FIRST_COMPLETED).done
                 for future in finished:
-                    queue.pop(future)
+                    queue.remove(future)
                     yield future.result()
         except BrokenProcessPool:
             raise ValueError(
                 "a worker was killed, most likely for want of memory; start again with fewer --workers or a smaller "
                 "--tile, and what is done is kept."
             ) from None
-        finally:
-            for future in queue:
-                future.cancel()
 
 
 _worker: tuple[Method, Run]
@@ -226,7 +228,8 @@ def _attempt(method: Method, pair: Pair, run: Run) -> Done:
     if pair.problem:
         return Done(pair, pair.problem, failed=True)
     try:
-        return fill_file(method, pair, run)
+        inputs = inputs_of(pair)  # as they are before they are read
+        return replace(fill_file(method, pair, run), inputs=inputs)
     except UnfillableError as error:
         reason = f"{shown(pair.image)}: {error.reason}"
     except Exception as error:
