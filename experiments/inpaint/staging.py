@@ -84,8 +84,8 @@ def _is_ours(file: Path, pair: Pair, row: Row | None) -> bool:
 def _is_of(pair: Pair, row: Row) -> bool:
     """Whether a row is of the same inputs; one of an earlier version lacks their paths, and its image is redone."""
     known = inputs_of(pair)
-    same = row.get("inputs", known["inputs"]) == known["inputs"]
-    return same and row["files"][: -len(pair.outputs)] == known["files"]
+    listed = {"inputs": row.get("inputs", known["inputs"]), "files": row["files"][: -len(pair.outputs)]}
+    return listed == known
 
 
 def _inputs(pair: Pair) -> list[Path]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from experiments.cli import main
 from experiments.inpaint import command as inpaint
+from lit_inpaint.methods import ContextEncoder
 from masks.files import write_mask
 from tests.support.pictures import hole, photo
 
@@ -25,7 +27,8 @@ def inside_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def call(*argv: str) -> int:
     with pytest.raises(SystemExit) as end:
-        main(["inpaint", "--method", "Telea", *([] if "--mask" in argv else ["--mask", "m.png"]), *argv])
+        given = [] if {"--mask", "--mask-law"} & {*argv} else ["--mask", "m.png"]
+        main(["inpaint", *([] if "--method" in argv else ["--method", "Telea"]), *given, *argv])
     return int(end.value.code or 0)
 
 
@@ -181,6 +184,36 @@ def test_an_image_that_changes_while_it_is_filled_is_filled_again(
     assert (pixels("out/1.png") == pixels("p/1.png"))[hole() == 0].all()
 
 
+def test_a_checkpoint_that_is_saved_while_it_is_loaded_is_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As ``last.ckpt`` of a run that goes on."""
+
+    def save() -> None:
+        network = ContextEncoder(size=64, region="random", overlap=2, width=8, bottleneck=16)
+        arguments = dict(network.hparams)
+        torch.save(
+            {"method": "ContextEncoder", "state_dict": network.state_dict(), "hyper_parameters": arguments}, "last.ckpt"
+        )
+
+    two("p")
+    save()
+    load = inpaint.load_method
+
+    def saved_meanwhile(*given):  # type: ignore[no-untyped-def]
+        method = load(*given)
+        save()
+        return method
+
+    command = ["--method", "last.ckpt", "--image", "p", "--mask", "m.png", "--out", "out"]
+    monkeypatch.setattr(inpaint, "load_method", saved_meanwhile)
+    assert call(*command) == 0
+    monkeypatch.setattr(inpaint, "load_method", load)
+    assert call(*command) == 2 and "exists; give another --out" in capsys.readouterr().err
+    assert call(*command, "--overwrite") == 0
+    assert call(*command) == 0 and "2 of them earlier" in capsys.readouterr().out
+
+
 def test_a_journal_whose_rows_name_no_inputs_is_filled_again_and_foreign_files_stay(capsys: pytest.CaptureFixture[str]):
     """Rows as 0.2.0 wrote them first: sizes and times alone."""
     two("p")
@@ -256,12 +289,6 @@ def test_a_folder_is_not_called_like_a_picture_and_an_empty_name_is_no_folder(ca
 # ---- masks drawn by a law --------------------------------------------------------------------------------------------
 
 
-def law(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(["inpaint", "--method", "Telea", *arguments])
-    return int(end.value.code or 0)
-
-
 @pytest.mark.parametrize("change", ["a mask redrawn", "a mask more", "within another law"])
 def test_images_are_filled_again_when_the_files_of_their_law_have_changed(
     change: str, capsys: pytest.CaptureFixture[str]
@@ -273,15 +300,15 @@ def test_images_are_filled_again_when_the_files_of_their_law_have_changed(
     if change.startswith("within"):
         given = {"class_path": "masks.Augmented", "init_args": {"generator": given}}
     both = ["--image", "p", "--mask-law", json.dumps(given)]
-    assert law(*both, "--out", "out") == 0 and law(*both, "--out", "out") == 0
+    assert call(*both, "--out", "out") == 0 and call(*both, "--out", "out") == 0
     assert "2 of 2 images filled, 2 of them earlier" in capsys.readouterr().out
     moved = np.roll(hole(), 9)
     write_mask(moved, "masks/b.png" if change.endswith("more") else "masks/a.png")
-    assert law(*both, "--out", "out") == 2 and "1.png exists" in capsys.readouterr().err
-    assert law(*both, "--out", "out", "--overwrite") == 0 and "earlier" not in capsys.readouterr().out
+    assert call(*both, "--out", "out") == 2 and "1.png exists" in capsys.readouterr().err
+    assert call(*both, "--out", "out", "--overwrite") == 0 and "earlier" not in capsys.readouterr().out
     if change == "a mask redrawn":
         assert (pixels("out/1.png") == pixels("p/1.png"))[moved == 0].all()
-    assert law(*both, "--out", "masks/out") == 2
+    assert call(*both, "--out", "masks/out") == 2
     assert "--out masks/out lies in masks, whose files are the masks" in capsys.readouterr().err
 
 
@@ -301,7 +328,7 @@ def test_a_law_that_is_none_is_one_line(
     arguments: list[str], said: str, image: str, capsys: pytest.CaptureFixture[str]
 ):
     two("p")
-    assert law("--image", image, *arguments, "--out", "out.png" if image.endswith("png") else "out") == 2
+    assert call("--image", image, *arguments, "--out", "out.png" if image.endswith("png") else "out") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line and not Path("out.png").exists() and not Path("out").exists()
 
@@ -310,6 +337,6 @@ def test_a_mask_is_drawn_for_a_name_of_any_bytes():
     name = os.fsdecode(b"\xff\xfe.png")
     Path("p").mkdir()
     photo(1).save(f"p/{name}")
-    assert law("--image", f"p/{name}", "--mask-law", "Half", "--out", "one.png") == 0
-    assert law("--image", "p", "--mask-law", "Half", "--out", "out") == 0
+    assert call("--image", f"p/{name}", "--mask-law", "Half", "--out", "one.png") == 0
+    assert call("--image", "p", "--mask-law", "Half", "--out", "out") == 0
     assert Path(f"out/{name}").read_bytes() == Path("one.png").read_bytes()
