@@ -10,13 +10,13 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from experiments.run.workers import workers
 from lit_inpaint import renamed
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.memory import resident_peak
 from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.options import key_value
 from lit_inpaint.stage import Stage
+from lit_inpaint.workers import workers
 from masks.convention import InpaintingBatch
 from masks.size import Size, by_name, sides
 

@@ -24,7 +24,6 @@ from experiments.inpaint.output import SUFFIXES, check_format, is_lossless, suff
 from experiments.inpaint.pairing import Pair, find_pairs, refuse_outside, shown
 from experiments.inpaint.staging import inputs_of, place, refuse_existing, row_of, staged, staging
 from experiments.run.journal import Journal, Row, content_of, settings_of
-from experiments.run.workers import workers
 from lit_inpaint import hub
 from lit_inpaint.classes import known_guides, method_classes
 from lit_inpaint.classical import UnfillableError
@@ -34,6 +33,7 @@ from lit_inpaint.options import show_messages
 from lit_inpaint.pictures import grey
 from lit_inpaint.sampling import choose
 from lit_inpaint.windows import complete_pixels, windows_of
+from lit_inpaint.workers import workers
 from masks.generator import keyed_rng
 from masks.size import sides
 

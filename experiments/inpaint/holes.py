@@ -10,9 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from PIL import Image
 
-from experiments.catalogue.masks import recipe_of
+from experiments.files.find import find_yaml
+from experiments.files.read import read_yaml
 from experiments.inpaint.original import conversions
 from experiments.inpaint.pairing import Pair, shown
 from experiments.inpaint.staging import states
@@ -33,7 +35,17 @@ def law_of(given: str, out: Path) -> str:
     Raises:
         ValueError: There is no such law, or it would draw from the outputs.
     """
-    law = build(recipe_of(given)["mask"])
+    config: Any = given
+    if given.lstrip().startswith("{"):
+        try:
+            config = yaml.safe_load(given)
+        except yaml.YAMLError as error:
+            raise ValueError(
+                f"--mask-law {given!r} is neither JSON nor YAML; give a class, its file or JSON."
+            ) from error
+    elif given.endswith((".yaml", ".yml")):
+        config = read_yaml(find_yaml(given, "masks"))
+    law = build(config)
     for root in roots_of(law):
         if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root)):
             raise ValueError(

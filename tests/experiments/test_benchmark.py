@@ -407,12 +407,6 @@ def test_how_mask_files_are_read_is_not_ignored_where_there_is_no_mask_folder(ph
         benchmark.main([*map(str, arguments)])
 
 
-def test_pictures_of_a_benchmark_are_never_images_of_the_next(photos: Path):
-    with pytest.raises(ValueError, match="all of whose pictures are measured"):
-        run("center_hole", "--images", photos, "--methods", "Telea", "--out", photos / "out")
-    assert not (photos / "out").exists()
-
-
 # ---- numbers --------------------------------------------------------------------------------------------------------
 
 

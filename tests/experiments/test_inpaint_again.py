@@ -315,7 +315,7 @@ def test_images_are_filled_again_when_the_files_of_their_law_have_changed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--mask-law", "{bad"], "'{bad' is not YAML"),
+        (["--mask-law", "{bad"], "'{bad' is neither JSON nor YAML"),
         (["--mask-law", "{bad}"], "names no mask generator"),
         (["--mask-law", '{"class_path": 3}'], "'3' is not a mask generator"),
         (["--mask-law", "[1]"], "'[1]' is not a mask generator"),

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = """
 import os, sys, time
-from experiments.run.workers import workers
+from lit_inpaint.workers import workers
 
 def said():
     print(os.getpid(), flush=True)
