@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _path(given: str) -> Path:
-    """Of every option that is a path: "" would be the current folder."""
+    """The value of a path option; "" would be the current folder."""
     if not given:
         raise argparse.ArgumentTypeError("it is empty, perhaps an unset variable; give a path, or '.'.")
     return Path(given)

@@ -187,7 +187,7 @@ def test_an_image_that_changes_while_it_is_filled_is_filled_again(
 def test_a_checkpoint_that_is_saved_while_it_is_loaded_is_another(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """As ``last.ckpt`` of a run that goes on."""
+    """As with ``last.ckpt`` during training."""
 
     def save() -> None:
         network = ContextEncoder(size=64, region="random", overlap=2, width=8, bottleneck=16)
