@@ -160,7 +160,8 @@ class Run:
         """This folder if it holds no run, else name-1, name-2, ..., the first that is missing or empty."""
         if not self.exists:
             return self
-        numbered = (self.folder.with_name(f"{self.folder.name}-{n}") for n in range(1, 1_000_000))
+        folder = self.folder if self.folder.name not in ("", "..") else self.folder.resolve()
+        numbered = (folder.with_name(f"{folder.name}-{n}") for n in range(1, 1_000_000))
         return Run(next(path for path in numbered if not path.exists() or not any(path.iterdir())))
 
     @classmethod

@@ -1,5 +1,6 @@
 """Check for errors that Lightning would report with a traceback or in the middle of a run."""
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -8,6 +9,7 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from experiments.cli import is_mistake
+from experiments.run.place import moved
 from experiments.train.config import validated
 from lit_inpaint.callbacks import ValMetrics
 from lit_inpaint.logged import never_logged, worse_end
@@ -32,6 +34,18 @@ def check_flags(trainer: Namespace, model: LightningModule) -> None:
         value, algorithm = trainer.get("gradient_clip_val"), trainer.get("gradient_clip_algorithm")
         given = f"trainer.gradient_clip_val is {value}" + (f" ({algorithm})" if algorithm else "")
         raise ValueError(f"{given}, {why}: set model.init_args.clip_norm, the largest norm of a gradient, instead.")
+
+
+def check_root(trainer: Namespace) -> None:
+    """``~`` in what the shell leaves as it is (--trainer.default_root_dir=~/runs/x) is the home folder.
+
+    Raises:
+        ValueError: It is a URL.
+    """
+    given = str(trainer.default_root_dir or "")
+    if "://" in given:
+        raise ValueError(f"trainer.default_root_dir is {given}: a run folder is a local path.")
+    moved(trainer, given, os.path.expanduser(given))
 
 
 def check_optimisers(model: LightningModule) -> None:

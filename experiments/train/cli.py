@@ -21,7 +21,14 @@ from experiments.run.folder import tell
 from experiments.run.newest import newest_whole
 from experiments.run.place import moved
 from experiments.train.arguments import prepare_arguments
-from experiments.train.checks import check_flags, check_monitors, check_optimisers, check_val_metrics, explained
+from experiments.train.checks import (
+    check_flags,
+    check_monitors,
+    check_optimisers,
+    check_root,
+    check_val_metrics,
+    explained,
+)
 from experiments.train.config import KeepConfig
 from experiments.train.from_checkpoint import load_weights, refuse_differences
 from experiments.train.parser import MODE, Mistake, Parser
@@ -98,12 +105,17 @@ class _InpaintCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
         trainer = config.trainer
+        check_root(trainer)
         devices = torch.cuda.device_count() if trainer.devices == "auto" else trainer.devices
         if trainer.strategy == "auto" and (devices not in (0, 1, "1") or trainer.num_nodes > 1):
             trainer.strategy = "ddp_find_unused_parameters_true"
         name = config.model.class_path.split(".")[-1] if config.model else ""
         if self.config.subcommand == "fit":
             keep_standard(trainer)
+        if trainer.val_check_interval == 0:
+            raise ValueError(
+                "trainer.val_check_interval is 0; it is a number of batches, or a share of an epoch above 0."
+            )
         if isinstance(trainer.val_check_interval, int) and trainer.check_val_every_n_epoch == 1:
             trainer.check_val_every_n_epoch = None  # batches of the run, not of an epoch: an epoch may be shorter
         _watch_present_keys(trainer.callbacks, name)

@@ -1,5 +1,6 @@
 """What every run has: a user's own list of callbacks or loggers adds to it."""
 
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -13,7 +14,8 @@ ROOT = "${trainer.default_root_dir}"
 
 def keep_standard(trainer: Namespace) -> None:
     """Add what the user's list of callbacks or loggers leaves out: without it a run saves no checkpoint, is not listed
-    and has no curves. An entry of the same class takes the place of the standard one.
+    and has no curves. An entry of the same class takes the place of the standard one; a ModelCheckpoint with a folder
+    of its own adds to it, for a run resumes from ``checkpoints``.
 
     ``callbacks: []`` and ``logger: false`` mean none. W&B gives way to the loggers that a user names; metrics.csv
     stays, for `compare` and `runs` read it.
@@ -31,8 +33,13 @@ def keep_standard(trainer: Namespace) -> None:
 
 def _with(given: Any, standard: list[dict[str, Any]], root: str) -> list[Any]:
     entries = given if isinstance(given, list) else [given] if given else []
-    named = {_kind(entry.class_path) for entry in entries}
+    named = {_kind(entry.class_path) for entry in entries if not _saves_elsewhere(entry, root)}
     return [*(_entry(entry, root) for entry in standard if _kind(entry["class_path"]) not in named), *entries]
+
+
+def _saves_elsewhere(entry: Any, root: str) -> bool:
+    place = (entry.get("init_args") or {}).get("dirpath") if _kind(entry.class_path) == "ModelCheckpoint" else None
+    return place is not None and Path(place).absolute() != Path(root, "checkpoints").absolute()
 
 
 def _kind(path: str) -> str:

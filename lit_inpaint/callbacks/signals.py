@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from enum import Enum
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -25,7 +26,8 @@ class State(Enum):
 
 @rank_zero_only
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    with suppress(OSError):  # of a terminal that was closed
+        print(text, file=sys.stderr, flush=True)
 
 
 @rank_zero_only

@@ -123,6 +123,36 @@ def test_a_config_of_version_0_1_0_with_its_folder_in_it_resumes_after_a_rename(
     assert line is not None and "no checkpoint" in line
 
 
+def test_a_keeper_with_a_folder_of_its_own_leaves_the_one_from_which_a_run_resumes():
+    best = {"dirpath": "run/best", "monitor": "train/discriminator_loss", "save_last": True}
+    entry = {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": best}
+    Path("best.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [entry]}}))
+    assert fit("--config", "best.yaml", *NO_WANDB) == 0
+    assert step_of(Path(LAST)) == 2 and list(Path("run/best").glob("*.ckpt"))
+    assert fit("--config", "best.yaml", *NO_WANDB, "--ckpt_path", "auto", steps=3) == 0
+    assert step_of(Path(LAST)) == 3 and not Path("run-1").exists()
+
+
+@pytest.mark.parametrize("root", ["=~/x", "=."])
+def test_a_run_in_the_home_folder_or_in_this_one_is_found_again(root: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    place = f"--trainer.default_root_dir{root}"
+    for steps in (1, 2):
+        assert fit(place, *NO_WANDB, "--ckpt_path", "auto", root=None, steps=steps) == 0
+    there = Path("home/x") if "~" in root else Path()
+    assert step_of(there / "checkpoints/last.ckpt") == 2 and not Path("~").exists()
+    assert fit(place, *NO_WANDB, root=None, steps=1) == 0
+    beside = there.absolute()
+    assert step_of(beside.with_name(f"{beside.name}-1") / "checkpoints/last.ckpt") == 1
+
+
+def test_a_run_folder_is_no_url_and_an_interval_is_not_0():
+    line = refused(root="s3://bucket/x")
+    assert line is not None and "a run folder is a local path" in line and not Path("s3:").exists()
+    line = refused("--trainer.val_check_interval", "0")
+    assert line is not None and "val_check_interval is 0" in line
+
+
 def test_a_saved_config_keeps_its_interpolations():
     interpolated = {"data": {"init_args": {"samples_per_epoch": "${data.init_args.image_size}"}}}
     Path("tied.yaml").write_text(yaml.safe_dump(interpolated))
