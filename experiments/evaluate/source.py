@@ -18,7 +18,7 @@ from lit_inpaint import hub, zoo
 from lit_inpaint.backbones import sha256
 from lit_inpaint.calls import counted
 from lit_inpaint.checkpoints import read_tensors
-from lit_inpaint.load import load_method
+from lit_inpaint.load import load_method, own_sources
 from lit_inpaint.memory import peak_bytes, reset_peak
 from lit_inpaint.method import Method, known_change, parameter_counts
 from lit_inpaint.plugins import with_file
@@ -136,6 +136,7 @@ class Network:
     def described(self) -> MethodFacts:
         _, path = with_file(self.method) or ("", Path(self.method))
         about = MethodFacts(name=self.method, label=self.label, weights="none", parameters={})
+        about.sources = own_sources(self.method) or None
         if self.module is not None:
             about.name, about.weights = type(self.module).__name__, self.module.loaded_weights
             about.parameters = parameter_counts(self.module)

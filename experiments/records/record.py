@@ -78,6 +78,7 @@ class MethodFacts:
         repository: Name of the repository of the Hub that it was loaded from, user/name.
         revision: The repository's commit.
         settings: What the method was made with, where a YAML says so.
+        sources: sha256 of the files of a method that is not ours, by module.
     """
 
     name: str
@@ -93,6 +94,7 @@ class MethodFacts:
     repository: str | None = None
     revision: str | None = None
     settings: dict[str, object] | None = None
+    sources: dict[str, str] | None = None
     __pydantic_config__: ClassVar = _OPEN
 
 
@@ -197,12 +199,12 @@ class Record:
 
     @property
     def method_hash(self) -> str:
-        """Hash of all that makes other pictures of the same protocol: the method, its weights and its sampler, wherever
-        its files lie and whatever the table calls it."""
+        """Hash of all that makes other pictures of the same protocol: the method, its code if it is not ours, its
+        weights and its sampler, wherever its files lie and whatever the table calls it."""
         m = self.method
         sampler = [part for part in (self.note or "").split("; ") if part.startswith("sampled by ")]
-        facts = [m.name, m.checkpoint_sha256, m.weights, m.outputs, m.repository, m.revision, m.settings, sampler]
-        return hash_of(facts)
+        made = [m.name, m.sources, m.settings, m.weights, m.checkpoint_sha256, m.repository, m.revision, m.outputs]
+        return hash_of([*made, sampler])
 
     def picture_folder(self, kind: str | None = None) -> Path | None:
         """OUT/images/<protocol>/<label>, or the shared ``_truth``, ``_mask``, ``_input``; None if not kept."""

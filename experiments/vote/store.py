@@ -82,8 +82,8 @@ class Store:
             if known and label in answered:
                 rest = "" if label == study.reference else "name the others with --against, or "
                 raise ValueError(
-                    f"{path} holds answers about earlier pictures by '{label}', whose weights or settings have changed "
-                    f"since; {rest}move the file away."
+                    f"{path} holds answers about earlier pictures by '{label}', which has changed since; "
+                    f"{rest}move the file away."
                 )
             self._db.execute("insert or replace into shown values (?, ?)", (label, record.method_hash))
 

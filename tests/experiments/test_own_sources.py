@@ -105,17 +105,19 @@ def test_an_edited_file_that_a_number_comes_from_is_measured_again(file: str, ow
         "met": ("amax(1)", "mean(1)"),
     }
 
-    def measured(out: str) -> list[Any]:
+    def measured(out: str) -> tuple[list[Any], str]:
         arguments = ("--images", photos, "--limit", 2, "--methods", "own.net.Net", "--out", tmp_path / out)
         assert run(path, *arguments) == 0
         (record,) = records(tmp_path / out).values()
-        return [metric.values for metric in record.metrics.values()]
+        assert record.method.sources and {"own.net", "own.layers", "own.levels"} <= record.method.sources.keys()
+        return [metric.values for metric in record.metrics.values()], record.method_hash
 
     first = measured("out")
     assert measured("out") == first
     text = (own / f"{file}.py").read_text()
     write(own / f"{file}.py", text.replace(*edits[file]))
     assert measured("out") == measured("fresh") != first
+    assert (measured("out")[1] == first[1]) == (file == "met")  # votes are about the pictures, which are the same
 
 
 def test_own_code_of_checkpoints_and_yamls_counts_and_a_script_beside_it_does_not(own: Path, tmp_path: Path):
