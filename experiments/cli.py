@@ -211,7 +211,7 @@ def _is_ours(file: str) -> bool:
 def with_file(message: str, argv: list[str]) -> str:
     """Name the YAML with the setting that an error is about, unless it is named already or the command line sets it."""
     words = [value for word in argv for value in (word, word.partition("=")[2]) if value]
-    files = [Path(word) for word in words if word.endswith((".yaml", ".yml")) and Path(word).is_file()]
+    files = [Path(word) for word in words if word.endswith((".yaml", ".yml")) and os.path.isfile(word)]
     wrong = re.split(r" (?:Did you mean|Allowed:)", message)[0]  # what would be right stands in other files too
     said = set(re.findall(r"(?:\w+\.)*(\w{2,})", wrong))
     flags = [word.partition("=")[0] for word in argv if word.startswith("--")]
@@ -238,7 +238,7 @@ def reason_of(error: Exception) -> str:
         path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
         if path is None:
             return error.strerror
-        file = next((place for place in (path, *path.parents) if place.is_file()), None)
+        file = next((place for place in (path, *path.parents) if os.path.isfile(place)), None)
         if file and error.errno in (errno.EEXIST, errno.ENOTDIR) and error.filename2 is None:
             return f"{file} is a file where a folder is needed. Give another place, or move the file away."
         return f"{path}: {error.strerror}"

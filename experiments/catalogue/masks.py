@@ -1,6 +1,7 @@
 """lit-inpaint masks: write fixed sets, show distributions, measure folders. Imports no torch."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -161,8 +162,10 @@ def _show(arguments: argparse.Namespace) -> int:
     """Draw a contact sheet, holes white, the hole share under each mask and the mean over all in the last line."""
     if arguments.out.exists():
         raise ValueError(f"{arguments.out} exists. Choose another name.")
+    if arguments.out.suffix.lower() != ".png":
+        raise ValueError(f"--out {arguments.out} is a PNG; let its name end in .png.")
     shown: Iterable[Mask]
-    if Path(arguments.mask).is_dir():
+    if os.path.isdir(arguments.mask):
         names = find_images(arguments.mask, what="masks")[: arguments.count]
         shown = (mask for _, mask in _read(Path(arguments.mask), names, arguments))
     else:

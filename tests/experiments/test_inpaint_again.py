@@ -113,6 +113,9 @@ def test_completions_by_other_options_are_no_images(name: str, capsys: pytest.Ca
     said = capsys.readouterr()
     assert "2 of 2 images filled, in p/f" in said.out and "4 of the files found lie in --out p/f" in said.err
     assert len(files()) == len(made) + 2
+    if "link" in name:
+        assert call("--image", "p", "--out", "elsewhere") == 0
+        assert "2 of 2 images filled, 2 of them earlier" in capsys.readouterr().out
 
 
 def test_in_place_an_image_is_never_replaced_by_the_completion_of_another(capsys: pytest.CaptureFixture[str]):
@@ -275,6 +278,13 @@ def test_a_folder_is_not_called_like_a_picture_and_an_empty_name_is_no_folder(ca
         assert call(*arguments) == 2
         assert said in capsys.readouterr().err
     assert files() == before and not Path("one.png").exists()
+    for command, said in ((["masks", "show", ""], "'' is not a mask generator"), (["masks", "show", "Half"], ".png")):
+        with pytest.raises(SystemExit) as end:
+            main([*command, "--count", "1", "--out", "x" if said == ".png" else "x.png"])
+        assert end.value.code == 2 and said in capsys.readouterr().err
+    for long in (["--image", "x" * 5000, "--out", "out"], ["--image", "p/1.png", "--out", f"{'x' * 300}.png"]):
+        assert call(*long) == 2
+        assert "File name too long" in capsys.readouterr().err
     for command in (
         ["masks", "write", "Half"],
         ["masks", "show", "Half"],
