@@ -41,7 +41,8 @@ class Study:
     def picture(self, image: str, label: str | None) -> Path:
         """The completion by a method, or the erased input."""
         folder = self.records[label or self.reference].picture_folder("_input" if label is None else None)
-        assert folder is not None
+        if folder is None:
+            raise FileNotFoundError(f"the folder of pictures '{label or '_input'}' is gone")
         return folder / f"{image}.png"
 
     def questions(self, seed: int, pairs: int | None = None) -> list[Question]:

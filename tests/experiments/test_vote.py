@@ -382,6 +382,8 @@ def test_a_picture_that_goes_while_raters_are_asked_is_told_and_stops_nobody(ser
     assert status == 500 and b"Tell who runs the study" in page and str(file) in capsys.readouterr().err
     file.with_suffix(".away").rename(file)
     assert browser.ask("/")[0] == 200
+    shutil.rmtree(study.picture(question.image, None).parents[1])
+    assert [browser.ask(path)[0] for path in ("/picture/0/input", "/")] == [500, 200]
 
 
 def test_one_browser_rates_several_studies_and_continues_each(tmp_path: Path):
