@@ -1,4 +1,6 @@
-"""Lightning's count of epochs, where a run resumes from a checkpoint of an epoch's last batch."""
+"""Lightning's count of epochs, where a run resumes from an epoch's last batch, or from inside one broken off."""
+
+from typing import Any
 
 import lightning as L
 
@@ -25,3 +27,23 @@ def finish_epoch(trainer: L.Trainer) -> None:
         loop.epoch_progress.increment_completed()
     batches.restarting = False
     loop.reset_restart_stage()
+
+
+def reopen_epoch(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Save an epoch that a stop has broken off as still open, in the hook that ends its last batch.
+
+    Lightning counts it as over before on_train_epoch_end and on_train_end, where a ModelCheckpoint may save: a run that
+    resumes from there would never train the rest of its samples. Other checkpoints stay as they are.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    epoch: Any = trainer.fit_loop.epoch_progress.current
+    if batches.is_last_batch or batches.current.ready == 0 or epoch.processed != epoch.started:
+        return
+    saved = checkpoint["loops"]["fit_loop"]
+    for count in (saved["epoch_progress"]["total"], saved["epoch_progress"]["current"]):
+        count["processed"] -= 1
+        count["completed"] = min(count["completed"], count["processed"])
+    checkpoint["epoch"] = saved["epoch_progress"]["current"]["completed"]
+    for count in (saved["epoch_loop.batch_progress"]["total"], saved["epoch_loop.batch_progress"]["current"]):
+        count["completed"] -= 1  # as in on_train_batch_end, from where everything else resumes
+    saved["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1

@@ -16,10 +16,18 @@ def in_batch_end(trainer: L.Trainer) -> bool:
     return bool(progress.processed == progress.completed + 1)
 
 
+def stops_early(trainer: L.Trainer) -> bool:
+    """Whether Lightning will leave the epoch because a callback, max_time or the module has said so."""
+    return bool(trainer.should_stop and trainer.fit_loop._can_stop_early)
+
+
 def validation_is_due(trainer: L.Trainer) -> bool:
-    """Whether Lightning will validate after the batch that is being finished."""
+    """Whether Lightning would validate after the batch that is being finished if the run went on."""
     fetcher, batches = trainer.fit_loop._data_fetcher, sum(trainer.num_val_batches)
-    return bool(fetcher is not None and batches > 0 and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher))
+    stop, trainer.should_stop = trainer.should_stop, False  # which causes one more
+    due = fetcher is not None and batches > 0 and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+    trainer.should_stop = stop
+    return bool(due)
 
 
 def logs_this_batch(trainer: L.Trainer) -> bool:

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lit_inpaint.callbacks import loop
 from lit_inpaint.callbacks.signals import SIGNALS, State, requeue, say
 from lit_inpaint.checkpoints import check_writable
-from lit_inpaint.epochs import finish_epoch
+from lit_inpaint.epochs import finish_epoch, reopen_epoch
 from lit_inpaint.stage import Stage
 
 
@@ -32,8 +32,9 @@ class Restart(Checkpoint):
     * A checkpoint is written before the values of its batch are logged and before the validation that follows.
       Lightning loses both on resume; here they are logged and repeated first, so the curves have no gap.
     * A run that no interval of ModelCheckpoint has saved for ``minutes`` is saved into ``last.ckpt``.
-    * The end of a run is saved even if its last step is not a multiple of the interval. ``last.ckpt`` is one file, the
-      newest of its run. ``max_time`` limits a single start, not the total.
+    * The end of a run is saved even if its last step is not a multiple of the interval, and inside its epoch if
+      ``max_steps``, ``max_time`` or EarlyStopping breaks one off. ``last.ckpt`` is one file, the newest of its run.
+      ``max_time`` limits a single start, not the total.
     * A folder that is not writable is an error before the first batch, not at the first checkpoint.
 
     ``command`` resumes the run; it is set by the command line.
@@ -116,8 +117,8 @@ class Restart(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         self._stop_if_told(trainer)
-        if trainer.global_step == trainer.max_steps != self._saved_at and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._save(trainer)  # here, not in on_train_end: a longer max_steps then resumes inside the epoch
+        if trainer.global_step == trainer.max_steps or loop.stops_early(trainer):
+            self._save_end(trainer)  # here, not in on_train_end: a longer run then resumes inside the epoch
 
     def on_validation_batch_end(
         self,
@@ -162,10 +163,17 @@ class Restart(Checkpoint):
         trainer.save_checkpoint(path)
         return path
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._state = State.FINISHING
+    def _save_end(self, trainer: L.Trainer) -> None:
         if self._saved_at != trainer.global_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._state is State.TRAINING and not self._cut_off and loop.stops_early(trainer):
+            self._save_end(trainer)  # EarlyStopping has just decided, and the epoch is still open
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._state = State.FINISHING
+        self._save_end(trainer)
 
     # ---- resuming ----------------------------------------------------------------------------------------------------
 
@@ -177,12 +185,11 @@ class Restart(Checkpoint):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validating = False
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, object]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._saved_at, self._saved_time = trainer.global_step, time.monotonic()
         if trainer.state.fn != "fit":
             return
+        reopen_epoch(trainer, checkpoint)
         if self._cut_off:  # no batch since the resume: what that checkpoint cut off is still pending
             checkpoint["restart"] = dict(self._cut_off)
             return

@@ -21,7 +21,8 @@ NAMES = {  # owner: (names, what for)
     "lightning.pytorch.core.optimizer:LightningOptimizer": (
         "_on_before_step _on_after_step", "an optimiser step is not counted; its batch is"),
     "lightning.pytorch.core.module:LightningModule": ("_trainer", "no trainer is no error in on_load_checkpoint"),
-    "lightning.pytorch.loops.fit_loop:_FitLoop": ("_data_fetcher", "is a validation due"),
+    "lightning.pytorch.loops.fit_loop:_FitLoop": (
+        "_data_fetcher _can_stop_early", "is a validation due, does a run stop"),
     "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop": (
         "_should_check_val_fx _results _batches_that_stepped", "what a checkpoint inside a batch cuts off"),
     "lightning.pytorch.callbacks.model_checkpoint:ModelCheckpoint": (

@@ -73,6 +73,8 @@ class Fit:
     save: int = 3
     size: int = 16
     ranks: int = 1
+    epochs: int = -1
+    more: Callable[[], list[L.Callback]] = list  # callbacks besides the usual ones
 
     def run(self, folder: Path) -> int:
         """From the newest checkpoint of ``folder``, as ``--ckpt_path auto``; the exit code."""
@@ -85,12 +87,12 @@ class Fit:
             folder / "run/checkpoints", "{step}", every_n_train_steps=self.save, save_top_k=-1, save_last=True
         )
         trainer = L.Trainer(
-            default_root_dir=folder / "run", max_steps=self.steps, max_epochs=-1, devices=self.ranks, accelerator="cpu",
-            strategy="ddp_find_unused_parameters_true" if self.ranks > 1 else "auto",
+            default_root_dir=folder / "run", max_steps=self.steps, max_epochs=self.epochs, devices=self.ranks,
+            accelerator="cpu", strategy="ddp_find_unused_parameters_true" if self.ranks > 1 else "auto",
             log_every_n_steps=1, val_check_interval=self.validate, check_val_every_n_epoch=None, num_sanity_val_steps=0,
             enable_model_summary=False, enable_progress_bar=False, inference_mode=False, use_distributed_sampler=False,
             logger=SegmentedCSVLogger(str(folder / "run")), plugins=[AtomicCheckpointIO()],
-            callbacks=[Throughput(), Health(), EMA(0.9), saved, Restart()],
+            callbacks=[*self.more(), Throughput(), Health(), EMA(0.9), saved, Restart()],
         )  # fmt: skip
         checkpoint, damaged = newest_whole(Run(folder / "run").checkpoints)
         assert not damaged
