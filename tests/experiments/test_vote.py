@@ -423,12 +423,14 @@ def test_the_address_is_in_a_log_at_once_and_a_port_that_is_taken_is_named(tmp_p
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     options: Any = {"cwd": Path(__file__).parents[2], "env": environment, "text": True, "stderr": subprocess.PIPE}
     with subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, **options) as process:
+        (late := threading.Timer(100, process.kill)).start()
         try:
             assert process.stdout is not None
             port = re.match(r"lit-inpaint: http://127\.0\.0\.1:(\d+) asks about 48 pairs", process.stdout.readline())
             assert port
             second = subprocess.run([*command, port[1]], **options)
         finally:
+            late.cancel()
             process.kill()
     said = f"lit-inpaint: port {port[1]}: Address already in use. Give another --port; --port 0 is any free one.\n"
     assert second.returncode == 2 and second.stderr == said
