@@ -80,7 +80,7 @@ def ahead(table: Table, metric: str, one: str, other: str) -> Difference | None:
         return None
     ours, theirs = rows[one].cells[metric].values, rows[other].cells[metric].values
     better = (ours, theirs) if higher_is_better(metric) else (theirs, ours)
-    found = paired_difference(*better)
+    found = paired_difference(*better, rows[one].cells[metric].photographs)
     if found is None:
         return None
     common = [better[0][image] - better[1][image] for image in better[0] if image in better[1]]

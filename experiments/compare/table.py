@@ -25,12 +25,14 @@ class Cell:
     reason: str | None = None  # why there is no number
     values: dict[str, float] = field(default_factory=dict)  # by image; empty for a number of the whole set
     buckets: dict[str, float] = field(default_factory=dict)  # by share of hole
+    photographs: dict[str, int] = field(default_factory=dict)  # which one each image shows
     best: bool = False
     tied: bool = False
 
     @property
     def few(self) -> bool:
-        return self.mean is not None and 0 < self.n < FEW
+        shown = {self.photographs[image] for image in self.values if image in self.photographs}
+        return self.mean is not None and 0 < (len(shown) or self.n) < FEW
 
 
 @dataclass
@@ -97,9 +99,7 @@ class Table:
     @property
     def photographs(self) -> int:
         """Number of distinct images: a protocol may use several holes per image."""
-        listed = self.protocol.definition.get("images")
-        count = (listed.get("count") if "sha256" in listed else len(listed)) if isinstance(listed, Mapping) else None
-        return int(count or self.images)
+        return self.protocol.photographs or self.images
 
 
 def plain_table(records: Sequence[Record], metrics: Mapping[str, str]) -> Table:
@@ -155,14 +155,17 @@ def cell_of(records: Sequence[Record], name: str) -> Cell:
     if refusal or not means:
         return Cell(None, reason=refusal or _why_missing(found))
     values = _mean_by_key([metric.values for metric in found])
+    photographs = records[0].protocol.photograph_of(records[0].hole_share)
+    of = [photographs.get(image, image) for image in values]
     return Cell(
         mean=float(np.mean(means)),
-        interval=found[0].interval if len(found) == 1 else mean_interval(list(values.values())),
+        interval=found[0].interval if len(found) == 1 else mean_interval(list(values.values()), of),
         n=found[0].n,
         left_out=found[0].left_out,
         deviation=float(np.std(means, ddof=1)) if len(means) > 1 else None,
         values=values,
         buckets=_mean_by_key([{key: bucket.mean for key, bucket in metric.buckets.items()} for metric in found]),
+        photographs=photographs,
     )
 
 
@@ -196,6 +199,6 @@ def rank(metric: str, cells: Sequence[Cell]) -> None:
     best = (max if higher else min)(ranked, key=lambda c: c.mean or 0.0)
     best.best = True
     for cell in (c for c in ranked if c is not best):
-        difference = paired_difference(cell.values, best.values)
+        difference = paired_difference(cell.values, best.values, best.photographs)
         interval = difference[1] if difference else None
         cell.tied = cell.mean == best.mean or (interval is not None and interval[0] <= 0 <= interval[1])

@@ -39,7 +39,7 @@ class Grid:
 
 
 def title(table: Table) -> str:
-    few = ", few" if 0 < table.images < FEW else ""
+    few = ", few" if 0 < table.photographs < FEW else ""
     return f"{table.name} ({table.hash[:8]}, {table.images} images{few})"
 
 
@@ -97,7 +97,7 @@ def _cell(name: str, cell: Cell, style: Style) -> str:
 
 
 def _difference(name: str, cell: Cell, base: Cell) -> str:
-    found = paired_difference(cell.values, base.values)
+    found = paired_difference(cell.values, base.values, base.photographs)
     if found is None:
         return "-"
     mean, interval, _ = found

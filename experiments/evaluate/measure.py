@@ -165,7 +165,7 @@ def _rows(indices: range, batch: InpaintingBatch, completion: Completion) -> lis
             "image": key_of(str(batch.name[i])),
             "values": {},
             "errors": {},
-            "hole_share": batch.mask[i].mean().item(),
+            "hole_share": int(batch.mask[i].count_nonzero()) / batch.mask[i].numel(),
             "seconds": completion.seconds,
             "memory": completion.memory,
             "network_calls": completion.network_calls,
@@ -232,7 +232,7 @@ def _keep_features(job: Job, features: Features, prediction: Tensor, target: Ten
 def _is_whole(folder: Path, index: int) -> bool:
     """Whether the features of an image can be read."""
     try:
-        return np.load(folder / f"{index}.npy").ndim == 1
+        return bool(np.load(folder / f"{index}.npy").ndim == 1)
     except (OSError, ValueError, EOFError):
         return False
 

@@ -34,9 +34,11 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
     calls = [int(row["network_calls"]) for row in rows if row.get("network_calls") is not None]
     moved = [float(row["known_change"]) for row in rows if row.get("known_change") is not None]
     buckets = {bucket: numbers(job, group, names) for bucket, group in groups.items() if group}
-    results = {name: _result(name, rows, whole, buckets, job.left_out) for name in job.protocol.metrics}
+    facts = job.protocol.described()
+    photographs = facts.photograph_of(row["image"] for row in rows)
+    results = {name: _result(name, rows, whole, buckets, job.left_out, photographs) for name in job.protocol.metrics}
     record = Record(
-        job.protocol.described(),
+        facts,
         source.described(),
         results,
         {row["image"]: row["hole_share"] for row in rows},
@@ -58,7 +60,12 @@ def summarise(job: Job, source: Source, rows: list[Row], device: str) -> Record:
 
 
 def _result(
-    name: str, rows: list[Row], whole: Numbers, buckets: dict[str, Numbers], left_out: dict[str, str]
+    name: str,
+    rows: list[Row],
+    whole: Numbers,
+    buckets: dict[str, Numbers],
+    left_out: dict[str, str],
+    photographs: dict[str, int],
 ) -> MetricResult:
     result = MetricResult(definition(name))
     if name in left_out:
@@ -67,11 +74,13 @@ def _result(
         result.reason = "n/a: the method gives one completion per image"
     else:
         result.mean, result.n = whole[name]
-        result.left_out, result.few = len(rows) - result.n, result.n < FEW
+        result.left_out = len(rows) - result.n
+        of = [photographs[row["image"]] for row in rows if row["values"].get(name, 0) is not None]
+        result.few = min(result.n, len(set(of))) < FEW
         result.buckets = {bucket: Bucket(*found[name]) for bucket, found in buckets.items()}
         if not metric(name).of_set:
             result.values = {row["image"]: row["values"][name] for row in rows}
-            result.interval = mean_interval([v for v in result.values.values() if v is not None])
+            result.interval = mean_interval([v for v in result.values.values() if v is not None], of)
         errors = [row["errors"][name] for row in rows if name in row["errors"]]
         result.reason = errors[0] if errors else None if result.mean is not None else "undefined on every image"
     return result

@@ -111,7 +111,8 @@ def verdict(records: list[Record]) -> str:
     classics = {label: values[label] for label in CLASSICS if label in values and values[label].mean is not None}
     learned = values[_LEARNED]
     best = max(classics, key=lambda label: classics[label].mean or 0)
-    mean, interval, images = paired_difference(learned.values, classics[best].values) or (0.0, None, 0)
+    photographs = records[0].protocol.photograph_of(records[0].hole_share)
+    mean, interval, images = paired_difference(learned.values, classics[best].values, photographs) or (0.0, None, 0)
     said = f" [95 % interval {interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
     difference = f"{mean:+.2f} dB{said} on {images} images"
     if interval and interval[0] > 0:

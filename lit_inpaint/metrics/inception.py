@@ -179,7 +179,8 @@ def of_set(metric: Defined, prediction: Tensor, target: Tensor) -> Tensor:
         raise ValueError(reason + ".")
     assert metric.features is not None, "defined() gives every metric of a set its features"
     fake, real = (metric.features.extract(x).double().cpu().numpy() for x in (prediction, target))
-    return torch.tensor(*from_features([metric], fake, real))
+    (found,) = from_features([metric], fake, real)
+    return torch.tensor(found)
 
 
 @on_inception(

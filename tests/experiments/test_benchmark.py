@@ -24,9 +24,10 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from datamodules import SamplePhotos
+from datamodules import EvaluationSet, SamplePhotos
 from experiments.compare.command import main as compare
 from experiments.compare.refuse import refuse_mixed
+from experiments.compare.table import plain_table
 from experiments.evaluate import benchmark, processes, protocol, source
 from experiments.evaluate import measure as evaluate
 from experiments.evaluate.job import Job
@@ -725,6 +726,53 @@ def test_an_interval_of_many_images_takes_no_more_memory_and_has_the_bits_of_one
         tracemalloc.stop()
     drawn = np.random.default_rng(0).integers(3000, size=(2000, 3000))
     assert found == tuple(np.quantile(values[drawn].mean(1), (0.025, 0.975)))
+
+
+@pytest.mark.parametrize(("photographs", "holes"), [(50, 4), (30, 1), (25, 20)])
+def test_an_interval_of_several_holes_covers_the_mean_of_other_photographs(photographs: int, holes: int):
+    """Two fifths to all of the variance is between photographs; drawn as images, holes gave a third of the width."""
+    rng, inside, of = np.random.default_rng(7), 0, [*range(photographs)] * holes
+    for _ in range(400):
+        values = np.tile(rng.normal(size=photographs), holes) + 0.3 * rng.normal(size=photographs * holes)
+        low, high = mean_interval(values, of) or (0, 0)
+        inside += low <= 0 <= high
+    assert 0.89 <= inside / 400 <= 0.98, inside
+
+
+def test_holes_of_one_photograph_are_drawn_together_even_where_some_are_undefined():
+    values, of = np.arange(60.0), [*range(20), *range(20), *range(5), *[5] * 15]
+    drawn = np.random.default_rng(0).integers(20, size=(2000, 20))
+    of_each = [values[np.array(of) == photograph] for photograph in range(20)]
+    slow = [np.concatenate([of_each[photograph] for photograph in line]).mean() for line in drawn]
+    assert mean_interval(values, of) == pytest.approx(tuple(np.quantile(slow, (0.025, 0.975))), rel=1e-12)
+    assert mean_interval(np.arange(60.0), [*range(19)] * 3 + [0, 1, 2]) is None  # 19 photographs
+
+
+def test_several_holes_a_photograph_are_no_more_photographs_in_records_and_tables(photos: Path, tmp_path: Path):
+    (one,) = load_protocols(write_protocol(tmp_path, metrics=["psnr"]), photos)
+    images = EvaluationSet(one.images.files, one.images.mask, 64, repeats=8)
+    record = evaluate.evaluate(job := Job("Harmonic", "Harmonic", replace(one, images=images), tmp_path))
+    metric = record.metrics["psnr"]
+    assert (metric.n, metric.interval, metric.few) == (64, None, True)  # of 8 photographs
+    assert len(set(record.protocol.photograph_of(record.hole_share).values())) == 8
+    (cell,) = (row.cells["psnr"] for row in plain_table([record], {"psnr": "PSNR"}).rows)
+    assert cell.few and paired_difference(cell.values, cell.values, cell.photographs) == (0, None, 64)
+    before = replace(
+        record, metrics={"psnr": replace(metric, interval=mean_interval([*metric.values.values()]), few=False)}
+    )
+    write_record(before, job.record_path)  # as 0.2.0 wrote it
+    assert read_record(job.record_path).metrics["psnr"].interval is not None
+    wrong = replace(metric, interval=(0.0, 1.0))
+    with pytest.raises(ValueError, match="the interval of psnr"):
+        replace(record, metrics={"psnr": wrong}).check()
+
+
+def test_a_hole_of_exactly_a_fifth_is_in_the_bucket_up_to_a_fifth(photos: Path, tmp_path: Path):
+    mask = {"class_path": "masks.CenterRectangle", "init_args": {"height": 0.5, "width": 0.4}}
+    path = write_protocol(tmp_path, size=100, mask=mask, metrics=["psnr"])
+    assert run(path, "--images", photos, "--limit", 1, "--methods", "Telea", "--out", tmp_path / "out") == 0
+    (record,) = records(tmp_path / "out").values()
+    assert [*record.hole_share.values()] == [0.2] and [*record.metrics["psnr"].buckets] == ["0.1-0.2"]
 
 
 def test_intervals_need_20_values_and_pairs_need_both():
