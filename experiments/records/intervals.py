@@ -20,8 +20,8 @@ def mean_interval(
     True
 
     Args:
-        photographs: Of which photograph each value is, where several holes are of one: they do not vary as much as
-            photographs do, so that photographs are drawn, with all of their values.
+        photographs: The photograph of each value, where several holes are of one: they do not vary as much as
+            photographs do, so photographs are drawn, with all of their values.
     """
     values = np.asarray(values, np.float64)
     found: dict[object, int] = {}
