@@ -24,6 +24,7 @@ from experiments.records.record import MethodFacts, hash_of
 from lit_inpaint.backbones import sha256
 from lit_inpaint.labels import label_methods, unique_label
 from masks.convention import InpaintingBatch, composite, to_pixels
+from masks.files import deep_colours
 from masks.finding import find_images
 from masks.regular import open_regular
 
@@ -207,6 +208,8 @@ class Outputs:
                 size, kind = image.size, f"{image.format}, {image.mode}"
                 if image.format == "JPEG":
                     raise _UnusableError("JPEG-compressed", "save PNGs")
+                if image.format == "PNG" and deep_colours(image):  # Pillow reads 8 bits of its 16
+                    raise _UnusableError("no PNG of 8 bits in RGB or grey", f"{kind} of 16 bits")
                 if image.format != "PNG" or image.mode not in ("RGB", "L") or image.has_transparency_data:
                     raise _UnusableError("no PNG of 8 bits in RGB or grey", kind)
                 channels, height, width = shape

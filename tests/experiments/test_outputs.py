@@ -97,6 +97,13 @@ def test_masks_may_be_written_white_for_known(made: Path, photos: Path, tmp_path
     assert len(records(tmp_path / "kit" / "scores")) == 1
 
 
+def test_outputs_of_16_bits_are_refused_in_colour_as_in_grey(made: Path, outputs: Path, tmp_path: Path):
+    deep = cv2.imread(str(outputs / "photo1.png")).astype(np.uint16) * 257
+    assert cv2.imwrite(str(outputs / "photo1.png"), deep) and cv2.imwrite(str(outputs / "photo2.png"), deep[..., 0])
+    said = reason(made, outputs, tmp_path)
+    assert "2 no PNG of 8 bits in RGB or grey: photo1.png (PNG, RGB of 16 bits), photo2.png (PNG, I" in said
+
+
 def test_each_thing_that_is_wrong_with_a_folder_is_counted_and_named(made: Path, outputs: Path, tmp_path: Path):
     hole = cv2.imread(str(made / "kit" / "masks" / "photo1.png"), 0) > 0
     pixels = np.array(Image.open(outputs / "photo1.png"))
