@@ -1,5 +1,6 @@
 """Checkpoints that are verified on load, without Lightning, whose import takes seconds."""
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,12 @@ class Converted(TypedDict):
     hyper_parameters: Mapping[str, object]
     state_dict: Mapping[str, torch.Tensor]
     contract: Mapping[str, object]  # of the source program, in words: ranges, colours, what a mask means
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a file is in ``folder`` as written or where it lies: ``checkpoints`` may link to another disk."""
+    written = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
+    return written or path.resolve().is_relative_to(folder.resolve())
 
 
 def read_tensors(path: Path, map_location: Any = "cpu", weights_only: bool = True) -> Any:

@@ -93,10 +93,15 @@ class Run:
     @property
     def identity(self) -> Plain | None:
         """What its last start trained as, see :class:`experiments.run.Identity`; None if it did not say so."""
+        return self._last_facts.get("identity")
+
+    @property
+    def _last_facts(self) -> Plain:
+        """What its last start recorded; empty if it is damaged or there is none."""
         with contextlib.suppress(OSError, ValueError):
             for path in FACTS.all(self.folder)[-1:]:
-                return read_json(path).get("identity")
-        return None
+                return read_json(path)
+        return {}
 
     @property
     def panels(self) -> list[Path]:
@@ -122,7 +127,10 @@ class Run:
         if not (configs := self.configs):
             return None
         imports = [word for module in _imports(configs[-1]) for word in ("--import", module)]
-        return shlex.join(["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", "auto", *imports])
+        allowed = ["--allow-changes"] if self._last_facts.get("changes") else []  # it may not have saved under them yet
+        return shlex.join(
+            ["lit-inpaint", "fit", "--config", str(configs[-1]), "--ckpt_path", "auto", *allowed, *imports]
+        )
 
     @property
     def status(self) -> tuple[str, str | None]:
@@ -214,10 +222,12 @@ class Run:
     def _keep_or_renew_wandb_id(self, before: Plain) -> None:
         """A renamed folder keeps its W&B run; a copy gets a new one. Both are reported."""
         path, here, old = self.folder / WANDB_ID, self.folder.resolve(), self.wandb_id
-        there = Path(before.get("folder", here))
+        there, copied = Path(before.get("folder", here)), False
         if old is None or there == here or before.get("inode") == list(Lock.inode(self.folder)):
             return
-        if Run(there).wandb_id == old:
+        with contextlib.suppress(OSError):  # the folder of somebody else, closed to others
+            copied = Run(there).wandb_id == old
+        if copied:
             new = uuid.uuid4().hex[:8]
             write_text(path, new + "\n")
             tell(f"{self.folder} is a copy of {there}: it now uses W&B run {new}, not {old}.")

@@ -95,8 +95,13 @@ class Identity:
         the differences that are accepted because the user has ``allowed`` some.
 
         Raises:
-            ValueError: Naming every other difference with both values.
+            ValueError: Naming every other difference with both values; or it holds weights alone.
         """
+        if "optimizer_states" not in checkpoint:
+            raise ValueError(
+                f"{path} holds weights alone (save_weights_only), not the state of a training. Resume from another "
+                "checkpoint, or start a new run with these weights: --init_from instead of --ckpt_path."
+            )
         recorded = checkpoint.get("run", {}).get("identity")
         saved = _of_0_1_0(checkpoint) if recorded is None else recorded
         unknown = {key for key in self.facts if key not in saved and (recorded is None or _is_new(key, saved))}

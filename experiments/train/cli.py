@@ -36,7 +36,7 @@ from experiments.train.sizes import check_size, refused_size
 from experiments.train.standard import keep_standard
 from lit_inpaint import plugins, renamed
 from lit_inpaint.callbacks import Restart, ValMetrics
-from lit_inpaint.checkpoints import check_writable
+from lit_inpaint.checkpoints import check_writable, is_inside
 from lit_inpaint.classes import is_method
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.ddp import check_strategy, meet_after_restart
@@ -158,7 +158,7 @@ class _InpaintCLI(LightningCLI):
         """A resumed run stays in its folder; a new one takes the next free name, also for derived paths."""
         run = Run(Path(config.trainer.default_root_dir))
         checkpoint = config.get("ckpt_path")
-        own = checkpoint and Path(checkpoint).resolve().is_relative_to(run.folder.resolve())
+        own = checkpoint and is_inside(Path(checkpoint), run.folder)
         self.resumes = bool(run.exists and (own or asked == "auto"))
         if not _is_first_process():
             return

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lit_inpaint.callbacks import loop
 from lit_inpaint.callbacks.signals import SIGNALS, State, requeue, say
-from lit_inpaint.checkpoints import check_writable
+from lit_inpaint.checkpoints import check_writable, is_inside
 from lit_inpaint.epochs import finish_epoch, reopen_epoch
 from lit_inpaint.stage import Stage
 
@@ -209,12 +209,14 @@ class Restart(Checkpoint):
         states = checkpoint.get("callbacks", {})
         for key in [key for key in states if key.startswith("Timer")]:
             del states[key]  # max_time is a budget of this start: with the time of the last one it would train nothing
-        path, own = Path(trainer.ckpt_path or "").resolve(), Path(trainer.default_root_dir).resolve()
-        for keeper in _keepers(trainer) if trainer.ckpt_path and path.is_relative_to(own) else []:
+        path, own = Path(trainer.ckpt_path or ""), Path(trainer.default_root_dir)
+        for keeper in _keepers(trainer) if trainer.ckpt_path and is_inside(path, own) else []:
             state = states.get(keeper.state_key)
             if state and keeper.dirpath:
                 _renamed(state, str(state.get("dirpath")), str(keeper.dirpath))
-                if path.parent == Path(keeper.dirpath).resolve():  # one last.ckpt: the newest of its run, always
+                if (
+                    path.parent.resolve() == Path(keeper.dirpath).resolve()
+                ):  # one last.ckpt: the newest of its run, always
                     name = path.name if path.name.startswith("last") else "last.ckpt"
                     state["last_model_path"] = os.path.join(keeper.dirpath, name)
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 
 from datamodules.sampler import TrainingSampler
 from experiments.cli import main
+from experiments.run import Run
 from lit_inpaint.load import read_checkpoint
 from tests.support import killing
 from tests.support.runs import model
@@ -42,6 +45,27 @@ def test_another_global_batch_is_refused_or_recorded_and_said_of_one_start(
     ]
     assert all("allow_changes" not in path.read_text() for path in Path("run").glob("config*.yaml"))
     assert os.path.exists("run/metrics-1.csv")
+
+
+def test_the_command_of_a_run_that_was_killed_before_it_saved_under_other_settings_resumes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("fit.yaml").write_text(yaml.safe_dump(killing.settings(model("PartialConv"), steps=4)))
+    run, checkpoints = Run(Path("run")), Path("run/checkpoints")
+    assert fit("--trainer.max_steps", "2") == 0
+    assert run.command == "lit-inpaint fit --config run/config.yaml --ckpt_path auto"
+    shutil.copytree(checkpoints, "before")
+    assert fit("--model.init_args.learning_rate", "0.001", "--allow-changes") == 0
+    shutil.rmtree(checkpoints)
+    Path("before").rename(checkpoints)
+    for start in (1, 2):  # the second resumes what the first has saved
+        assert run.command == f"lit-inpaint fit --config run/config-{start}.yaml --ckpt_path auto --allow-changes"
+        with pytest.raises(SystemExit) as end:
+            main(shlex.split(run.command)[1:])
+        assert not end.value.code
+    assert read_checkpoint(checkpoints / "last.ckpt")["global_step"] == 4
+    assert run.command == "lit-inpaint fit --config run/config-3.yaml --ckpt_path auto"
 
 
 @pytest.mark.slow

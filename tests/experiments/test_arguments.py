@@ -36,7 +36,7 @@ def a_run(folder: Path) -> Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     method = PartialConv(levels=2, width=4)
     content = {"method": "PartialConv", "state_dict": method.state_dict(), "hyper_parameters": dict(method.hparams)}
-    torch.save(content | {"global_step": 1}, folder / "checkpoints/last.ckpt")
+    torch.save(content | {"global_step": 1, "optimizer_states": []}, folder / "checkpoints/last.ckpt")
     return folder
 
 

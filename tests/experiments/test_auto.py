@@ -102,6 +102,11 @@ def test_another_run_in_the_folder_is_refused_also_where_it_has_no_checkpoint_ye
     assert fit(*other) == 2
     assert "data.init_args.image_size was 64 and is 48" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+    weights = torch.load(CHECKPOINTS / "last.ckpt", weights_only=True)
+    del weights["optimizer_states"]  # as save_weights_only leaves it
+    torch.save(weights, "weights.ckpt")
+    assert fit(argv=[*ARGV[:-1], "weights.ckpt"]) == 2
+    assert "weights.ckpt holds weights alone" in capsys.readouterr().err
     shutil.rmtree(CHECKPOINTS)
     assert fit(*other) == 2
     said = capsys.readouterr().err.splitlines()[-1]
@@ -114,8 +119,9 @@ def test_the_newest_is_told_by_start_and_step_and_weights_alone_are_no_checkpoin
     CHECKPOINTS.mkdir(parents=True)
     written = (("best.ckpt", 0, 90), ("last.ckpt", 1, 20), ("step=30.ckpt", 1, 30), ("last-v1.ckpt", 1, 30))
     for name, start, step in written:
-        torch.save({"run": {"start": start}, "global_step": step}, CHECKPOINTS / name)
+        torch.save({"run": {"start": start}, "global_step": step, "optimizer_states": []}, CHECKPOINTS / name)
     torch.save({"state_dict": {}}, CHECKPOINTS / "assembled.ckpt")
+    torch.save({"run": {"start": 2}, "global_step": 40, "state_dict": {}}, CHECKPOINTS / "last-weights.ckpt")
     os.utime(CHECKPOINTS / "last-v1.ckpt", (0, 0))
     assert Run(Path("run")).checkpoint == CHECKPOINTS / "last-v1.ckpt"
     (CHECKPOINTS / "last-v1.ckpt").unlink()

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,7 +190,7 @@ def test_the_newest_is_told_by_start_and_step_not_by_time():
     folder = Path("run/checkpoints")
     folder.mkdir(parents=True)
     for name, start, step in (("last.ckpt", 1, 30), ("last-v1.ckpt", 0, 90), ("last-v2.ckpt", 1, 20)):
-        torch.save({"run": {"start": start}, "global_step": step}, folder / name)
+        torch.save({"run": {"start": start}, "global_step": step, "optimizer_states": []}, folder / name)
     os.utime(folder / "last.ckpt", (0, 0))
     for number in (2, 10):  # by number, not by name either
         Path(f"run/config-{number}.yaml").touch()
@@ -223,6 +224,40 @@ def test_two_fits_in_one_process_are_two_wandb_runs_and_a_copy_gets_its_own(caps
     assert "copy is a copy of" in line and ids["a"] in line and now in line
     assert now in wandb_runs("copy") and now != ids["a"]
     assert Path("renamed/wandb_id.txt").read_text().strip() == ids["b"]
+
+
+def test_checkpoints_that_link_to_another_disk_are_those_of_the_run():
+    assert fit(*NO_WANDB) == 0
+    LAST.parent.rename("scratch")
+    LAST.parent.symlink_to("../scratch")
+    assert fit(*NO_WANDB, "--ckpt_path", "auto", steps=3) == 0
+    assert step_of(LAST) == 3 and not list(LAST.parent.glob("last-v*"))
+    assert fit(*NO_WANDB, "--ckpt_path", str(LAST), steps=4) == 0
+    assert step_of(LAST) == 4 and not list(LAST.parent.glob("last-v*")) and not Path("run-1").exists()
+
+
+def test_a_copy_of_a_run_in_a_home_that_is_closed_to_others_resumes(capsys: pytest.CaptureFixture[str]):
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        (theirs := Path(name, "theirs/run")).mkdir(parents=True)
+        (mine := Path(name, "mine")).mkdir()
+        (theirs / "wandb_id.txt").write_text("abcd1234\n")
+        Run.begin(theirs).release()
+        shutil.copytree(theirs, mine / "run")
+        for path in (mine, *mine.rglob("*")):
+            path.chmod(0o777)
+        theirs.parent.chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError):
+                (theirs / "wandb_id.txt").stat()
+            Run.resume(mine / "run").release()
+        finally:
+            os.seteuid(user)
+            theirs.parent.chmod(0o755)
+        assert f"was {theirs} before: it keeps its W&B run abcd1234" in capsys.readouterr().err
 
 
 # ---- what it was trained as ------------------------------------------------------------------------------------------

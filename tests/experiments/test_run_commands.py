@@ -47,7 +47,7 @@ def test_status_listing_and_folder_give_one_command_that_a_shell_takes():
     run = Run(Path(NAME))
     (run.folder / "checkpoints").mkdir(parents=True)
     (run.folder / "config.yaml").write_text("{}")
-    torch.save({"global_step": 1}, run.folder / "checkpoints/last.ckpt")
+    torch.save({"global_step": 1, "optimizer_states": []}, run.folder / "checkpoints/last.ckpt")
     run.keep_status("stopped", "SIGTERM")
     command = run.command
     assert command is not None

@@ -284,7 +284,7 @@ def _write(path: Path) -> None:
     else:
         method = PartialConv(levels=2, width=4)
         content = {"method": "PartialConv", "state_dict": method.state_dict(), "hyper_parameters": dict(method.hparams)}
-        torch.save(content | {"global_step": 1}, path)
+        torch.save(content | {"global_step": 1, "optimizer_states": []}, path)
 
 
 def _check_names(words: list[str], given: Any, typed: Typed) -> None:
