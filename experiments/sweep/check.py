@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,12 +26,17 @@ def check_trials(sweep: Sweep) -> None:
         ValueError: A method has no such argument, a value is not allowed, or the metric is not logged or better at
             the other end.
     """
-    command = sweep.arguments({}, Path("trial"))
+    with tempfile.TemporaryDirectory() as folder:  # a command may ask for a file of its arguments
+        _check_in(Path(folder), sweep)
+
+
+def _check_in(folder: Path, sweep: Sweep) -> None:
+    command = sweep.arguments({}, folder)
     if not any(command[i : i + 3] == _FIT for i in range(len(command))):
         return  # a program of the user's
 
     for drawn in examples(sweep):
-        words = sweep.arguments(drawn, Path("trial"))
+        words = sweep.arguments(drawn, folder)
         said = ", ".join(f"{name}={text(value)}" for name, value in drawn.items())
         try:
             config = parsed(words[words.index("fit") :])

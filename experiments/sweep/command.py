@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
 
             check_trials(sweep)
     out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget, arguments.seed)
+    ledger = Ledger(sweep, arguments.storage or str(out / "journal.log"), budget, arguments.seed, out)
     if arguments.work:
         from experiments.sweep.worker import work
 
@@ -168,13 +168,13 @@ def submit(command: Sequence[str], number: int, out: Path, settings: Sequence[st
     executor.update_parameters(**{key: int(v) if v.isdigit() else v for key, v in pairs.items()})
     jobs = [executor.submit(submitit.helpers.CommandFunction(list(command))) for _ in range(number)]
     print(f"{len(jobs)} workers submitted: {', '.join(job.job_id for job in jobs)}. Their logs: {out / 'submitit'}")
-    print(f"To update the page: {page_command(command[5], out)}")
+    print(f"To update the page: {page_command(command)}")
     return 0
 
 
-def page_command(sweep: str, out: Path) -> str:
-    """Shell-quoted command that writes the page of a sweep."""
-    return plugins.command("sweep", sweep, "--out", str(out), "--workers", "0")
+def page_command(worker: Sequence[str]) -> str:
+    """Shell-quoted command that writes the page of a worker's sweep: its file, folder, budget and storage."""
+    return plugins.command(*worker[worker.index("sweep") : -1], "--workers", "0")
 
 
 def line(trial: "FrozenTrial", ledger: "Ledger") -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -27,11 +28,19 @@ _WAIT = 0.2
 
 
 class Ledger:
-    def __init__(self, sweep: Sweep, place: str, budget: int, seed: int | None = None) -> None:
-        """``seed``: seed of the trials' draws, stored with the trials (default: from the file's name and content)."""
+    def __init__(self, sweep: Sweep, place: str, budget: int, seed: int | None = None, out: Path | None = None) -> None:
+        """``seed``: seed of the trials' draws, stored with the trials (default: from the file's name and content).
+        ``out``: folder of the trials, refused before anything is written if those there are another sweep's."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.budget = sweep, budget
+        there = out is not None and any((out / "trials").glob("[0-9]*"))  # looked at first: a trial is signed before it
         self.storage = open_storage(place, sweep.name, sweep.maximize)
+        studies = optuna.get_all_study_summaries(self.storage, include_best_trial=False)
+        if there and not any(study.n_trials for study in studies if study.study_name == sweep.name):
+            raise ValueError(
+                f"{out}/trials holds trials that are not of {sweep.name} in {place}. Give another --out, or the file "
+                "and --storage that they were run with."
+            )
         self.study = optuna.create_study(
             study_name=sweep.name,
             storage=self.storage,
@@ -44,8 +53,8 @@ class Ledger:
             self.study.set_user_attr("sweep", sweep.identity())
         elif known != sweep.identity():
             raise ValueError(
-                f"{place} holds trials of another search space under the name {sweep.name}. Rename the file, or give "
-                "another --out."
+                f"{place} holds trials of another search space under the name {sweep.name}. Rename the file, and "
+                "give another --out."
             )
         kept = self.study.user_attrs.get("seed")
         if kept is None:

@@ -116,7 +116,7 @@ def _with_places(found: list[tuple[bytes, dict[str, Any] | None]], study: dict[s
         presupposed = int(operation.get("trial_id", -1)) + 1
         if (code != CREATE_STUDY and not studied) or presupposed > trials:
             if spot is None:
-                raise ValueError(f"{path} is missing its beginning; move it away to start the sweep over.")
+                raise ValueError(f"{path} is missing its beginning; move {path.parent} away to start the sweep over.")
             lost = [] if studied else [{"op_code": CREATE_STUDY, **study}]
             began = datetime.now(UTC).isoformat()
             lost += [{"op_code": CREATE_TRIAL, "study_id": 0, "datetime_start": began}] * (presupposed - trials)

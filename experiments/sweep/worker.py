@@ -16,9 +16,11 @@ from optuna.trial import TrialState
 
 from experiments.cli import SAFE_PATH
 from experiments.run import Run
+from experiments.run.curves import join_segments, read_segments
 from experiments.run.processes import born
 from experiments.sweep.laws import Drawn
 from experiments.sweep.ledger import BEAT, Ledger
+from lit_inpaint import renamed
 
 _POLL = 0.5  # seconds
 GRACE = 60.0  # from SIGTERM, upon which a run saves its checkpoint, to SIGKILL
@@ -30,7 +32,8 @@ def work(ledger: Ledger, out: Path) -> None:
     while (claimed := ledger.claim()) is not None:
         trial, drawn = claimed
         try:
-            _run(ledger, trial, drawn, out / "trials" / f"{trial.number:04}")
+            folder = Run(out / "trials" / f"{trial.number:04}").next_free().folder  # fit would leave a run's folder too
+            _run(ledger, trial, drawn, folder)
         except BaseException:
             ledger.lose(trial.number, "its worker was stopped")
             raise
@@ -58,12 +61,12 @@ def _run(ledger: Ledger, trial: optuna.Trial, drawn: Drawn, folder: Path) -> Non
         return
     metric = ledger.sweep.metric
     run = Run(folder)
-    values = run.curve(metric)
-    facts = {"images_seen": values[-1][0]} if values else {}
+    values = _validations(run, metric)
+    facts = values[-1][0] if values else {}
     last = run.last_logged(metric)
     if ended == "pruned":  # at that validation, however many more it has reached meanwhile
-        images, value = values[validations - 1]
-        ledger.finish(trial.number, TrialState.PRUNED, value, images_seen=images)
+        facts, value = values[validations - 1]
+        ledger.finish(trial.number, TrialState.PRUNED, value, **facts)
     elif process.returncode == 0 and last is not None and math.isfinite(last):
         ledger.finish(trial.number, TrialState.COMPLETE, last, **facts)
     else:
@@ -83,7 +86,7 @@ def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes]
         size = sum(path.stat().st_size for path in run.metrics)
         if size != read:
             read = size
-            for _, value in run.curve(ledger.sweep.metric)[reported:]:
+            for _, value in _validations(run, ledger.sweep.metric)[reported:]:
                 reported += 1
                 if math.isfinite(value):
                     trial.report(value, step=reported)
@@ -96,6 +99,17 @@ def _watch(ledger: Ledger, trial: optuna.Trial, process: subprocess.Popen[bytes]
             if not ledger.beat(trial):
                 return "lost", reported
         time.sleep(_POLL)
+
+
+def _validations(run: Run, metric: str) -> list[tuple[dict[str, float], float]]:
+    """Value of each validation, and the images seen by then; a program of the user's may log steps alone."""
+    if seen := run.curve(metric):
+        return [({"images_seen": images}, value) for images, value in seen]
+    rows = [
+        [row | {"images_seen": row["step"]} for row in segment if "step" in row]
+        for segment in read_segments(run.folder)
+    ]
+    return [({}, value) for _, value in join_segments(rows)[0].get(renamed.logged(metric, run.history.method), [])]
 
 
 def _lines(log: Path) -> list[str]:

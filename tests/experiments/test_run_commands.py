@@ -18,7 +18,7 @@ from experiments import cli
 from experiments.files.find import INSTALLED
 from experiments.run import Run
 from experiments.run.listing import describe
-from experiments.sweep.command import page_command
+from experiments.sweep.command import _worker_command, page_command
 from experiments.sweep.command import parser as sweep_parser
 from lit_inpaint.load import read_checkpoint
 from masks import CenterRectangle
@@ -88,10 +88,12 @@ def test_a_slurm_template_passes_the_folder_whole(template: str, tmp_path: Path)
 
 
 def test_commands_about_sweeps_and_lists_are_quoted_as_well():
-    words = words_in_bash(page_command("a sweep.yaml", Path(NAME)))
+    database = "postgresql://lab/a b"
+    words = words_in_bash(page_command(_worker_command(Path("a sweep.yaml"), Path(NAME), 9, database)))
     assert words[:2] == ["lit-inpaint", "sweep"]
     arguments = sweep_parser().parse_args(words[2:])
     assert (arguments.sweep, arguments.out, arguments.workers) == ("a sweep.yaml", Path(NAME), 0)
+    assert (arguments.trials, arguments.storage, arguments.work) == (9, database, False)
     Path(NAME).mkdir()
     Path("lists").mkdir()
     with pytest.raises(ValueError, match="Write them first") as refused:

@@ -19,7 +19,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from experiments.files.find import INSTALLED
 from experiments.run.place import to_save
-from experiments.sweep.check import examples
+from experiments.sweep.check import check_trials, examples
 from experiments.sweep.command import main
 from experiments.sweep.laws import LAWS, draw
 from experiments.sweep.ledger import Ledger, lost
@@ -479,12 +479,83 @@ def test_a_trial_that_ends_before_it_is_looked_at_is_pruned_all_the_same(tmp_pat
     assert pruned(path, out) == {3: ("COMPLETE", [1, 2, 3], 0.0, 24), 8: ("PRUNED", [1], 25 + 2 / 3, 8)}
 
 
+def test_a_folder_with_another_sweeps_trials_is_refused_and_stays_as_it_is(tmp_path: Path):
+    space = GRID | {"parameters": {"x": {"values": [1]}}}
+    path, out, database = write(tmp_path, space), tmp_path / "out", f"sqlite:///{tmp_path}/trials.db"
+    other = write(tmp_path, space | {"parameters": {"x": {"values": [3]}}}, "other")
+    assert main([str(path), "--out", str(out)]) == 0
+    files = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    for words in ([other], [other, "--workers", "0"], [path, "--storage", database], [other, "--storage", database]):
+        with pytest.raises(ValueError, match=f"{out}/trials holds trials that are not of .*another --out"):
+            main([*map(str, words), "--out", str(out)])
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == files
+    assert main([str(path), "--out", str(out)]) == 0  # its own sweep goes on
+    out.rename(tmp_path / "moved")
+    assert main([str(path), "--out", str(tmp_path / "moved")]) == 0
+    (tmp_path / "moved" / "journal.log").unlink()
+    with pytest.raises(ValueError, match="holds trials that are not of small"):
+        main([str(path), "--out", str(tmp_path / "moved")])
+
+
+def test_a_trial_whose_number_was_given_before_reads_its_own_values(tmp_path: Path):
+    """The journal has lost its end: the number is given again, and ``fit`` leaves the run's folder as it is."""
+    path, out = write(tmp_path, GRID | {"parameters": {"x": {"values": [1, 3]}}}), tmp_path / "out"
+    assert main([str(path), "--out", str(out), "--trials", "1"]) == 0
+    earlier = out / "trials" / "0001"
+    earlier.mkdir()
+    (earlier / "metrics.csv").write_text("step,images_seen,val/loss\n1,8,-77\n")
+    assert main([str(path), "--out", str(out)]) == 0
+    trial = ledger_of(path, out).trials()[1]
+    assert (trial.value, trial.user_attrs["folder"]) == (0.0, str(out / "trials" / "0001-1"))
+    assert (earlier / "metrics.csv").read_text().endswith("-77\n") and not (earlier / "log.txt").exists()
+
+
+def test_a_program_that_logs_steps_alone_is_pruned_as_well(tmp_path: Path):
+    values, halving = {"x": {"values": [3, 8]}}, {"type": "hyperband", "min_iter": 1, "eta": 2}
+    path, out = write(tmp_path, GRID | {"parameters": values, "early_terminate": halving}), tmp_path / "out"
+    stand_in = tmp_path / "stand_in.py"
+    stand_in.write_text(
+        stand_in.read_text().replace("step,images_seen,", "epoch,step,").replace("{step},{8 * step}", "0,{step}")
+    )
+    assert main([str(path), "--out", str(out)]) == 0
+    held = {trial.user_attrs["drawn"]["x"]: trial for trial in ledger_of(path, out).held()}
+    found = {x: (trial.state.name, list(trial.intermediate_values), trial.value) for x, trial in held.items()}
+    assert found == {3: ("COMPLETE", [1, 2, 3], 0.0), 8: ("PRUNED", [1], 25 + 2 / 3)}
+    assert not any("images_seen" in trial.user_attrs for trial in held.values())
+
+
+@pytest.mark.parametrize("program", ["fit", "own"])
+def test_a_file_of_arguments_is_written_in_the_trials_folder_alone(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    users = tmp_path / "trial" / "arguments.json"
+    users.parent.mkdir()
+    users.write_text("mine")
+    command = [*TRIAL, "--data.init_args.mask=CenterRectangle", "--config", "${args_json_file}"]
+    parameters: dict[str, Any] = {"model.init_args.learning_rate": {"values": [1e-4, 1e-3]}}
+    if program == "own":
+        (tmp_path / "own.py").touch()
+        command = ["${interpreter}", "own.py", "${args_json_file}"]
+    metric = {"name": "val/psnr_hole", "goal": "maximize"}
+    path = write(tmp_path, {"method": "grid", "metric": metric, "parameters": parameters, "command": command})
+    before = sorted(tmp_path.rglob("*"))
+    check_trials(read_sweep(path))
+    assert users.read_text() == "mine" and sorted(tmp_path.rglob("*")) == before
+    if program == "fit":
+        parameters["model.init_args.learning_rate"]["values"].append("high")
+        path = write(tmp_path, {"method": "grid", "metric": metric, "parameters": parameters, "command": command})
+        with pytest.raises(ValueError, match=r"learning_rate=high: .*learning_rate"):
+            check_trials(read_sweep(path))
+
+
 def test_submitit_runs_the_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     path, out = write(tmp_path, GRID | {"parameters": {"x": {"values": [1, 3]}}}), tmp_path / "out"
     assert main([str(path), "--out", str(out), "--submitit", "cluster=local", "timeout_min=2"]) == 0
-    assert "1 workers submitted" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 workers submitted" in said and f"--out {out} --trials 2 --workers 0" in said
     wait_for(lambda: ledger_of(path, out).spent())
     assert main([str(path), "--out", str(out), "--workers", "0"]) == 0
     assert "2 of 2 trials: 2 complete" in capsys.readouterr().out
