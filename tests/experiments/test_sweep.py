@@ -489,7 +489,7 @@ def test_a_folder_with_another_sweeps_trials_is_refused_and_stays_as_it_is(tmp_p
         with pytest.raises(ValueError, match=f"{out}/trials holds trials that are not of .*another --out"):
             main([*map(str, words), "--out", str(out)])
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == files
-    assert main([str(path), "--out", str(out)]) == 0  # its own sweep goes on
+    assert main([str(path), "--out", str(out)]) == 0  # its own sweep resumes
     out.rename(tmp_path / "moved")
     assert main([str(path), "--out", str(tmp_path / "moved")]) == 0
     (tmp_path / "moved" / "journal.log").unlink()
