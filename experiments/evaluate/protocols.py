@@ -80,7 +80,8 @@ def _flow(value: object) -> str:
 
 def _export(a: argparse.Namespace) -> int:
     """Write images, masks, erased images and an index with the protocol's hash."""
-    refuse_inside(a.out, a.images)
+    if not a.out.exists():  # one that exists is refused as such
+        refuse_inside(a.out, a.images)
     image_reading = reading_settings(a.bands, a.white_level)
     protocols = load_protocols(a.protocol, a.images, a.mask_folder, a.limit, image_reading=image_reading)
     if a.masks:
@@ -95,10 +96,11 @@ def _score(a: argparse.Namespace) -> int:
     """Measure the PNGs that another program made of a kit, with the kit alone."""
     given = [f"{label}{equals}{PREFIX}{folder}" for label, equals, folder in map(_split, a.outputs)]
     labels, out = label_sources(given, "raw"), a.out or a.kit / "scores"
+    kits = load_kits(a.kit)
     refuse_inside(out, None, given)
     jobs = [
         Job(method, label, kit, out, batch_size=a.batch_size, made=a.outputs_are, pictures_kept=not a.no_pictures)
-        for kit in load_kits(a.kit)
+        for kit in kits
         for method, label in labels.items()
     ]
     return measure_and_show(jobs, devices_of(a.device, a.devices), out, a.baseline)
