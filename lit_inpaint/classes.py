@@ -1,6 +1,7 @@
 """Every method and every stage as a class, by name: those of the package, and what users have named."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -75,6 +76,9 @@ def class_of(checkpoint: dict[str, Any], path: str | Path | hub.Address) -> "typ
     from_outside = isinstance(module, str) and module.partition(".")[0] not in plugins.OWN
     moved = [cls for cls in named if not (from_outside and cls.__module__.startswith("lit_inpaint."))]
     if found := exact or moved:
+        if from_outside and not exact:
+            used = found[0].__module__
+            warnings.warn(f"{path} holds a {name} of the module {module}; that of {used}, which is imported, is used.")
         return found[0]
     known = from_outside and re.fullmatch(r"\w+(\.\w+)*", str(module)) and module != "__main__"
     flag = f"--import {module if known else 'package.module'}"

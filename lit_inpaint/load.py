@@ -40,6 +40,8 @@ def load_method(
     Raises:
         ValueError: Unknown name, missing file, not a checkpoint of a method, or a method that needs one.
     """
+    if weights not in ("ema", "raw"):
+        raise ValueError(f"weights is {weights!r}; expected ema or raw.")
     path = Path(name_or_checkpoint)
     if at := hub.address(name_or_checkpoint):
         at = hub.pinned(at)

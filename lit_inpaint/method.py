@@ -4,6 +4,7 @@ Nothing here needs Lightning, whose import takes seconds: a method without param
 """
 
 import hashlib
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -361,5 +362,10 @@ def keyed_generators(seed: int, names: Sequence[str], number: int) -> list[torch
 
 
 def key(*parts: int | str) -> int:
-    """A seed that depends on all of ``parts``, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
+    """A seed that depends on all of ``parts``, the same on every machine; NumPy's numbers and strings are Python's.
+
+    >>> key(np.int64(1), np.str_("a.png")) == key(1, "a.png")
+    True
+    """
+    plain = tuple(str(part) if isinstance(part, str) else operator.index(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(repr(plain).encode()).digest()[:7], "big")

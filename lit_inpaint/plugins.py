@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from importlib.util import resolve_name
 from pathlib import Path
@@ -202,16 +203,30 @@ def nothing_imported_for(arguments: Any) -> Iterator[None]:
 
 
 class _Guard:
-    """A finder that refuses the modules a file names; those imported before never come here."""
+    """A finder that refuses the modules a file names; those imported before never come here.
+
+    A string may be read once more, as YAML or as the name of a file, and name a module there. So that no spelling has
+    to be foreseen, modules beside those installed are refused whoever names them, but for parts of what is imported.
+    """
 
     def __init__(self, refused: set[str]) -> None:
         self.refused = refused
         self.met: str | None = None
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name in self.refused and name.partition(".")[0] not in OWN:
+        if name.partition(".")[0] in OWN:
+            return
+        if name in self.refused or ("." not in name and _is_from_outside(name)):
             self.met = name
             raise ImportError(f"{name} is not imported because a file names it")
+
+
+def _is_from_outside(name: str) -> bool:
+    """Whether a module would be found, and not among those installed."""
+    if (spec := PathFinder.find_spec(name)) is None:
+        return False
+    places = [spec.origin] if spec.has_location else [*(spec.submodule_search_locations or ())]
+    return any(place is not None and not _is_installed(Path(place)) for place in places)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -19,7 +19,7 @@ from lit_inpaint.checkpoints import first_line
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.foreign import pipeline_folder
 from lit_inpaint.load import load_method
-from lit_inpaint.method import Method
+from lit_inpaint.method import Method, completing
 from masks.atomic import whole
 from masks.convention import composite
 from masks.size import Size, by_name, sides
@@ -167,15 +167,17 @@ def _write_safetensors(method: Method, path: Path) -> str:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    names = tuple(f"{name}." for name in method.averaged)
-    state = {k: v.contiguous().clone() for k, v in method.state_dict().items() if k.startswith(names)}
+    state = {k: v.contiguous().clone() for k, v in completing(method.state_dict()).items()}
+    if not state:
+        raise ValueError(f"{type(method).__name__} has no tensors to write.")
     hyper_parameters = json.dumps(dict(method.hparams), default=str)
     save_file(state, path, {"method": type(method).__name__, "hyper_parameters": hyper_parameters})
     with safe_open(path, "pt") as file:
         same = set(file.keys()) == set(state) and all(torch.equal(file.get_tensor(k), v) for k, v in state.items())
     if not same:
         raise ValueError(f"{path} does not contain what was written; the disk may be full.")
-    return f"{len(state)} tensors of {', '.join(method.averaged)} of {type(method).__name__}, equal to the original"
+    networks = dict.fromkeys(name.partition(".")[0] for name in state)
+    return f"{len(state)} tensors of {', '.join(networks)} of {type(method).__name__}, equal to the original"
 
 
 def write_official(method: Method, path: Path) -> str:

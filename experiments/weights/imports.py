@@ -25,6 +25,7 @@ from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import pipeline_folder, torch7
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.load import load_method
+from lit_inpaint.method import completing
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
@@ -137,7 +138,7 @@ def check(cls: type[Stage], checkpoint: dict[str, Any], path: Path) -> None:
     given = checkpoint["state_dict"]
     # A released generator comes without its discriminator: it starts from scratch.
     missing = [name for name in own if name not in given]
-    if missing and not any(name.startswith(cls.averaged) for name in missing):
+    if missing and not completing({name: own[name] for name in missing}):
         torch.manual_seed(0)
         fresh = cls(**checkpoint["hyper_parameters"]).state_dict()
         given = given | {name: fresh[name] for name in missing}

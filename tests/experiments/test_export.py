@@ -60,6 +60,20 @@ def test_safetensors_hold_the_completing_networks_and_what_rebuilds_them(tmp_pat
         main([str(file), "--format", "safetensors"])
 
 
+def test_safetensors_hold_every_network_that_completes_whichever_are_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from safetensors import safe_open
+
+    file = checkpoint(network("DeepFillV2", width=8), tmp_path / "x.ckpt")
+    monkeypatch.setattr(methods.DeepFillV2, "averaged", ("generator.refinement",))
+    assert main([str(file), "--format", "safetensors"]) == 0
+    with safe_open(tmp_path / "x.safetensors", "pt") as opened:
+        names = set(opened.keys())
+    wanted = {name for name in load_method(file).state_dict() if name.startswith("generator.")}
+    assert names == wanted and f"{len(wanted)} tensors of generator of DeepFillV2" in capsys.readouterr().out
+
+
 def test_what_is_no_network_or_no_size_is_refused(tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX needs the extra `export`")
     file = checkpoint(network("DeepFillV2", width=8), tmp_path / "x.ckpt")

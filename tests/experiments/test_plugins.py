@@ -1,9 +1,11 @@
 """Classes from outside: trained, resumed, tested, benchmarked and used from a lab's own files."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ import yaml
 from experiments import cli
 from experiments.run import Run
 from lit_inpaint import plugins
-from lit_inpaint.load import load_method
+from lit_inpaint.classes import class_of
+from lit_inpaint.load import load_method, read_checkpoint
 from tests.support import processes
 from tests.support.lab import write_lab
 from tests.support.outside import write_package
@@ -149,12 +152,16 @@ def checkpoint_of(path: Path, **content: Any) -> Path:
         {"method": "ICT", "hyper_parameters": {"sampler": "marker.Evil"}},
         {"method": "DDPM", "hyper_parameters": {"sampler": {"class_path": "marker.Evil"}}},
         {"method": "DDPM", "hyper_parameters": {"validation_sampler": "marker.Evil"}},
+        {"method": "DDPM", "hyper_parameters": {"sampler": "{class_path: marker.Evil}"}},  # read as YAML
+        {"method": "DDPM", "hyper_parameters": {"sampler": '{"class_path": "mark\\u0065r.Evil"}'}},
+        {"method": "DDPM", "hyper_parameters": {"sampler": "marker.yaml"}},  # read as a file
     ],
 )
 def test_a_checkpoint_is_never_a_reason_to_import_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]
 ):
     (tmp_path / "marker.py").write_text("from pathlib import Path\nPath('loaded').touch()\nEvil = object\n")
+    (tmp_path / "marker.yaml").write_text("class_path: marker.Evil\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     path = checkpoint_of(tmp_path / "run/checkpoints/last.ckpt", **content)
@@ -170,6 +177,22 @@ def test_a_checkpoint_that_asks_for_a_module_says_which_flag_imports_it(tmp_path
     path = checkpoint_of(tmp_path / "x.ckpt", method="DDPM", hyper_parameters={"sampler": "marker.Evil"})
     with pytest.raises(ValueError, match="it names the module marker; if you trust it, add --import marker"):
         load_method(path)
+
+
+def test_another_module_s_class_of_the_same_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A class that has moved is found by its name; one that is only called alike would be as well."""
+    for module in ("first", "second"):
+        text = "from lit_inpaint.methods import PartialConv\n\n\nclass Alike(PartialConv):\n    pass\n"
+        (tmp_path / f"{module}_of_test.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("second_of_test")
+    path = checkpoint_of(tmp_path / "x.ckpt", method="Alike", module="first_of_test")
+    with pytest.warns(UserWarning, match="module first_of_test; that of second_of_test"):
+        class_of(read_checkpoint(path), path)
+    importlib.import_module("first_of_test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert class_of(read_checkpoint(path), path).__module__ == "first_of_test"
 
 
 def test_runs_compare_and_a_resume_command_import_nothing_that_a_folder_names(lab: Path, run: Command):

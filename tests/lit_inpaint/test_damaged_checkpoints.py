@@ -10,11 +10,11 @@ import torch
 
 from experiments import cli
 from experiments.train.from_checkpoint import load_weights
-from experiments.weights.imports import read_plain
+from experiments.weights.imports import check, read_plain
 from lit_inpaint import checkpoints as checkpoint_io
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.checkpoints import check_bits
-from lit_inpaint.load import load_method, read_checkpoint
+from lit_inpaint.load import hyper_parameters, load_method, read_checkpoint
 from lit_inpaint.methods import PartialConv
 from lit_inpaint.methods.dsi.stages import load_vqvae
 from lit_inpaint.methods.ict.palette import read_palette
@@ -134,6 +134,17 @@ def test_a_checkpoint_that_does_not_fit_is_one_line_with_its_name(
         load_method(path)  # a word is nothing that this version compares
         return
     assert str(path) in line(capsys, "export", str(path), "--format", "safetensors")
+
+
+def test_a_network_that_completes_is_never_filled_with_random_weights(monkeypatch: pytest.MonkeyPatch):
+    """Whatever is averaged: a file without half of an autoencoder made a checkpoint with the other half at random."""
+    whole = torch.load(GOLDEN, weights_only=True)
+    rest = {name: value for name, value in whole["state_dict"].items() if not name.startswith("generator.decoder")}
+    given = {"state_dict": rest, "hyper_parameters": hyper_parameters(whole)}
+    assert len(rest) < len(whole["state_dict"])
+    monkeypatch.setattr(PartialConv, "averaged", ("generator.encoder",))
+    with pytest.raises(ValueError, match=r"x.pth .*generator.decoder"):
+        check(PartialConv, given, Path("x.pth"))
 
 
 @pytest.mark.parametrize(
