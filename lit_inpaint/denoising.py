@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lit_inpaint.calls import counted
 from lit_inpaint.diffusion import samplers
-from lit_inpaint.diffusion.samplers import Sampler
+from lit_inpaint.diffusion.samplers import Refinement, Sampler
 from lit_inpaint.diffusion.samplers.base import Network
 from lit_inpaint.diffusion.schedules import Diffusion, Variance
 from lit_inpaint.method import keyed_generators
@@ -37,6 +37,7 @@ class DenoisingModule(InpaintingModule):
     diverse: ClassVar[bool] = True
     averaged: ClassVar[tuple[str, ...]] = ("denoiser",)
     settings: ClassVar[tuple[str, ...]] = ("sampler", "validation_sampler", "validation_images")
+    told_known: bool = False  # whether the denoiser sees the known part beside x_t
     sampler: Sampler
     validation_sampler: Sampler
     validation_images: int
@@ -46,9 +47,25 @@ class DenoisingModule(InpaintingModule):
         self, sampler: Sampler | None, validation_sampler: Sampler | None, published: Sampler, cheap: Sampler
     ) -> None:
         """Called once by the constructor, with those that it was given and those that stand in for None."""
+        self.refuse_unsuited(sampler, validation_sampler)
         self.given = {"sampler": sampler, "validation_sampler": validation_sampler}
         self.sampler, self.validation_sampler = sampler or published, validation_sampler or cheap
         self._announced: set[Sampler] = set()
+
+    def refuse_unsuited(self, *given: Sampler | None) -> None:
+        """
+        Raises:
+            ValueError: A sampler is for denoisers that are told the known part, and this one is not; or the other way.
+        """
+        for sampler in filter(None, given):
+            if isinstance(sampler, Refinement) != self.told_known:
+                told, wanted = (
+                    ("not told", "DDIM or Refinement") if self.told_known else ("told", "RePaint or RePaintDDIM")
+                )
+                raise ValueError(
+                    f"{type(sampler).__name__} is for denoisers that are {told} the known part; give "
+                    f"{type(self).__name__} another sampler, such as {wanted}."
+                )
 
     def on_fit_start(self) -> None:
         calls = self.validation_sampler.network_calls
@@ -116,7 +133,7 @@ class DenoisingModule(InpaintingModule):
         super().on_save_checkpoint(checkpoint)
         for role, sampler in self.given.items():
             if sampler is not None:
-                checkpoint[role] = {"class_path": type(sampler).__name__, "init_args": asdict(sampler)}
+                checkpoint[role] = {"class_path": _name_of(type(sampler)), "init_args": asdict(sampler)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The samplers of the run that wrote the checkpoint, unless this module was given its own.
@@ -127,12 +144,30 @@ class DenoisingModule(InpaintingModule):
         super().on_load_checkpoint(checkpoint)
         for role, given in self.given.items():
             stored = checkpoint.get(role)
-            if given is None and stored and stored["class_path"] in samplers.__all__:
+            if given is None and stored:
                 try:
-                    self.given[role] = getattr(samplers, stored["class_path"])(**stored["init_args"])
+                    self.given[role] = _class_of(stored["class_path"])(**stored["init_args"])
+                    self.refuse_unsuited(self.given[role])
                 except (TypeError, ValueError) as error:
-                    raise ValueError(f"the checkpoint's {role} {stored} cannot be made: {error}.") from error
+                    raise ValueError(f"the checkpoint's {role} {stored} cannot be made: {error}") from error
                 setattr(self, role, self.given[role])
+
+
+def _name_of(kind: type[Sampler]) -> str:
+    ours = getattr(samplers, kind.__name__, None) is kind
+    return kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _class_of(path: str) -> type[Sampler]:
+    """
+    Raises:
+        ValueError: There is none of that name among ours and what is imported.
+    """
+    module, _, name = path.rpartition(".")
+    found = getattr(sys.modules.get(module) if module else samplers, name, None)
+    if not (isinstance(found, type) and issubclass(found, Sampler)):
+        raise ValueError(f"it is not imported. If you trust it, add --import {module or 'package.module'}.")
+    return found
 
 
 @rank_zero_only

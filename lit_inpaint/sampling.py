@@ -22,7 +22,9 @@ def choose(module: Method, words: Sequence[str]) -> None:
 
     if not isinstance(module, DenoisingModule):
         raise ValueError(f"{type(module).__name__} does not sample; --sampler is for diffusion models.")
-    module.sampler = sampler_of(words)
+    sampler = sampler_of(words)
+    module.refuse_unsuited(sampler)
+    module.sampler = sampler
 
 
 def sampler_of(words: Sequence[str]) -> "Sampler":

@@ -59,20 +59,10 @@ def find_pairs(
     """
     guides = guides or {}
     given = [*([mask] if mask else []), *guides.values()]
-    for path in given:
-        if not path.exists():
-            raise ValueError(f"there is no file or folder {shown(path)}.")
-    single = len(images) == 1 and Path(images[0]).is_file()
-    if single:
-        image = Path(images[0])
-        if folder := next((path for path in given if path.is_dir()), None):
-            raise ValueError(f"{shown(folder)} is a folder, but {shown(image)} is one image: give the mask file.")
-        if not alpha and os.path.realpath(image) in map(os.path.realpath, given):
-            raise ValueError(f"{shown(image)} is both image and mask; if its alpha channel is the mask, {_ALPHA}")
-        target = out / f"{image.stem}{suffix}" if out.is_dir() else out
-        if target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-            raise ValueError(f"--out {shown(out)} must end in .png, which keeps the known pixels, .jpg or .webp.")
-        return [Pair(image.name, image, mask, guides, targets(target, samples))]
+    if gone := next((path for path in given if not path.exists()), None):
+        raise ValueError(f"there is no file or folder {shown(gone)}.")
+    if len(images) == 1 and Path(images[0]).is_file():
+        return [_single(Path(images[0]), mask, out, samples, guides, suffix, alpha)]
     root, found = _named(images, out)
     names = without_masks(found, root, *given)
     if not names:
@@ -108,6 +98,20 @@ def find_pairs(
             f"two images of {shown(root)} would be written to {shown(twice)}; give one of them another name."
         )
     return pairs
+
+
+def _single(
+    image: Path, mask: Path | None, out: Path, samples: int, guides: Mapping[str, Path], suffix: str, alpha: bool
+) -> Pair:
+    given = [*([mask] if mask else []), *guides.values()]
+    if folder := next((path for path in given if path.is_dir()), None):
+        raise ValueError(f"{shown(folder)} is a folder, but {shown(image)} is one image: give the mask file.")
+    if not alpha and os.path.realpath(image) in map(os.path.realpath, given):
+        raise ValueError(f"{shown(image)} is both image and mask; if its alpha channel is the mask, {_ALPHA}")
+    target = out / f"{image.stem}{suffix}" if out.is_dir() else out
+    if target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise ValueError(f"--out {shown(out)} must end in .png, which keeps the known pixels, .jpg or .webp.")
+    return Pair(image.name, image, mask, guides, targets(target, samples))
 
 
 def targets(out: Path, samples: int) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = """
-import os, sys, time
+import os, signal, sys, time
 from lit_inpaint.workers import workers
 
 def said():
@@ -20,6 +20,7 @@ def said():
     time.sleep(120)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     try:
         with workers(2) as pool:
             jobs = [pool.submit(said) for _ in range(8)]

@@ -353,9 +353,12 @@ def test_samplers_are_those_of_the_kind_and_never_clip_latents():
         method.sampler = RePaint(3, 1, 1)  # as `benchmark --sampler` chooses one
         method(*latents.known())
     assert [call.args[3] for call in made.call_args_list] == [False, False]
-    with pytest.raises(ValueError, match="RePaint does not suit conditional=True; give LatentInpainting DDIM"):
+    with pytest.raises(
+        ValueError,
+        match="not told the known part; give LatentInpainting another sampler",
+    ):
         latents.method(sampler=RePaint(3))
-    with pytest.raises(ValueError, match="DDIM does not suit conditional=False"):
+    with pytest.raises(ValueError, match="DDIM is for denoisers that are told the known part"):
         latents.method(conditional=False, validation_sampler=DDIM(3))
 
 

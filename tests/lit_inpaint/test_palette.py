@@ -5,6 +5,7 @@ models/network.py with inner_channel 32, channel_mults [1, 2], attn_res [2], res
 ``random_weights`` (seed 3, in the order of our names), on the image, noises and masks below.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +20,7 @@ from lit_inpaint.load import load_method
 from lit_inpaint.methods import DDPM, Palette
 from lit_inpaint.methods.palette.method import told_gamma
 from lit_inpaint.methods.palette.weights import convert, detect, export
+from lit_inpaint.sampling import choose
 from masks.convention import erase
 from tests.support.contract import trainer
 from tests.support.ddpm import NARROW as NARROW_DDPM
@@ -203,3 +205,30 @@ def test_an_unconditional_denoiser_refuses_samplers_that_leave_the_known_part_cl
         with pytest.raises(ValueError, match="told the known part"):
             DDPM(**NARROW_DDPM, sampler=sampler)
     assert DDPM(**NARROW_DDPM).sampler == RePaint(250)
+
+
+def test_a_sampler_is_suited_wherever_it_is_named():
+    """Else `--sampler DDIM` of a DDPM is a row like any other."""
+    for method, words in ((DDPM(**NARROW_DDPM), ["DDIM", "steps=4"]), (Palette(**NARROW), ["RePaint", "steps=4"])):
+        with pytest.raises(ValueError, match=rf"{words[0]} is for .*; give {type(method).__name__} another sampler"):
+            choose(method, words)
+        with pytest.raises(ValueError, match=r"the checkpoint's sampler .*cannot be made.*another sampler"):
+            method.on_load_checkpoint({"sampler": {"class_path": words[0], "init_args": {"steps": 4}}})
+
+
+@dataclass(frozen=True)
+class OwnSampler(RePaint):
+    pass
+
+
+def test_a_sampler_of_one_s_own_is_kept_and_never_replaced_by_another():
+    method, checkpoint = DDPM(**NARROW_DDPM, sampler=OwnSampler(3, 1, 1)), {}
+    method.on_save_checkpoint(checkpoint)
+    assert checkpoint["sampler"]["class_path"] == f"{__name__}.OwnSampler"
+    loaded = DDPM(**NARROW_DDPM)
+    loaded.on_load_checkpoint(checkpoint)
+    assert loaded.sampler == OwnSampler(3, 1, 1)
+    for path in ("lab.samplers.OwnSampler", "OwnSampler", "jump_times"):
+        stored = {"sampler": checkpoint["sampler"] | {"class_path": path}}
+        with pytest.raises(ValueError, match=r"is not imported.*--import"):
+            DDPM(**NARROW_DDPM).on_load_checkpoint(stored)

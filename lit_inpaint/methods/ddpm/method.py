@@ -9,7 +9,7 @@ from torch.optim import AdamW
 
 from lit_inpaint.denoising import DenoisingModule
 from lit_inpaint.diffusion.losses import simple_loss, vlb_term
-from lit_inpaint.diffusion.samplers import DDNM, Refinement, RePaint, Replacement, Sampler
+from lit_inpaint.diffusion.samplers import DDNM, RePaint, Replacement, Sampler
 from lit_inpaint.diffusion.schedules import Diffusion, NoiseSchedule, Variance
 from lit_inpaint.diffusion.timesteps import SecondMomentTimesteps, UniformTimesteps
 from lit_inpaint.diffusion.unet import UNet, UNetVariant, attention_factors
@@ -135,7 +135,6 @@ class DDPM(DenoisingModule):
         self._choose(sampler, validation_sampler, diffusion_steps)
 
     def _choose(self, sampler: Sampler | None, validation_sampler: Sampler | None, diffusion_steps: int) -> None:
-        _refuse_refinement(sampler, validation_sampler)
         steps = min(250, diffusion_steps)
         published = Replacement(steps) if self.conditional else RePaint(steps)
         self.choose_samplers(sampler, validation_sampler, published, DDNM(steps=min(50, diffusion_steps)))
@@ -207,15 +206,6 @@ class DDPM(DenoisingModule):
         t = torch.cat([torch.randint(len(self.diffusion), (1,), generator=g) for g in generators]).to(self.device)
         noise = torch.stack([torch.randn(batch.image.shape[1:], generator=g) for g in generators]).to(batch.image)
         return self._losses(batch.image, batch.mask, t, noise, self._labels(len(t), generators))[0]
-
-
-def _refuse_refinement(*given: Sampler | None) -> None:
-    for sampler in given:
-        if isinstance(sampler, Refinement):
-            raise ValueError(
-                f"{type(sampler).__name__} is for denoisers that are told the known part (Palette); give DDPM another "
-                "sampler, such as RePaint or RePaintDDIM."
-            )
 
 
 def _published_multipliers(image_size: Size) -> tuple[float, ...]:

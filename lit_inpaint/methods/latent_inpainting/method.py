@@ -12,7 +12,7 @@ from torch.optim import AdamW
 
 from lit_inpaint.denoising import DenoisingModule
 from lit_inpaint.diffusion.losses import simple_loss
-from lit_inpaint.diffusion.samplers import DDIM, Noise, Refinement, RePaint, Sampler
+from lit_inpaint.diffusion.samplers import DDIM, Noise, RePaint, Sampler
 from lit_inpaint.diffusion.schedules import Diffusion, scaled_linear_betas, spread
 from lit_inpaint.methods.latent_inpainting import networks, text
 from lit_inpaint.methods.latent_inpainting.autoencoder import load, stored
@@ -131,13 +131,7 @@ class LatentInpainting(DenoisingModule):
         super().__setattr__(name, value)
 
     def _choose(self, sampler: Sampler | None, validation_sampler: Sampler | None, steps: int) -> None:
-        for given in filter(None, (sampler, validation_sampler)):
-            if isinstance(given, Refinement) != self.conditional:
-                wanted = "DDIM or Refinement" if self.conditional else "another sampler, such as RePaint"
-                raise ValueError(
-                    f"{type(given).__name__} does not suit conditional={self.conditional}; give LatentInpainting "
-                    f"{wanted}."
-                )
+        self.told_known = self.conditional
         published: list[Sampler] = (
             [DDIM(min(50, steps), rule="leading"), DDIM(min(20, steps), rule="leading")]
             if self.conditional

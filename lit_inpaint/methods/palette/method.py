@@ -63,6 +63,7 @@ class Palette(DenoisingModule):
         "Saharia, Chan, Chang, Lee, Ho, Salimans, Fleet, Norouzi. Palette: Image-to-Image Diffusion Models. "
         "SIGGRAPH 2022"
     )
+    told_known = True
     imports: ClassVar[tuple[str, ...]] = ("janspiry",)
     exports: ClassVar[tuple[str, ...]] = ("janspiry",)
     settings: ClassVar[tuple[str, ...]] = ("dropout", "use_checkpoint", *DenoisingModule.settings)
