@@ -364,6 +364,7 @@ def keyed_generators(seed: int, names: Sequence[str], number: int) -> list[torch
 def key(*parts: int | str) -> int:
     """A seed that depends on all of ``parts``, the same on every machine; NumPy's numbers and strings are Python's.
 
+    >>> import numpy as np
     >>> key(np.int64(1), np.str_("a.png")) == key(1, "a.png")
     True
     """
