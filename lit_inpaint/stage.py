@@ -40,7 +40,8 @@ class Stage(L.LightningModule):
             before it steps; a checkpoint between two such steps holds the gradients so far (docs/reliability.md).
         clip_norm: Maximum gradient norm per optimiser; None disables clipping.
         non_finite: What a NaN or infinite loss does: "stop" names the step and ends the run before the weights change,
-            "skip" leaves out that one update, counts it in ``train/skipped`` and continues.
+            "skip" leaves out that one update and what its batch left in buffers (statistics of batch norm), counts it
+            in ``train/skipped`` and continues.
         optimizers: By network, {class_path, init_args}: another optimiser than the paper's, which keeps its learning
             rate unless init_args states ``lr``.
         schedules: By network, {class_path, init_args} of a class of ``torch.optim.lr_scheduler``, which steps after
@@ -71,6 +72,7 @@ class Stage(L.LightningModule):
         self.generator_updates = 0
         self.skipped = 0
         self.judgements: list[tuple[Tensor, Tensor]] = []  # of the batch in progress, see note_margin
+        self._buffers_before: list[Tensor] = []  # this batch, where it may be left out
         self._accumulated: dict[int, int] = {}  # blocks since an optimiser's last step
         self._unfinished: list[
             tuple[int, list[Tensor | None]]
@@ -178,6 +180,8 @@ class Stage(L.LightningModule):
         if not all(backward_done):
             self.skipped += 1
             self.log("train/skipped", float(self.skipped))
+            for buffer, before in zip(self.buffers(), self._buffers_before, strict=True):
+                buffer.data.copy_(before)  # data: backward passes to come have saved some
             optimizer.zero_grad()
             self._accumulated[key] = 0
         elif backward_done and ready:
@@ -247,6 +251,8 @@ class Stage(L.LightningModule):
         """Count the batch in ``trainer.global_step``, once, however many optimisers will step in it, and make the draws
         inside the model depend on (seed, batch, rank) alone, so that a resumed run repeats them."""
         self.judgements = []
+        if self.non_finite == "skip":
+            self._buffers_before = [buffer.clone() for buffer in self.buffers()]
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         torch.manual_seed(key(seed, self.trainer.global_step, self.global_rank))
         if self.schedules:

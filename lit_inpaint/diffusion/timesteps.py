@@ -1,5 +1,7 @@
 """How training draws timesteps: uniformly, or by the size of recent losses (Nichol & Dhariwal 2021, section 3.3)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -51,9 +53,11 @@ class SecondMomentTimesteps(nn.Module):
         return t.to(device), (1 / (len(p) * p[t])).float().to(device)
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
-        """Remember the unweighted losses (B,) at ``t`` (B,), of all ranks in the same order."""
+        """Remember the unweighted losses (B,) at ``t`` (B,), of all ranks in the same order; not those that are NaN."""
         terms = self.history.shape[1]
         for index, loss in zip(t.tolist(), losses.double().tolist(), strict=True):
+            if not math.isfinite(loss):
+                continue
             seen = int(self.counts[index])
             if seen == terms:
                 self.history[index] = self.history[index].roll(-1)

@@ -199,6 +199,7 @@ def test_importance_sampled_timesteps_are_drawn_by_loss_and_keep_the_expectation
     every = torch.arange(4)
     for scale in (99.0, 3.0, 4.0):  # of three losses the last two count
         timesteps.observe(every, scale * torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    timesteps.observe(every[:2], torch.tensor([torch.nan, torch.inf]))  # of an update that was left out
     p = timesteps.probabilities()
     expected = 0.999 * torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64) + 0.001 / 4
     torch.testing.assert_close(p, expected)

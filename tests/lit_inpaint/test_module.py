@@ -21,7 +21,7 @@ from lit_inpaint.method import keyed_generators
 from lit_inpaint.module import InpaintingModule
 from lit_inpaint.stage import NonFiniteLossError
 from masks.convention import InpaintingBatch
-from tests.support.contract import batches, trainer
+from tests.support.contract import ROWS, STAGES, batches, make, trainer
 
 
 class Scale(InpaintingModule):
@@ -205,6 +205,43 @@ def test_skip_leaves_out_the_one_update_and_counts_it(tmp_path: Path):
     trainer(tmp_path, max_steps=3).fit(method, images([0.0] * 4))
     assert method.history == pytest.approx([0.5, 0.5, 0.25])
     assert (method.skipped, method.generator_updates) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["GLCIC", "LaMa", "ContextEncoder", "PartialConv", "DeepFillV2", "DSIVQVAE"])
+def test_a_batch_that_is_left_out_leaves_nothing_in_statistics_and_averages(name: str, tmp_path: Path):
+    arguments = dict(ROWS + STAGES)[name] | {"non_finite": "skip"}
+    arguments |= {"completion_steps": 0, "discriminator_steps": 0} if name == "GLCIC" else {}
+    good, bad = (InpaintingBatch(x.image, torch.zeros_like(x.mask), x.name) for x in batches(1).dataset)
+    bad = bad._replace(image=bad.image * float("nan"))
+    states, averages = [], []
+    for items in ([good] * 2, [good] * 2 + [bad] * 2):
+        method, ema = make(name, arguments), EMA(decay=0.5)
+        run = trainer(tmp_path, max_steps=len(items) // 2, callbacks=[ema], limit_val_batches=0)
+        run.fit(method, DataLoader(items, batch_size=2))
+        states.append(dict(method.named_buffers()))
+        averages.append(next(iter(ema.average.values())).state_dict())
+    assert method.skipped > 0
+    torch.testing.assert_close(states[1], states[0], rtol=0, atol=0)
+    torch.testing.assert_close(averages[1], averages[0], rtol=0, atol=0)
+
+
+def test_a_network_steps_through_its_batch_norm_where_the_update_of_the_other_one_is_left_out(tmp_path: Path):
+    class Judged(Scale):
+        def training_step(self, batch: InpaintingBatch, batch_idx: int) -> None:
+            optimizer_g, optimizer_d = self.optimizers()
+            prediction = self.generator.norm(self.generator.weight * batch.image).square().mean()
+            with self.optimise(optimizer_d) as minimise:
+                minimise(self.discriminator.weight.sum() * float("nan"))
+            with self.optimise(optimizer_g) as minimise:
+                minimise(prediction)
+
+    method = Judged(non_finite="skip")
+    method.generator.norm = nn.BatchNorm2d(3)
+    image = torch.linspace(-1, 1, 3 * 16 * 16).view(3, 16, 16)
+    batch = InpaintingBatch(image, torch.ones(1, 16, 16), "x")
+    trainer(tmp_path, max_steps=1).fit(method, DataLoader([batch]))
+    assert (method.skipped, method.generator_updates) == (1, 1)
+    assert (method.generator.norm.weight < 1).all()
 
 
 def test_ema_is_the_closed_form_over_generator_updates_and_serves_validation(tmp_path: Path):
