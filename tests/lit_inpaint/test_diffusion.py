@@ -431,6 +431,28 @@ def test_a_class_is_given_or_drawn_an_image_and_cannot_be_trained_without_labels
         trainer(tmp_path, max_epochs=1).fit(method, loader())
 
 
+def test_the_noise_level_and_the_predicted_noise_stay_in_float32_under_bfloat16() -> None:
+    denoiser = DDPM(**NARROW).eval().denoiser
+    denoiser.load_state_dict(random_weights(denoiser, seed=6))
+    told = [m for n, m in denoiser.named_modules() if n == "time_embed" or n.endswith("emb_layers")]
+    seen: list[torch.Tensor] = []
+    for module in [*told, denoiser.input_blocks[0]]:
+        module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([3, 990])
+    with torch.no_grad():
+        denoiser(x, t)
+        exact, seen = seen, []
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = denoiser(x, t)
+    assert len(seen) == len(told) + 1 > 4
+    for ours, theirs in zip(seen, exact, strict=True):
+        if ours.ndim == 4:  # the first convolution
+            assert ours.dtype == torch.bfloat16
+        else:
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert out.dtype == torch.float32 and (out != out.bfloat16().float()).float().mean() > 0.9
+
+
 @pytest.mark.slow
 def test_bf16_and_fp32_sample_the_same_distribution() -> None:
     method = DDPM(**NARROW, sampler=DDNM(4)).eval()
