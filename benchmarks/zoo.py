@@ -246,6 +246,7 @@ def _differences(name: str, row: zoo.CardRow, sampled: bool, out: Path, left_out
     masks = [f"--masks={row.mask}"] if row.mask else []
     method = f"{'-'.join([name, *row.sampler]).replace('=', '_')}={zoo.PREFIX}{name}"
     of_row = [row.protocol, "--out", str(out), *masks, *([f"--limit={row.limit}"] if row.limit else [])]
+    of_row += ["--sampler", *row.sampler] if row.sampler else []
     (job,) = jobs_of(options.benchmark().parse_args([*of_row, "--methods", method]))
     if (now := job.protocol.hash) != row.hash:
         yield f"{under}: the card is of the protocol {row.hash[:8]}, which is {now[:8]} now; make the entry again."

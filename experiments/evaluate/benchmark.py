@@ -11,6 +11,7 @@ from experiments.compare import screen
 from experiments.compare.table import plain_table
 from experiments.compare.text import report
 from experiments.evaluate import options
+from experiments.evaluate.earlier import refuse_replacing
 from experiments.evaluate.job import Job
 from experiments.evaluate.outputs import label_sources, refuse_inside
 from experiments.evaluate.place import here
@@ -27,7 +28,7 @@ from masks.nearest import nearest
 # The protocol's hash covers the images and the masks; a job names its method and sampler; the rest changes no number.
 MAY_CHANGE = (
     "protocol", "images", "mask_folder", "masks", "limit", "methods", "weights", "batch_size",
-    "out", "device", "devices", "baseline", "outputs_are", "sampler", "no_pictures",
+    "out", "device", "devices", "baseline", "outputs_are", "sampler", "no_pictures", "overwrite",
 )  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
     if a.sampler:
         sampler_of(a.sampler)  # refuses unknown ones
     settings = settings_of(a, MAY_CHANGE)
-    return [
+    jobs = [
         Job(
             *(method, label, protocol, a.out, a.weights, a.batch_size, settings, a.outputs_are),
             sampler=tuple(a.sampler),
@@ -72,6 +73,9 @@ def jobs_of(a: argparse.Namespace) -> list[Job]:
         for protocol in protocols
         for method, label in methods.items()
     ]
+    if not a.overwrite:
+        refuse_replacing(jobs)
+    return jobs
 
 
 def measure_and_show(jobs: list[Job], devices: list[str], out: Path, baseline: str | None) -> int:

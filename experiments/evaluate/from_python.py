@@ -21,6 +21,7 @@ def evaluate(
     weights: Literal["ema", "raw"] = "ema",
     batch_size: int = 1,
     device: str = "cpu",
+    overwrite: bool = False,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Record:
     """Evaluate a method under a protocol. The record, the pictures and the journal are those of ``lit-inpaint
@@ -41,6 +42,7 @@ def evaluate(
         limit: Use only the first N images; changes the protocol's hash.
         mask: Which mask of a protocol that has several.
         weights: EMA or raw weights of a checkpoint.
+        overwrite: Replace what ``out`` holds of another method by this label.
         advance: Called with the number of finished images.
 
     Returns:
@@ -52,6 +54,7 @@ def evaluate(
     """
     given = {"images": images, "limit": limit, "masks": mask, "weights": weights, "batch-size": batch_size}
     flags = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
+    flags += ["--overwrite"] if overwrite else []
     jobs = jobs_of(options.benchmark().parse_args([str(protocol), "--methods", str(method), "--out", str(out), *flags]))
     if len(jobs) > 1:
         masks = [job.protocol.mask_name for job in jobs]

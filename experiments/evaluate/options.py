@@ -118,4 +118,5 @@ def _add_running(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write no pictures: pages then show tables only",
     )
+    p.add_argument("--overwrite", action="store_true", help="replace results of another method under the same label")
     p.add_argument("--baseline", help="label of the method for paired differences")

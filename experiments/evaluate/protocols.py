@@ -8,6 +8,7 @@ import yaml
 from datamodules.bands import reading_settings
 from experiments.evaluate import options
 from experiments.evaluate.benchmark import measure_and_show, only_masks
+from experiments.evaluate.earlier import refuse_replacing
 from experiments.evaluate.job import Job
 from experiments.evaluate.kit import export, load_kits
 from experiments.evaluate.laws import masks_of, rows_of
@@ -103,6 +104,8 @@ def _score(a: argparse.Namespace) -> int:
         for kit in kits
         for method, label in labels.items()
     ]
+    if not a.overwrite:
+        refuse_replacing(jobs)
     return measure_and_show(jobs, devices_of(a.device, a.devices), out, a.baseline)
 
 

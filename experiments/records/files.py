@@ -22,7 +22,7 @@ def text_of(record: Record) -> str:
     """The JSON of a record. Keys that 0.1.0 did not have are only written if they carry information."""
     content = asdict(record)
     del content["path"]
-    later = [(content["method"], key) for key in ("outputs", "repository", "revision", "settings", "sources")]
+    later = [(content["method"], key) for key in ("outputs", "repository", "revision", "settings", "sources", "given")]
     later += [(content["protocol"], key) for key in ("data", "mask_set")]
     for part, key in ((content, "network_calls"), (content, "refused"), (content, "known_change"), *later):
         if part.get(key) is None:

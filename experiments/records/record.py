@@ -95,6 +95,7 @@ class MethodFacts:
         revision: The repository's commit.
         settings: What the method was made with, where a YAML says so.
         sources: sha256 of the files of a method that is not ours, by module.
+        given: The YAML or the folder of outputs that it was given by.
     """
 
     name: str
@@ -111,6 +112,7 @@ class MethodFacts:
     revision: str | None = None
     settings: dict[str, object] | None = None
     sources: dict[str, str] | None = None
+    given: str | None = None
     __pydantic_config__: ClassVar = _OPEN
 
 

@@ -51,6 +51,15 @@ def _content_of(method: str) -> str:
     return sha256(Path(method)) if Path(method).is_file() else method
 
 
+def identity_in(folder: Path) -> tuple[Row, int]:
+    """What the job whose journals lie in a folder was identified by, and how many items it has finished."""
+    found: tuple[Row, int] = {}, 0
+    for path in sorted(folder.glob("journal*.jsonl")):
+        first, *rows = path.read_bytes().splitlines() or [b""]
+        found = (found[0] or _parsed(first) or {}), found[1] + len(rows)
+    return found
+
+
 class Journaled(Structural):
     """Whatever can resume where it stopped: a folder for its journal, and what tells it from another job."""
 
@@ -58,6 +67,11 @@ class Journaled(Structural):
     def journal_folder(self) -> Path: ...
 
     def identity(self) -> dict[str, object]: ...
+
+
+def written(identity: Mapping[str, object]) -> Row:
+    """An identity as the first line of a journal holds it."""
+    return {"format": FORMAT} | json.loads(json.dumps(identity, default=str))
 
 
 class BusyError(ValueError):
@@ -78,7 +92,7 @@ class Journal:
     def __init__(self, job: Journaled, number: int = 0) -> None:
         self.path = job.journal_folder / (f"journal-{number}.jsonl" if number else "journal.jsonl")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.identity = {"format": FORMAT} | json.loads(json.dumps(job.identity(), default=str))
+        self.identity = written(job.identity())
         self.rows: dict[Any, Row] = {}  # by index: a number, or a name
         self._read()
 

@@ -23,7 +23,6 @@ from experiments.study.file import read_file
 from experiments.study.plan import Study, read_study
 from experiments.study.units import adopt, forget_changed, keep, read_units, units
 from lit_inpaint import zoo
-from lit_inpaint.sampling import sampler_of
 from tests.support import studies
 
 IMAGES = 30
@@ -274,6 +273,17 @@ def test_a_protocol_that_is_changed_back_has_its_own_numbers_again(
         assert record.metrics["ssim"].n == limit
 
 
+def test_a_label_is_the_studys_own_whose_cell_is_replaced_when_its_file_names_another_method(
+    make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(step, "_run", in_process)
+    for name in ("Telea", "Harmonic"):
+        study = make("first", methods={"X": {"method": name}}, adopts=None, masks=["center"])
+        assert step.run_step(study, study.steps["benchmark-X-center"]) == 0
+        [record] = records(study).values()
+        assert record.method.name == name
+
+
 def test_the_newest_record_says_how_many_images_a_protocol_has(make: Callable[..., Study]):
     study = make("first")
     finish(study)
@@ -393,17 +403,3 @@ def test_a_method_that_does_not_take_a_hole_is_a_cell_with_its_reason_and_a_brok
     monkeypatch.setattr(step, "_run", lambda command, log, lock: log.open("a").write("exit\n") and 1)
     step.run_step(study, picky)
     assert (step.facts_of(study, picky, "failed.json") or {})["reason"] == "exit", "so is the other error"
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["RePant"], "no sampler 'RePant'. Did you mean 'RePaint'"),
-        (["Sampler"], "no sampler 'Sampler'"),
-        (["DDNM", "step=5"], "DDNM has no argument 'step'. Did you mean 'steps'"),
-        (["DDNM", "steps"], "'steps' is not an argument"),
-    ],
-)
-def test_a_sampler_that_there_is_not_is_named(words: list[str], said: str):
-    with pytest.raises(ValueError, match=said):
-        sampler_of(words)
