@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import logging
+import os
+import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,7 +52,7 @@ def _path(given: str) -> Path:
     """The value of a path option; "" would be the current folder."""
     if not given:
         raise argparse.ArgumentTypeError("it is empty, perhaps an unset variable; give a path, or '.'.")
-    return Path(given)
+    return Path(os.path.expanduser(given))  # of --out=~/x, which the shell leaves as it is
 
 
 class _Messages(logging.Handler):
@@ -78,10 +80,28 @@ def key_value(pair: str) -> tuple[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals:
         raise ValueError(f"'{pair}' is not an argument; write KEY=VALUE, e.g. width=32.")
+    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):  # PyYAML's floats have a dot and a signed exponent
+        return key, float(value)
     try:
         return key, yaml.safe_load(value)
     except Exception as error:  # whatever PyYAML's constructors raise
         raise ValueError(f"{pair!r}: the value is not YAML ({' '.join(str(error).split())}).") from error
+
+
+def key_values(pairs: Iterable[str]) -> dict[str, Any]:
+    """
+    >>> key_values(["steps=50", "eta=1e-1"])
+    {'steps': 50, 'eta': 0.1}
+
+    Raises:
+        ValueError: One of them is not KEY=VALUE, or a key is given twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in map(key_value, pairs):
+        if key in found:
+            raise ValueError(f"{key} is given twice, {found[key]!r} and {value!r}; leave one out.")
+        found[key] = value
+    return found
 
 
 def count(text: str) -> int:

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from lit_inpaint import renamed
 from lit_inpaint.malloc import keep_freed_memory
-from lit_inpaint.memory import resident_peak
+from lit_inpaint.memory import resident_peak, without_memory
 from lit_inpaint.method import Method, parameter_counts
-from lit_inpaint.options import key_value
+from lit_inpaint.options import key_values
 from lit_inpaint.stage import Stage
 from lit_inpaint.workers import workers
 from masks.convention import InpaintingBatch
@@ -37,10 +37,9 @@ def report(cls: type[Stage] | type[Method], pairs: list[str], size: Size, batch:
     if batch < 1:
         raise ValueError(f"--batch-size is {batch}; it must be at least 1.")
     names = [base.__name__ for base in cls.__mro__]
-    arguments = dict(key_value(pair) for pair in renamed.words(names, pairs))
+    arguments = key_values(renamed.words(names, pairs))
     try:
-        with torch.device("meta"):
-            counts = parameter_counts(cls(**arguments))
+        counts = parameter_counts(without_memory(lambda: cls(**arguments)))
     except TypeError as error:
         raise ValueError(
             f"{cls.__name__}: {error}. `lit-inpaint methods {cls.__name__}` lists its arguments."

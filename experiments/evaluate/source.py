@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from experiments.evaluate.protocol import Protocol as Rules
-from experiments.records.record import MethodFacts
+from experiments.records.record import MethodFacts, hash_of
 from experiments.run import Run
 from experiments.run.journal import content_of
 from lit_inpaint import hub, zoo
@@ -21,9 +21,9 @@ from lit_inpaint.checkpoints import read_tensors
 from lit_inpaint.load import load_method, own_sources
 from lit_inpaint.memory import peak_bytes, reset_peak
 from lit_inpaint.method import Method, known_change, parameter_counts
-from lit_inpaint.plugins import with_file
+from lit_inpaint.plugins import sources, with_file
 from lit_inpaint.recipes import is_recipe
-from lit_inpaint.sampling import choose
+from lit_inpaint.sampling import choose, sampler_of
 from masks.convention import InpaintingBatch
 
 
@@ -93,7 +93,13 @@ class Network:
         return self.module is not None and self.module.diverse
 
     def identity(self) -> dict[str, str]:
-        return {"method": content_of(self.method), "weights": self.weights}
+        own = self._sampler_sources()
+        code = {"sampler_code": hash_of(own)} if own else {}
+        return {"method": content_of(self.method), "weights": self.weights} | code
+
+    def _sampler_sources(self) -> dict[str, str]:
+        """Of a sampler that is not ours."""
+        return sources([type(sampler_of(self.sampler)).__module__]) if self.sampler else {}
 
     def open(self, device: torch.device) -> None:
         self.module = load_method(self.method, self.weights, device)
@@ -136,7 +142,7 @@ class Network:
     def described(self) -> MethodFacts:
         _, path = with_file(self.method) or ("", Path(self.method))
         about = MethodFacts(name=self.method, label=self.label, weights="none", parameters={})
-        about.sources = own_sources(self.method) or None
+        about.sources = own_sources(self.method) | self._sampler_sources() or None
         if self.module is not None:
             about.name, about.weights = type(self.module).__name__, self.module.loaded_weights
             about.parameters = parameter_counts(self.module)
@@ -151,7 +157,7 @@ class Network:
                 about.name, about.seed, about.images_seen = card.method, card.seed, card.images_seen
                 about.checkpoint_sha256 = card.file_sha256
         elif is_recipe(path):
-            about.name = about.name if self.module is not None else path.stem
+            about.name, about.given = about.name if self.module is not None else path.stem, self.method
             if self.module is not None:
                 about.settings = self.module.facts()
                 about.repository, about.revision = self.module.origin

@@ -23,7 +23,7 @@ from lit_inpaint import hub, renamed
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from lit_inpaint.checkpoints import first_line, refuse_newer
-from lit_inpaint.options import key_value
+from lit_inpaint.options import key_values
 from masks.nearest import nearest
 
 __all__ = ["Card", "CardRow", "Number", "card_of", "cards", "checkpoint_of", "entry", "names"]
@@ -216,7 +216,7 @@ def checkpoint_of(name: str, weights: Literal["ema", "raw"] = "ema") -> dict[str
     }
     if card.rows and card.rows[0].sampler:
         sampler, *arguments = card.rows[0].sampler
-        content["sampler"] = {"class_path": sampler, "init_args": dict(map(key_value, arguments))}
+        content["sampler"] = {"class_path": sampler, "init_args": key_values(arguments)}
     if card.weights == "ema":
         networks = dict.fromkeys(key.partition(".")[0] for key in state if "." in key)
         content["ema"] = {network: hub.below(state, network) for network in networks}

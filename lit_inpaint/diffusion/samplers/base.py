@@ -1,16 +1,19 @@
 """What samplers share: the network seen through a respaced process, noise that is keyed by image, and the contract."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 import torch
 from torch import Tensor
 
 from lit_inpaint.diffusion.schedules import Diffusion, Variance
+from masks.nearest import nearest
 
 Network = Callable[[Tensor, Tensor], Tensor]  # x_t (B, 3, H, W), original timesteps (B,) -> (B, 3 or 6, H, W)
 Progress = Callable[[int], None]  # called with the number of network calls made since the last time
@@ -180,6 +183,21 @@ class Sampler(ABC):
 
     clip: bool = field(default=True, kw_only=True)
     gradients: ClassVar[bool] = False  # whether the algorithm differentiates the network
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {  # of arguments, by name; another number is refused
+        **dict.fromkeys(("steps", "jump_length", "resamples", "travel_length", "travel_repeat"), (1, math.inf)),
+        **dict.fromkeys(("eta", "eta_b"), (0, 1)),
+        **dict.fromkeys(("gradient_steps", "scale", "learning_rate", "regularisation"), (0, math.inf)),
+    }
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: An argument is of another type than its annotation, or out of its range.
+        """
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if expected := _expected(one.type, value, *self.ranges.get(one.name, (-math.inf, math.inf))):
+                raise ValueError(f"{one.name} of {type(self).__name__} is {value!r}. {expected}")
 
     @property
     @abstractmethod
@@ -217,6 +235,21 @@ class Sampler(ABC):
         with differentiable() if self.gradients else torch.no_grad():
             # A clone, so that tensors made in inference mode can take part in a graph.
             return self.run(denoiser, known.clone(), mask.clone(), Noise(generators)).detach()
+
+
+def _expected(kind: Any, value: Any, least: float, most: float) -> str | None:
+    """What an argument of this annotation should be, if it is something else."""
+    if get_origin(kind) is Literal:
+        return None if value in get_args(kind) else nearest(str(value), get_args(kind))
+    if kind is bool:
+        return None if isinstance(value, bool) else "Expected true or false."
+    if kind not in (int, float):
+        return None
+    number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    if number and least <= value <= most and math.isfinite(value):
+        return None
+    bounds = [f" {word} {limit:g}" for word, limit in (("from", least), ("to", most)) if math.isfinite(limit)]
+    return f"Expected a {'whole ' if kind is int else ''}number{''.join(bounds)}."
 
 
 @contextmanager
