@@ -120,9 +120,22 @@ def fits(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) 
     """
     problems = [f"missing {name}" for name in wanted if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in wanted]
-    both = [name for name in wanted if name in state]
-    shapes = [(name, tuple(getattr(state[name], "shape", ())), tuple(wanted[name].shape)) for name in both]
-    return problems + [f"{name} is {given}, not {needed}" for name, given, needed in shapes if given != needed]
+    for name in wanted:
+        if name in state and (unlike := _unlike(state[name], wanted[name])):
+            problems.append(f"{name} is {unlike}")
+    return problems
+
+
+def _unlike(given: object, wanted: torch.Tensor) -> str | None:
+    """What a value of a file is that this tensor of a network cannot take."""
+    if not isinstance(given, torch.Tensor):
+        return f"{type(given).__name__}, no tensor"
+    if given.shape != wanted.shape:
+        return f"{tuple(given.shape)}, not {tuple(wanted.shape)}"
+    if given.layout != torch.strided:
+        return f"{given.layout}, not dense"
+    lost = given.is_complex() != wanted.is_complex() or (wanted.is_floating_point() and not given.is_floating_point())
+    return f"{given.dtype}, not {wanted.dtype}" if lost else None
 
 
 def refuse_unfit(

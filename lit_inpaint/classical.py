@@ -5,6 +5,7 @@ All of them run test, predict, benchmark and compare like any other method.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from inspect import Parameter, signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,8 +73,8 @@ class Plain(ClassicalModule):
 
     ``image`` is (B, 3, H, W) in [-1, 1] with 0 in the hole, ``mask`` (B, 1, H, W) with 1 = hole; what comes back is the
     whole image in [-1, 1]. The hole alone is taken of it. A class attribute ``multiple`` or ``fixed_size`` says which
-    sides the network takes. ``__init__`` takes no arguments; it loads the weights, or ``package.module.Net:net.pth``
-    names their file.
+    sides the network takes. ``__init__`` loads the weights, or ``package.module.Net:net.pth`` names their file; its
+    arguments, if it needs any, stand in a YAML (:mod:`lit_inpaint.recipes`).
     """
 
     year = 0
@@ -81,19 +82,40 @@ class Plain(ClassicalModule):
     averaged = ("network",)
     network_class: ClassVar[type[nn.Module]]
 
-    def __init__(self) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()
-        self.network = self.network_class()
+        self.save_hyperparameters(**arguments)
+        self.network = self.network_class(**arguments)
+        try:
+            signature(self.network.forward).bind(None, None)
+        except TypeError as error:
+            raise ValueError(f"forward of {type(self).__name__} must take an image and a mask: {error}.") from error
         self.multiple = getattr(self.network, "multiple", 1)
         self.fixed_size = getattr(self.network, "fixed_size", None)
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         filled: Any = self.network(erased, mask)
-        if not isinstance(filled, Tensor) or filled.shape != erased.shape:
-            given = tuple(filled.shape) if isinstance(filled, Tensor) else type(filled).__name__
-            name = type(self).__name__
-            raise ValueError(f"forward of {name} returned {given}; expected the whole image, {tuple(erased.shape)}.")
+        image = isinstance(filled, Tensor) and filled.shape == erased.shape
+        if not image or not filled.is_floating_point() or filled.layout != torch.strided:
+            given = (
+                f"{tuple(filled.shape)} of {filled.dtype}, {filled.layout}".removesuffix(", torch.strided")
+                if isinstance(filled, Tensor)
+                else type(filled).__name__
+            )
+            expected = f"the whole image, {tuple(erased.shape)}, floats in [-1, 1]"
+            raise ValueError(f"forward of {type(self).__name__} returned {given}; expected {expected}.")
         return filled
+
+
+def unset(cls: type) -> list[str]:
+    """The arguments of a constructor that have no default.
+
+    >>> unset(nn.Linear)
+    ['in_features', 'out_features']
+    """
+    any_number = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    kinds = signature(cls).parameters.values()
+    return [one.name for one in kinds if one.default is one.empty and one.kind not in any_number]
 
 
 def plain(cls: type[nn.Module]) -> type[Plain]:

@@ -1,6 +1,7 @@
 """From a name or a checkpoint to a method that is ready to complete images."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lit_inpaint import hub, plugins, recipes, renamed, zoo
+from lit_inpaint.causes import cause
 from lit_inpaint.checkpoints import first_line, fits, read_tensors, refuse_newer, refuse_unfit
 from lit_inpaint.classes import class_of, import_all, method_class, stage_classes
-from lit_inpaint.classical import Plain
+from lit_inpaint.classical import Plain, unset
+from lit_inpaint.memory import without_memory
 from lit_inpaint.method import Method, completing
 
 if TYPE_CHECKING:  # a method without parameters needs no Lightning, whose import takes seconds
@@ -42,6 +45,7 @@ def load_method(
     """
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights is {weights!r}; expected ema or raw.")
+    name_or_checkpoint = os.path.expanduser(name_or_checkpoint)
     path = Path(name_or_checkpoint)
     if at := hub.address(name_or_checkpoint):
         at = hub.pinned(at)
@@ -56,14 +60,22 @@ def load_method(
     elif path.suffix in {".ckpt", ".pt", ".pth"} or path.is_file():
         method = built(read_checkpoint(path), path, weights)
     else:
-        cls = untrained_class(str(name_or_checkpoint))
-        if argument := next(iter(cls.needed), None):
-            raise ValueError(
-                f"{path} needs the argument {argument}: give a YAML that holds model: {{class_path: {path}, init_args: "
-                f"{{{argument}: ...}}}}, such as one of `lit-inpaint configs list`."
-            )
-        method = cls()
+        method = _bare(untrained_class(str(name_or_checkpoint)), str(path))
     return method.eval().to(usable(device))
+
+
+def _bare(cls: type[Method], name: str) -> Method:
+    """A method without arguments.
+
+    Raises:
+        ValueError: It needs some.
+    """
+    for argument in [*cls.needed, *(unset(cls.network_class) if issubclass(cls, Plain) else [])]:
+        raise ValueError(
+            f"{name} needs the argument {argument}: give a YAML that holds model: {{class_path: {name}, init_args: "
+            f"{{{argument}: ...}}}}{', such as one of `lit-inpaint configs list`' if cls.needed else ''}."
+        )
+    return cls()
 
 
 def untrained_class(name: str) -> type[Method]:
@@ -91,11 +103,12 @@ def recipe(path: Path) -> tuple[type[Method], dict[str, Any]]:
     try:
         cls = untrained_class(class_path)
         parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(cls, "object", required=True)
-        given = {"class_path": _path_of(cls), "init_args": arguments}
+        made = cls.network_class if issubclass(cls, Plain) else cls
+        parser.add_subclass_arguments(made, "object", required=True)
+        given = {"class_path": _path_of(made), "init_args": arguments}
         parsed = parser.parse_object({"object": given}).object.as_dict().get("init_args", {})
     except (ValueError, ArgumentError) as error:
-        raise ValueError(f"{path}: {_innermost(error)}") from error
+        raise ValueError(f"{path}: {cause(error)}") from error
     if missing := [name for name in cls.needed if not arguments.get(name)]:
         raise ValueError(f"{path}: {class_path} needs the argument {missing[0]}, {cls.needed[missing[0]]}.")
     return cls, {name: parsed[name] for name in arguments}
@@ -188,7 +201,7 @@ def built(
             raise ValueError(f"{len(problems)} differences, first: {problems[0]}")
         method.load_state_dict(checkpoint["state_dict"], strict=False)
     except Exception as error:  # whatever does not suit: arguments, tensors, averaged weights
-        raise ValueError(f"{path} does not fit {name}: {_innermost(error)}") from error
+        raise ValueError(f"{path} does not fit {name}: {cause(error)}") from error
     return method
 
 
@@ -207,7 +220,8 @@ def _with_weights(name: str, path: Path) -> Method:
     cls = method_class(name)
     if not issubclass(cls, Plain):
         raise ValueError(f"{name} is no plain network: its checkpoint names its class, so give {path} alone.")
-    method = cls()
+    method = _bare(cls, name)
+    assert isinstance(method, Plain)
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" and path.is_file() else read_tensors(path)
     except SafetensorError as error:
@@ -229,10 +243,10 @@ def described(cls: "type[Stage]", arguments: dict[str, Any], path: Path) -> dict
     """
     spec = {"class_path": _path_of(cls), "init_args": arguments}
     try:
-        with torch.device("meta"), plugins.nothing_imported_for(arguments):
-            _instantiate(cls, spec)
+        with plugins.nothing_imported_for(arguments):
+            without_memory(lambda: _instantiate(cls, spec))
     except Exception as error:
-        raise ValueError(f"{path} does not fit {cls.__name__}: {_innermost(error)}") from error
+        raise ValueError(f"{path} does not fit {cls.__name__}: {cause(error)}") from error
     return spec
 
 
@@ -246,19 +260,13 @@ def instantiate(base: type, spec: dict[str, Any]) -> Any:
     try:
         return _instantiate(base, spec)
     except ArgumentError as error:
-        raise ValueError(f"{spec.get('class_path')}: {_innermost(error)}") from error
+        raise ValueError(f"{spec.get('class_path')}: {cause(error)}") from error
 
 
 def _instantiate(base: type, spec: dict[str, Any]) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, "object")
     return parser.instantiate_classes(parser.parse_object({"object": spec})).object
-
-
-def _innermost(error: Exception) -> str:
-    """The last line of an error: jsonargparse wraps the cause in what surrounds it."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[-1].split())
 
 
 def _path_of(cls: type) -> str:

@@ -109,7 +109,7 @@ def with_file(given: str) -> tuple[str, Path] | None:
     ('own.Net', None, None)
     """
     found = re.fullmatch(r"((?:[^\W\d]\w*\.)+[^\W\d]\w*):(.+)", given)
-    return None if found is None or Path(given).is_file() else (found[1], Path(found[2]))
+    return None if found is None or Path(given).is_file() else (found[1], Path(os.path.expanduser(found[2])))
 
 
 def sources(names: Iterable[str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TypedDict
 
-import torch
 import yaml
 
 from experiments.catalogue import options
@@ -18,6 +17,7 @@ from experiments.files.find import INSTALLED
 from lit_inpaint import methods, plugins, zoo
 from lit_inpaint.backbones import BACKBONES, BackboneMissingError, backbone
 from lit_inpaint.classes import is_method, method_class
+from lit_inpaint.memory import without_memory
 from lit_inpaint.method import Method, parameter_counts
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
@@ -51,9 +51,9 @@ def _age(row: Description) -> tuple[int, str]:
 
 
 def _networks(cls: type[Stage] | type[Method]) -> dict[str, int]:
-    """Parameters of its networks; none of a class without defaults, or whose extra is not installed."""
-    with torch.device("meta"), suppress(TypeError, BackboneMissingError):
-        return parameter_counts(cls())
+    """Parameters of its networks; none of a class without defaults, whose extra is not installed, or that fails."""
+    with suppress(Exception):
+        return parameter_counts(without_memory(cls))
     return {}
 
 
@@ -196,15 +196,27 @@ def where(need: str) -> str:
         return str(error)
 
 
+def _own(path: str) -> type[Stage] | type[Method]:
+    """A method or a stage as ``package.module.Name``."""
+    with suppress(ValueError):
+        if isinstance(found := plugins.find(path), type) and issubclass(found, Stage):
+            return found
+    return method_class(path)
+
+
 def main(argv: list[str]) -> int:
     a = options.methods().parse_intermixed_args(argv)
     known = classes()
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    if (entry := zoo.entry(a.name)) is not None and not a.memory and not a.json:
-        print("\n".join(_show_card(entry, width)))
+    if a.arguments and not a.memory:
+        raise ValueError(f"{' '.join(a.arguments)}: only --memory takes arguments of the class; add it, or omit them.")
+    if (entry := zoo.entry(a.name)) is not None:
+        if a.memory:
+            raise ValueError(f"--memory measures a training step: give the class, {zoo.card_of(entry).method}.")
+        print(zoo.card_of(entry).text() if a.json else "\n".join(_show_card(entry, width)))
         return 0
     if a.name and "." in a.name:
-        known[a.name] = method_class(a.name)
+        known[a.name] = _own(a.name)
     if a.name and a.name not in known:
         raise ValueError(f"there is no method '{a.name}'. {nearest(a.name, known)}")
     if a.memory:

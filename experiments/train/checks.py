@@ -12,6 +12,7 @@ from experiments.cli import is_mistake
 from experiments.run.place import moved
 from experiments.train.config import validated
 from lit_inpaint.callbacks import ValMetrics
+from lit_inpaint.causes import problem
 from lit_inpaint.logged import never_logged, worse_end
 from lit_inpaint.stage import Stage
 
@@ -106,7 +107,7 @@ def explained(error: Exception) -> str | None:
     if type(error).__name__ == "MisconfigurationException":
         device = re.search("can not run on your system|available on this machine|requested gpu", said)
         return f"{said} Set trainer.accelerator and trainer.devices to available ones, or to auto." if device else said
-    return said if said.startswith("Early stopping conditioned on metric") else package_missing(said)
+    return said if said.startswith("Early stopping conditioned on metric") else package_missing(str(error))
 
 
 def package_missing(message: str) -> str | None:
@@ -115,8 +116,6 @@ def package_missing(message: str) -> str | None:
     >>> package_missing("- Problem with given class_path 'a.B': No module named 'b'. Try `pip install b`\\n- Expected")
     "B needs a package that is not installed: No module named 'b'. Try `pip install b`"
     """
-    said = " ".join(message.split())
-    *_, problem = ["", *re.findall(r"Problem with given class_path '([\w.]+'.*?)(?: - Expected| Given value|$)", said)]
-    path, _, reason = problem.partition("': ")
-    wanted = re.search(r"pip install|No module named", reason)
+    path, reason = problem(message)
+    wanted = path and re.search(r"pip install|No module named", reason)
     return f"{path.rpartition('.')[2]} needs a package that is not installed: {reason}" if wanted else None

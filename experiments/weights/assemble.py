@@ -15,23 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from experiments.weights import options
 from lit_inpaint.backbones import sha256
 from lit_inpaint.checkpoint_io import AtomicCheckpointIO
 from lit_inpaint.checkpoints import FORMAT
-from lit_inpaint.classes import method_classes
+from lit_inpaint.classes import method_class, method_classes
 from lit_inpaint.load import hyper_parameters, load_method, read_checkpoint
+from lit_inpaint.memory import without_memory
 from lit_inpaint.module import InpaintingModule
-from lit_inpaint.options import key_value
+from lit_inpaint.options import key_values
 from masks.nearest import nearest
 
 
 def main(argv: list[str]) -> int:
     methods = _assembled()
     name = next((word for word in argv if not word.startswith("-")), "")
+    if "." in name and issubclass(own := method_class(name), InpaintingModule) and own.stages:
+        methods[name] = own
     if name not in methods:
         if not argv or argv[0] in ("-h", "--help"):
             options.assemble().parse_args(argv)
@@ -40,7 +42,7 @@ def main(argv: list[str]) -> int:
     a = options.assemble({flag: stage.__name__ for flag, stage in cls.stages.items()}).parse_intermixed_args(argv)
     if a.out.exists():
         raise ValueError(f"{a.out} exists and is never overwritten; give another --out, or delete it.")
-    given = dict(key_value(pair) for pair in a.arguments)
+    given = key_values(a.arguments)
     checkpoint = assemble(cls, {stage: getattr(a, stage) for stage in cls.stages}, given, a.weights)
     AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
     load_method(a.out)
@@ -76,8 +78,7 @@ def assemble(
                 f"{key} is {arguments[key]!r} in the checkpoints and cannot be changed; retrain that stage."
             )
     try:
-        with torch.device("meta"):
-            own = cls(**arguments, **given).state_dict()
+        own = without_memory(lambda: cls(**arguments, **given)).state_dict()
     except TypeError as error:
         raise ValueError(
             f"{cls.__name__}: {error}. `lit-inpaint methods {cls.__name__}` lists its arguments."
@@ -101,6 +102,7 @@ def assemble(
         raise ValueError(f"none of the checkpoints has {missing[0]} ({len(missing)} tensors are missing).")
     return {
         "method": cls.__name__,
+        "module": cls.__module__,
         "format": FORMAT,
         "pytorch-lightning_version": L.__version__,
         "hyper_parameters": {**arguments, **given},

@@ -1,7 +1,7 @@
 """``lit-inpaint import-weights``: convert a paper's released weights to a checkpoint."""
 
 import importlib
-import inspect
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
@@ -20,12 +20,13 @@ from lit_inpaint.checkpoints import (
     refuse_unfit,
     tell_unchecked,
 )
-from lit_inpaint.classes import method_classes, stage_classes
+from lit_inpaint.classes import method_class, method_classes, stage_classes
 from lit_inpaint.foreign import pickles as restricted_pickle
 from lit_inpaint.foreign import pipeline_folder, torch7
 from lit_inpaint.foreign import tensorflow as tensorflow_checkpoint
 from lit_inpaint.load import load_method
-from lit_inpaint.method import completing
+from lit_inpaint.memory import without_memory
+from lit_inpaint.method import Method, completing
 from lit_inpaint.stage import Stage
 from masks.nearest import nearest
 
@@ -34,11 +35,15 @@ FOREIGN = (LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError
 
 
 def main(argv: list[str]) -> int:
+    name = next((word for word in argv if not word.startswith("-")), "")
+    with suppress(ValueError):  # one's own is imported, for the options of its converter
+        method_class(name)
     a = options.import_weights(_reader_options()).parse_args(argv)
     classes = method_classes()
-    if a.method not in classes:
+    if a.method not in classes and "." not in a.method:
         raise ValueError(f"there is no method '{a.method}'. {nearest(a.method, classes)}")
-    reader = weights_module(classes[a.method])
+    cls = method_class(a.method)
+    reader = weights_module(cls)
     if a.out.exists() and not a.overwrite:
         raise ValueError(f"{a.out} exists; give another --out, or --overwrite to replace it.")
     state = read_plain(a.file)
@@ -49,28 +54,30 @@ def main(argv: list[str]) -> int:
     if found is None:
         names = ", ".join(map(str, list(state)[:3])) if isinstance(state, dict) else type(state).__name__
         raise ValueError(
-            f"{a.file} has none of the formats that {a.method} reads ({', '.join(classes[a.method].imports)}); "
+            f"{a.file} has none of the formats that {a.method} reads ({', '.join(cls.imports)}); "
             f"its first entries are {names}."
         )
     chosen = {name: given for name in _reader_options() if (given := getattr(a, name)) is not None}
-    if unused := [name for name in chosen if name not in inspect.signature(reader.convert).parameters]:
-        raise ValueError(f"{a.method} has no {unused[0]}; omit --{unused[0]}.")
+    if unused := [options.flag(name) for name in chosen if name not in getattr(reader, "OPTIONS", {})]:
+        raise ValueError(f"{a.method} takes no {unused[0]}; omit it.")
     try:
         converted: Converted = reader.convert(state, found, **chosen)
     except FOREIGN as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{a.file} looks like {a.method} in the format '{found}' but is not ({reason}).") from error
     method = converted["method"]  # or a stage of it
+    made = {one.__name__: one for one in (cls, *cls.stages.values())}.get(method) or stage_classes()[method]
     checkpoint: dict[str, Any] = {
         "method": method,
+        "module": made.__module__,
         "format": FORMAT,
         "pytorch-lightning_version": L.__version__,
         **converted,
         "source": {"format": found, "file": a.file.name},
     }
-    check(stage_classes()[method], checkpoint, a.file)
+    check(made, checkpoint, a.file)
     AtomicCheckpointIO().save_checkpoint(checkpoint, a.out)
-    if method in classes:
+    if issubclass(made, Method):
         load_method(a.out)
     contract = "; ".join(f"{key}: {value}" for key, value in converted.get("contract", {}).items())
     print(f"{a.file} is {method} in the format '{found}' -> {a.out}" + (f" ({contract})" if contract else ""))
@@ -79,19 +86,26 @@ def main(argv: list[str]) -> int:
 
 def _reader_options() -> dict[str, dict[str, Any]]:
     """What ``convert`` of a weights.py takes beside the file: arguments of argparse by name, in its ``OPTIONS``."""
-    readers = [
-        weights_module(cls) for cls in method_classes().values() if vars(cls).get("imports")
-    ]  # a subclass inherits the names, not the module
-    return {name: settings for reader in readers for name, settings in getattr(reader, "OPTIONS", {}).items()}
+    found: dict[str, dict[str, Any]] = {}
+    for cls in method_classes().values():
+        if vars(cls).get("imports"):  # a subclass inherits the names, not the module
+            with suppress(ValueError):  # one's own without a module: said if it is asked for
+                found |= getattr(weights_module(cls), "OPTIONS", {})
+    return found
 
 
 def weights_module(cls: type) -> ModuleType:
     """weights.py beside the method, which has ``detect(state)`` and ``convert(state, format)``."""
-    name = f"{cls.__module__.rpartition('.')[0]}.weights"
+    package = cls.__module__.rpartition(".")[0]
+    name = f"{package}.weights"
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        raise ValueError(f"{cls.__name__} reads no published weights.") from None
+        if package:
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise ValueError(f"{name} cannot be imported: {error}.") from error
+    missing = name if package else f"weights.py beside it, because {cls.__module__} is in no package"
+    raise ValueError(f"{cls.__name__} reads no published weights: there is no {missing}.")
 
 
 def read_plain(path: Path) -> Any:
@@ -133,8 +147,7 @@ def read_plain(path: Path) -> Any:
 
 def check(cls: type[Stage], checkpoint: dict[str, Any], path: Path) -> None:
     """Check that every tensor has a place and the right size before anything is written."""
-    with torch.device("meta"):
-        own = cls(**checkpoint["hyper_parameters"]).state_dict()
+    own = without_memory(lambda: cls(**checkpoint["hyper_parameters"])).state_dict()
     given = checkpoint["state_dict"]
     # A released generator comes without its discriminator: it starts from scratch.
     missing = [name for name in own if name not in given]

@@ -50,6 +50,14 @@ def export() -> Parser:
     return p
 
 
+def flag(name: str) -> str:
+    """
+    >>> flag("num_heads")
+    '--num-heads'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
 def import_weights(more: Mapping[str, dict[str, Any]] | None = None) -> Parser:
     """``more``: options of the converters, as argparse takes them."""
     p = Parser(
@@ -66,7 +74,7 @@ def import_weights(more: Mapping[str, dict[str, Any]] | None = None) -> Parser:
     )
     p.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.ckpt)")
     for name, settings in (more or {}).items():
-        p.add_argument(f"--{name}", **settings)
+        p.add_argument(flag(name), **settings)
     p.add_argument("--overwrite", action="store_true")
     return p
 

@@ -142,13 +142,13 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def is_path(text: str) -> bool:
-    """Whether a text names a place on a machine: absolute, from a home, of Windows, or a file that is there.
+    """Whether a text names a place on a machine: absolute, from a home, of Windows, or a file or folder that is there.
 
     >>> [is_path(text) for text in ("/data/kmeans.npy", "~/x", "C:\\\\x", "../x.ckpt", "kmeans", "package.Class")]
     [True, True, True, True, False, False]
     """
     begins = re.match(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\w+://", text)
-    return bool(begins) or (("/" in text or "." in text) and Path(text).is_file())
+    return bool(begins) or (("/" in text or "." in text) and Path(text).exists())
 
 
 def _refuse_private(text: str) -> None:

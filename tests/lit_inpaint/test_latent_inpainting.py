@@ -17,6 +17,7 @@ from experiments.catalogue.methods import describe
 from experiments.train.from_checkpoint import load_weights
 from experiments.weights.export import main as export
 from experiments.weights.imports import main as import_weights
+from experiments.weights.push import _write_files, is_path, verified
 from lit_inpaint.callbacks import EMA
 from lit_inpaint.diffusion.samplers import DDIM, Denoiser, Noise, RePaint
 from lit_inpaint.load import load_method
@@ -270,6 +271,25 @@ def test_a_folder_comes_back_with_its_text_encoder_and_guides_as_the_pipeline_do
 
 
 @whole_extra
+def test_what_was_told_prompts_is_published_without_the_folder_of_its_text(tmp_path: Path):
+    words = latents.text_folder(tmp_path / "words")
+    method = latents.method(text_folder=str(words))
+    torch.nn.init.normal_(method.context)
+    path, folder = saved(method, tmp_path / "told.ckpt"), tmp_path / "published"
+    folder.mkdir()
+    with pytest.raises(ValueError, match=r"text_folder .* holds a path of this machine.*--drop text_folder"):
+        _write_files(path, folder)
+    config = _write_files(path, folder, ["text_folder"])
+    assert "text_folder" not in config.hyper_parameters
+    assert torch.equal(verified(path, config, folder).context, method.context)
+
+
+def test_a_folder_by_its_relative_path_is_a_path_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("models/text").mkdir(parents=True)
+    assert [is_path(text) for text in ("models/text", "models/none", "models")] == [True, False, False]
+
+
 def test_folders_that_are_damaged_or_of_another_kind_are_refused(tmp_path: Path):
     folder, out = tmp_path / "folder", tmp_path / "y.ckpt"
     export([str(saved(latents.method(), tmp_path / "x.ckpt")), "--format", "official", "--out", str(folder)])

@@ -4,12 +4,13 @@ The flags of a network are read off its tensors. What tensors do not show (heads
 is looked up by the shape of the released models, and can be stated where a model is none of these.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from lit_inpaint.checkpoints import Converted
+from lit_inpaint.diffusion.schedules import NoiseSchedule
 from lit_inpaint.diffusion.shape import Shape, scales_and_shifts, shape_of
 from lit_inpaint.module import InpaintingModule
 
@@ -41,6 +42,18 @@ RELEASED: dict[Shape, dict[str, Any]] = {  # what the tensors of each released m
     # Ho et al. 2020 as google/ddpm-{celebahq,bedroom,church,cat}-256 and google/ddpm-cifar10-32
     Shape(128, _ADM, 2, (16,), False, "ho"): _HO | {"image_size": 256, "fixed_variance": "fixed_small"},
     Shape(128, _CIFAR, 2, (2,), False, "ho"): _HO | {"image_size": 32, "fixed_variance": "fixed_large"},
+}
+
+
+_NUMBER: dict[str, Any] = {"type": int, "metavar": "N"}
+OPTIONS: dict[str, Any] = {  # arguments of DDPM that no tensor shows
+    "num_heads": {**_NUMBER, "help": "DDPM: attention heads"},
+    "num_head_channels": {**_NUMBER, "help": "DDPM: channels of each attention head"},
+    "image_size": {**_NUMBER, "help": "DDPM: side of its images"},
+    "noise_schedule": {"choices": get_args(NoiseSchedule), "help": "DDPM: schedule of its process"},
+    "diffusion_steps": {**_NUMBER, "help": "DDPM: steps of its process"},
+    "rescale_timesteps": {"action": "store_const", "const": True, "help": "DDPM: its network is told t * 1000 / T"},
+    "use_new_attention_order": {"action": "store_const", "const": True, "help": "DDPM: q, k and v before heads"},
 }
 
 
@@ -108,7 +121,7 @@ def infer_flags(tensors: State, variant: str = "guided-diffusion", **stated: Any
         raise ValueError(
             f"{shape} is none of the released models, and tensors do not show the number of heads: state num_heads or "
             "num_head_channels, and image_size, noise_schedule, diffusion_steps where they are not 8 * 2^(levels - 1), "
-            "linear and 1000."
+            "linear and 1000 (--num-heads, --num-head-channels, --image-size, ... of import-weights)."
         )
     if "num_heads" in stated and "num_head_channels" not in stated:
         hidden["num_head_channels"] = None
