@@ -1,5 +1,6 @@
 """What a method is called in tables, pages and files."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Literal
 from lit_inpaint import hub, plugins, recipes, zoo
 from lit_inpaint.classes import class_of
 from lit_inpaint.load import load_method, read_checkpoint, recipe
+
+_ALLOWED = r"\w.,\-+=@() "  # in a label, which names files
 
 
 def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dict[str, str]:
@@ -19,9 +22,8 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
     """
     labels: dict[str, str] = {}
     for given in methods:
-        whole = Path(given).is_file() or plugins.with_file(given)  # a file's name may hold a =
-        label, equals, method = ("", "", given) if whole else given.partition("=")
-        label, method = (label, method) if equals else ("", given)
+        asked, method = split(given)
+        label, method = asked, os.path.expanduser(method)
         path = Path(method)
         if at := hub.address(method):
             at = hub.pinned(at)
@@ -44,17 +46,34 @@ def label_methods(methods: Sequence[str], weights: Literal["ema", "raw"]) -> dic
             load_method(method)  # says what is wrong with the name
             own = plugins.with_file(method)
             label = label or (f"{own[0].rpartition('.')[2]}-{own[1].stem}" if own else method)
-        labels[method] = unique_label(label, method, labels)
+        labels[method] = unique_label(label, method, labels, bool(asked))
     return labels
 
 
-def unique_label(label: str, method: str, taken: Mapping[str, str]) -> str:
+def split(given: str) -> tuple[str, str]:
+    """The label, "" without one, and the method. A file's name may hold a =, a label no slash.
+
+    >>> split("Ours (v2)=last.ckpt"), split("runs/x/epoch=3-step=99.ckpt"), split("Telea")
+    (('Ours (v2)', 'last.ckpt'), ('', 'runs/x/epoch=3-step=99.ckpt'), ('', 'Telea'))
+    """
+    label, equals, method = given.partition("=")
+    whole = not equals or "/" in label or Path(given).is_file() or plugins.with_file(given)
+    return ("", given) if whole else (label, method)
+
+
+def unique_label(label: str, method: str, taken: Mapping[str, str], asked: bool = False) -> str:
     """``label`` as files can be called, for a method that ``taken`` {method: label} does not hold yet.
+
+    Args:
+        asked: Somebody has chosen it: it is kept as it is, or refused.
 
     Raises:
         ValueError: The label or the method is taken, or the label is no name.
     """
-    label = re.sub(r"[^\w.\-+ ]", "_", label)
+    if asked and (wrong := re.search(f"[^{_ALLOWED}]", label)):
+        expected = "letters, digits, blanks and any of . , - + = @ ( )"
+        raise ValueError(f"the label '{label}' has a '{wrong[0]}' in it; expected {expected}.")
+    label = re.sub(f"[^{_ALLOWED}]", "_", label)
     if label in taken.values() or label.startswith("_") or not label.strip("."):
         raise ValueError(f"'{label}' is taken, starts with _ or is not a valid name; choose another: LABEL={method}.")
     if method in taken:

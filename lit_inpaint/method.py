@@ -154,6 +154,8 @@ class Method(nn.Module, ABC):
         any batch size and device (PatchMatch: on any CPU, or on any GPU). A method that is not ``diverse`` returns one
         completion n times."""
         check(image, mask)
+        if n < 1:
+            raise ValueError(f"n is {n}; expected at least 1.")
         if not self.diverse:
             return self.complete_unchecked(image, mask).expand(n, *image.shape)
         names = names or [str(index) for index in range(len(image))]

@@ -17,6 +17,7 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # top, left, bottom, right; ends excluded
 
 TILE = 1024
+SMALLEST = 64  # tile: cores and blends are fractions of it
 LEAST = 512  # a window has at least this side where the image has it: context for small holes
 
 
@@ -93,6 +94,8 @@ def plan(
 def windows_of(method: Completer, hole: Pixels, tile: int) -> list[Window]:
     """:func:`plan` for a method, whose fixed size is the minimum size of a window; larger ones cost it no memory."""
     fixed = max(sides(method.fixed_size or 1))
+    if tile and tile < SMALLEST:
+        raise ValueError(f"tile is {tile}; expected at least {SMALLEST}, or 0 for the whole image at once.")
     return plan(hole, tile and max(tile, fixed), max(LEAST, fixed), method.local, method.fixed_size is not None)
 
 

@@ -19,7 +19,7 @@ from experiments.files.read import read_yaml, said_by
 from experiments.files.variables import expanded
 from experiments.files.write import write_text
 from lit_inpaint import plugins
-from lit_inpaint.options import Parser
+from lit_inpaint.options import Parser, count
 from masks.area import BUCKETS, bucket
 from masks.atomic import whole
 from masks.build import build, find_class, laws
@@ -62,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("mask", help=f"{_MASK}; or a folder of mask files")
     show.add_argument("--out", type=Path, required=True, help="PNG to write")
     show.add_argument("--seed", type=int, default=0)
-    show.add_argument("--count", type=int, default=24)
+    show.add_argument("--count", type=count, default=24)
     show.add_argument("--size", type=parse_size, default=256, help="pixels, 256 or 321x481; folders keep their own")
-    show.add_argument("--columns", type=int, default=8)
-    show.add_argument("--tile", type=int, default=128, help="longer side of a mask in the picture")
+    show.add_argument("--columns", type=count, default=8)
+    show.add_argument("--tile", type=count, default=128, help="longer side of a mask in the picture")
     _add_reading(show)
     show.set_defaults(command=_show)
 

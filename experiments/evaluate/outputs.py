@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -253,7 +254,9 @@ class Outputs:
         raise _UnusableError("with changed known pixels", said)
 
     def described(self) -> MethodFacts:
-        return MethodFacts(name="outputs", label=self.label, weights="none", parameters=None, outputs=self.hashes)
+        about = MethodFacts(name="outputs", label=self.label, weights="none", parameters=None, outputs=self.hashes)
+        about.given = str(self.folder)
+        return about
 
 
 def _white_is_swapped(difference: np.ndarray, hole: np.ndarray) -> bool:
@@ -290,6 +293,7 @@ def label_sources(given: Sequence[str], weights: Literal["ema", "raw"]) -> dict[
     for word in given:
         label, found, folder = word.partition(PREFIX)
         if found and (not label or label.endswith("=")):
+            folder = os.path.expanduser(folder)
             if not Path(folder).is_dir():
                 raise ValueError(f"{word}: there is no folder {folder!r}. Give the folder that holds the outputs.")
             folders[word] = (label[:-1] or Path(folder).absolute().name, PREFIX + folder)
@@ -297,5 +301,5 @@ def label_sources(given: Sequence[str], weights: Literal["ema", "raw"]) -> dict[
     labels: dict[str, str] = {}
     for word in given:
         label, method = folders[word] if word in folders else next(methods)[::-1]
-        labels[method] = unique_label(label, method, labels)
+        labels[method] = unique_label(label, method, labels, asked=word.startswith(f"{label}="))
     return labels

@@ -70,6 +70,15 @@ def test_a_large_picture_is_completed_in_windows_as_by_the_command():
     assert np.abs(whole.astype(int) - windows).max() <= 1  # the harmonic continuation needs nothing but the border
 
 
+@pytest.mark.parametrize("tile", [-5, 1, 63])
+def test_a_tile_that_is_none_and_no_samples_are_one_line(tile: int):
+    with pytest.raises(ValueError, match=f"tile is {tile}; expected at least 64, or 0"):
+        Harmonic().complete(np.zeros((96, 96, 3), np.uint8), np.ones((96, 96), bool), tile=tile)
+    for method in (Harmonic(), load_method("PatchMatch")):
+        with pytest.raises(ValueError, match="n is 0; expected at least 1"):
+            method.sample(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8), n=0)
+
+
 # ---- kinds of pictures -----------------------------------------------------------------------------------------------
 
 
