@@ -71,7 +71,8 @@ class Journaled(Structural):
 
 def written(identity: Mapping[str, object]) -> Row:
     """An identity as the first line of a journal holds it."""
-    return {"format": FORMAT} | json.loads(json.dumps(identity, default=str))
+    plain: Row = json.loads(json.dumps(identity, default=str))
+    return {"format": FORMAT} | plain
 
 
 class BusyError(ValueError):

@@ -167,6 +167,7 @@ def _packed(record: Record, out: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(text_of(record))
     content["protocol"] = f"{record.protocol.name}-{record.hash[:8]}"
     del content["hole_share"]
+    content["method"].pop("given", None)  # a place of this machine
     for key in ("checkpoint", "run"):
         if content["method"].get(key):
             for place in (out, out.resolve()):
