@@ -114,7 +114,7 @@ def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study], linked
         write_record(replace(record, method=method), path)
     keep(study)
     text = "".join(path.read_text() for path in (study.out / "units").glob("*.json"))
-    assert '"runs/Partial-seed0/checkpoints/last.ckpt"' in text and str(study.out.parent) not in text and "its.yaml" not in text
+    assert '"runs/Partial-seed0/checkpoints/last.ckpt"' in text and str(study.out.parent) not in text
 
 
 def test_a_unit_that_was_benchmarked_again_is_kept_again(make: Callable[..., Study]):
