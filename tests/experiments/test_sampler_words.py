@@ -33,9 +33,9 @@ from tests.support.protocols import write_protocol
         ("DDRM eta_b=-0.1", "eta_b of DDRM is -0.1"),
         ("DPS scale=.inf", "scale of DPS is inf. Expected a number from 0."),
         ("CoPaint learning_rate=[1]", "learning_rate of CoPaint is .1.. Expected a number"),
-        ("tests.experiments.test_sampler_words.Grey level=a", "level of Grey is 'a'. Expected a number."),
-        ("tests.experiments.test_sampler_words.Needy", "Needy: .*missing 1 required positional argument: 'what'"),
-        ("tests.experiments.test_sampler_words.Path", "is no sampler: expected a subclass"),
+        (f"{__name__}.Grey level=a", "level of Grey is 'a'. Expected a number."),
+        (f"{__name__}.Needy", "Needy: .*missing 1 required positional argument: 'what'"),
+        (f"{__name__}.Path", "is no sampler: expected a subclass"),
         ("lit_inpaint.nowhere.Grey", "there is no module 'lit_inpaint.nowhere'"),
     ],
 )
