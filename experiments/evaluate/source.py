@@ -98,7 +98,7 @@ class Network:
         return {"method": content_of(self.method), "weights": self.weights} | code
 
     def _sampler_sources(self) -> dict[str, str]:
-        """Of a sampler that is not ours."""
+        """The code of a sampler that is not ours."""
         return sources([type(sampler_of(self.sampler)).__module__]) if self.sampler else {}
 
     def open(self, device: torch.device) -> None:
