@@ -44,9 +44,11 @@ def _measured(job: Job) -> Record | None:
 
 
 def _differences(job: Job, head: Row, record: Record | None) -> Iterator[_Pair]:
+    if record is None and not head:  # a damaged journal, which starts over and says so
+        return
     if record is not None:
         yield from _other_source(job, head, record.method)
-    elif head and head.get("method", "outputs") != job.identity().get("method", "outputs"):
+    elif head.get("method", "outputs") != job.identity().get("method", "outputs"):
         yield "another method, not finished", job.method
     note = (record and record.note) or ""
     sampled = [part.removeprefix("sampled by ") for part in note.split("; ") if part.startswith("sampled by ")]

@@ -101,4 +101,17 @@ def test_a_checkpoint_that_was_trained_on_is_measured_anew_and_that_is_said(
     with caplog.at_level("INFO"):
         assert run(*common, one) == 0
     assert "is measured anew: changed since are method" in caplog.text
-    assert run(*common, other) == 0, "the same file, elsewhere"
+    assert run(*common, other, "--batch-size", 2) == 0, "the same file, elsewhere"
+
+
+def test_two_classes_of_one_name_are_two_methods(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def forward(self, image, mask):\n        return image\n"
+    )
+    for name in ("first_lab", "second_lab"):
+        Path(f"{name}.py").write_text(text)
+    path, out = write_protocol(tmp_path, metrics=["psnr"]), tmp_path / "out"
+    common = [path, "--images", photos, "--limit", 1, "--out", out, "--methods"]
+    assert run(*common, "X=first_lab.Net") == 0
+    refused("first_lab.Net", "second_lab.Net", *common, "X=second_lab.Net")
