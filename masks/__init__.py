@@ -1,4 +1,4 @@
-"""Mask generators: numpy and OpenCV only, no Lightning."""
+"""Mask laws, mask files and the convention of images and masks: the ground floor, without Lightning."""
 
 from masks.combine import AreaBounded, Augmented, Inset, Mixture
 from masks.comodgan import CoModGANMask

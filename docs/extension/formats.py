@@ -20,12 +20,16 @@ from lit_inpaint.zoo import Card, CardRow, Number
 
 FILES = {  # heading: what it is, its classes
     "Record": (
-        "`OUT/records/<method>/<protocol>.json`, written by `benchmark`, `protocol score` and `experiments.evaluate`.",
+        "`OUT/records/PROTOCOL-HASH/LABEL.json`, written by `benchmark`, `protocol score` and `experiments.evaluate`.",
         (Record, ProtocolFacts, MethodFacts, MetricResult, Bucket, PublishedRow),
     ),
     "Kit": ("`index.json` of `protocol export`: images, masks and hashes for another program.", (Index,)),
     "Zoo card": ("`NAME.json` of a network of [the zoo](../zoo.md).", (Card, CardRow, Number)),
-    "Study": ("The YAML of `lit-inpaint study` ([studies](../studies.md)).", (File, Method, Training)),
+    "Study": (
+        "The YAML of `lit-inpaint study` ([studies](../studies.md)). `like: STUDY` takes every key that it lacks "
+        "from another one.",
+        (File, Method, Training),
+    ),
 }
 
 
@@ -113,6 +117,6 @@ def fields(cls: Any) -> list[tuple[str, str, str, str]]:
         if field.default is not dataclasses.MISSING:
             default = f"`{'null' if field.default is None else field.default}`" if field.default != "" else "empty"
         elif field.default_factory is not dataclasses.MISSING:
-            default = "empty"
+            default = f"`{field.default_factory()}`" if field.default_factory() else "empty"
         found.append((field.name, re.sub(r"\b(?:\w+\.)+(?=\w)", "", kind), default, said.get(field.name, "")))
     return found

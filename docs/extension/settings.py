@@ -50,7 +50,7 @@ def about(cls: type) -> dict[str, str]:
     for above in cls.__mro__:
         for entry in parse(inspect.cleandoc(above.__doc__ or "")).params:
             for name in re.split(r",\s*", entry.arg_name):
-                found.setdefault(name, re.sub(r":\w+:`[~.]?([^`]+)`", r"\1", entry.description or ""))
+                found.setdefault(name, entry.description or "")
     return found
 
 
@@ -65,6 +65,11 @@ def _short(value: Any) -> str:
 
 
 def cell(text: str) -> str:
+    """
+    >>> cell("Of ``a | b``; :class:`~lit_inpaint.methods.Telea` has none.")
+    'Of `a \\\\| b`; `Telea` has none.'
+    """
+    text = re.sub(r":\w+:`(?:~(?:\w+\.)*)?([^`]+)`", r"`\1`", text)  # roles of reStructuredText
     return " ".join(text.replace("|", r"\|").replace("``", "`").split())
 
 

@@ -1,6 +1,7 @@
 """``lit-inpaint app``: the arguments; the page is :mod:`experiments.app.page`."""
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -23,6 +24,10 @@ def main(argv: list[str]) -> int:
             f"--max-upload-mb is {a.max_upload_mb} and --max-total-mb {a.max_total_mb}; expected 1 or more, and "
             "max-upload-mb at most max-total-mb."
         )
+    if a.queue < 1:
+        raise ValueError(f"--queue is {a.queue}; expected 1 or more runs that may wait.")
+    if a.port is not None:
+        _check_port(a.port)
     with loading("the page"):
         try:
             import gradio  # noqa: F401
@@ -44,6 +49,18 @@ def main(argv: list[str]) -> int:
             finish()
             page.close()
     return 0
+
+
+def _check_port(port: int) -> None:
+    """Before the page loads: gradio names its own variable and argument of a port that is taken."""
+    if not 1 <= port <= 65535:
+        raise ValueError(f"--port is {port}; expected 1 to 65535.")
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ValueError(f"port {port}: {error.strerror}. Give another --port, or none for a free one.") from error
 
 
 def offered(given: list[str] | None, device: str) -> tuple[dict[str, str], bool]:

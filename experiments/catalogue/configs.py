@@ -1,5 +1,6 @@
 """``lit-inpaint configs``: list the built-in YAMLs and show one. Imports no torch."""
 
+import itertools
 import re
 
 from experiments.files.find import INSTALLED, find_yaml
@@ -27,10 +28,13 @@ def main(argv: list[str]) -> int:
 
 
 def first_sentence(text: str) -> str:
-    """First sentence of the comment at the top of a YAML.
+    """First sentence of the comment at the top of a YAML, before any command that it shows.
 
-    >>> first_sentence("# One epoch. And more.\\nmodel: 1")
+    >>> first_sentence("# Liu et al. 2018, training: masks. And more.\\n# lr: 1")
+    'Liu et al. 2018, training: masks'
+    >>> first_sentence("# One epoch:\\n#   lit-inpaint fit\\nmodel: 1")
     'One epoch'
     """
-    comment = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
-    return re.split(r"(?<=[.:])\s", comment, maxsplit=1)[0].rstrip(":.")
+    prose = itertools.takewhile(re.compile("# [^ ]").match, text.splitlines())
+    comment = " ".join(line.removeprefix("# ") for line in prose)
+    return re.split(r"(?<=[.?])(?<!\bal\.)(?<!\.\.)\s", comment, maxsplit=1)[0].rstrip(":.")

@@ -177,7 +177,7 @@ def draw(
 def caption(table: Table, rows: Mapping[str, str], first: Row, metric: str, out: Path) -> str:
     r"""A ``figure*`` that includes the PDF and says which images it shows, chosen how, under which protocol."""
     said = [f"{name} ({word} {metric} of {first.label})" if word in PICKED else name for name, word in rows.items()]
-    text = f"Rows: {', '.join(said)}. Protocol {table.name}, hash {table.hash[:12]}, {table.images} images."
+    text = f"Rows: {', '.join(said)}. Protocol {table.name}, hash {table.hash[:16]}, {table.images} images."
     lines = [
         f"% {table.name}, protocol hash {table.hash}; needs \\usepackage{{graphicx}}",
         r"\begin{figure*}",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-FEW = 50  # images: with fewer, an interval is marked
-LEAST = 20  # images: with fewer, there is no interval
+FEW = 50  # photographs: with fewer, an interval is marked
+LEAST = 20  # photographs: with fewer, there is no interval
 
 
 def mean_interval(

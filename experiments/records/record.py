@@ -133,10 +133,10 @@ class MetricResult:
         definition: Name, version and formula.
         values: One value per image, None where undefined; empty for a metric of the whole set.
         mean: Mean of the defined values, or the set's single value; None if there is none.
-        interval: 95 % bootstrap interval of the mean; None under 20 values.
-        n: Number of images.
+        interval: 95 % bootstrap interval of the mean; None for fewer than 20 photographs.
+        n: Images on which it is defined; a photograph with several holes counts once for each.
         left_out: Images on which it is undefined.
-        few: Fewer than 50 images.
+        few: Fewer than 50 photographs.
         reason: Why there is no value.
         buckets: By hole area, "0.1-0.2": above 0.1, at most 0.2.
     """

@@ -47,7 +47,13 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 @dataclass(frozen=True)
 class Training:
-    """One stage of a method that is trained in several."""
+    """One stage of a method that is trained in several.
+
+    Args:
+        fit: A configuration.
+        arguments: Arguments of `fit`; `${STAGE}` is the checkpoint of another stage, of the same seed.
+        resources: As Snakemake names them, `mem_mb`, `runtime`, ...: over those of every fit, key by key.
+    """
 
     fit: str
     arguments: list[str] = field(default_factory=list)
@@ -57,7 +63,20 @@ class Training:
 
 @dataclass(frozen=True)
 class Method:
-    """One method of the file: run as it is, imported, trained, trained in stages and assembled, or another's."""
+    """One method of the file: run as it is, imported, trained, trained in stages and assembled, or another's.
+
+    Args:
+        method: What is run as it is: a class, a checkpoint, `hf://user/name`, `zoo:NAME` or `outputs:FOLDER`.
+        of: The method whose networks it uses, as another sampler does.
+        weights: A file that `import-weights` reads; `method` is its class.
+        fit: A configuration.
+        stages: Trainings by name, each with a checkpoint that `assemble` takes.
+        assemble: The class that the stages make.
+        arguments: Arguments of `fit`, `assemble` (KEY=VALUE) or `import-weights`.
+        benchmark: Arguments of its benchmarks.
+        seeds: In place of the study's.
+        resources: What its fit takes, over those of every fit, key by key.
+    """
 
     method: str | None = None
     of: str | None = None
@@ -101,7 +120,21 @@ class Method:
 
 @dataclass(frozen=True)
 class File:
-    """The whole file, before it is a graph."""
+    """The whole file, before it is a graph.
+
+    Args:
+        protocol: As `benchmark` takes it.
+        methods: By label.
+        about: One line for the page.
+        masks: Names of masks of the protocol; default: all.
+        seeds: Seeds of every training.
+        fit: Arguments of every `fit`, before a method's own.
+        benchmark: Arguments of every `benchmark`.
+        resources: What a job takes, by its kind, as Snakemake names it.
+        adopts: Folder of units that are taken instead of being trained.
+        votes: The method that people compare all others with.
+        published: A protocol whose published rows are shown apart from the table.
+    """
 
     protocol: str
     methods: dict[str, Method]

@@ -25,6 +25,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms
 
 from datamodules.faces import draw
+from experiments import cli
 from experiments.app import examples
 from experiments.app.command import main as app
 from experiments.app.session import said
@@ -518,6 +519,25 @@ def test_the_page_listens_on_loopback_and_other_hosts_need_a_password(page: Any)
     assert urlparse(page.url).hostname == "127.0.0.1"
     with pytest.raises(ValueError, match="--password"):
         app(["--host", "0.0.0.0"])
+
+
+def test_a_port_or_a_queue_that_cannot_be_is_one_line_before_the_page_loads(capsys: Any):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for words, said in (
+            (
+                f"--port={port}",
+                f"port {port}: Address already in use. Give another --port, or none for a free one.",
+            ),
+            ("--port=65536", "--port is 65536; expected 1 to 65535."),
+            ("--port=0", "--port is 0; expected 1 to 65535."),
+            ("--queue=0", "--queue is 0; expected 1 or more runs that may wait."),
+        ):
+            with pytest.raises(SystemExit) as end:
+                cli.main(["app", "--methods", "Telea", words])
+            assert end.value.code == 2 and capsys.readouterr().err == f"lit-inpaint: {said}\n"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "setup.cfg", "../../../etc/passwd", "%2fetc%2fpasswd", "sketch.ckpt"])

@@ -50,7 +50,7 @@ def test_pdf_png_and_tex_of_four_methods_and_three_photographs(measured: Path, t
     assert image.width == round(6.9 * figure.DPI)
     tex = out.with_suffix(".tex").read_text()
     (record, *_) = read_folders([measured])[0]
-    assert record.protocol.hash[:12] in tex and r"psnr\_hole of Telea" in tex and "figure.pdf" in tex
+    assert f"hash {record.protocol.hash[:16]}," in tex and r"psnr\_hole of Telea" in tex and "figure.pdf" in tex
     if shutil.which("pdffonts"):
         lines = subprocess.run(["pdffonts", out], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
         assert lines and all(line.split()[-5:-2] == ["yes", "yes", "yes"] for line in lines), lines  # emb, sub, uni

@@ -59,6 +59,7 @@ def test_every_metric_protocol_and_field_of_a_record_is_in_the_reference():
     assert all(f"| `{name}` |" in pages["metrics.md"] for name in metrics.NAMES)
     assert all(f"[`{path.stem}`]" in pages["protocols.md"] for path in (INSTALLED / "protocols").glob("*.yaml"))
     assert all(re.search(rf"\b{key}: ", pages["protocols.md"]) for key in protocol._KEYS)
+    assert not [page for page, text in {**pages, **settings.pages()}.items() if re.search(r":\w+:`", text)]  # of rst
     assert "FieldInfo" not in pages["files.md"]  # as a type is written, without its checks
     assert "| `network_calls` |" in pages["files.md"] and "| `votes` |" in pages["files.md"]
 
