@@ -32,7 +32,7 @@ def first_sentence(text: str) -> str:
 
     >>> first_sentence("# Liu et al. 2018, training: masks. And more.\\n# lr: 1")
     'Liu et al. 2018, training: masks'
-    >>> first_sentence("# One epoch:\\n#   lit-inpaint fit\\nmodel: 1")
+    >>> first_sentence("# One epoch:\\n#   sky launch\\nmodel: 1")
     'One epoch'
     """
     prose = itertools.takewhile(re.compile("# [^ ]").match, text.splitlines())
