@@ -1,8 +1,20 @@
-"""Lightning's count of epochs, where a run resumes from an epoch's last batch, or from inside one broken off."""
+"""Lightning's count of epochs: where a run ends, and where it resumes from an epoch's last batch, or from inside one
+broken off."""
 
+import math
 from typing import Any
 
 import lightning as L
+
+
+def last_step(trainer: L.Trainer) -> int | None:
+    """The step at which a training ends, by ``max_steps`` or ``max_epochs``; None if neither says so, or not yet: its
+    batches are counted when it begins."""
+    epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    limits, batches = [trainer.max_steps] if trainer.max_steps > 0 else [], trainer.num_training_batches
+    if epochs > 0 and math.isfinite(batches):
+        limits.append(epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+    return min(limits, default=None)
 
 
 def finish_epoch(trainer: L.Trainer) -> None:

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from experiments.files.write import write_text
+from lit_inpaint.epochs import last_step
 
 WARM_UP, MEASURED = 2, 4  # steps. Operations are counted in the first ones, which slows
 
@@ -79,7 +80,7 @@ class FirstSteps(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.strategy.root_device.type == "cpu":
             self._clock = time.process_time  # seconds of cores, whatever else the machine does
-        steps, turn = _steps(trainer), getattr(pl_module, "turn", 1)
+        steps, turn = last_step(trainer) or 0, getattr(pl_module, "turn", 1)
         changes = [step for step in getattr(pl_module, "changes_after", ()) if step > 0 and not 0 < steps <= step]
         spans = zip([0, *changes], [*changes, steps], strict=True)
         self._ahead = [_Phase(begin, max(end - begin, 0), turn) for begin, end in spans]
@@ -132,10 +133,3 @@ def processor(device: torch.device) -> str:
     lines = cpus.read_text(errors="replace").splitlines() if cpus.is_file() else []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return named or platform.processor() or platform.machine()
-
-
-def _steps(trainer: L.Trainer) -> int:
-    """Steps of the whole training; 0 if only its time is limited."""
-    epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
-    of_epochs = [epochs * int(trainer.num_training_batches)] if epochs > 0 else []
-    return min([trainer.max_steps, *of_epochs] if trainer.max_steps > 0 else of_epochs, default=0)

@@ -129,7 +129,8 @@ def _running(study: Study, step: Step, speeds: dict[str, dict[str, float | None]
     since = f"{step.name} since {time.strftime('%d %b %H:%M:%S', time.localtime(started))}"
     if step.kind == "fit" and step.makes and (step.makes / "status.json").is_file():
         facts, speed = read_json(step.makes / "status.json"), speeds.get(str(step.makes), {})
-        at, of, seen, rate = facts["step"], facts["max_steps"], speed.get("images_seen"), speed.get("images_per_second")
+        at, seen, rate = facts["step"], speed.get("images_seen"), speed.get("images_per_second")
+        of = facts.get("last_step") or facts["max_steps"]
         since += f", step {at} of {of}" if of > 0 else f", step {at}"
         if at and of > 0 and seen and rate:
             return f"{since}, {_duration((of - at) * seen / at / rate)} left"

@@ -201,6 +201,7 @@ class _InpaintCLI(LightningCLI):
             unknown, changes = identity.check(checkpoint, config.ckpt_path, config.allow_changes)
             if trainer.is_global_zero:
                 end = f" of {trainer.max_steps}" if trainer.max_steps > -1 else ""
+                end += f" or epoch {trainer.max_epochs}" if (trainer.max_epochs or -1) > -1 else ""
                 tell(f"Resumes at step {checkpoint['global_step']}{end} ({config.ckpt_path}).")
                 for line in [*filter(None, [unknown]), *(f"{line}, as --allow-changes permits." for line in changes)]:
                     tell(line)

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from experiments.run import Run
 from experiments.run.folder import tell
 from lit_inpaint import plugins
+from lit_inpaint.epochs import last_step
 from lit_inpaint.method import Method
 
 BEAT = 30.0  # seconds between heartbeats
@@ -32,13 +33,17 @@ class Status(L.Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._beaten = time.monotonic()
-        facts = {"step": trainer.global_step, "max_steps": trainer.max_steps, "max_epochs": trainer.max_epochs}
+        facts = {"step": trainer.global_step, "last_step": last_step(trainer)}
+        facts |= {"max_steps": trainer.max_steps, "max_epochs": trainer.max_epochs}
         with contextlib.suppress(OSError):  # a full disk ends a run by its checkpoint, not by this
             Run(Path(trainer.default_root_dir)).keep_status(state, error, **facts)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._trained = False
         self._write(trainer, "running")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write(trainer, "running")  # again: now it is known at which step the epochs end
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
         self._trained = True
@@ -60,7 +65,8 @@ class Status(L.Callback):
             self._show_checkpoint(trainer, pl_module)
         else:
             limits = f"max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}"
-            tell(f"Nothing left to train at step {trainer.global_step} ({limits}); raise --trainer.max_steps.")
+            reached = "max_steps" if -1 < trainer.max_steps <= trainer.global_step else "max_epochs"
+            tell(f"Nothing left to train at step {trainer.global_step} ({limits}); raise --trainer.{reached}.")
 
     def _show_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         folder = trainer.default_root_dir
@@ -91,8 +97,7 @@ def _why_it_ended(trainer: L.Trainer) -> str | None:
     epochs, most = progress.processed, trainer.max_epochs
     if -1 < trainer.max_steps <= trainer.global_step or (most is not None and -1 < most <= epochs):
         return None
-    where = f"at step {trainer.global_step}"
-    where += f" of {trainer.max_steps}" if trainer.max_steps > -1 else f", epoch {epochs} of {most}"
+    where = f"at step {trainer.global_step}" + (f" of {end}" if (end := last_step(trainer)) else "")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
             return f"max_time ({callback.time_elapsed() + left:.6g} s) {where}"

@@ -444,6 +444,19 @@ def test_early_stopping_and_should_stop_are_not_finished(monkeypatch: pytest.Mon
     assert (status("epochs")["state"], status("epochs")["step"]) == ("finished", 2)
 
 
+def test_a_run_of_epochs_knows_its_end(capsys: pytest.CaptureFixture[str]):
+    epochs = ["--data.init_args.samples_per_epoch", "4", "--config", "stop.yaml", *NO_WANDB]
+    Path("stop.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks+": {"class_path": f"{__name__}.Stop"}}}))
+    assert fit("--trainer.max_epochs", "3", *epochs, steps=1000) == 0
+    assert status()["error"].endswith("at step 2 of 6") and status()["last_step"] == 6
+    capsys.readouterr()
+    for _ in range(2):
+        assert fit("--trainer.max_epochs", "2", *epochs, "--ckpt_path", "last", steps=1000) == 0
+    said = capsys.readouterr()
+    assert "Resumes at step 2 of 1000 or epoch 2 (run/checkpoints/last.ckpt)." in said.err
+    assert "step 4/4, " in said.out and "raise --trainer.max_epochs." in said.err
+
+
 def test_a_trial_run_leaves_no_trace():
     assert fit("--trainer.fast_dev_run", "2", "--trainer.limit_val_batches", "2") == 0
     assert fit("--trainer.fast_dev_run", "true", "--ckpt_path", "auto") == 0

@@ -384,7 +384,7 @@ def test_status_says_what_runs_since_when_with_time_left_and_what_failed(small: 
     stand_in(monkeypatch, "raise SystemExit('no GPU')")
     step.run_step(small, small.steps["fit-DSI-seed1-vqvae"])
     fit.makes.mkdir(parents=True)
-    (fit.makes / "status.json").write_text(json.dumps({"step": 250, "max_steps": 1000}))
+    (fit.makes / "status.json").write_text(json.dumps({"step": 250, "max_steps": 9000, "last_step": 1000}))
     journal = small.out / "benchmark/journal/tiny-small-01234567/Partial-seed0/journal.jsonl"
     journal.parent.mkdir(parents=True)
     journal.write_text('{"format": 1}\n{"index": 0, "seconds": 30}\n{"index": 1, "sec')
