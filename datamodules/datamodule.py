@@ -9,14 +9,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from datamodules.arguments import check_whole, one_of
 from datamodules.bands import Bands, reading_settings
 from datamodules.elastic import Deal, Resumed, resumed
 from datamodules.evaluation import EvaluationSet, checked_channels, collate
 from datamodules.files import Files
-from datamodules.sampler import EvaluationSampler, TrainingSampler, worker_threads
+from datamodules.sampler import EvaluationSampler, OverfitSampler, TrainingSampler, worker_threads
 from datamodules.summary import lines, summarise
 from datamodules.training import OnBadImage, TrainingSet
 from datamodules.transforms import (
@@ -252,9 +252,11 @@ class InpaintingDataModule(L.LightningDataModule, ABC):
         self._start = resumed(self.trainer, self._deal(), self._resumed)
         self._resumed = self.state_dict() if self._resumed else {}  # that is settled; another epoch's loader is new
         start = (self._start.epoch, self._start.done)
-        sampler = TrainingSampler(
+        sampler: Sampler[Any] = TrainingSampler(
             len(data), self.batch_size, self.seed, rank, world, self.drop_last, start, len(data.files)
         )
+        if self.trainer and self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            sampler = OverfitSampler(data, (start[0], start[1] // world))  # every device sees all of them
         return TrainingLoader(data, sampler=sampler, drop_last=self.drop_last, **self._workers(self.batch_size))
 
     def val_dataloader(self) -> DataLoader[InpaintingBatch] | list[DataLoader[InpaintingBatch]]:

@@ -3,12 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import cv2
 import lightning as L
 import torch
+from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from masks.generator import keyed_rng
@@ -58,6 +59,25 @@ class TrainingSampler(DistributedSampler[tuple[int, int]]):
         rest = order[self.start[1] if epoch == self.start[0] else 0 :]
         own = rest[: len(rest) // self.unit * self.unit][self.rank :: self.num_replicas]
         return iter([(epoch, index) for index in own.tolist()])
+
+
+class OverfitSampler(SequentialSampler):
+    """The same samples in every epoch, from where a resumed run left its own; Trainer's ``overfit_batches`` puts a
+    sampler that knows of no resume in the place of any that is not sequential.
+
+    Args:
+        start: (epoch, samples of it that are done).
+    """
+
+    def __init__(self, data: Sized, start: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(data)
+        self.start, self.epoch = start, start[0]
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start[1] if self.epoch == self.start[0] else 0, len(self)))
 
 
 class EvaluationSampler(DistributedSampler[int]):

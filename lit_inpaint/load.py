@@ -165,6 +165,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def read_training(path: Path) -> dict[str, Any]:
+    """:func:`read_checkpoint`, or what Lightning has saved of a module that is none of ours, which names no method."""
+    checkpoint = read_tensors(path)
+    if isinstance(checkpoint, dict) and "method" not in checkpoint and "pytorch-lightning_version" in checkpoint:
+        return checkpoint
+    return read_checkpoint(path)
+
+
 def read_weights(path: Path) -> dict[str, Any]:
     """:func:`read_checkpoint`, or what ``zoo:NAME`` holds of one.
 
@@ -177,8 +185,8 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments that a checkpoint holds, without Lightning's own entries."""
-    own = {k: v for k, v in checkpoint["hyper_parameters"].items() if not str(k).startswith("_")}
-    cls = stage_classes().get(checkpoint["method"])
+    own = {k: v for k, v in checkpoint.get("hyper_parameters", {}).items() if not str(k).startswith("_")}
+    cls = stage_classes().get(checkpoint.get("method", ""))
     return renamed.arguments([base.__name__ for base in cls.__mro__], own) if cls else own
 
 

@@ -1,14 +1,16 @@
 """Read the outputs of runs and benchmarks: records with their votes, training curves."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from experiments.files.find import folders_below
 from experiments.records.files import read_column, read_record
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
 from experiments.run.names import METRICS
+
+_SKIPPED = {"images", "journal", "wandb", "checkpoints", "panels", "votes"}
 
 
 def read_folders(folders: Iterable[Path], votes: bool = True) -> tuple[list[Record], list[History]]:
@@ -26,17 +28,14 @@ def read_folders(folders: Iterable[Path], votes: bool = True) -> tuple[list[Reco
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder; give the output folder of a benchmark or of a training run.")
         found = 0
-        for place, children, files in os.walk(folder.resolve(), followlinks=True):
-            children[:] = sorted(
-                c for c in children if c not in {"images", "journal", "wandb", "checkpoints", "panels", "votes"}
-            )
-            here = Path(place)
-            if here.parent.name == "records":
-                for name in sorted(f for f in files if f.endswith(".json")):
-                    records[here / name] = read_record(here / name)
+        for place, files in folders_below(folder.resolve(), _SKIPPED):
+            own = place.resolve()  # the same by another folder's link
+            if place.parent.name == "records":
+                for name in (f for f in files if f.endswith(".json")):
+                    records[own / name] = read_record(place / name)
                     found += 1
             if METRICS.among(files):
-                runs[here] = Run(here).history
+                runs[own] = Run(place).history
                 found += 1
         if not found:
             raise ValueError(f"{folder} holds no records/*/*.json and no metrics.csv; run `lit-inpaint benchmark`.")

@@ -1,24 +1,46 @@
 """Methods down, masks or shares of hole across: every number of a metric at a glance."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from experiments.compare.numbers import number
 from experiments.compare.table import Cell, Row, Table
-from experiments.records.record import PublishedRow
+from experiments.records.record import PublishedRow, hash_of
 from lit_inpaint.metrics import higher_is_better
 from masks.area import bucket_of
 
 
 def families(tables: Sequence[Table]) -> dict[str, list[Table]]:
-    """Protocols that differ only in their masks: the same name up to the last - (repaint-half), else up to _ or /."""
+    """Protocols that differ only in their masks: the same name up to a - (repaint-half), else up to the last _ or /.
+
+    Names of protocols and of masks may hold a - themselves: up to the last one that a protocol shares with another, or
+    to one before, as long as all that share it measure alike: the same images, size and metrics.
+    """
+    sharing, alike = defaultdict[str, list[Table]](list), defaultdict[str, set[str]](set)
+    for table in tables:
+        for start in _starts(table.name):
+            sharing[start].append(table)
+            alike[start].add(hash_of(table.protocol.definition | {"masks": None}))
     found: dict[str, list[Table]] = {}
     for table in tables:
-        family = re.split(r"-(?!.*-)" if "-" in table.name else r"[_/](?!.*[_/])", table.name)[0]
-        found.setdefault(str(family), []).append(table)
+        if shared := [start for start in _starts(table.name) if len(sharing[start]) > 1]:
+            family = next((start for start in shared if len(alike[start]) == 1), shared[-1])
+            found.setdefault(family, []).append(table)
     return {name: group for name, group in found.items() if len(group) > 1}
+
+
+def _starts(name: str) -> list[str]:
+    """What a name begins with, the shortest first.
+
+    >>> _starts("set-thin-256"), _starts("faces64_wide")
+    (['set', 'set-thin'], ['faces64'])
+    """
+    if "-" not in name:
+        return [re.split(r"[_/](?!.*[_/])", name)[0]]
+    return [name[: dash.start()] for dash in re.finditer("-", name)]
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,9 @@ class Run:
 
     @property
     def wandb_id(self) -> str | None:
+        """None too where the file is empty, as a full disk may leave it."""
         path = self.folder / WANDB_ID
-        return read_text(path).strip() if path.is_file() else None
+        return read_text(path).strip() or None if path.is_file() else None
 
     @property
     def command(self) -> str | None:

@@ -1,11 +1,11 @@
 """``lit-inpaint runs DIR``: every run below a folder, its status, and the command that resumes it."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from experiments.files.find import folders_below
 from experiments.run import Run, options
 from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
 from lit_inpaint import renamed
@@ -49,10 +49,9 @@ def main(argv: list[str]) -> int:
 
 def find_runs(folder: Path) -> Iterator[Path]:
     """Folders that a ``fit`` wrote, in order of their names."""
-    for place, children, files in os.walk(folder, followlinks=True):
-        children[:] = sorted(set(children) - _SKIPPED)
+    for place, files in folders_below(folder, _SKIPPED):
         if {FACTS.name, METRICS.name, STATUS} & set(files):
-            yield Path(place)
+            yield place
 
 
 def describe(folder: Path, metric: str | None = None) -> Line:

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from experiments.files.write import write_text
 from experiments.run.curves import read_segments, surviving
+from experiments.run.folder import Run
 from experiments.run.names import METRICS, WANDB_ID
 
 _REPLAYED = 200  # rows; of W&B's log the last 32 KB may be lost, a few hundred bytes per row
@@ -120,8 +121,8 @@ class RunWandbLogger(WandbLogger):
     @property
     def experiment(self) -> Any:
         if self._experiment is None and getattr(rank_zero_only, "rank", 0) == 0:
-            if self._id_file.is_file():  # read now: a copied folder has got another since this logger was made
-                self._id = self._wandb_init["id"] = self._id_file.read_text().strip()
+            if known := Run(self._id_file.parent).wandb_id:  # now: a copied folder has got another since __init__
+                self._id = self._wandb_init["id"] = known
             else:
                 write_text(self._id_file, f"{self._wandb_init['id']}\n")
             if wandb.run is not None and wandb.run.id != self._wandb_init["id"]:

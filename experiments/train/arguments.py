@@ -16,7 +16,7 @@ from experiments.run import Run
 from experiments.run.place import read_saved
 from lit_inpaint import plugins, renamed, zoo
 from lit_inpaint.classes import class_of
-from lit_inpaint.load import described, hyper_parameters, read_checkpoint, read_weights
+from lit_inpaint.load import described, hyper_parameters, read_training, read_weights
 
 
 def prepare_arguments(argv: list[str]) -> list[str]:
@@ -98,9 +98,10 @@ def _said_by_weights(path: Path) -> Plain:
 
 def _said_by_checkpoint(path: Path, command: str) -> Plain:
     """``ckpt_path``: the class and all its arguments, and for ``fit`` the folder of its run."""
-    saved = read_checkpoint(path)
-    cls = class_of(saved, path)
-    said: Plain = {"model": described(cls, hyper_parameters(saved), path)}
+    saved = read_training(path)
+    said: Plain = {}
+    if "method" in saved:  # else the configuration names the class
+        said["model"] = described(class_of(saved, path), hyper_parameters(saved), path)
     if command == "fit" and (run := Run.of(path)):
         said["trainer"] = {"default_root_dir": str(run.folder)}
     return said

@@ -2,6 +2,7 @@
 
 import os
 import re
+import traceback
 from collections.abc import Iterable
 
 from jsonargparse import Namespace
@@ -104,10 +105,18 @@ def explained(error: Exception) -> str | None:
         return str(cause)
     if isinstance(error, ModuleNotFoundError):
         return f"a package is missing: {said}" + ("" if "pip install" in said else f". pip install {error.name}")
+    if isinstance(error, ValueError) and _of_loaders(error):
+        return said
     if type(error).__name__ == "MisconfigurationException":
         device = re.search("can not run on your system|available on this machine|requested gpu", said)
         return f"{said} Set trainer.accelerator and trainer.devices to available ones, or to auto." if device else said
     return said if said.startswith("Early stopping conditioned on metric") else package_missing(str(error))
+
+
+def _of_loaders(error: ValueError) -> bool:
+    """Whether Lightning has raised it where it makes the loaders of a run: settings that do not suit their length."""
+    code = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return f"{os.sep}lightning{os.sep}" in code[-1].co_filename and any(c.co_name == "setup_data" for c in code)
 
 
 def package_missing(message: str) -> str | None:

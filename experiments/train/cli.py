@@ -41,7 +41,7 @@ from lit_inpaint.classes import is_method
 from lit_inpaint.classical import ClassicalModule
 from lit_inpaint.ddp import check_strategy, meet_after_restart
 from lit_inpaint.evaluated import for_trainer
-from lit_inpaint.load import read_checkpoint
+from lit_inpaint.load import read_training
 from lit_inpaint.malloc import keep_freed_memory
 from lit_inpaint.method import parameter_counts
 from lit_inpaint.stage import Stage
@@ -135,9 +135,8 @@ class _InpaintCLI(LightningCLI):
         elif self.config.subcommand == "fit":  # a trial leaves no trace; Lightning's own ModelCheckpoint would
             trainer.callbacks = [c for c in trainer.callbacks or [] if not c.class_path.endswith("Checkpoint")]
         checkpoint = config.get("ckpt_path")
-        if checkpoint and checkpoint not in {"last", "best", "hpc"}:
-            model = config.model.as_dict() if config.model else {}
-            refuse_differences(model, Path(checkpoint), config.allow_changes)
+        if checkpoint and checkpoint not in {"last", "best", "hpc"} and config.model:
+            refuse_differences(config.model.as_dict(), Path(checkpoint), config.allow_changes)
 
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
@@ -196,7 +195,7 @@ class _InpaintCLI(LightningCLI):
         identity, resumed = Identity.of(config.as_dict(), self.datamodule, trainer), "no checkpoint"
         changes: list[str] = []
         if config.get("ckpt_path"):
-            checkpoint = read_checkpoint(Path(config.ckpt_path))
+            checkpoint = read_training(Path(config.ckpt_path))
             resumed = f"{config.ckpt_path} (step {checkpoint['global_step']})"
             unknown, changes = identity.check(checkpoint, config.ckpt_path, config.allow_changes)
             if trainer.is_global_zero:

@@ -8,9 +8,10 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from experiments.files.read import Plain
 from experiments.run.identity import flat, may_change
+from lit_inpaint import plugins
 from lit_inpaint.checkpoints import refuse_unfit
 from lit_inpaint.classes import class_of
-from lit_inpaint.load import hyper_parameters, read_checkpoint, read_weights, wanted
+from lit_inpaint.load import hyper_parameters, read_checkpoint, read_training, read_weights, wanted
 from lit_inpaint.stage import Stage
 
 
@@ -87,10 +88,12 @@ def refuse_differences(model: Plain, path: Path, allowed: bool = False) -> None:
 
     ``allowed``: by ``--allow-changes``, see :func:`experiments.run.identity.may_change`.
     """
-    checkpoint = read_checkpoint(path)
+    ours = issubclass(plugins.find(model["class_path"]), Stage)
+    checkpoint = read_checkpoint(path) if ours else read_training(path)
     name = model["class_path"].split(".")[-1]
-    if name != checkpoint["method"]:
-        raise ValueError(f"{path} holds a {checkpoint['method']}, but the configuration has {name}.")
+    identity = checkpoint.get("run", {}).get("identity") or {}
+    if (saved_name := checkpoint.get("method") or identity.get("model", name)) != name:
+        raise ValueError(f"{path} holds a {saved_name}, but the configuration has {name}.")
     saved, given = hyper_parameters(checkpoint), model.get("init_args", {})
     for key in saved.keys() & given.keys():
         now, then = (dict(flat(f"model.init_args.{key}", _plain(value[key]))) for value in (given, saved))

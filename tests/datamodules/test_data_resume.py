@@ -79,6 +79,19 @@ def test_a_run_resumed_from_the_end_of_an_epoch_and_stopped_once_more_sees_the_s
     assert seen == uninterrupted
 
 
+@pytest.mark.parametrize(("workers", "epoch", "batch"), [(0, 1, 0), (2, 0, 0), (0, 0, 1)])
+def test_a_run_that_overfits_some_batches_resumes_at_the_one_that_would_have_come(
+    folder: Path, tmp_path: Path, workers: int, epoch: int, batch: int
+):
+    whole, first, second, path = Recorder(), Recorder(), Recorder(), tmp_path / "stopped.ckpt"
+    fit(folder, 0, whole, [], overfit_batches=2)
+    with pytest.raises(InterruptedError):
+        fit(folder, workers, first, [StopAfter(path, "on_train_batch_end", epoch, batch)], overfit_batches=2)
+    fit(folder, workers, second, [], overfit_batches=2, ckpt_path=path)
+    assert first.seen + second.seen == whole.seen
+    assert [samples for _, _, samples in whole.seen[:2]] * EPOCHS == [samples for _, _, samples in whole.seen]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "epoch", "batch"), [(0, 1, 1), (2, 1, 1), (2, 0, BATCHES - 1)])
 def test_two_ranks_share_the_batches_of_one_also_after_a_restart(

@@ -23,7 +23,7 @@ from experiments.compare.costs import COSTS, Cost
 from experiments.compare.grouping import make_tables, validation_tables
 from experiments.compare.page import _chart_runs
 from experiments.compare.reader import read_folders
-from experiments.compare.tiles import families, map_of_masks
+from experiments.compare.tiles import families, map_of_masks, mask_name
 from experiments.compare.weights_and_biases import read_project, workspace
 from experiments.records.files import read_record, text_of
 from experiments.records.intervals import mean_interval
@@ -172,6 +172,20 @@ def test_masks_of_several_words_share_the_heat_map_of_their_family(tmp_path: Pat
         write_record(tmp_path, "Telea", {"psnr": spread(24)}, protocol={"name": name})
     (family,) = families(make_tables(read_folders([tmp_path])[0], [])).items()
     assert (family[0], sorted(table.name for table in family[1])) == ("repaint", sorted(names))
+
+
+def test_a_dash_in_the_name_of_a_mask_or_a_protocol_does_not_part_a_family(tmp_path: Path) -> None:
+    other = DEFINITION | {"size": 64}
+    for name, definition in (
+        ("set-thin-256", DEFINITION), ("set-thin-512", DEFINITION), ("set-wide", DEFINITION),
+        ("my-set-half", DEFINITION), ("my-set-wide", DEFINITION), ("my-other-half", other), ("my-other-wide", other),
+    ):  # fmt: skip
+        protocol = {"name": name, "definition": definition | {"masks": {"image000": name}}}
+        write_record(tmp_path, "Telea", {"psnr": spread(24)}, protocol=protocol)
+    found = families(make_tables(read_folders([tmp_path])[0], []))
+    assert {name: sorted(mask_name(name, table) for table in group) for name, group in found.items()} == {
+        "set": ["thin-256", "thin-512", "wide"], "my-set": ["half", "wide"], "my-other": ["half", "wide"],
+    }  # fmt: skip
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:

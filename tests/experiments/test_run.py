@@ -457,6 +457,15 @@ def test_a_run_of_epochs_knows_its_end(capsys: pytest.CaptureFixture[str]):
     assert "step 4/4, " in said.out and "raise --trainer.max_epochs." in said.err
 
 
+@pytest.mark.parametrize("name", ["wandb_id.txt", ".lock", "status.json", "run.json", "metrics.csv"])
+def test_a_run_resumes_with_a_file_that_a_full_disk_left_empty(name: str):
+    assert fit(steps=1) == 0
+    wandb.finish()
+    Path("run", name).write_text("")
+    assert fit("--ckpt_path", "auto") == 0 and step_of(LAST) == 2
+    assert Path("run/wandb_id.txt").read_text().strip()
+
+
 def test_a_trial_run_leaves_no_trace():
     assert fit("--trainer.fast_dev_run", "2", "--trainer.limit_val_batches", "2") == 0
     assert fit("--trainer.fast_dev_run", "true", "--ckpt_path", "auto") == 0

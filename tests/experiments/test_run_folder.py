@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from experiments.run.curves import read_segments, surviving
+from experiments.compare.reader import read_folders
 from experiments.run.listing import find_runs, main
 from tests.support.wandb_files import records
 
@@ -152,6 +153,17 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
     (with_space / "config.yaml").write_text("seed_everything: 3\n")
     (with_space / "checkpoints/last.ckpt").touch()
     assert [path.name for path in find_runs(tmp_path)] == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_a_run_that_is_reached_by_links_as_well_is_listed_once(tmp_path: Path):
+    for name in ("top/b/run", "apart/run"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "metrics.csv").write_text("images_seen,step,val/psnr\n8,1,15.0\n")
+    for link, to in (("top/a", "b"), ("top/b/up", ".."), ("top/b/run/up", "../.."), ("top/z", "../apart")):
+        (tmp_path / link).symlink_to(to)
+    assert [str(path.relative_to(tmp_path)) for path in find_runs(tmp_path / "top")] == ["top/b/run", "top/z/run"]
+    _, histories = read_folders([tmp_path / "top", tmp_path / "apart"])
+    assert [Path(run.folder).resolve() for run in histories] == [tmp_path / "top/b/run", tmp_path / "apart/run"]
     assert main([str(tmp_path), "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)
     assert [(line["status"], line["why"]) for line in lines] == [

@@ -66,7 +66,13 @@ class StopAfter(L.Callback):
 
 
 def fit(
-    folder: Path, workers: int, module: Recorder, callbacks: list[L.Callback], ranks: int = 1, **options: Any
+    folder: Path,
+    workers: int,
+    module: Recorder,
+    callbacks: list[L.Callback],
+    ranks: int = 1,
+    overfit_batches: int = 0,
+    **options: Any,
 ) -> None:
     data = ImageFolder(folder, Noise(), image_size=16, batch_size=BATCH // ranks, num_workers=workers, seed=3)
     trainer = L.Trainer(
@@ -80,6 +86,7 @@ def fit(
         enable_model_summary=False,
         callbacks=callbacks,
         num_sanity_val_steps=1,
+        overfit_batches=overfit_batches,
     )
     trainer.fit(module, data, **options)
 
