@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from experiments.run.curves import read_segments, surviving
 from experiments.compare.reader import read_folders
+from experiments.run.curves import read_segments, surviving
 from experiments.run.listing import find_runs, main
 from tests.support.wandb_files import records
 
@@ -153,17 +153,6 @@ def test_runs_says_what_each_folder_is(tmp_path: Path, capsys: pytest.CaptureFix
     (with_space / "config.yaml").write_text("seed_everything: 3\n")
     (with_space / "checkpoints/last.ckpt").touch()
     assert [path.name for path in find_runs(tmp_path)] == ["a", "b", "c", "d", "e", "f"]
-
-
-def test_a_run_that_is_reached_by_links_as_well_is_listed_once(tmp_path: Path):
-    for name in ("top/b/run", "apart/run"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "metrics.csv").write_text("images_seen,step,val/psnr\n8,1,15.0\n")
-    for link, to in (("top/a", "b"), ("top/b/up", ".."), ("top/b/run/up", "../.."), ("top/z", "../apart")):
-        (tmp_path / link).symlink_to(to)
-    assert [str(path.relative_to(tmp_path)) for path in find_runs(tmp_path / "top")] == ["top/b/run", "top/z/run"]
-    _, histories = read_folders([tmp_path / "top", tmp_path / "apart"])
-    assert [Path(run.folder).resolve() for run in histories] == [tmp_path / "top/b/run", tmp_path / "apart/run"]
     assert main([str(tmp_path), "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)
     assert [(line["status"], line["why"]) for line in lines] == [
@@ -198,3 +187,14 @@ def test_runs_names_the_better_end_of_what_is_no_metric_and_no_best_of_what_noth
     assert main([str(tmp_path), "--metric", "val/mystery"]) == 0
     said = capsys.readouterr().out
     assert "last val/mystery 5" in said and "best" not in said
+
+
+def test_a_run_that_is_reached_by_links_as_well_is_listed_once(tmp_path: Path):
+    for name in ("top/b/run", "apart/run"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "metrics.csv").write_text("images_seen,step,val/psnr\n8,1,15.0\n")
+    for link, to in (("top/a", "b"), ("top/b/up", ".."), ("top/b/run/up", "../.."), ("top/z", "../apart")):
+        (tmp_path / link).symlink_to(to)
+    assert [str(path.relative_to(tmp_path)) for path in find_runs(tmp_path / "top")] == ["top/b/run", "top/z/run"]
+    _, histories = read_folders([tmp_path / "top", tmp_path / "apart"])
+    assert [Path(run.folder).resolve() for run in histories] == [tmp_path / "top/b/run", tmp_path / "apart/run"]
