@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from experiments.weights.imports import main as import_weights
 from lit_inpaint.diffusion import Diffusion, UNet, cosine_betas
 from lit_inpaint.diffusion.losses import simple_loss, vlb_term
 from lit_inpaint.diffusion.samplers import DDNM, RePaint
@@ -281,6 +282,21 @@ def test_a_unet2dmodel_of_diffusers_gives_the_same_noise() -> None:
         expected = theirs.double()(x.double(), t).sample
         torch.testing.assert_close(ours.double().denoiser(x.double(), t), expected)
     assert expected.abs().max() > 0.1 and ours.variance == "fixed_large"
+
+
+def test_what_the_tensors_of_an_unknown_model_do_not_show_are_options_of_the_command(tmp_path: Path) -> None:
+    method = DDPM(**NARROW | {"num_heads": 2, "num_head_channels": None, "noise_schedule": "cosine"})
+    torch.save(export(method), tmp_path / "model.pt")
+    words = ["DDPM", str(tmp_path / "model.pt"), "--out", str(tmp_path / "ddpm.ckpt")]
+    with pytest.raises(ValueError, match=r"do not show the number of heads: .*--num-heads, --num-head-channels, "):
+        import_weights(words)
+    stated = ["--num-heads", "2", "--image-size", str(NARROW["image_size"]), "--noise-schedule", "cosine"]
+    assert import_weights([*words, *stated, "--diffusion-steps", "50", "--use-new-attention-order"]) == 0
+    read = load_method(tmp_path / "ddpm.ckpt").hparams
+    found = {name: read[name] for name in ("num_heads", "noise_schedule", "diffusion_steps", "rescale_timesteps")}
+    assert found == {
+        "num_heads": 2, "noise_schedule": "cosine", "diffusion_steps": 50, "rescale_timesteps": False
+    } and read["use_new_attention_order"]  # fmt: skip
 
 
 # ---- DDPM --------------------------------------------------------------------------------------------------------

@@ -255,6 +255,9 @@ def test_buckets_exclude_their_low_end() -> None:
         (["write", "nowhere.yaml", "--out", "x"], "there is no file and no configuration 'nowhere.yaml'"),
         (["measure", "nowhere"], "nowhere: no such folder"),
         (["write", "Half", "--out", "x", "--count", "0"], "at least one mask"),
+        (["show", "Half", "--out", "x.png", "--count", "0"], "'0' is not a whole number from 1"),
+        (["show", "Half", "--out", "x.png", "--tile", "-5"], "'-5' is not a whole number from 1"),
+        (["show", "Half", "--out", "x.png", "--columns", "0"], "'0' is not a whole number from 1"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments: list[str], message: str) -> None:
