@@ -85,7 +85,9 @@ def test_a_record_pins_the_commit_and_equals_that_of_the_checkpoint(
     repository.commit({"notes.txt": b"later"})  # main has moved: the old commit is another job
     assert run(*protocol, "--methods", f"Published={AT}@{first}") == 0
     assert records(tmp_path / "out")[f"{published.path.parent.name}/Published"] == published
-    assert run(*protocol, "--methods", f"Published={AT}") == 0
+    with pytest.raises(ValueError, match=f"is the result of {NAME}@{first}, which {AT}@.* would replace"):
+        run(*protocol, "--methods", f"Published={AT}")
+    assert run(*protocol, "--overwrite", "--methods", f"Published={AT}") == 0
     assert records(tmp_path / "out")[f"{published.path.parent.name}/Published"].method.revision != first
 
 
