@@ -237,7 +237,7 @@ def test_benchmark_of_a_changed_method_drops_the_votes_on_its_old_pictures(
     for name in ("a.json", "b.json", "a.sqlite" if is_reference else "b.sqlite"):
         (votes / name).write_text("of an earlier version, without the hashes of methods")
     assert run(*arguments, "a=Telea") == 0 and len(list(votes.iterdir())) == 3  # nothing is new
-    with pytest.raises(ValueError, match="a in .* is the result of .*; --overwrite replaces it"):
+    with pytest.raises(ValueError, match=r"a in .* is the result of .*; --overwrite replaces it"):
         run(*arguments, *then)
     assert len(list(votes.iterdir())) == 3
     assert run(*arguments, *then, "--overwrite") == (1 if "--sampler" in then else 0)
