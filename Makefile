@@ -13,7 +13,7 @@ help:  ## print the targets
 # Without study and mlflow, whose own bounds hold back what others need, and docs, which has a target of its own.
 EXTRAS := dev,app,sweep,metrics,diffusers,hub,datasets,export,figure,tensorboard,wandb-reports
 
-install: .venv/installed  ## make .venv and install lit-inpaint with every extra, which its tests need
+install: .venv/installed  ## make .venv and install lit-inpaint with the extras that its tests need
 
 .venv/core: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -16,7 +16,7 @@ from experiments.evaluate import protocol
 from experiments.files.find import INSTALLED
 from lit_inpaint import metrics
 from masks.build import laws
-from tests.support.house import ROOT
+from tests.support.house import OURS, ROOT
 
 DOCS = ROOT / "docs"
 METHODS = [row["name"] for row in describe()]
@@ -39,6 +39,16 @@ def test_every_command_and_every_command_below_it_is_in_the_reference():
         assert f"\n### lit-inpaint {name}\n" in text and f"usage: lit-inpaint {name} " in text, name
     for name in ("masks write", "masks show", "masks measure", "protocol list", "protocol export", "protocol score"):
         assert f"usage: lit-inpaint {name} " in text, name
+
+
+def test_what_one_can_set_stands_on_a_page_that_somebody_wrote_as_well():
+    pages = [ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("tutorials/*.ipynb")]
+    written = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    code = "".join(path.read_text(encoding="utf-8") for package in OURS for path in (ROOT / package).rglob("*.py"))
+    options = set(re.findall(r"(?<![\w-])--[a-z][\w-]*\w", commands.pages()["commands.md"]))
+    named = options | set(re.findall(r"\bLIT_INPAINT_[A-Z]+", code)) | {f"configs {name}" for name in ("list", "show")}
+    assert len(named) > 90
+    assert not [name for name in sorted(named) if not re.search(rf"(?<![\w-]){name}(?![\w-])", written)]
 
 
 def test_yaml_keys_are_those_that_fit_takes():
