@@ -13,7 +13,7 @@ from lit_inpaint.layers.local_crop import local_crop, random_corner
 from lit_inpaint.losses.bce import bce_discriminator, bce_generator, bce_generator_minimax
 from lit_inpaint.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 from lit_inpaint.method import parameter_counts
-from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv
+from lit_inpaint.methods import GLCIC, ContextEncoder, DeepFillV1, DeepFillV2, PartialConv, Telea
 from lit_inpaint.methods.context_encoder.method import MEAN_COLOUR
 from lit_inpaint.methods.context_encoder.networks import ChannelwiseFullyConnected
 from lit_inpaint.methods.deepfillv1.loss import spatial_discount
@@ -374,6 +374,18 @@ def test_blending_leaves_no_seam_where_the_network_is_off_by_a_constant():
     out = blend(torch.where(mask == 1, ramp + 0.3, ramp), mask)
     assert (out - ramp)[..., 5:25, 25:40].abs().max() < 0.1
     torch.testing.assert_close(out[mask.expand_as(out) == 0], ramp[mask.expand_as(out) == 0], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("box", [(1, 1), (1, 9), (2, 2), (9, 2), (3, 3), (6, 20)])
+@pytest.mark.parametrize("corner", [(20, 30), (0, 0), (58, 44)])
+def test_blending_fills_holes_thinner_than_seven_pixels_as_telea_does(box: tuple[int, int], corner: tuple[int, int]):
+    image, mask = batch_of(samples(1)).image, torch.zeros(1, 1, 64, 64)
+    mask[..., corner[0] : corner[0] + box[0], corner[1] : corner[1] + box[1]] = 1
+    out, other = (blend(torch.where(mask == 1, made, image), mask) for made in (torch.tensor(0.9), -image))
+    # A clone solves anew for what Telea's gradients are already those of: a grey level of rounding.
+    torch.testing.assert_close(out, other, rtol=0, atol=0.008)
+    if corner == (20, 30):  # elsewhere the border is repeated beyond the image
+        torch.testing.assert_close(out, Telea(radius=1)(image, mask), rtol=0, atol=0.008)
 
 
 # ---- DeepFill v1 -----------------------------------------------------------------------------------------------------

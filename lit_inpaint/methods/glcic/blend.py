@@ -13,7 +13,9 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
 
     Both the source and the destination come from what the network saw and made: the true hole is never read. cv2 takes
     the centre of the clone from the bounding box of the mask, so a hole that touches the border would be shifted; such
-    an image is padded first.
+    an image is padded first. OpenCV takes the network's gradients at three pixels and more from the known ones, so a
+    hole thinner than seven is filled by Telea alone, as one whose box has a side of one or two, which the clone cannot
+    take.
 
     Args:
         inpainted: (B, 3, H, W) in [-1, 1], known pixels and the network's hole.
@@ -33,7 +35,9 @@ def blend(inpainted: Tensor, mask: Tensor) -> Tensor:
         smooth = cv2.inpaint(pixels, cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_REPLICATE), 1, cv2.INPAINT_TELEA)
         binary = cv2.copyMakeBorder(binary, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
         left, top, width, height = cv2.boundingRect(binary)
-        cloned = cv2.seamlessClone(pixels, smooth, binary, (left + width // 2, top + height // 2), cv2.NORMAL_CLONE)
+        centre, cloned = (left + width // 2, top + height // 2), smooth
+        if min(width, height) > 2:
+            cloned = cv2.seamlessClone(pixels, smooth, binary, centre, cv2.NORMAL_CLONE)
         blended = from_levels(torch.from_numpy(cloned[3:-3, 3:-3].copy()).permute(2, 0, 1).to(image))
         out.append(composite(blended[None], image[None], hole[None])[0])
     return torch.stack(out)

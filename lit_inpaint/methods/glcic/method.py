@@ -67,7 +67,8 @@ class GLCIC(InpaintingModule):
         features: What each branch of the discriminator hands on.
         mean: Colour of the training data, (R, G, B) in [0, 1]; Places365 by default.
         adversarial_weight: None for the variant's.
-        blend: Post-process by Telea and Poisson blending (off in the published program too).
+        blend: Post-process by Telea and Poisson blending (off in the published program too). Holes thinner than 7 px
+            become Telea's fill.
     """
 
     year: ClassVar[int] = 2017
