@@ -187,7 +187,7 @@ class _InpaintCLI(LightningCLI):
         check_strategy(trainer, self.model)
         check_optimisers(self.model)
         self.datamodule.setup("fit")
-        check_size(self.model, self.datamodule)
+        check_size(self.model, self.datamodule, trainer.world_size)
         check_val_metrics(trainer, self.model, self.datamodule)
         if trainer.is_global_zero:
             networks = ", ".join(f"{name} {count:,}" for name, count in parameter_counts(self.model).items())

@@ -17,8 +17,9 @@ from masks.size import by_name, sides
 _ABOUT_SIZES = re.compile("size|shape|per channel|dimension|padding", re.IGNORECASE)
 
 
-def check_size(model: LightningModule, data: object) -> None:
-    """Send one batch through the networks that complete images, on the meta device, which only computes shapes.
+def check_size(model: LightningModule, data: object, world: int = 1) -> None:
+    """Send a batch through the networks that complete images, on the meta device, which only computes shapes, and one
+    as small as the last of an epoch on ``world`` processes.
 
     A network of another size than the data, which it would train on all the same, is told of in one line.
 
@@ -47,15 +48,23 @@ def check_size(model: LightningModule, data: object) -> None:
         )
     if model.diverse:
         return
-    try:
-        with torch.device("meta"), torch.no_grad():
-            probe = type(model)(**model.hparams).train()
-            probe.predict(torch.zeros(batch, own, *size), torch.zeros(batch, 1, *size))
-    except (RuntimeError, ValueError, IndexError) as error:
-        if "meta" not in str(error) and _ABOUT_SIZES.search(str(error)):
-            raise ValueError(_refusal(model, (batch, 3, *size), error)) from error
-    except Exception:  # a method whose passes depend on values: its first batch says the same
-        return
+    for images in (batch, _last_batch(data, batch, world)):
+        try:
+            with torch.device("meta"), torch.no_grad():
+                probe = type(model)(**model.hparams).train()
+                probe.predict(torch.zeros(images, own, *size), torch.zeros(images, 1, *size))
+        except (RuntimeError, ValueError, IndexError) as error:
+            if "meta" not in str(error) and _ABOUT_SIZES.search(str(error)):
+                raise ValueError(_refusal(model, (images, 3, *size), error, batch)) from error
+        except Exception:  # a method whose passes depend on values: its first batch says the same
+            return
+
+
+def _last_batch(data: Any, batch: int, world: int) -> int:
+    """Images in a process's last batch of an epoch."""
+    if getattr(data, "drop_last", True) or not hasattr(data, "training_set"):
+        return batch
+    return len(data.training_set()) // world % batch or batch
 
 
 def refused_size(error: Exception) -> str | None:
@@ -63,19 +72,24 @@ def refused_size(error: Exception) -> str | None:
     place: TracebackType | None = error.__traceback__
     while place is not None:
         local = place.tb_frame.f_locals
-        step = place.tb_frame.f_code.co_name in ("training_step", "validation_step")
-        if step and isinstance(module := local.get("self"), Stage) and "batch" in local:
-            early = module.trainer.sanity_checking or module.trainer.global_step <= 1  # counted at the batch's start
+        step, module = place.tb_frame.f_code.co_name, local.get("self")
+        if step in ("training_step", "validation_step") and isinstance(module, Stage) and "batch" in local:
+            shape, trainer = tuple(local["batch"].image.shape), module.trainer
+            whole = getattr(getattr(trainer, "datamodule", None), "batch_size", 1)
+            early = trainer.sanity_checking or trainer.global_step <= 1  # counted at the batch's start
+            early = early or (step == "training_step" and shape[0] < whole)
             about = _ABOUT_SIZES.search(str(error)) and not isinstance(error, torch.OutOfMemoryError)
-            return _refusal(module, tuple(local["batch"].image.shape), error) if early and about else None
+            return _refusal(module, shape, error, whole) if early and about else None
         place = place.tb_next
     return None
 
 
-def _refusal(model: LightningModule, shape: tuple[int, ...], error: Exception) -> str:
+def _refusal(model: LightningModule, shape: tuple[int, ...], error: Exception, whole: int) -> str:
+    """What to change; a batch smaller than ``whole`` is an epoch's last."""
     batch, _, height, width = shape
+    last = "drop_last (to true), " if batch < whole else ""
     return (
         f"{type(model).__name__} with these arguments cannot train on images of {width}x{height} in batches of "
-        f"{batch}: {first_line(error).rstrip('.')}. Change image_size or batch_size of the data, or the method's depth "
-        "and sizes."
+        f"{batch}: {first_line(error).rstrip('.')}. Change {last}image_size or batch_size of the data, or the method's "
+        "depth and sizes."
     )
