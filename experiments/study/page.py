@@ -21,6 +21,7 @@ from experiments.study.trainings import write_trainings
 from experiments.study.units import keep
 
 _EVERY = 60.0  # seconds, while cells arrive
+_PAUSE = 20.0  # times as long as it took to write: a page with pictures takes a core 16 s
 
 
 def reason_of(study: Study, step: Step) -> str | None:
@@ -33,12 +34,15 @@ def reason_of(study: Study, step: Step) -> str | None:
 
 
 def refresh(study: Study) -> None:
-    """Write the page, unless it is new or being written: the last job writes it in any case. Never an error, which
-    would be one of the job that is complete."""
+    """Write the page, unless it is new for what it costs, or being written: the last job writes it in any case. Never
+    an error, which would be one of the job that is complete."""
     page = study.out / "page.html"
-    if page.is_file() and time.time() - page.stat().st_mtime < _EVERY:
-        return
-    with (study.out / "steps" / "page.lock").open("ab") as lock:
+    if page.is_file():
+        written, begun = page.stat().st_mtime, _begun(study)
+        took = written - begun.stat().st_mtime if begun.is_file() else 0.0
+        if time.time() - written < max(_EVERY, _PAUSE * took):
+            return
+    with _begun(study).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,8 +53,15 @@ def refresh(study: Study) -> None:
             print(error, file=sys.stderr)
 
 
+def _begun(study: Study) -> Path:
+    """Locked while a page is written, and as old as its beginning."""
+    return study.out / "steps" / "page.lock"
+
+
 def write_page(study: Study, last: bool = False) -> int:
     """``compare`` over all records and runs of the study; its exit code. ``last``: say that the graph is done."""
+    if _begun(study).parent.is_dir():
+        _begun(study).touch()
     keep(study)
     notes = [study.file.about] if study.file.about else []
     cells = [step for step in study.steps.values() if step.cell]

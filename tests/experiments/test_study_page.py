@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,3 +274,25 @@ def test_the_tables_of_the_page_come_from_committed_units(
     shown = capsys.readouterr().out
     assert shown.count("| method |") == 1 and "| method | wide | half |" in shown  # in the survey's order
     assert table1.main([str(tmp_path)]) == 2 and "holds no units" in capsys.readouterr().err
+
+
+def test_the_page_of_a_study_takes_a_small_share_of_the_time(study: Study, monkeypatch: pytest.MonkeyPatch):
+    made, took = study.out / "page.html", 10
+    monkeypatch.setattr(page, "argv", lambda words: [sys.executable, "-c", "import time; time.sleep(0.2)"])
+    before = time.time()
+    page.refresh(study)
+    assert before <= (study.out / "steps/page.lock").stat().st_mtime <= time.time() - 0.2  # when it was begun
+
+    def is_due(age: float) -> bool:
+        """Whether it is written again ``age`` seconds after it was, which took ten."""
+        said: list[Study] = []
+        monkeypatch.setattr(page, "write_page", said.append)
+        made.write_text("")
+        for path, back in ((made, age), (study.out / "steps/page.lock", age + took)):
+            os.utime(path, (time.time() - back,) * 2)
+        page.refresh(study)
+        return bool(said)
+
+    assert [is_due(age) for age in (70, 190, 210)] == [False, False, True]
+    took = 0
+    assert [is_due(age) for age in (50, 70)] == [False, True]
