@@ -179,12 +179,14 @@ def test_a_dash_in_the_name_of_a_mask_or_a_protocol_does_not_part_a_family(tmp_p
     for name, definition in (
         ("set-thin-256", DEFINITION), ("set-thin-512", DEFINITION), ("set-wide", DEFINITION),
         ("my-set-half", DEFINITION), ("my-set-wide", DEFINITION), ("my-other-half", other), ("my-other-wide", other),
+        ("odd-thin-256", other | {"of": 1}), ("odd-wide", other | {"of": 2}),
     ):  # fmt: skip
         protocol = {"name": name, "definition": definition | {"masks": {"image000": name}}}
         write_record(tmp_path, "Telea", {"psnr": spread(24)}, protocol=protocol)
     found = families(make_tables(read_folders([tmp_path])[0], []))
     assert {name: sorted(mask_name(name, table) for table in group) for name, group in found.items()} == {
         "set": ["thin-256", "thin-512", "wide"], "my-set": ["half", "wide"], "my-other": ["half", "wide"],
+        "odd": ["thin-256", "wide"],
     }  # fmt: skip
 
 
