@@ -95,16 +95,16 @@ class Plain(ClassicalModule):
 
     def fill(self, erased: Tensor, mask: Tensor, *, generators: Sequence[torch.Generator] | None = None) -> Tensor:
         filled: Any = self.network(erased, mask)
-        image = isinstance(filled, Tensor) and filled.shape == erased.shape
-        if not image or not filled.is_floating_point() or filled.layout != torch.strided:
-            given = (
-                f"{tuple(filled.shape)} of {filled.dtype}, {filled.layout}".removesuffix(", torch.strided")
-                if isinstance(filled, Tensor)
-                else type(filled).__name__
-            )
-            expected = f"the whole image, {tuple(erased.shape)}, floats in [-1, 1]"
-            raise ValueError(f"forward of {type(self).__name__} returned {given}; expected {expected}.")
-        return filled
+        if not isinstance(filled, Tensor):
+            given = type(filled).__name__
+        elif not filled.is_floating_point() or filled.layout != torch.strided:
+            given = f"{filled.dtype}, {filled.layout}"
+        elif filled.shape != erased.shape:
+            given = str(tuple(filled.shape))
+        else:
+            return filled
+        expected = f"the whole image, {tuple(erased.shape)}, floats in [-1, 1]"
+        raise ValueError(f"forward of {type(self).__name__} returned {given}; expected {expected}.")
 
 
 def unset(cls: type) -> list[str]:
