@@ -12,6 +12,8 @@ import pytest
 
 import datamodules
 import masks
+from experiments.weights.imports import _reader_options
+from experiments.weights.options import flag
 from lit_inpaint import renamed
 from lit_inpaint.classes import method_classes, stage_classes
 
@@ -55,6 +57,7 @@ def test_every_option_that_is_named_anywhere_is_one_of_a_command():
         options |= {
             text for call in calls if call.func.attr == "add_argument" for a in call.args for text in strings(a)
         }
+    options |= {flag(name) for name in _reader_options()}
     options |= {f"--{old}" for names in renamed.ARGUMENTS.values() for old in names}
     options |= {f"--trainer.{name}" for name in inspect.signature(L.Trainer).parameters}
     for kind, classes in {

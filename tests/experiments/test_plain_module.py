@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from experiments.cli import main
+from lit_inpaint import plugins
 from masks.convention import InpaintingBatch
 from tests.support.small_fits import SMALL_FIT
 
@@ -49,6 +50,7 @@ def fit(*argv: str, command: str = "fit", root: str = "run", model: str = "Tint"
 def inside_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv(plugins.VARIABLE, "")  # --model adds this module, for this test only
 
 
 def trained(root: str) -> Any:
