@@ -46,13 +46,14 @@ def report(cls: type[Stage] | type[Method], pairs: list[str], size: Size, batch:
         ) from None
     small, large = (_in_a_fresh_process(cls, arguments, size, images) for images in (batch, 2 * batch))
     image = (large["peak"] - small["peak"]) / batch
+    fixed = max(small["peak"] - batch * image, 0)  # resident memory scatters by tens of MiB
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     yield f"{cls.__name__}({given}), a training step at {by_name(size)}, float32, on {large['device']}"
     yield "  parameters       " + ", ".join(f"{n} {c:,} ({mib(4 * c)})" for n, c in counts.items())
     yield "  optimiser state  " + ", ".join(f"{name} {mib(size)}" for name, size in large["optimisers"].items())
     for images, measured in ((batch, small), (2 * batch, large)):
         yield f"  peak, batch {images:<4} {mib(measured['peak'])}"
-    yield f"  per image        {mib(image)}, plus {mib(small['peak'] - batch * image)} independent of the batch"
+    yield f"  per image        {mib(image)}, plus {mib(fixed)} independent of the batch"
     yield f"({large['how']})"
     if large["idle"]:
         yield f"Not included: {', '.join(large['idle'])} made no step in the first {BATCHES} batches."

@@ -61,7 +61,7 @@ def find_pairs(
     given = [*([mask] if mask else []), *guides.values()]
     if gone := next((path for path in given if not path.exists()), None):
         raise ValueError(f"there is no file or folder {shown(gone)}.")
-    if len(images) == 1 and Path(images[0]).is_file():
+    if len(images) == 1 and os.path.lexists(images[0]) and not Path(images[0]).is_dir():
         return [_single(Path(images[0]), mask, out, samples, guides, suffix, alpha)]
     root, found = _named(images, out)
     names = without_masks(found, root, *given)

@@ -123,13 +123,13 @@ def test_optimiser_bytes_are_those_of_the_state_after_a_step_and_idle_networks_a
 
 @pytest.mark.slow
 def test_the_measured_peak_grows_with_the_images_and_holds_the_state_whatever_the_batch():
-    arguments = [f"{key}={value}" for key, value in PLAIN.items()]
-    text = "\n".join(report(AOTGAN, [*arguments, "width=16", "discriminator_width=16"], 256, 2))
+    arguments = [f"{key}={value}" for key, value in {**PLAIN, "width": 16, "discriminator_width": 16}.items()]
+    text = "\n".join(report(AOTGAN, arguments, 256, 2))
     image, fixed = (
         float(number.replace(",", "")) for number in text.split("per image")[1].split() if number[0].isdigit()
     )
     # Sixteen channels of the first layer at full size, kept for backward, are 4 MiB per image; nothing keeps a hundred.
-    assert 4 < image < 400 and 0 < fixed < 400
+    assert 4 < image < 400 and 0 <= fixed < 400
     assert ("AOTGAN(width=16" in text and "resident memory" in text) or "max_memory_allocated" in text
 
 
