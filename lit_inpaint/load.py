@@ -70,10 +70,10 @@ def _bare(cls: type[Method], name: str) -> Method:
     Raises:
         ValueError: It needs some.
     """
-    for argument in [*cls.needed, *(unset(cls.network_class) if issubclass(cls, Plain) else [])]:
+    if missing := [*cls.needed, *(unset(cls.network_class) if issubclass(cls, Plain) else [])]:
         raise ValueError(
-            f"{name} needs the argument {argument}: give a YAML that holds model: {{class_path: {name}, init_args: "
-            f"{{{argument}: ...}}}}{', such as one of `lit-inpaint configs list`' if cls.needed else ''}."
+            f"{name} needs the argument {missing[0]}: give a YAML that holds model: {{class_path: {name}, init_args: "
+            f"{{{missing[0]}: ...}}}}{', such as one of `lit-inpaint configs list`' if cls.needed else ''}."
         )
     return cls()
 
