@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from masks.archives import Archive, archive_at
+from masks.walk import folders_below
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
@@ -62,33 +63,14 @@ def _in_archive(archive: Archive, others: Counter[str]) -> list[str]:
 
 def _in_folder(root: Path, others: Counter[str]) -> list[str]:
     found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    folders, links = [""], list[str]()
-    while folders or links:
-        folder = folders.pop() if folders else links.pop()  # a folder's own path wins over a link to it
-        status = os.stat(root / folder)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(root / folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    continue
-                below = f"{folder}/{entry.name}" if folder else entry.name
-                if _is_folder(entry):
-                    (links if entry.is_symlink() else folders).append(below)
-                elif (suffix := os.path.splitext(entry.name)[1].lower()) in SUFFIXES:
-                    found.append(below)
-                else:
-                    others[suffix or "without suffix"] += 1
+    for folder, names in folders_below(root, lambda name: name.startswith(".") or name == "__MACOSX"):
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in SUFFIXES:
+                found.append(f"{folder}/{name}" if folder else name)
+            else:
+                others[suffix or "without suffix"] += 1
     return found
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # an endless chain of links: read_image and read_mask will name it
-        return False
 
 
 def without_masks(names: Sequence[str], root: Where, *masks: Where) -> list[str]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.files.find import folders_below
 from experiments.records.files import read_column, read_record
 from experiments.records.record import Record
 from experiments.run import Run
 from experiments.run.curves import History
 from experiments.run.names import METRICS
+from masks.walk import folders_below
 
 _SKIPPED = {"images", "journal", "wandb", "checkpoints", "panels", "votes"}
 
@@ -28,7 +28,8 @@ def read_folders(folders: Iterable[Path], votes: bool = True) -> tuple[list[Reco
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder; give the output folder of a benchmark or of a training run.")
         found = 0
-        for place, files in folders_below(folder.resolve(), _SKIPPED):
+        for below, files in folders_below(folder.resolve(), _SKIPPED.__contains__, strict=False):
+            place = folder.resolve() / below
             own = place.resolve()  # the same by another folder's link
             if place.parent.name == "records":
                 for name in (f for f in files if f.endswith(".json")):

@@ -1,7 +1,6 @@
 """Find configurations and protocols named on the command line, and what was written last."""
 
-import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,31 +38,6 @@ def find_yaml(name: str, folder: str = "") -> Path:
     installed = sorted(str(p.relative_to(INSTALLED)) for p in (INSTALLED / folder).rglob("*.yaml"))
     hint = nearest(f"{name.removesuffix('.yaml')}.yaml", installed, cutoff=0.4)
     raise ValueError(f"there is no file and no configuration '{name}'. {hint}")
-
-
-def folders_below(root: Path, skipped: Collection[str]) -> Iterator[tuple[Path, list[str]]]:
-    """``root`` and the folders below it that are not named in ``skipped``, each with the names of its files, sorted.
-
-    Links are followed, and a folder reached twice comes once: by its own path, not by a link to it.
-    """
-    seen: set[tuple[int, int]] = set()
-    found: dict[Path, list[str]] = {}
-    folders, links = [root], list[Path]()
-    while folders or links:
-        folder = folders.pop() if folders else links.pop()
-        with suppress(OSError):  # closed to this user, or removed meanwhile
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-                    if not entry.is_dir():
-                        found.setdefault(folder, []).append(entry.name)
-                    elif entry.name not in skipped:
-                        (links if entry.is_symlink() else folders).append(folder / entry.name)
-    for folder in sorted(found, key=lambda path: path.parts):
-        yield folder, sorted(found[folder])
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.files.find import folders_below
 from experiments.run import Run, options
 from experiments.run.names import CHECKPOINTS, FACTS, METRICS, STATUS
 from lit_inpaint import renamed
 from lit_inpaint.metrics import headline, higher_is_better
+from masks.walk import folders_below
 
 _SKIPPED = {"wandb", CHECKPOINTS, "panels", "images", "journal"}
 
@@ -49,9 +49,9 @@ def main(argv: list[str]) -> int:
 
 def find_runs(folder: Path) -> Iterator[Path]:
     """Folders that a ``fit`` wrote, in order of their names."""
-    for place, files in folders_below(folder, _SKIPPED):
+    for below, files in folders_below(folder, _SKIPPED.__contains__, strict=False):
         if {FACTS.name, METRICS.name, STATUS} & set(files):
-            yield place
+            yield folder / below
 
 
 def describe(folder: Path, metric: str | None = None) -> Line:

@@ -195,6 +195,7 @@ def test_a_run_that_is_reached_by_links_as_well_is_listed_once(tmp_path: Path):
         (tmp_path / name / "metrics.csv").write_text("images_seen,step,val/psnr\n8,1,15.0\n")
     for link, to in (("top/a", "b"), ("top/b/up", ".."), ("top/b/run/up", "../.."), ("top/z", "../apart")):
         (tmp_path / link).symlink_to(to)
+    (tmp_path / "top/b/run/zz").symlink_to("zz")  # endless
     assert [str(path.relative_to(tmp_path)) for path in find_runs(tmp_path / "top")] == ["top/b/run", "top/z/run"]
     _, histories = read_folders([tmp_path / "top", tmp_path / "apart"])
     assert [Path(run.folder).resolve() for run in histories] == [tmp_path / "top/b/run", tmp_path / "apart/run"]
