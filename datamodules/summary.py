@@ -35,12 +35,14 @@ def summarise(splits: Mapping[str, Files], first: int | None = None) -> dict[str
     sample = [(files, i) for split, files in splits.items() for i in _spread(counts[split], most)]
     chosen = set(_spread(len(sample), PIXELS))
     kinds, left_out, bad, ranges = Counter[str](), Counter[str](), list[str](), dict[str, list[int]]()
+    like_masks: list[str] = []
     for place, (files, i) in enumerate(sample):
         try:
             kind, bits = _kind(files, i)
             kinds[kind] += 1
             if place in chosen:
-                low, high, white = _range(files, i)
+                low, high, white, two_valued = _range(files, i)
+                like_masks += [files.path(i)] if two_valued else []
                 old = ranges.setdefault(f"{bits} bits", [low, high, white])
                 ranges[f"{bits} bits"] = [min(low, old[0]), max(high, old[1]), white]
         except UnclearImageError as error:
@@ -60,7 +62,7 @@ def summarise(splits: Mapping[str, Files], first: int | None = None) -> dict[str
         "ranges_of": len(chosen),
         "reading": next((files.reading for files in splits.values()), {}),
         "also_trained_on": {split: shared(splits["train"], splits[split]) for split in evaluated},
-    }
+    } | ({"like_masks": like_masks} if like_masks else {})
 
 
 def lines(summary: Mapping[str, Any]) -> list[str]:
@@ -84,6 +86,11 @@ def lines(summary: Mapping[str, Any]) -> list[str]:
                 f"data: dark: the highest value in files of {bits} is {high:,} of {white:,} ({bits_used} bits). Such "
                 f"pictures have a higher PSNR than full-range ones.{scale}"
             )
+    if like_masks := summary.get("like_masks"):
+        said.append(
+            f"data: {len(like_masks)} of {summary['ranges_of']} files are black and white alone, as masks are: "
+            f"{like_masks[0]}. A folder called masks is left out, as is a mask beside its image, photo_mask.png."
+        )
     for split, found in summary["also_trained_on"].items():
         if found["names"]:
             some = ", ".join(found["names"][:_NAMED]) + (", ..." if found["count"] > _NAMED else "")
@@ -134,14 +141,14 @@ def _kind(files: Files, index: int) -> tuple[str, int]:
     return _header(*_version(files.path(index))) if files.on_disk else ("RGB, 8 bits", 8)
 
 
-def _range(files: Files, index: int) -> tuple[int, int, int]:
-    """Lowest and highest value, and the value of white."""
+def _range(files: Files, index: int) -> tuple[int, int, int, bool]:
+    """Lowest and highest value, the value of white, and whether there is nothing but black and white."""
     if (content := files.content(index)) is not None:
         return _values_of(content, files.read(index), files.reading)
     if files.on_disk:
         return _values(*_version(files.path(index)), tuple(files.reading.items()))
     pixels = files.read(index)
-    return int(pixels.min()), int(pixels.max()), 255
+    return *_ends(pixels), 255, False
 
 
 def _version(path: str) -> tuple[str, int, int]:
@@ -166,16 +173,21 @@ def _header_of(path: str, file: BinaryIO) -> tuple[str, int]:
 
 
 @lru_cache(maxsize=4096)
-def _values(path: str, size: int, changed: int, reading: tuple[tuple[str, Any], ...]) -> tuple[int, int, int]:
+def _values(path: str, size: int, changed: int, reading: tuple[tuple[str, Any], ...]) -> tuple[int, int, int, bool]:
     pixels = read_image(path, **dict(reading))  # unusable files are reported by name
     with open_regular(path) as file:
         return _values_of(file.read(), pixels, dict(reading))
 
 
-def _values_of(content: bytes, pixels: Pixels, reading: Mapping[str, Any]) -> tuple[int, int, int]:
+def _values_of(content: bytes, pixels: Pixels, reading: Mapping[str, Any]) -> tuple[int, int, int, bool]:
     with Image.open(io.BytesIO(content)) as image:
         if depth(image) in (12, 16):
             values: Any = deep_values(image, content)
             values = values[..., :3] if values.ndim == 3 else values
-            return int(values.min()), int(values.max()), white_of(image, reading.get("white_level"))
-    return int(pixels.min()), int(pixels.max()), 255
+            return *_ends(values), white_of(image, reading.get("white_level")), False
+    low, high = _ends(pixels)
+    return low, high, 255, low == 0 and high == 255 and bool(np.isin(pixels, (0, 255)).all())
+
+
+def _ends(values: Any) -> tuple[int, int]:
+    return int(values.min()), int(values.max())

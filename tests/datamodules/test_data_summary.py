@@ -59,6 +59,25 @@ def test_dark_files_are_said_with_the_setting_that_scales_them(tmp_path: Path):
     assert len(scaled) == 1 and "0 to 4,095 of 4,095" in scaled[0]
 
 
+def test_masks_that_would_be_trained_on_are_told(tmp_path: Path):
+    for i in range(6):
+        picture(tmp_path / "photos" / f"{i}.png", i)
+        shutil.copytree(tmp_path / "photos", tmp_path / "both", dirs_exist_ok=True)
+        hole = np.zeros((40, 40), np.uint8)
+        hole[5 : 10 + i, 9:30] = 255
+        for place, kind in (("both/holes", "L"), ("both/one_bit", "1"), ("both/masks", "RGB")):
+            (tmp_path / place).mkdir(exist_ok=True)
+            Image.fromarray(hole).convert(kind).save(tmp_path / place / f"{i}.png")
+    with Image.open(tmp_path / "photos/0.png") as image:
+        image.point(lambda value: 255 * (value > 127)).save(tmp_path / "photos/scan.png")
+    photos, both = (folder(tmp_path / name).summary() for name in ("photos", "both"))
+    assert "1 of 7 files are black and white" in lines(photos)[-1]  # rightly: one would want to know
+    assert sum(both["images"].values()) == 18 and both["left_out"] == {"masks": 6}
+    (said,) = [line for line in lines(both) if "as masks are" in line]
+    assert str(tmp_path / "both/holes") in said
+    assert {Path(path).parent.name for path in both["like_masks"]} == {"holes", "one_bit"}
+
+
 def test_images_that_are_trained_on_and_evaluated_are_named_by_content_or_by_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
