@@ -1,6 +1,8 @@
 """``lit-inpaint benchmark``: evaluate methods and checkpoints under one protocol."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +20,7 @@ from experiments.evaluate.place import here
 from experiments.evaluate.processes import devices_of, run
 from experiments.evaluate.protocol import Protocol, load_protocols
 from experiments.files.write import refuse_equal_keys, refuse_not_utf8, write_text
+from experiments.records.files import read_record
 from experiments.records.record import Record
 from experiments.run.journal import settings_of
 from lit_inpaint import plugins
@@ -127,11 +130,20 @@ def only_masks(protocols: list[Protocol], masks: list[str], name: str) -> list[P
 
 
 def _show(protocol: Protocol, records: list[Record], out: Path, baseline: str | None, console: Console) -> Path:
-    """The tables of one protocol on the screen and in a file."""
-    table = plain_table(records, {name: definition(name) for name in protocol.metrics})
+    """The tables of one protocol on the screen, and in a file that keeps what was measured before."""
+    metrics = {name: definition(name) for name in protocol.metrics}
+    table = plain_table(records, metrics)
     console.print(screen.results(table, console.width))
     if baseline:
         console.print(screen.gains(table, baseline, console.width))
     file = out / f"{protocol.folder}.md"
-    write_text(file, report(table, baseline))
+    write_text(file, report(plain_table([*records, *_others(protocol, records, out)], metrics), baseline))
     return file
+
+
+def _others(protocol: Protocol, records: list[Record], out: Path) -> Iterator[Record]:
+    labels = {record.label for record in records}
+    for path in sorted((out / "records" / protocol.folder).glob("*.json")):
+        if path.stem not in labels:
+            with suppress(ValueError):  # damaged: compare names it
+                yield read_record(path)

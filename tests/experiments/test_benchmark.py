@@ -572,6 +572,18 @@ def test_a_baseline_adds_paired_differences(photos: Path, tmp_path: Path):
     assert f"| Harmonic | {gain:+.2f}" in text.partition("Paired difference to Telea")[2]
 
 
+def test_the_file_of_tables_keeps_what_was_measured_before(photos: Path, tmp_path: Path):
+    arguments = (write_protocol(tmp_path), "--images", photos, "--limit", 2, "--out", tmp_path, "--methods")
+    for methods in (("Telea", "Harmonic"), ("NavierStokes",), ("Harmonic",)):
+        assert run(*arguments, *methods) == 0
+    (file,), (folder,) = tmp_path.glob("*.md"), (tmp_path / "records").iterdir()
+    rows = re.findall(r"^\| (Telea|Harmonic|NavierStokes) ", file.read_text(), re.MULTILINE)
+    assert rows == ["Harmonic", "NavierStokes", "Telea"]
+    (folder / "Telea.json").write_text("{")
+    assert run(*arguments, "NavierStokes") == 0
+    assert "Telea" not in file.read_text() and "Harmonic" in file.read_text()
+
+
 def test_two_devices_give_the_records_of_one(photos: Path, tmp_path: Path):
     (one,) = load_protocols(write_protocol(tmp_path), photos, limit=2)
     jobs = [Job(name, name, one, tmp_path / "out") for name in ("Telea", "Harmonic")]
