@@ -185,6 +185,11 @@ def _content(path: Path) -> dict[str, Any]:
     return {**_content(find_yaml(str(other), "studies")), **own}
 
 
+def protocol_name(file: File, mask: str) -> str:
+    """What the protocol is called under a mask; a - and eight digits of its hash follow in the names of folders."""
+    return "-".join(filter(None, [str(read_yaml(find_yaml(file.protocol, "protocols"))["name"]), mask]))
+
+
 def masks_of(file: File) -> list[str]:
     """The study's masks, or all of its protocol's; "" where a protocol has one without a name."""
     path = find_yaml(file.protocol, "protocols")

@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.files.find import find_yaml, newest_first
-from experiments.files.read import read_yaml
+from experiments.files.find import newest_first
 from experiments.files.write import write_text
 from experiments.records.files import read_record, write_record
 from experiments.records.record import MethodFacts, ProtocolFacts, Record
+from experiments.study.file import protocol_name
 from experiments.study.plan import Step, Study
 from experiments.study.snakefile import marker
 from experiments.study.step import argv, facts_of, is_done, record_of
@@ -164,7 +164,7 @@ def _method(label: str) -> str:
 
 def _protocol(study: Study, mask: str) -> tuple[ProtocolFacts, str] | None:
     """The protocol of a mask and its folder, as the newest record has them: others are of what it was before."""
-    name = "-".join(filter(None, [str(read_yaml(find_yaml(study.file.protocol, "protocols"))["name"]), mask]))
+    name = protocol_name(study.file, mask)
     found = study.out.glob(f"benchmark/records/{name}-????????/*.json")
     for path in newest_first(found):
         try:

@@ -9,7 +9,7 @@ from statistics import median
 from experiments.files.find import newest_first
 from experiments.files.read import read_json
 from experiments.study.cost import Cost, images_of, measure
-from experiments.study.file import Method
+from experiments.study.file import Method, protocol_name
 from experiments.study.page import reason_of, votes_under
 from experiments.study.plan import Step, Study
 from experiments.study.step import argv, facts_of, is_done, is_running
@@ -150,7 +150,7 @@ def _running(study: Study, step: Step, speeds: dict[str, dict[str, float | None]
 def _journal(study: Study, label: str, mask: str) -> list[dict[str, float]]:
     """The rows of a cell so far; a line that is being written is not there yet."""
     found = []
-    paths = study.out.glob(f"benchmark/journal/*{mask and f'-{mask}'}-????????/{label}/journal.jsonl")
+    paths = study.out.glob(f"benchmark/journal/{protocol_name(study.file, mask)}-????????/{label}/journal.jsonl")
     newest = newest_first(paths)[:1]  # others are of an earlier protocol
     for line in newest[0].read_text(encoding="utf-8", errors="replace").splitlines() if newest else ():
         try:

@@ -388,6 +388,10 @@ def test_status_says_what_runs_since_when_with_time_left_and_what_failed(small: 
     journal = small.out / "benchmark/journal/tiny-small-01234567/Partial-seed0/journal.jsonl"
     journal.parent.mkdir(parents=True)
     journal.write_text('{"format": 1}\n{"index": 0, "seconds": 30}\n{"index": 1, "sec')
+    other = small.out / "benchmark/journal/tiny-extra-small-01234567/Partial-seed0/journal.jsonl"  # of another mask
+    other.parent.mkdir(parents=True)
+    other.write_text('{"format": 1}\n{"index": 0, "seconds": 9}\n{"index": 1, "seconds": 9}\n')
+    os.utime(other, (time.time() + 60,) * 2)
     speed = {"folder": str(fit.makes), "images_seen": 500, "images_per_second": 4.0}
     listed = f"import json, sys; print(json.dumps([{speed!r}]))"
     monkeypatch.setattr(report, "argv", lambda command: [sys.executable, "-c", listed])
