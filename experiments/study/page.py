@@ -20,7 +20,7 @@ from experiments.study.step import argv, facts_of, is_done, record_of
 from experiments.study.trainings import write_trainings
 from experiments.study.units import keep
 
-_EVERY = 60.0  # seconds, while cells arrive
+_SOONEST, _LATEST = 60.0, 900.0  # seconds from a page to the next, while cells arrive
 _PAUSE = 20.0  # times as long as it took to write: a page with pictures takes a core 16 s
 
 
@@ -40,7 +40,7 @@ def refresh(study: Study) -> None:
     if page.is_file():
         written, begun = page.stat().st_mtime, _begun(study)
         took = written - begun.stat().st_mtime if begun.is_file() else 0.0
-        if time.time() - written < max(_EVERY, _PAUSE * took):
+        if time.time() - written < max(_SOONEST, min(_PAUSE * took, _LATEST)):
             return
     with _begun(study).open("ab") as lock:
         try:
