@@ -48,7 +48,7 @@ def _job(study: Study, name: str | None) -> int:
         hashed = None
     code = run_step(study, step, hashed)
     if step.cell or code:
-        refresh(study)
+        refresh(study, step)
     return code
 
 

@@ -33,9 +33,13 @@ def reason_of(study: Study, step: Step) -> str | None:
     return next((reason for need in step.needs if (reason := reason_of(study, study.steps[need]))), None)
 
 
-def refresh(study: Study) -> None:
-    """Write the page, unless it is new for what it costs, or being written: the last job writes it in any case. Never
-    an error, which would be one of the job that is complete."""
+def refresh(study: Study, having: Step | None = None) -> None:
+    """Keep the unit of the job that has ended, and write the page, unless it is new for what it costs, or being
+    written: the last job writes it in any case. Never an error, which would be one of the job that is complete."""
+    try:
+        keep(study, having)
+    except (ValueError, OSError) as error:  # a damaged record, a full disk
+        print(error, file=sys.stderr)
     page = study.out / "page.html"
     if page.is_file():
         written, begun = page.stat().st_mtime, _begun(study)
@@ -49,7 +53,7 @@ def refresh(study: Study) -> None:
             return
         try:
             write_page(study)
-        except (ValueError, OSError) as error:  # a damaged record, a full disk
+        except (ValueError, OSError) as error:
             print(error, file=sys.stderr)
 
 

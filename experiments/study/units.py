@@ -103,10 +103,11 @@ def _named(given: str, beside: Path, ends: Sequence[str]) -> Path | None:
 # ---- keep ------------------------------------------------------------------------------------------------------------
 
 
-def keep(study: Study) -> None:
-    """Write the units that are complete, in place of what a label's unit was before its command changed."""
+def keep(study: Study, having: Step | None = None) -> None:
+    """Write the units that are complete, or the one of a job, in place of what a label's unit was before its command
+    changed."""
     folder = study.out / "units"
-    for unit in units(study):
+    for unit in units(study, having):
         path = folder / unit.file
         if not all(is_done(study, step) for step in unit.steps) or _was_another(study, unit):
             continue

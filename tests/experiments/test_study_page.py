@@ -218,6 +218,13 @@ def test_a_damaged_record_is_no_error_of_the_job_that_refreshes_the_page(
     assert str(damaged) in capsys.readouterr().err
 
 
+def test_a_unit_is_kept_with_its_last_cell_while_the_page_waits(study: Study):
+    (study.out / "page.html").write_text("new")
+    page.refresh(study, next(one for one in study.steps.values() if one.cell and one.cell[0] == "LaMa-seed0"))
+    assert [path.name.rpartition("-")[0] for path in study.out.glob("units/*seed*.json")] == ["LaMa-seed0"]
+    assert (study.out / "page.html").read_text() == "new"
+
+
 def test_a_unit_keeps_its_hours_when_the_run_was_deleted(study: Study):
     keep(study)
     before = read_units(study.out / "units")[1]
