@@ -55,9 +55,15 @@ def split(given: str) -> tuple[str, str]:
 
     >>> split("Ours (v2)=last.ckpt"), split("runs/x/epoch=3-step=99.ckpt"), split("Telea")
     (('Ours (v2)', 'last.ckpt'), ('', 'runs/x/epoch=3-step=99.ckpt'), ('', 'Telea'))
+
+    What Lightning calls a checkpoint is a file's name, there or not:
+
+    >>> split("epoch=3.ckpt"), split("Ours=epoch=3.ckpt")
+    (('', 'epoch=3.ckpt'), ('Ours', 'epoch=3.ckpt'))
     """
     label, equals, method = given.partition("=")
-    whole = not equals or "/" in label or Path(given).is_file() or plugins.with_file(given)
+    of_lightning = re.match(r"(epoch|step)=\d+.*\.ckpt$", given) and not Path(method).is_file()
+    whole = not equals or "/" in label or Path(given).is_file() or plugins.with_file(given) or of_lightning
     return ("", given) if whole else (label, method)
 
 
