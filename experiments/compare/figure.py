@@ -141,13 +141,14 @@ def draw(
     except ImportError:
         raise ValueError("figure needs matplotlib: pip install 'lit-inpaint[figure]'.") from None
     with matplotlib.rc_context({"pdf.fonttype": 42, "font.size": 8, "font.family": "DejaVu Sans"}):
-        gap, head = 0.03, 0.2  # inches
+        gap = 0.03  # inches
         cell = (width - gap * (len(labels) - 1)) / len(labels)
+        size = min(8, 130 * cell / max(6, *map(len, labels)) / 1.6)  # of all titles, in points: that of the longest
+        head = (1.3 * size + 4) / 72
         heights = [cell * row[0].shape[0] / row[0].shape[1] for row in grid]
         height = head + sum(heights) + gap * (len(grid) - 1)
         figure = Figure(figsize=(width, height), dpi=DPI)
         top = height - head
-        size = min(8, 130 * cell / max(6, *map(len, labels)) / 1.6)  # of all titles: that of the longest
         for row, high, square in zip(grid, heights, regions, strict=True):
             for column, picture in enumerate(row):
                 left = column * (cell + gap)

@@ -76,6 +76,16 @@ def test_every_cell_holds_the_picture_of_its_column_and_row(measured: Path, tmp_
         top += cell * height / width + 0.03 * figure.DPI
 
 
+@pytest.mark.parametrize("columns", [4, 13, 24])
+def test_titles_are_whole_and_leave_no_band_above_them(columns: int, tmp_path: Path):
+    """However small many columns make them."""
+    black = np.zeros((64, 64, 3), np.uint8)
+    figure.draw([[black] * columns], ["ContextEncoder"] * columns, [None], 6.9, tmp_path / "f.pdf", tmp_path / "f.png")
+    ink = np.asarray(Image.open(tmp_path / "f.png").convert("L")) < 200
+    first, picture = ink.any(1).argmax(), ink.mean(1).argmax()
+    assert 1 <= first <= 0.7 * (picture - first), (first, picture)
+
+
 def test_a_row_of_several_seeds_is_named_by_the_one_whose_picture_it_shows(measured: Path):
     (table,) = make_tables(read_folders([measured])[0])
     [row, *_] = table.rows
