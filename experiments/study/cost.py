@@ -83,7 +83,8 @@ def measured_of(study: Study, step: Step) -> dict[str, Any] | None:
     """What was measured of the beginning of a job, unless its command has changed since."""
     out = study.out / "first_steps" / f"{step.name}.json"
     kept = read_json(out) if out.is_file() else {}
-    return kept if kept.get("command") == step.command and (step.kind != "fit" or "phases" in kept) else None
+    same = study.portable(kept.get("command", [])) == study.portable(step.command)
+    return kept if same and (step.kind != "fit" or "phases" in kept) else None
 
 
 def _measured(study: Study, step: Step) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _measured(study: Study, step: Step) -> dict[str, Any]:
     refused = refusal(folder / "benchmark", step, reason_in(log, step, code)) if code == 1 else None
     if code and not refused:
         raise ValueError(f"{reason_in(log, step, code)} [{log}]")
-    facts: dict[str, Any] = {"command": step.command, "wall": seconds}
+    facts: dict[str, Any] = {"command": study.portable(step.command), "wall": seconds}
     if step.kind == "fit":
         facts |= read_json(raw)
     elif step.cell:

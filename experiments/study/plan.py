@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,10 @@ class Study:
     def steps(self) -> dict[str, Step]:
         """Every job by name, each after those that it needs."""
         return {step.name: step for step in self.jobs()}
+
+    def portable(self, command: Sequence[str]) -> list[str]:
+        """A command without the place of the study's folder, which may be moved."""
+        return [word.replace(str(self.out), "OUT") for word in command]
 
     def jobs(self) -> Iterator[Step]:
         for name, method in self.file.methods.items():

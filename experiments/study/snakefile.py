@@ -26,13 +26,13 @@ onerror:
 
 
 def text(study: Study) -> str:
-    """One rule per job. The marker of a job is its output, and its command a parameter: a changed one runs again."""
+    """One rule per job, whose marker is its output."""
     page = _shell(study, ["--page"])
     cells = [step.name for step in study.steps.values() if step.cell]
-    rules = [_rule("page", cells, marker("page"), [], {}, _shell(study, ["--step", "page"]))]
+    rules = [_rule("page", cells, marker("page"), {}, _shell(study, ["--step", "page"]))]
     for step in study.steps.values():
         shell = _shell(study, ["--step", step.name])
-        rules.append(_rule(rule_of(step.name), step.needs, marker(step.name), step.command, step.resources, shell))
+        rules.append(_rule(rule_of(step.name), step.needs, marker(step.name), step.resources, shell))
     head = _HEAD.format(command=shlex.join(command("snakemake", study.out, ["--cores", "1"])), page=repr(page))
     return head + "\n".join(rules)
 
@@ -42,13 +42,10 @@ def marker(step: str) -> str:
     return f"steps/{step}.json"
 
 
-def _rule(
-    name: str, needs: Sequence[str], output: str, command: Sequence[str], resources: Resources, shell: str
-) -> str:
+def _rule(name: str, needs: Sequence[str], output: str, resources: Resources, shell: str) -> str:
     lines = [f"rule {name}:"]
     lines += [f"    input: {', '.join(repr(marker(need)) for need in needs)}"] if needs else []
     lines += [f"    output: {output!r}"]
-    lines += [f"    params: command={shlex.join(command)!r}"] if command else []
     lines += (
         [f"    resources: {', '.join(f'{key}={value!r}' for key, value in resources.items())}"] if resources else []
     )
@@ -70,7 +67,7 @@ def command(program: str, out: Path, more: Sequence[str]) -> list[str]:
         *files,
         "--keep-going",
         "--rerun-incomplete",
-        *("--rerun-triggers", "mtime", "params", "input"),  # not "code": the folder and the Python of the last start
+        *("--rerun-triggers", "mtime", "input"),  # "code" and "params" hold the study's folder, which may be moved
         "--nolock",
         *more,
         *([] if counted else ["--cores", "1"]),

@@ -50,7 +50,7 @@ def run_step(study: Study, step: Step, unit: str | None = None) -> int:
         # A label is the study's: what its file said before is replaced. The hash of a unit is of the command alone.
         replacing = ["--overwrite"] if step.kind == "benchmark" else []
         code = _run([*step.command, *replacing], log, lock)
-        facts = {"command": step.command, "started": started, "seconds": time.time() - started}
+        facts = {"command": study.portable(step.command), "started": started, "seconds": time.time() - started}
         facts |= {"unit": unit} if unit else {}
         reason = reason_in(log, step, code, begin) if code else ""
         if code == 1 and (refused := refusal(study.out / "benchmark", step, reason)):  # a cell with its reason
@@ -109,7 +109,8 @@ def facts_of(study: Study, step: Step, suffix: str) -> dict[str, Any] | None:
         facts = read_json(file_of(study, step, suffix))
     except (OSError, ValueError):  # not there, or torn
         return None
-    return facts if facts.get("command", step.command) == step.command else None
+    said = facts.get("command", step.command)
+    return facts if study.portable(said) == study.portable(step.command) else None
 
 
 def is_done(study: Study, step: Step) -> bool:

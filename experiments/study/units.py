@@ -63,8 +63,8 @@ def units(study: Study, having: Step | None = None) -> Iterator[Unit]:
 def _hash(study: Study, steps: list[Step]) -> str:
     said = []
     for step in steps:
-        words = [word.replace(str(study.out), "OUT") for word in step.command]
         ends = ("", ".yaml") if step.kind == "fit" else ("",)
+        words = study.portable(step.command)
         said.append([word if word == study.file.protocol else _content(word, Path(), ends) for word in words])
     path = find_yaml(study.file.protocol, "protocols")
     asked = {key: one for key, one in read_yaml(path).items() if key not in ("about", "published")}
@@ -155,10 +155,12 @@ def refuse_missing(study: Study) -> None:
 
 
 def forget_changed(study: Study) -> list[str]:
-    """Have the jobs of those run again; their labels."""
+    """Have the jobs of those run again, and those whose command has changed; the labels of the former."""
     found = changed(study)
-    for step in (step for unit in found for step in unit.steps):
-        file_of(study, step, "json").unlink(missing_ok=True)
+    of_files = [step.name for unit in found for step in unit.steps]
+    for step in study.steps.values():
+        if step.name in of_files or facts_of(study, step, "json") is None:
+            file_of(study, step, "json").unlink(missing_ok=True)
     return [unit.label for unit in found]
 
 
@@ -213,7 +215,7 @@ def _unpack(study: Study, source: Path, unit: Unit) -> None:
         write_record(record, study.out / "benchmark" / "records" / of_mask / f"{unit.label}.json")
     for step in unit.steps:
         adopted = {"unit": unit.hash, "adopted": str(source / unit.file)}
-        facts = {"command": step.command, **adopted, **_training(content)._asdict()}
+        facts = {"command": study.portable(step.command), **adopted, **_training(content)._asdict()}
         write_text(file_of(study, step, "json"), json.dumps(facts, indent=1) + "\n")
 
 

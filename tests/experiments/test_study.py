@@ -19,6 +19,7 @@ from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts,
 from experiments.study import cost, first_steps, page, report, snakefile, step, trainings
 from experiments.study.command import main
 from experiments.study.plan import read_study
+from experiments.study.units import forget_changed
 from lit_inpaint import methods, zoo
 from tests.support import contract, studies
 
@@ -117,7 +118,7 @@ def test_what_follows_two_dashes_goes_to_snakemake(more: list[str], ends: list[s
     assert words[-len(ends) :] == ends and words.count("--cores") == (not more)
     assert {"--keep-going", "--rerun-incomplete"} <= {*words}
     begin = words.index("--rerun-triggers") + 1
-    assert words[begin : begin + 4] == ["mtime", "params", "input", "--nolock"], "not the code, which names a folder"
+    assert words[begin : begin + 3] == ["mtime", "input", "--nolock"], "not the code, which names a folder"
 
 
 def test_without_snakemake_the_message_says_how_to_get_it(small: Any, monkeypatch: pytest.MonkeyPatch):
@@ -151,7 +152,7 @@ def test_a_job_leaves_its_end_or_its_reason_and_a_success_takes_the_reason_away(
     assert page.reason_of(small, small.steps["benchmark-Partial-seed1-small"]) is None
     stand_in(monkeypatch, "")
     assert step.run_step(small, fit) == 0
-    assert read(small, "fit-Partial-seed0.json")["command"] == fit.command
+    assert read(small, "fit-Partial-seed0.json")["command"] == small.portable(fit.command)
     assert page.reason_of(small, fit) is None and not list(small.out.glob("steps/*.failed.json"))
 
 
@@ -192,6 +193,10 @@ def test_a_changed_command_is_not_done(small: Any, monkeypatch: pytest.MonkeyPat
     changed = read_study(studies.write(tmp_path, longer), small.out)
     assert step.facts_of(small, small.steps["fit-Partial-seed0"], "json")
     assert step.facts_of(changed, changed.steps["fit-Partial-seed0"], "json") is None
+    forget_changed(small)
+    assert (small.out / "steps/fit-Partial-seed0.json").is_file()
+    forget_changed(changed)
+    assert not (small.out / "steps/fit-Partial-seed0.json").exists(), "which Snakemake waits for"
 
 
 def test_a_job_waits_for_the_command_that_outlived_its_workflow(small: Any, monkeypatch: pytest.MonkeyPatch):
@@ -493,3 +498,10 @@ def test_a_study_killed_twice_ends_in_the_table_of_one_that_was_not(tmp_path: Pa
     assert process.wait() == 0
     assert [path.name for path in adopting.parent.glob("out/runs/*")] == ["Context-seed1"]
     assert studies.rows(adopting.parent / "out") == numbers
+
+    (adopting.parent / "out").rename(adopting.parent / "moved")
+    process = studies.start(adopting, "moved.txt", "--cores", "2", out="moved")
+    assert process.wait() == 0
+    said = (adopting.parent / "moved.txt").read_text()
+    assert "localrule page" in said and "rule fit" not in said and "rule benchmark" not in said
+    assert studies.rows(adopting.parent / "moved") == numbers

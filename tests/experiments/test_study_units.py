@@ -16,7 +16,7 @@ from experiments.files.write import write_text
 from experiments.records.files import read_record, write_record
 from experiments.records.intervals import mean_interval
 from experiments.records.record import MethodFacts, MetricResult, ProtocolFacts, Record, hash_of
-from experiments.study import page, report, snakefile, step
+from experiments.study import cost, page, report, snakefile, step
 from experiments.study.command import main
 from experiments.study.cost import images_of
 from experiments.study.file import read_file
@@ -49,7 +49,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study
 def finish(study: Study) -> None:
     """As if every job had run: float32 values of one metric, float64 of another, one image without a value."""
     for number, one in enumerate(sorted(study.steps.values(), key=lambda step: len(step.needs))):
-        write_text(step.file_of(study, one, "json"), json.dumps({"command": one.command}))
+        write_text(step.file_of(study, one, "json"), json.dumps({"command": study.portable(one.command)}))
         if not one.cell:
             continue
         label, mask = one.cell
@@ -115,6 +115,28 @@ def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study], linked
     keep(study)
     text = "".join(path.read_text() for path in (study.out / "units").glob("*.json"))
     assert '"runs/Partial-seed0/checkpoints/last.ckpt"' in text and str(study.out.parent) not in text
+
+
+def test_a_study_that_was_moved_is_done(make: Callable[..., Study], monkeypatch: pytest.MonkeyPatch):
+    """With its measurements. What it was asked is the same, whatever folder it writes to."""
+    study = make("first")
+    finish(study)
+    monkeypatch.setattr(step, "_run", lambda command, log, lock: 0)
+    fit, cell = "fit-Partial-seed0", "benchmark-Partial-seed0-center"
+    for name in (fit, cell):
+        assert main(["small.yaml", "--out", "first", "--step", name]) == 0
+    measured = {"phases": [{"steps": None, "seconds": 2.0, "flops": 1.0}]}
+
+    def beginning(command: list[str], log: Path) -> tuple[int, float]:
+        log.with_suffix(".raw.json").write_text(json.dumps(measured))
+        return 0, 3.0
+
+    monkeypatch.setattr(cost, "_run", beginning)
+    assert cost._measured(study, study.steps[fit])["wall"] == 3
+    study.out.rename("second")
+    moved = make("second")
+    assert done(moved) == [*moved.steps] and forget_changed(moved) == [] and done(moved) == [*moved.steps]
+    assert cost.measured_of(moved, moved.steps[fit])
 
 
 def test_a_unit_that_was_benchmarked_again_is_kept_again(make: Callable[..., Study]):

@@ -115,9 +115,9 @@ def snakemake() -> str:
     return program
 
 
-def start(study: Path, log: str, *more: str) -> "subprocess.Popen[bytes]":
+def start(study: Path, log: str, *more: str, out: str = "out") -> "subprocess.Popen[bytes]":
     """``lit-inpaint study``, which becomes snakemake, in a session of its own."""
-    command = [sys.executable, "-P", "-m", "experiments", "study", study.name, "--out", "out", "--", *more]
+    command = [sys.executable, "-P", "-m", "experiments", "study", study.name, "--out", out, "--", *more]
     own = {"PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
     environment = {**os.environ, PROGRAM: snakemake(), **own}
     with (study.parent / log).open("ab") as file:
