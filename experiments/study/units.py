@@ -111,7 +111,8 @@ def keep(study: Study, having: Step | None = None) -> None:
         path = folder / unit.file
         if not all(is_done(study, step) for step in unit.steps) or _was_another(study, unit):
             continue
-        records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
+        found = [(record_of(study.out / "benchmark", cell), cell) for cell in unit.cells]
+        records = [record for record, _ in found if record]
         written = [record.path.stat().st_mtime for record in records if record.path]
         of_training = trained(study, unit.name, study.file.methods[unit.name], unit.family[1])
         if len(records) < len(unit.cells):
@@ -126,7 +127,7 @@ def keep(study: Study, having: Step | None = None) -> None:
             of_all = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
             if record.hole_share or not of_all.is_file():
                 write_text(of_all, json.dumps(shared) + "\n")
-        packed = [_packed(record, study.out) for record in records]
+        packed = [_packed(record, study.portable(cell.command)) for record, cell in found if record]
         content = {"hash": unit.hash, "label": unit.label, **of_training._asdict(), "records": packed}
         write_text(path, json.dumps(content) + "\n")
         for other in folder.glob(f"{unit.label}-????????.json"):
@@ -164,17 +165,18 @@ def forget_changed(study: Study) -> list[str]:
     return [unit.label for unit in found]
 
 
-def _packed(record: Record, out: Path) -> dict[str, Any]:
-    """Without what its protocol's file holds, and with paths below the study's folder; values in the order of the
-    images, as float32 where nothing is lost."""
+def _packed(record: Record, command: Sequence[str]) -> dict[str, Any]:
+    """Without what its protocol's file holds, and with paths below the study's folder, wherever that was; values in the
+    order of the images, as float32 where nothing is lost."""
     content: dict[str, Any] = json.loads(text_of(record))
     content["protocol"] = f"{record.protocol.name}-{record.hash[:8]}"
     del content["hole_share"]
     content["method"].pop("given", None)  # a place of this machine
+    made = Path(command[-1].partition("=")[2].removeprefix("OUT/"))
     for key in ("checkpoint", "run"):
-        if content["method"].get(key):
-            for place in (out, out.resolve()):
-                content["method"][key] = content["method"][key].removeprefix(f"{place}/")
+        if of_machine := content["method"].get(key):
+            below = (str(path) for path in (made, *made.parents) if of_machine.endswith(f"/{path}"))
+            content["method"][key] = next(below, of_machine)
     for metric in content["metrics"].values():
         values = list(metric["values"].values())
         short = [None if v is None else float(str(np.float32(v))) for v in values]

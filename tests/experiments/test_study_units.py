@@ -101,9 +101,9 @@ def test_a_study_adopts_what_another_has_finished_to_the_last_bit_and_trains_not
     assert sum(path.stat().st_size for path in Path("kept").iterdir()) < 20_000
 
 
-@pytest.mark.parametrize("linked", [False, True])
-def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study], linked: bool):
-    if linked:
+@pytest.mark.parametrize("case", ["as it is", "linked", "moved"])
+def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study], case: str):
+    if case == "linked":
         Path("elsewhere").mkdir(), Path("first").symlink_to("elsewhere")
     study = make("first")
     finish(study)
@@ -112,6 +112,9 @@ def test_a_unit_names_no_place_of_the_machine(make: Callable[..., Study], linked
         given = str(study.out / "its.yaml")
         method = replace(record.method, checkpoint=str(run / "checkpoints/last.ckpt"), run=str(run), given=given)
         write_record(replace(record, method=method), path)
+    if case == "moved":
+        study.out.rename("second")
+        study = make("second")
     keep(study)
     text = "".join(path.read_text() for path in (study.out / "units").glob("*.json"))
     assert '"runs/Partial-seed0/checkpoints/last.ckpt"' in text and str(study.out.parent) not in text
