@@ -1,16 +1,18 @@
-"""Train a published program on drawn faces at 64 px, for as long as a method of the study table1, and complete a kit.
+"""Train a published program at 64 px for as long as a method of table1 or table1_photos, and complete a kit.
 
     lit-inpaint protocol export table1_64 --masks wide half --out kit
     python -m benchmarks.published_training naoto0804 kit completions --public DIR --seconds 1200
     lit-inpaint benchmark table1_64 --masks wide half --methods Published=outputs:completions --out results
 
-Holes are LaMa's training masks; the modules beside state each program's settings.
+Images are drawn faces, or crops of the photographs in ``--bsds500``. Holes are LaMa's training masks; the modules
+beside state each program's settings.
 """
 
 import argparse
 import time
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from benchmarks.published_training.deepfillv2 import nipponjo
 from benchmarks.published_training.dsi import ustc
 from benchmarks.published_training.palette import janspiry
 from benchmarks.published_training.programs import SIZE, Training, daa233, naoto0804, raywzy
-from datamodules import DrawnFaces
+from datamodules import BSDS500, DrawnFaces, InpaintingDataModule
 from experiments.files.write import write_png
 from masks import LaMaTraining
 from masks.convention import composite, from_levels, to_levels
@@ -35,25 +37,27 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--public", type=Path, required=True, help="folder of the checkouts (benchmarks/public.md)")
     parser.add_argument("--seconds", type=float, default=1200, help="of one core, shared by the program's stages")
+    parser.add_argument("--bsds500", type=Path, help="folder of BSDS500: train on its photographs, not on drawn faces")
     a = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    training = PROGRAMS[a.program](a.public, _data(1))
-    _train(training, a.seconds)
+    training = PROGRAMS[a.program](a.public, _data(1, a.bsds500))
+    _train(training, a.seconds, a.bsds500)
     _complete(training, a.kit, a.out)
 
 
-def _data(batch: int) -> DrawnFaces:
-    data = DrawnFaces(mask=LaMaTraining(), image_size=SIZE, batch_size=batch, num_workers=0)
+def _data(batch: int, photographs: Path | None) -> InpaintingDataModule:
+    settings: dict[str, Any] = {"mask": LaMaTraining(), "image_size": SIZE, "batch_size": batch, "num_workers": 0}
+    data = BSDS500(photographs, **settings) if photographs else DrawnFaces(**settings)
     data.setup("fit")
     return data
 
 
-def _train(training: Training, seconds: float) -> None:
+def _train(training: Training, seconds: float, photographs: Path | None) -> None:
     for network in training.networks:
         network.train()
     for size, update in training.stages:
-        data, begin, steps = _data(size), time.process_time(), 0
+        data, begin, steps = _data(size, photographs), time.process_time(), 0
         for batch in chain.from_iterable(data.train_dataloader() for _ in count()):
             update(batch)
             steps += 1

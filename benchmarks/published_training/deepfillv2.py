@@ -13,11 +13,11 @@ from torch.optim import Adam
 
 from benchmarks.published import checkout, stand_in
 from benchmarks.published_training.programs import SIZE, Training, settings
-from datamodules import DrawnFaces
+from datamodules import InpaintingDataModule
 from masks.convention import InpaintingBatch, erase
 
 
-def nipponjo(public: Path, data: DrawnFaces) -> Training:
+def nipponjo(public: Path, data: InpaintingDataModule) -> Training:
     """At the widths, rate and adversarial weight of deepfillv2/faces64; one hole per batch, as in its loop."""
     root = checkout(public, "nipponjo/deepfillv2-pytorch", "configs/train-places.yaml")
     stand_in("tensorboard")

@@ -12,13 +12,13 @@ from torch import Tensor
 from benchmarks.published import checkout
 from benchmarks.published_training.programs import SIZE, Training, settings
 from benchmarks.training.tf1 import nhwc, tensorflow
-from datamodules import DrawnFaces
+from datamodules import InpaintingDataModule
 from masks.convention import InpaintingBatch
 
 GRID, AVERAGED = SIZE // 8, 0.99  # as dsi/faces64_*; 0.9997 as published
 
 
-def ustc(public: Path, data: DrawnFaces) -> Training:
+def ustc(public: Path, data: InpaintingDataModule) -> Training:
     """train_vqvae.py, train_structure_generator.py on one device and train_texture_generator.py, at the sizes and rates
     of dsi/faces64_*; test.py samples.
 

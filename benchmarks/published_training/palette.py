@@ -14,11 +14,11 @@ from torch.optim import Adam
 from benchmarks.programs import janspiry_network
 from benchmarks.published import checkout
 from benchmarks.published_training.programs import SIZE, Training, settings
-from datamodules import DrawnFaces
+from datamodules import InpaintingDataModule
 from masks.convention import InpaintingBatch
 
 
-def janspiry(public: Path, data: DrawnFaces) -> Training:
+def janspiry(public: Path, data: InpaintingDataModule) -> Training:
     """At the sizes, rates and schedules of palette/drawn_faces64, with its own initialisation and sampler.
 
     Groups have as many channels as at its own width, 64.

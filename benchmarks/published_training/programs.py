@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from benchmarks.published import checkout, daa233_update
-from datamodules import DrawnFaces
+from datamodules import InpaintingDataModule
 from experiments.files.find import find_yaml
 from experiments.files.read import read_yaml
 from lit_inpaint.backbones import features_state
@@ -45,7 +45,7 @@ class Training(NamedTuple):
     complete: Callable[[Tensor, Tensor], Any]
 
 
-def naoto0804(public: Path, data: DrawnFaces) -> Training:
+def naoto0804(public: Path, data: InpaintingDataModule) -> Training:
     """pytorch-inpainting-with-partial-conv, train.py: its width, batch and rate, cut to five of its levels."""
     checkout(public, "naoto0804/pytorch-inpainting-with-partial-conv", "places2.py")
     options = importlib.import_module("opt")
@@ -79,7 +79,7 @@ def _vgg16(pretrained: bool = True) -> nn.Module:
     return network
 
 
-def daa233(public: Path, data: DrawnFaces) -> Training:
+def daa233(public: Path, data: InpaintingDataModule) -> Training:
     """generative-inpainting-pytorch, trainer.py, at the widths, rate and updates of deepfillv1/faces64.
 
     One hole per batch, as its ``mask_batch_same``: its attention reads the first one's. Its critics see 32 px around
@@ -113,7 +113,7 @@ def daa233(public: Path, data: DrawnFaces) -> Training:
     return Training(stages, [trainer], lambda image, mask: trainer.netG(erase(image, mask), mask)[1])
 
 
-def raywzy(public: Path, data: DrawnFaces) -> Training:
+def raywzy(public: Path, data: InpaintingDataModule) -> Training:
     """ICT, Transformer/DDP_trainer.py and Guided_Upsample/src/models.py, at the sizes and rates of ict/faces64_*.
 
     Losses weigh as in faces64_upsampler, so that VGG19 is not used. The palette and the tokens known beside a hole are
