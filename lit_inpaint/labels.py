@@ -10,6 +10,7 @@ from lit_inpaint import hub, plugins, recipes, zoo
 from lit_inpaint.classes import class_of
 from lit_inpaint.load import load_method, read_checkpoint, recipe
 
+_OF_LIGHTNING = re.compile(r"[^=/]+=\d[\d.]*(-[^=/]+=\d[\d.]*)*\.ckpt")  # epoch=3-val_loss=0.12.ckpt
 _ALLOWED = r"\w.,\-+=@() "  # in a label, which names files
 
 
@@ -58,13 +59,13 @@ def split(given: str) -> tuple[str, str]:
 
     What Lightning calls a checkpoint is a file's name, there or not:
 
-    >>> split("epoch=3.ckpt"), split("Ours=epoch=3.ckpt")
-    (('', 'epoch=3.ckpt'), ('Ours', 'epoch=3.ckpt'))
+    >>> split("net-epoch=3.ckpt"), split("Ours=epoch=3.ckpt")
+    (('', 'net-epoch=3.ckpt'), ('Ours', 'epoch=3.ckpt'))
     """
     label, equals, method = given.partition("=")
-    of_lightning = re.match(r"(epoch|step)=\d+.*\.ckpt$", given) and not Path(method).is_file()
-    whole = not equals or "/" in label or Path(given).is_file() or plugins.with_file(given) or of_lightning
-    return ("", given) if whole else (label, method)
+    whole = not equals or "/" in label or Path(given).is_file() or plugins.with_file(given)
+    missing = _OF_LIGHTNING.fullmatch(given) and not Path(method).is_file()
+    return ("", given) if whole or missing else (label, method)
 
 
 def unique_label(label: str, method: str, taken: Mapping[str, str], asked: bool = False) -> str:

@@ -27,7 +27,7 @@ def test_names_of_files_may_hold_an_equals_sign(tmp_path: Path, monkeypatch: pyt
         label_methods([str(path.with_name("epoch=4-step=99.ckpt"))], "ema")
     monkeypatch.chdir(path.parent)
     assert list(label_methods([path.name], "ema")) == [path.name]
-    for missing in ("epoch=3.ckpt", "step=7.ckpt", "epoch=3-val_loss=0.12.ckpt"):
+    for missing in ("epoch=3.ckpt", "net-step=7.ckpt", "epoch=3-val_loss=0.12.ckpt"):
         with pytest.raises(ValueError, match=f"There is no checkpoint {missing}"):
             label_methods([missing], "ema")
 
