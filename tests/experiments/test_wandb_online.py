@@ -30,7 +30,7 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             patched.setenv(f"WANDB_{name}", value)
         patched.delenv("WANDB_MODE", raising=False)
         patched.chdir(folder)
-        wandb.teardown()  # settings of an earlier test
+        wandb.finish(), wandb.teardown()  # run and settings of an earlier test
         for seed, (method, small) in enumerate(METHODS.items(), 1):
             for name, value in STARTED_BY[seed - 1].items():
                 patched.setenv(f"WANDB_{name}", value)
