@@ -111,8 +111,7 @@ def keep(study: Study, having: Step | None = None) -> None:
         path = folder / unit.file
         if not all(is_done(study, step) for step in unit.steps) or _was_another(study, unit):
             continue
-        found = [(record_of(study.out / "benchmark", cell), cell) for cell in unit.cells]
-        records = [record for record, _ in found if record]
+        records = [record for cell in unit.cells if (record := record_of(study.out / "benchmark", cell))]
         written = [record.path.stat().st_mtime for record in records if record.path]
         of_training = trained(study, unit.name, study.file.methods[unit.name], unit.family[1])
         if len(records) < len(unit.cells):
@@ -127,7 +126,8 @@ def keep(study: Study, having: Step | None = None) -> None:
             of_all = folder / f"{record.protocol.name}-{record.hash[:8]}.json"
             if record.hole_share or not of_all.is_file():
                 write_text(of_all, json.dumps(shared) + "\n")
-        packed = [_packed(record, study.portable(cell.command)) for record, cell in found if record]
+        commands = [study.portable(cell.command) for cell in unit.cells]
+        packed = [_packed(record, command) for record, command in zip(records, commands, strict=True)]
         content = {"hash": unit.hash, "label": unit.label, **of_training._asdict(), "records": packed}
         write_text(path, json.dumps(content) + "\n")
         for other in folder.glob(f"{unit.label}-????????.json"):
